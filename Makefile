@@ -1,0 +1,54 @@
+# Every target works as the only command from a bare clone: it makes .venv and installs what it needs there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# -qq: errors only.
+INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check bench slow format clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(VENV)/.demo  ## explain the bundled photo with the embedded model
+	$(BIN)/gradsight demo
+
+test: $(VENV)/.dev  ## run the tests, without those marked slow
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev  ## formatting, lint, types and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/.dev  ## time gradsight beside its peers
+	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+slow: $(VENV)/.dev  ## run only the tests marked slow
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+format: $(VENV)/.dev  ## format, and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove .venv, caches and build output
+	rm -rf $(VENV) build dist gradsight-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip is the last thing that venv writes, so its presence means that the environment is whole.
+$(BIN)/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing gradsight with PyTorch into $(VENV) (a few minutes, the first time only) ..."
+	$(INSTALL) '.[all]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing gradsight with its tests and checks into $(VENV) (a few minutes, the first time only) ..."
+	$(INSTALL) '.[all,test,dev]'
+	@touch $(VENV)/.demo $@

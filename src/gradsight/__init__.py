@@ -1,0 +1,66 @@
+"""gradsight shows what a vision model looked at when it decided.
+
+>>> import gradsight as gs
+>>> explanation = gs.explain("photo.jpg")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# The public names and where they live; a module is loaded when one of its names is first asked for.
+_HOMES = {
+    "Candidate": "layers",
+    "Classes": "targets",
+    "Explainer": "api",
+    "Explanation": "explanation",
+    "GradsightError": "errors",
+    "LoadedModel": "contracts",
+    "Placement": "imaging",
+    "Preprocess": "imaging",
+    "Top": "targets",
+    "explain": "api",
+    "load_model": "models.load",
+    "method": "registry",
+    "source": "registry",
+}
+
+if TYPE_CHECKING:
+    from gradsight.api import Explainer, explain
+    from gradsight.contracts import LoadedModel
+    from gradsight.errors import GradsightError
+    from gradsight.explanation import Explanation
+    from gradsight.imaging import Placement, Preprocess
+    from gradsight.layers import Candidate
+    from gradsight.models.load import load_model
+    from gradsight.registry import method, source
+    from gradsight.targets import Classes, Top
+
+__all__ = [
+    "Candidate",
+    "Classes",
+    "Explainer",
+    "Explanation",
+    "GradsightError",
+    "LoadedModel",
+    "Placement",
+    "Preprocess",
+    "Top",
+    "explain",
+    "load_model",
+    "method",
+    "source",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gradsight' has no attribute {name!r}")
+    return getattr(import_module(f"gradsight.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,238 @@
+"""Where models, methods, layers and photos meet."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gradsight import notes
+from gradsight.backends import backend_of
+from gradsight.contracts import LoadedModel, Pass
+from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
+from gradsight.explanation import Explanation, Prediction
+from gradsight.imaging import Placement, read_image
+from gradsight.layers import AmbiguousLayout, Candidate, Layer, Seen, known_grids, rank
+from gradsight.models.load import load_model
+from gradsight.registry import METHODS
+from gradsight.targets import Resolved, class_name, resolve
+
+_Photo = str | Path | bytes | Image.Image
+
+
+class Explainer:
+    """Explains one model. Threads may share it, and the model stays as it is.
+
+    Args:
+        model: a `torch.nn.Module`, or what `load_model` gave.
+        layer: the layer's name; a list for several; None to choose (see `layers`).
+        method: the method's name; a list for several.
+        targets: what to explain by default, as in a call.
+        preprocess: turns a photo into the model's input; with it, photos can be given.
+        labels: class names by index.
+        layout: ``"channels_first"``, ``"channels_last"`` or ``"tokens"``, where the layer's shape leaves it open.
+        grid: the positions that tokens fold to, such as ``(14, 14)``, where their number leaves it open.
+        name: what to call the model.
+
+    Raises:
+        InvalidType: the model belongs to no framework that gradsight knows.
+        UnknownName: there is no such method.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        layer: str | Sequence[str] | None = None,
+        method: str | Sequence[str] = "gradcam",
+        targets: Any = None,
+        preprocess: Any = None,
+        labels: Sequence[str] | None = None,
+        layout: str | None = None,
+        grid: Sequence[int] | None = None,
+        name: str | None = None,
+    ) -> None:
+        if isinstance(model, LoadedModel):
+            preprocess, labels = preprocess or model.preprocess, labels or model.labels
+            model = model.model
+        self._backend = backend_of(model)
+        self.name = name or type(model).__name__
+        self.layer, self.method, self.targets = layer, method, targets
+        self.preprocess, self.labels = preprocess, labels
+        self._layout, self._grid = layout, None if grid is None else tuple(grid)
+        self._seen: dict[tuple[int, ...], list[Seen]] = {}
+        self._tracing = threading.Lock()
+        for chosen in _several(method):
+            METHODS[chosen]
+
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        targets: Any = None,
+        method: str | Sequence[str] | None = None,
+        layer: str | Sequence[str] | None = None,
+    ) -> Any:
+        """Explain a batch or photos, several targets, layers and methods in one pass.
+
+        Args:
+            inputs: a batch as the model takes it, (n, ...), NumPy or tensor, a tuple or dict for several inputs; or, with
+                a ``preprocess``, a photo or a list of photos (paths, bytes, PIL images).
+            targets: what to explain: a class (index or label), ``Top(k)``, ``Classes(...)``, a list with one entry for
+                each image, or a function from the model's output to (n,) scores. The top class by default.
+            method, layer: instead of the explainer's own.
+
+        Returns:
+            An `Explanation`; for a list of methods or layers a tuple of them, each layer with each method in turn.
+
+        Raises:
+            GradsightError: with what was wrong, what was received and what to do.
+        """
+        photos, placements, batch = self._batch(inputs)
+        wanted = targets if targets is not None else self.targets
+        names = _several(layer if layer is not None else self.layer)
+        methods = [METHODS[m] for m in _several(method if method is not None else self.method)]
+        shared = self._run(batch, names, wanted)
+        found = [
+            self._explanation(shared, probe, chosen, batch, photos, placements)
+            for probe in shared.probes
+            for chosen in methods
+        ]
+        single = not any(isinstance(x, list | tuple) for x in (method or self.method, layer or self.layer))
+        return found[0] if single else tuple(found)
+
+    def layers(self, inputs: Any) -> list[Candidate]:
+        """The layers that can be explained, the best first, each with the reason; the first is chosen by itself.
+
+        Args:
+            inputs: as in a call; the first image is run through the model once.
+        """
+        _, _, batch = self._batch(inputs)
+        return rank(self._trace(batch, self.targets), self._backend.size(batch))
+
+    def _batch(self, inputs: Any) -> tuple[tuple[Image.Image, ...], tuple[Placement, ...], Any]:
+        given = inputs if isinstance(inputs, list | tuple) else [inputs]
+        if not given or not all(isinstance(x, _Photo) for x in given):
+            if isinstance(inputs, list) or any(isinstance(x, _Photo) for x in given):
+                raise InvalidType(f"`inputs` must be one batch, or photos only. {received(inputs)}")
+            return (), (), self._backend.prepare(inputs)
+        if self.preprocess is None:
+            raise InvalidArgument(
+                "`inputs` are photos, but this explainer has no `preprocess` to make them the model's input. Pass "
+                f"`preprocess=gs.Preprocess(...)` to Explainer, or the batch itself. {received(inputs)}"
+            )
+        photos = tuple(read_image(x) for x in given)
+        placed = [self.preprocess.place(photo) for photo in photos]
+        batch = self._backend.prepare(np.stack([array for array, _ in placed]))
+        return photos, tuple(placement for _, placement in placed), batch
+
+    def _run(self, batch: Any, names: Sequence[Any], wanted: Any) -> Pass:
+        def settle(logits: Any, outputs: Any) -> Resolved:
+            return self._settle(wanted, _count(batch), logits, outputs)
+
+        chosen = [self._named(name) if name is not None else self._choose(batch, wanted) for name in names]
+        try:
+            return self._backend.run(batch, chosen, settle)
+        except AmbiguousLayout:
+            # Worth a look at the other layers: a grid that they leave no doubt about settles it.
+            known = known_grids(self._trace(batch, wanted), self._backend.size(batch))
+            return self._backend.run(batch, [replace(x, known=known) for x in chosen], settle)
+
+    def _settle(self, wanted: Any, n: int, logits: Any, outputs: Any) -> Resolved:
+        if logits is not None and len(logits) != n:
+            raise ModelError(
+                f"the model gave {len(logits)} rows of scores for {n} input(s). Does the batch have a batch axis? "
+                "A single image is passed as inputs[None]."
+            )
+        return resolve(wanted, n, logits, self.labels, self._backend.describe(outputs))
+
+    def _named(self, name: str) -> Layer:
+        if not isinstance(name, str):
+            raise InvalidType(f"`layer` must be a layer's name or a list of names. {received(name)}")
+        return Layer(name, self._layout, self._grid)
+
+    def _choose(self, batch: Any, wanted: Any) -> Layer:
+        size = self._backend.size(batch)
+        seen = self._trace(batch, wanted)
+        best = rank(seen, size)[0]
+        layout = None if best.ambiguous or self._layout or self._grid else best.layout
+        return Layer(best.name, self._layout, self._grid, layout, known_grids(seen, size))
+
+    def _trace(self, batch: Any, wanted: Any) -> list[Seen]:
+        size = self._backend.size(batch)
+        with self._tracing:
+            seen = self._seen.get(size)
+            if seen is None or any(x.name.partition("#")[0] not in self._backend.names() for x in seen):
+                first = wanted[:1] if isinstance(wanted, list | tuple | np.ndarray) else wanted
+                seen = self._backend.trace(batch, lambda logits, outputs: self._settle(first, 1, logits, outputs))
+                self._seen[size] = seen
+            return seen
+
+    def _explanation(
+        self, shared: Pass, probe: Any, method: Any, batch: Any, photos: Any, placements: Any
+    ) -> Explanation:
+        raw = self._backend.numpy(method.function(probe, self._backend.ops)).astype(np.float32)
+        explanation = Explanation(
+            maps=raw,
+            scores=self._backend.numpy(shared.scores).astype(np.float32),
+            targets=shared.targets.names,
+            layer=probe.name,
+            method=method.name,
+            model=self.name,
+            input_size=self._backend.size(batch),
+            predictions=self._predictions(shared.logits),
+            photos=photos,
+            placements=placements,
+        )
+        general = notes.of_model(shared.logits, self._backend.was_training)
+        scale = explanation.scale
+        rows = []
+        for i, maps in enumerate(raw):
+            beside = notes.among_targets(maps, scale[i])
+            seen = notes.of_placement(placements[i].seen, placements[i].image_size) if placements else []
+            rows.append(tuple((*notes.of_map(m), *b, *seen, *general) for m, b in zip(maps, beside, strict=True)))
+        return replace(explanation, target_notes=tuple(rows))
+
+    def _predictions(self, logits: Any, most: int = 5) -> tuple[tuple[Prediction, ...], ...]:
+        if logits is None or logits.shape[1] < 2:
+            return ()
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares = logits if notes.are_probabilities(logits) else shifted / shifted.sum(axis=1, keepdims=True)
+        order = np.argsort(-shares, axis=1, kind="stable")[:, :most]
+        return tuple(
+            tuple(Prediction(int(i), class_name(int(i), self.labels), float(row[i])) for i in best)
+            for row, best in zip(shares, order, strict=True)
+        )
+
+
+def explain(photos: Any, model: Any = "demo", **options: Any) -> Any:
+    """Explain photos in one call.
+
+    Args:
+        photos: a photo or a list of photos: paths, bytes or PIL images.
+        model: a model source such as ``"demo"`` or ``"torchvision:resnet50"`` (`gradsight models` lists them), or what
+            `load_model` gave.
+        **options: keyword arguments of `Explainer`.
+
+    Returns:
+        An `Explanation`, which notebooks draw; for several methods or layers a tuple of them.
+    """
+    loaded = load_model(model) if isinstance(model, str) else model
+    options.setdefault("name", model if isinstance(model, str) else None)
+    return Explainer(loaded, **options)(photos)
+
+
+def _several(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _count(batch: Any) -> int:
+    first = batch
+    while isinstance(first, list | tuple | dict):
+        first = next(iter(first.values() if isinstance(first, dict) else first))
+    return int(first.shape[0])

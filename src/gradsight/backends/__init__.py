@@ -1,0 +1,32 @@
+"""The frameworks, one package each: the only importers of a framework.
+
+A backend is picked by the model's type, among the frameworks that the program has already imported; gradsight imports
+none by itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from gradsight.contracts import Backend
+from gradsight.errors import InvalidType, received
+
+
+def backend_of(model: Any) -> Backend:
+    """The backend of a model's framework.
+
+    Raises:
+        InvalidType: ``model`` belongs to no framework that gradsight knows.
+    """
+    if "torch" in sys.modules:
+        from gradsight.backends.torch import TorchBackend, is_torch
+
+        if is_torch(model):
+            return TorchBackend(model)
+    hint = ""
+    if type(model).__name__ == "ExportedProgram":
+        hint = " Pass torch.export.unflatten(program): hooks fire only there."
+    elif isinstance(model, str):
+        hint = " A name goes to gs.load_model(name), whose `.model` fits here, or to gs.explain(photo, model=name)."
+    raise InvalidType(f"`model` must be a torch.nn.Module. {received(model)}{hint}")

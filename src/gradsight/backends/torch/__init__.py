@@ -1,0 +1,244 @@
+"""PyTorch: any `torch.nn.Module`, and nothing of it is touched (see `view`)."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Collection, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import array_api_compat.torch as array_api
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+from gradsight.backends.torch import tap
+from gradsight.backends.torch.outputs import describe, scores_in
+from gradsight.backends.torch.probe import TorchPass, pick
+from gradsight.backends.torch.tail import trace_tail
+from gradsight.backends.torch.trace import first_image, record
+from gradsight.backends.torch.view import View, tensors_of
+from gradsight.errors import InvalidType, ModelError, received, unknown
+from gradsight.layers import Layer, Layout, Seen, forced_layout, layouts, only_layout
+
+
+def is_torch(model: Any) -> bool:
+    """Whether a model is PyTorch's."""
+    return isinstance(model, torch.nn.Module)
+
+
+class TorchBackend:
+    """`contracts.Backend` for one `torch.nn.Module`. Threads may share it."""
+
+    ops: Any = SimpleNamespace(**{**vars(array_api), "pick": pick})
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        """Keep the model; nothing is run or copied yet."""
+        self.model = model
+        self._lock = threading.RLock()
+        self._kept: View | None = None
+
+    def view(self) -> View:
+        """The view, made anew when the model has changed since."""
+        with self._lock:
+            if self._kept is None or not self._kept.is_current():
+                self._kept = View(self.model)
+            return self._kept
+
+    @property
+    def was_training(self) -> bool:
+        """Whether some part of the user's model is in training mode (it is explained in evaluation mode)."""
+        return self.view().was_training
+
+    def prepare(self, inputs: Any) -> Any:
+        """Move a batch to the model's device and precision; NumPy arrays become tensors.
+
+        Raises:
+            InvalidType: there is no array in ``inputs``.
+        """
+        like = self.view().like
+        keep_dtype = torch.is_autocast_enabled(like.device.type)
+
+        def convert(x: Any) -> Any:
+            if isinstance(x, np.ndarray):
+                x = torch.from_numpy(np.ascontiguousarray(x))
+            if not isinstance(x, torch.Tensor):
+                return x
+            dtype = like.dtype if x.is_floating_point() and not keep_dtype else x.dtype
+            x = x.detach().to(like.device, dtype)
+            return x.clone() if x.is_inference() else x
+
+        with torch.inference_mode(False):
+            prepared = pytree.tree_map(convert, dict(inputs) if hasattr(inputs, "keys") else inputs)
+        if next(tensors_of(prepared), None) is None:
+            raise InvalidType(
+                f"`inputs` must be a batch: an array (n, ...), or a tuple or dict of them. {received(inputs)}"
+            )
+        return prepared
+
+    def names(self) -> Collection[str]:
+        """The names of the model's modules."""
+        return self.view().modules.keys()
+
+    def size(self, inputs: Any) -> tuple[int, ...]:
+        """The image's positions, such as (224, 224).
+
+        Raises:
+            ModelError: no input has positions.
+        """
+        tensors = list(tensors_of(inputs))
+        image = first_image(tensors)
+        if image is None:
+            shapes = ", ".join(str(tuple(x.shape)) for x in tensors)
+            raise ModelError(
+                "`inputs` must hold an image, a signal or a volume: a floating-point array (n, channels, positions "
+                f"...). Received: {shapes}. A single image needs a batch axis: pass inputs[None]."
+            )
+        return tuple(tensors[image].shape[2:])
+
+    def forward(self, inputs: Any, names: set[str]) -> tuple[Any, dict[str, torch.Tensor]]:
+        """Run the model and hold the named layers' outputs, where the graph starts.
+
+        Raises:
+            UnknownName: no such layer.
+            ModelError: the model failed, or a layer did not run.
+        """
+        view = self.view()
+        holder = tap.Holder(names, view.calls)
+        self._install(view, holder.modules)
+        outputs = self._execute(view, inputs, dict.fromkeys(holder.modules, holder))
+        view.calls.update(holder.calls)
+        missing = sorted(names - set(holder.held))
+        if missing:
+            ran = holder.calls[missing[0].partition("#")[0]]
+            raise ModelError(
+                f"layer {missing[0]!r} was not reached: its module ran {ran} time(s) in this forward pass. "
+                "Name another layer, or another call (name#0 is the first)."
+            )
+        return outputs, holder.held
+
+    def outputs(self, inputs: Any) -> Any:
+        """Run the model without a gradient."""
+        with torch.no_grad():
+            return self._execute(self.view(), inputs, {})
+
+    def run(self, inputs: Any, layers: Any, targets: Any) -> TorchPass:
+        """Push a batch through; see `contracts.Backend.run`."""
+        with torch.inference_mode(False), torch.enable_grad():
+            return TorchPass(self, inputs, layers, targets)
+
+    def trace(self, inputs: Any, targets: Any) -> list[Seen]:
+        """Run the first image once, with every module seen; ``targets`` settles the score as in `run`."""
+        with torch.inference_mode(False), torch.enable_grad():
+            leaves, spec = pytree.tree_flatten(inputs)
+            leaves = [x[:1] if isinstance(x, torch.Tensor) and x.ndim else x for x in leaves]
+            tensors = [i for i, x in enumerate(leaves) if isinstance(x, torch.Tensor)]
+            image = first_image([leaves[i] for i in tensors])
+            assert image is not None  # `size` was asked first
+            source = leaves[tensors[image]].clone().requires_grad_()
+            leaves[tensors[image]] = source
+            view = self.view()
+
+            def run() -> torch.Tensor:
+                outputs = self._execute(view, pytree.tree_unflatten(leaves, spec), None)
+                logits = scores_in(outputs)
+                resolved = targets(None if logits is None else logits.detach().double().cpu().numpy(), outputs)
+                score: torch.Tensor = resolved.scores(outputs, logits, self.ops)[0]
+                return score.sum()
+
+            return record(view, run, source)
+
+    def layout(self, layer: Layer, shape: Sequence[int], inputs: Any) -> Layout:
+        """How a layer's output is laid out: as the user says, as was found, or as its shape tells."""
+        if layer.order is not None or layer.grid is not None:
+            return forced_layout(shape, layer.order, layer.grid)
+        if layer.layout is not None:
+            return layer.layout
+        n = len(next(tensors_of(inputs)))
+        return only_layout(layer.name, shape, layouts(shape, n, self.size(inputs), layer.known))
+
+    def tail(
+        self, name: str, raw: torch.Tensor, held: torch.Tensor, axis: int, inputs: Any, outputs: Any, times: int
+    ) -> Any:
+        """The model's output where layer ``name`` gives ``raw``, without a gradient.
+
+        At a cut a graph of the tail alone runs, traced once; elsewhere the whole model runs with the layer's output
+        replaced.
+        """
+        view = self.view()
+        with torch.inference_mode(False), torch.no_grad():
+            graph = self._tail_graph(view, name, held, axis, inputs, outputs)
+            if graph is not None:
+                return graph(raw)
+            tiled = pytree.tree_map(
+                lambda x: torch.cat([x] * times) if isinstance(x, torch.Tensor) and x.ndim else x, inputs
+            )
+            return self._replay(view, name, tiled, raw)
+
+    def numpy(self, array: torch.Tensor) -> np.ndarray[Any, Any]:
+        """Copy to NumPy: float64 stays, everything else becomes float32."""
+        array = array.detach()
+        return (array if array.dtype == torch.float64 else array.float()).cpu().numpy()
+
+    def describe(self, outputs: Any) -> str:
+        """A model's output in words."""
+        return describe(outputs)
+
+    def _install(self, view: View, modules: Any) -> None:
+        for name in modules:
+            if name not in view.modules or not name:
+                raise unknown("layer", name, filter(None, view.modules), "`gradsight layers` lists the good ones.")
+        with self._lock:
+            tap.install(view.modules, modules)
+
+    def _execute(self, view: View, inputs: Any, taps: Any) -> Any:
+        """One forward pass of the view; None for ``taps`` keeps those of the caller."""
+        with contextlib.ExitStack() as stack:
+            if not view.observed or view.changes_buffers:
+                stack.enter_context(self._lock)
+            if taps is not None:
+                stack.enter_context(tap.tapped(taps))
+            stack.enter_context(view.guarded())
+            try:
+                if isinstance(inputs, dict):
+                    return view.root(**inputs)
+                return view.root(*inputs) if isinstance(inputs, list | tuple) else view.root(inputs)
+            except Exception as error:
+                shapes = ", ".join(str(tuple(x.shape)) for x in tensors_of(inputs))
+                raise ModelError(
+                    f"the model failed on inputs of shape {shapes}: {type(error).__name__}: {error}"
+                ) from error
+
+    def _replay(self, view: View, name: str, inputs: Any, raw: torch.Tensor) -> Any:
+        module, _, call = name.partition("#")
+        wanted = int(call) if call else view.calls[module] - 1
+        return self._execute(view, inputs, {module: tap.replacing(raw, wanted)})
+
+    def _tail_graph(self, view: View, name: str, held: torch.Tensor, axis: int, inputs: Any, outputs: Any) -> Any:
+        device = held.device.type
+        precision = (held.dtype, device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))
+        key = (name, axis, tuple(s for i, s in enumerate(held.shape) if i != axis), *precision)
+        with self._lock:
+            if key not in view.tails:
+                view.tails[key] = self._checked_tail(view, name, held, axis, inputs, outputs)
+            return view.tails[key]
+
+    def _checked_tail(self, view: View, name: str, held: torch.Tensor, axis: int, inputs: Any, outputs: Any) -> Any:
+        try:
+            graph = trace_tail(lambda fed, z: self._replay(view, name, fed, z), inputs, held, axis)
+            again = None if graph is None else graph(held)
+        except Exception:  # tracing fails in as many ways as models are written; the whole model always runs
+            return None
+        expected = [x for x in pytree.tree_leaves(outputs) if isinstance(x, torch.Tensor)]
+        got = [x for x in pytree.tree_leaves(again) if isinstance(x, torch.Tensor)]
+        same = len(got) == len(expected) and all(_close(a, b) for a, b in zip(got, expected, strict=True))
+        return graph if same else None
+
+
+def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Equal up to the rounding of another order of operations."""
+    if a.shape != b.shape or not a.is_floating_point():
+        return torch.equal(a, b)
+    scale = float(b.abs().max()) if b.numel() else 0.0
+    return bool(((a - b).abs() <= 64 * torch.finfo(a.dtype).eps * scale).all())

@@ -1,0 +1,223 @@
+"""A private view of the user's model: new module objects around the same tensors.
+
+The user's modules are never run, hooked or switched. Their copies are: in evaluation mode, uncompiled, and with
+parameters that ask for no gradient, so that a forward pass records a graph only from a tapped layer on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from gradsight.errors import ModelError
+
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+_STATE = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """The module inside `torch.compile` and data-parallel wrappers: hooks fire there, and one device is enough."""
+    while True:
+        inner = getattr(module, "_orig_mod", None)
+        if isinstance(module, _WRAPPERS):
+            inner = module.module
+        if not isinstance(inner, nn.Module):
+            return module
+        module = inner
+
+
+class View:
+    """The copy, and what tells that the original has changed since.
+
+    Attributes:
+        root: the copied model.
+        modules: the copied modules by the names that the user knows them by.
+        was_training: some module was in training mode.
+        like: a parameter, for its device and precision.
+        calls: how often modules ran in a pass, as far as known; it tells the last call of a module that runs again.
+        tails: traced tails, which hold this view's tensors and end with it.
+        observed, changes_buffers: what the first pass showed, see `guarded`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Copy the shell of ``model``; its tensors are shared.
+
+        Raises:
+            ModelError: the model is TorchScript, whose modules cannot be tapped, or has uninitialised parameters.
+        """
+        model = unwrap(model)
+        self._copies: dict[int, Any] = {}
+        self._originals: list[Any] = []  # keeps every id in _copies taken
+        self._live: list[dict[str, Any]] = []
+        self._then: list[dict[str, Any]] = []
+        registered = {id(unwrap(module)) for module in model.modules()}
+        self._registered = registered
+        self.was_training = any(module.training for module in model.modules())
+        self.root = self._copy(model)
+        self.modules: dict[str, nn.Module] = dict(self.root.named_modules())
+        self._buffers = [(m._buffers, k) for m in self.modules.values() for k, b in m._buffers.items() if b is not None]
+        weights = (p for m in self.modules.values() for p in m._parameters.values() if p is not None)
+        self.like = next((p for p in weights if p.is_floating_point()), torch.empty(0))
+        self.calls: dict[str, int] = {}
+        self.tails: dict[Any, Any] = {}
+        self.observed = self.changes_buffers = self._draws = False
+
+    def is_current(self) -> bool:
+        """Whether the original still has the modules, tensors, hooks and attributes that were copied."""
+        try:
+            return self._live == self._then
+        except (RuntimeError, ValueError):  # an array attribute was replaced: its comparison has no truth value
+            return False
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Keep a forward pass from changing the user's buffers, or the random state, which evaluation mode may do.
+
+        The first pass is observed; what it did not change is not guarded in later ones, which then cost nothing.
+        """
+        with contextlib.ExitStack() as stack:
+            if not self.observed or self._draws:
+                stack.enter_context(self._random_state())
+            if not self.observed or self.changes_buffers:
+                stack.enter_context(self._own_buffers())
+            yield
+        self.observed = True
+
+    @contextlib.contextmanager
+    def _own_buffers(self) -> Iterator[None]:
+        originals: list[Any] = [holder[key] for holder, key in self._buffers]
+        for (holder, key), original in zip(self._buffers, originals, strict=True):
+            holder[key] = original.clone()
+        try:
+            yield
+        finally:
+            for (holder, key), original in zip(self._buffers, originals, strict=True):
+                own: Any = holder[key]
+                self.changes_buffers |= not torch.equal(own, original)
+                holder[key] = original
+
+    @contextlib.contextmanager
+    def _random_state(self) -> Iterator[None]:
+        cpu = torch.random.get_rng_state()
+        cuda = torch.cuda.get_rng_state(self.like.device) if self.like.is_cuda else None
+        try:
+            yield
+        finally:
+            # Written only if something was drawn: another thread may be using the same generator.
+            if not torch.equal(cpu, torch.random.get_rng_state()):
+                self._draws = True
+                torch.random.set_rng_state(cpu)
+            if cuda is not None and not torch.equal(cuda, torch.cuda.get_rng_state(self.like.device)):
+                self._draws = True
+                torch.cuda.set_rng_state(cuda, self.like.device)
+
+    def _copy(self, module: nn.Module) -> Any:
+        module = unwrap(module)
+        if id(module) in self._copies:
+            return self._copies[id(module)]
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ModelError(
+                "the model is TorchScript, whose layers cannot be tapped. Pass the Python module it was scripted "
+                "from, or export it with torch.export.export and save a .pt2 file."
+            )
+        copy = object.__new__(type(module))
+        self._copies[id(module)] = copy
+        self._originals.append(module)
+        inside = module.__dict__
+        for state in (inside, *(inside[name] for name in _STATE if name in inside)):
+            self._live.append(state)
+            self._then.append(dict(state))
+        own = dict(inside)
+        for name, value in inside.items():
+            own[name] = value.copy() if isinstance(value, dict) else value
+        own["_parameters"] = {k: self._alias(p) for k, p in inside["_parameters"].items()}
+        own["_buffers"] = {
+            k: b.clone() if b is not None and b.is_inference() else b for k, b in inside["_buffers"].items()
+        }
+        own["_modules"] = {k: None if m is None else self._copy(m) for k, m in inside["_modules"].items()}
+        own["_compiled_call_impl"] = None
+        if id(module) in self._registered:
+            own["training"] = False
+        copy.__dict__.update(own)
+        for name, value in own.items():
+            if name not in ("_parameters", "_buffers", "_modules"):
+                copy.__dict__[name] = self._swap(value)
+        return copy
+
+    def _alias(self, parameter: torch.Tensor | None) -> torch.Tensor | None:
+        """The same memory without a gradient: a graph that starts at the tapped layer then holds no weight's input."""
+        if parameter is None:
+            return None
+        if id(parameter) not in self._copies:
+            if nn.parameter.is_lazy(parameter):
+                raise ModelError("the model has parameters that are not initialised yet. Run it once on a real batch.")
+            alias = parameter.detach()
+            self._copies[id(parameter)] = alias.clone() if alias.is_inference() else alias
+            self._originals.append(parameter)
+        alias = self._copies[id(parameter)]
+        return alias if isinstance(alias, torch.Tensor) else None
+
+    def _swap(self, value: Any) -> Any:
+        """``value`` with every reference to an original module or parameter led to its copy instead.
+
+        Modules keep such references outside of their registered children: bound methods put in place of ``forward``
+        (accelerate, peft), lists of blocks, flat weights of recurrent layers, closures.
+        """
+        if isinstance(value, nn.Module):
+            return self._copy(value)
+        if isinstance(value, nn.Parameter):
+            return self._alias(value)
+        if isinstance(value, types.MethodType) and isinstance(value.__self__, nn.Module):
+            return types.MethodType(value.__func__, self._copy(value.__self__))
+        if isinstance(value, functools.partial):
+            return self._swap_partial(value)
+        if isinstance(value, types.FunctionType) and value.__closure__:
+            return self._swap_closure(value)
+        if type(value) in (list, tuple):
+            swapped = [self._swap(item) for item in value]
+            return type(value)(swapped) if _differ(swapped, value) else value
+        if isinstance(value, dict) and value:
+            items = {key: self._swap(item) for key, item in value.items()}
+            if _differ(items.values(), value.values()):
+                value = value.copy()  # keeps the kind: hooks live in an ordered dict
+                value.update(items)
+        return value
+
+    def _swap_partial(self, value: functools.partial[Any]) -> functools.partial[Any]:
+        parts = [value.func, value.args, dict(value.keywords)]
+        func, args, keywords = (self._swap(part) for part in parts)
+        same = func is value.func and args is value.args and not _differ(keywords.values(), value.keywords.values())
+        return value if same else functools.partial(func, *args, **keywords)
+
+    def _swap_closure(self, value: types.FunctionType) -> types.FunctionType:
+        contents = [_content(cell) for cell in value.__closure__ or ()]
+        swapped = [self._swap(x) if isinstance(x, nn.Module | types.MethodType) else x for x in contents]
+        if not _differ(swapped, contents):
+            return value
+        cells = tuple(types.CellType(x) for x in swapped)
+        new = types.FunctionType(value.__code__, value.__globals__, value.__name__, value.__defaults__, cells)
+        new.__kwdefaults__ = value.__kwdefaults__
+        return new
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet
+        return None
+
+
+def _differ(new: Any, old: Any) -> bool:
+    return any(a is not b for a, b in itertools.zip_longest(new, old))
+
+
+def tensors_of(inputs: Any) -> Iterator[torch.Tensor]:
+    """The tensors of a model's input: one, or those of a tuple, list or dict."""
+    return (leaf for leaf in torch.utils._pytree.tree_leaves(inputs) if isinstance(leaf, torch.Tensor))

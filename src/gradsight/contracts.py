@@ -1,0 +1,124 @@
+"""What the floors promise each other: the probe, the backend, a loaded model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple, Protocol
+
+Array = Any
+"""An array of the model's framework."""
+
+
+class Probe(Protocol):
+    """One batch pushed through one model, seen at one layer. Everything is computed at first use and then kept.
+
+    n images, k targets, c channels, positions ``*s`` (one, two or three axes). Channels come first whatever the
+    framework; tokens are folded to their grid. Arrays are float32 (float64 where the model is).
+    """
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+
+    @property
+    def inputs(self) -> Array:
+        """What the model was given: (n, ...), or a tuple or dict of such arrays."""
+
+    @property
+    def activations(self) -> Array:
+        """The layer's output: (n, c, *s)."""
+
+    @property
+    def gradients(self) -> Array:
+        """d scores[n, k] / d activations[n]: (n, k, c, *s), from one batched backward pass of the tail alone."""
+
+    @property
+    def scores(self) -> Array:
+        """The explained scores, logits where the model has them: (n, k)."""
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        """The axes of the positions, counted from the end, for both activations and gradients: (-2, -1)."""
+
+    def tail(self, activations: Array) -> Array:
+        """Scores of other activations at the layer, without a gradient: (m, c, *s) -> (m, k).
+
+        m is a multiple of n, and row j belongs to image j % n: it keeps that image's targets, extra tokens, and
+        whatever bypasses the layer.
+        """
+
+    def score(self, inputs: Array) -> Array:
+        """Scores of other inputs, without a gradient: (m, ...) -> (m, k); rows as in ``tail``."""
+
+
+class Pass(Protocol):
+    """One forward pass and at most one backward pass, shared by the probes of several layers."""
+
+    @property
+    def probes(self) -> Sequence[Probe]:
+        """One probe for each layer asked for, in that order."""
+
+    @property
+    def scores(self) -> Array:
+        """The explained scores: (n, k)."""
+
+    @property
+    def targets(self) -> Any:
+        """The targets, resolved against the model's output."""
+
+    @property
+    def outputs(self) -> Any:
+        """The model's own output."""
+
+    @property
+    def logits(self) -> Any:
+        """The output as a float64 NumPy array (n, classes), or None where it is no row of class scores."""
+
+
+class Backend(Protocol):
+    """All that gradsight asks of a framework."""
+
+    ops: Any
+    """Array functions under the names of the Array API standard."""
+
+    @property
+    def was_training(self) -> bool:
+        """Whether some part of the model is in training mode; it is explained in evaluation mode all the same."""
+
+    def prepare(self, inputs: Any) -> Any:
+        """Turn NumPy arrays or tensors into a batch on the model's device, in its precision."""
+
+    def size(self, inputs: Any) -> tuple[int, ...]:
+        """The positions of the image in a batch."""
+
+    def names(self) -> Collection[str]:
+        """The names of the model's layers."""
+
+    def trace(self, inputs: Any, targets: Any) -> Any:
+        """Run the first image once and return what was seen of each layer, in the order they ran (`layers.Seen`)."""
+
+    def run(self, inputs: Any, layers: Sequence[Any], targets: Any) -> Pass:
+        """Push a batch through the model, seen at ``layers`` (`layers.Layer`).
+
+        ``targets(logits, outputs)`` settles what is explained (`targets.Resolved`).
+        """
+
+    def describe(self, outputs: Any) -> str:
+        """A model's output in words."""
+
+    def numpy(self, array: Array) -> Any:
+        """Copy an array to NumPy: float32, or float64 where it already is."""
+
+
+class LoadedModel(NamedTuple):
+    """What a model source gives: ``model, preprocess, labels = gs.load_model("demo")``.
+
+    Attributes:
+        model: the model, in evaluation mode.
+        preprocess: turns a photo into the model's input and knows the way back (`imaging.Preprocess`).
+        labels: the class names by index; None where they are not known.
+    """
+
+    model: Any
+    preprocess: Callable[..., Any] | None = None
+    labels: Sequence[str] | None = None

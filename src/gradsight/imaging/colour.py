@@ -1,0 +1,77 @@
+"""Colour maps by name, from cmap's catalogue."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradsight.errors import InvalidType, received, unknown
+
+DEFAULT = "plasma"
+"""Chosen by looking at overlays on dark, bright, red, green and blue photos, and by colour differences (CIE 1976)
+between overlay and photo over the pixels of 128 COCO photos. The hottest spot stands out best: in the worst 5 % of
+pixels it differs by 54 (46 and 54 for deuteranopes and protanopes), where jet and turbo differ by 31 to 33 (11 to 13),
+because their dark red sinks into photos, and inferno and magma by 23 to 30, because their pale end vanishes on snow.
+It is perceptually even and grows lighter all the way, so it survives grey printing; jet and turbo end as dark as they
+begin, and their rings look like edges that the map does not have. Its dark end, hard to tell from shadows, is
+transparent in an overlay whose opacity follows the value.
+"""
+
+DIVERGING = "bwr"
+"""Blue to red, which colour-blind people tell apart. The perceptually even vik and balance end so dark that on dark
+photos both signs look like shadows; the white middle is transparent in an overlay whose opacity follows the value.
+"""
+
+_RECOMMENDED = (DEFAULT, "inferno", "magma", "viridis", "cividis", "hot", "turbo", "jet", DIVERGING, "vik", "balance")
+
+
+def colormaps() -> list[str]:
+    """List the recommended names; every other name of cmap's catalogue works too."""
+    return list(_RECOMMENDED)
+
+
+@lru_cache(maxsize=64)
+def colormap(name: str) -> NDArray[np.float32]:
+    """Look a colour map up.
+
+    Args:
+        name: a name of cmap's catalogue, such as ``"viridis"``, ``"viridis_r"`` (reversed) or ``"crameri:vik"``.
+
+    Returns:
+        Its table, read-only, of shape (n, 3): RGB in [0, 1] for values evenly spaced from 0 to 1.
+
+    Raises:
+        InvalidType: ``name`` is not a text.
+        UnknownName: there is no such colour map.
+    """
+    import cmap
+
+    if not isinstance(name, str):
+        raise InvalidType(f"colormap must be the name of a colour map. {received(name)} Pass {DEFAULT!r}.")
+    try:
+        table = cmap.Colormap(name).lut()
+    except ValueError:
+        choices = [*_RECOMMENDED, *cmap.Catalog().short_keys()]
+        raise unknown("colour map", name, choices, "The catalogue: https://cmap-docs.readthedocs.io.") from None
+    table = np.ascontiguousarray(table[:, :3], dtype=np.float32)
+    table.flags.writeable = False
+    return table
+
+
+def colorize(values: NDArray[Any], name: str = DEFAULT) -> NDArray[np.float32]:
+    """Colour values.
+
+    Args:
+        values: any shape, in [0, 1]; what lies outside is clipped, and NaN counts as 0.
+        name: a colour map's name.
+
+    Returns:
+        (*values.shape, 3), RGB in [0, 1].
+    """
+    table = colormap(name)
+    clipped = np.clip(np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
+    colours: NDArray[np.float32] = table[np.rint(clipped * (len(table) - 1)).astype(np.intp)]
+    return colours

@@ -1,0 +1,145 @@
+"""Make a picture into what a model wants, and remember where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gradsight.errors import ImageError, InvalidArgument, received, unknown
+from gradsight.imaging import read
+from gradsight.imaging.placement import Placement
+
+_FITS = ("crop", "squash", "letterbox")
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+}
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a model wants its pictures.
+
+    Attributes:
+        size: (height, width) of the model's input.
+        resize: with ``fit="crop"``, the length the shorter side is brought to before the cut (None: ``max(size)``).
+        fit: ``"crop"`` resizes the shorter side and cuts out the centre, pixel for pixel as torchvision's ``Resize``
+            and ``CenterCrop`` (black where the picture does not reach); ``"squash"`` stretches the whole picture to
+            ``size``; ``"letterbox"`` puts the whole picture inside, its aspect kept, on grey.
+        interpolation: Pillow's filter: ``"nearest"``, ``"bilinear"``, ``"bicubic"``, ``"lanczos"`` or ``"box"``.
+        mean: subtracted from each channel of the [0, 1] picture; one value makes it a grey, one-channel model.
+        std: divides each channel after that.
+        fill: the grey of the letterbox, in [0, 1].
+
+    Raises:
+        InvalidArgument: a size, mean, std or fill that breaks these rules.
+        UnknownName: there is no such fit or interpolation.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    resize: int | None = None
+    fit: str = "crop"
+    interpolation: str = "bilinear"
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    fill: float = 0.5
+
+    def __post_init__(self) -> None:
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise InvalidArgument(f"size must be a positive (height, width). {received(self.size)} Pass (224, 224).")
+        if self.resize is not None and self.resize < 1:
+            raise InvalidArgument(f"resize must be a positive number of pixels. {received(self.resize)} Pass 256.")
+        if self.fit not in _FITS:
+            raise unknown("fit", self.fit, _FITS)
+        if self.interpolation not in _FILTERS:
+            raise unknown("interpolation", self.interpolation, _FILTERS)
+        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
+            raise InvalidArgument(
+                "mean and std must have one value (grey) or three (RGB), both the same number. "
+                f"{received((self.mean, self.std))}"
+            )
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all() and min(self.std) > 0):
+            raise InvalidArgument(
+                f"mean must be finite and std over 0, in units of [0, 1] pictures. {received((self.mean, self.std))} "
+                "Divide values meant for 0..255 by 255."
+            )
+        if not 0 <= self.fill <= 1:
+            raise InvalidArgument(f"fill must be a grey in [0, 1]. {received(self.fill)} Pass 0.5.")
+
+    def __call__(self, image: Any) -> NDArray[np.float32]:
+        """Make the model's input, as ``place`` does, without the placement."""
+        return self.place(image)[0]
+
+    def place(self, image: Any) -> tuple[NDArray[np.float32], Placement]:
+        """Make the model's input, and tell where it lies on the picture.
+
+        Args:
+            image: whatever ``read_image`` reads.
+
+        Returns:
+            The normalised input of shape (channels, height, width), float32, and its placement.
+
+        Raises:
+            ImageError: the picture cannot be read, or is so narrow that its resized version would be gigantic.
+        """
+        window, placement = self._cut(image)
+        pixels = np.asarray(window, dtype=np.float32) / np.float32(255)
+        pixels = pixels.reshape(*self.size, len(self.mean))
+        normalised = (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        return np.ascontiguousarray(normalised.transpose(2, 0, 1)), placement
+
+    def window(self, image: Any) -> Image.Image:
+        """Show what the model gets before it is normalised: an RGB (or grey, L) picture of ``size``."""
+        return self._cut(image)[0]
+
+    def _cut(self, image: Any) -> tuple[Image.Image, Placement]:
+        picture = read.read_image(image)
+        original = (picture.height, picture.width)
+        if len(self.mean) == 1:
+            picture = picture.convert("L")
+        height, width = self._resized(original)
+        if height * width > read.MAX_PIXELS:
+            raise ImageError(
+                f"A picture of {original[1]} x {original[0]} pixels is too narrow to crop: resized, it would measure "
+                f"{width} x {height}. Use fit='letterbox' or fit='squash'."
+            )
+        resized = picture.resize((width, height), _FILTERS[self.interpolation])
+        top, left = (_offset(have, want) for have, want in zip((height, width), self.size, strict=True))
+        down, across = original[0] / height, original[1] / width
+        bottom, right = top + self.size[0], left + self.size[1]
+        box = (top * down, left * across, bottom * down, right * across)
+        return self._paste(resized, top, left), Placement(original, self.size, box)
+
+    def _resized(self, original: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) to which the whole picture is resized before it is cut or padded."""
+        height, width = original
+        if self.fit == "squash":
+            return self.size
+        if self.fit == "letterbox":
+            scale = min(self.size[0] / height, self.size[1] / width)
+            return max(1, round(height * scale)), max(1, round(width * scale))
+        short = self.resize or max(self.size)
+        long = int(short * max(original) / min(original))  # torchvision's rounding
+        return (short, long) if height <= width else (long, short)
+
+    def _paste(self, resized: Image.Image, top: int, left: int) -> Image.Image:
+        """Cut the input out of the resized picture, filling what lies outside; top and left may be negative."""
+        height, width = self.size
+        if (top, left) == (0, 0) and resized.size == (width, height):
+            return resized
+        grey = round(self.fill * 255) if self.fit == "letterbox" else 0  # torchvision pads with black
+        window = Image.new(resized.mode, (width, height), (grey,) * len(self.mean) if len(self.mean) > 1 else grey)
+        window.paste(resized, (-left, -top))
+        return window
+
+
+def _offset(have: int, want: int) -> int:
+    """Where a centred cut begins, as in torchvision's ``center_crop``; negative where the picture must be padded."""
+    return round((have - want) / 2) if have >= want else -((want - have) // 2)

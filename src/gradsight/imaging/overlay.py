@@ -1,0 +1,111 @@
+"""A heatmap drawn over its picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gradsight.errors import InvalidArgument, received, unknown
+from gradsight.imaging.colour import DEFAULT, colorize
+from gradsight.imaging.resample import resize
+
+_BAND = 1 << 20
+"""Pixels drawn at once, so that a 24-megapixel photo needs no float copies of itself."""
+
+# By looking: at 0.75 the object under the hottest spot is still recognised, and the exponent below 1 makes half the
+# heat visible on busy photos while the faint rest stays clear.
+_OPAQUEST, _CURVE = 0.75, 0.8
+
+# What the model did not see: _DIMMED * luma + _VEIL. The veil shows on dark photos, where dimming alone does not.
+_DIMMED, _VEIL = 0.35, 40
+
+
+def overlay(
+    image: Image.Image | NDArray[Any],
+    heatmap: NDArray[Any],
+    *,
+    colormap: str = DEFAULT,
+    opacity: str | float = "value",
+    seen: tuple[int, int, int, int] | None = None,
+    signed: bool = False,
+) -> Image.Image:
+    """Draw a heatmap over its picture.
+
+    Args:
+        image: a PIL image, or an array of shape (H, W, 3), uint8 or floats in [0, 1].
+        heatmap: (h, w) in [0, 1], or in [-1, 1] if ``signed``; brought to the picture's size by interpolation. NaN
+            counts as 0, what lies outside the range is clipped.
+        colormap: a colour map's name; give a diverging one, such as ``colour.DIVERGING``, if ``signed``.
+        opacity: ``"value"``: the hotter (if signed: the farther from 0), the less of the photo shows through, at 0 all
+            of it; or a constant from 0 (the photo alone) to 1 (the colours alone).
+        seen: (top, left, bottom, right) in pixels of what the model saw; outside, the photo is drawn grey and dark and
+            without heat, so that nobody takes it for a place without evidence.
+        signed: values below 0 speak against the target.
+
+    Returns:
+        An RGB image of the picture's size.
+
+    Raises:
+        InvalidArgument: a heatmap of another shape, or an opacity outside [0, 1].
+        UnknownName: there is no such colour map or opacity.
+    """
+    opacity = _checked(opacity)
+    photo = _pixels(image)
+    heat = _heat(heatmap, photo.shape[:2], signed)
+    drawn = np.empty(photo.shape, np.uint8)
+    step = max(1, _BAND // photo.shape[1])
+    for first in range(0, len(photo), step):
+        rows = slice(first, first + step)
+        drawn[rows] = _blend(photo[rows], heat[rows], colormap, opacity, signed)
+    picture = Image.fromarray(drawn)
+    return picture if seen is None else _dim_outside(picture, photo, seen)
+
+
+def _checked(opacity: str | float) -> str | float:
+    if isinstance(opacity, str):
+        if opacity != "value":
+            raise unknown("opacity", opacity, ["value"], "Or pass a number from 0 to 1.")
+    elif not 0 <= opacity <= 1:
+        raise InvalidArgument(f"opacity must be 'value' or lie in [0, 1]. {received(opacity)} Pass 0.5.")
+    return opacity
+
+
+def _pixels(image: Image.Image | NDArray[Any]) -> NDArray[Any]:
+    """The photo as (H, W, 3): uint8, or floats on the scale 0..255."""
+    if isinstance(image, Image.Image):
+        return np.asarray(image.convert("RGB"))
+    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise InvalidArgument(f"image must be an RGB picture of shape (H, W, 3). {received(image)} Use read_image.")
+    return image if image.dtype == np.uint8 else np.clip(image, 0, 1).astype(np.float32) * np.float32(255)
+
+
+def _heat(heatmap: NDArray[Any], size: tuple[int, ...], signed: bool) -> NDArray[np.float32]:
+    """The heatmap at the picture's size, finite and within its range."""
+    if heatmap.ndim != 2 or heatmap.size == 0:
+        raise InvalidArgument(f"heatmap must have the shape (h, w). {received(heatmap)} Pick one image and one target.")
+    heat = np.nan_to_num(heatmap.astype(np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
+    if heat.shape != size:
+        heat = resize(heat, size)
+    return np.clip(heat, -1 if signed else 0, 1, out=heat)
+
+
+def _blend(
+    photo: NDArray[Any], heat: NDArray[np.float32], colormap: str, opacity: str | float, signed: bool
+) -> NDArray[np.uint8]:
+    colours = colorize((heat + 1) / 2 if signed else heat, colormap) * np.float32(255)
+    alpha = np.float32(_OPAQUEST) * np.abs(heat) ** np.float32(_CURVE) if isinstance(opacity, str) else opacity
+    mixed = photo + np.asarray(alpha, np.float32)[..., None] * (colours - photo)
+    drawn: NDArray[np.uint8] = np.rint(mixed).astype(np.uint8)
+    return drawn
+
+
+def _dim_outside(drawn: Image.Image, photo: NDArray[Any], seen: tuple[int, int, int, int]) -> Image.Image:
+    """Replace what lies outside ``seen`` by a grey, dark version of the photo."""
+    top, left, bottom, right = seen
+    grey = Image.fromarray(np.rint(photo).astype(np.uint8)).convert("L")
+    canvas = grey.point([round(_DIMMED * value + _VEIL) for value in range(256)]).convert("RGB")
+    canvas.paste(drawn.crop((left, top, right, bottom)), (left, top))
+    return canvas

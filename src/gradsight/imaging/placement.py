@@ -1,0 +1,100 @@
+"""Where the model's input lies on the original picture, and how a map gets back there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradsight.errors import InvalidArgument, received
+from gradsight.imaging.resample import apply, interpolation, sample_positions, trailing
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The region of a picture that a model's input covers.
+
+    Attributes:
+        image_size: (height, width) of the original picture in pixels.
+        input_size: (height, width) of the model's input in pixels.
+        box: (top, left, bottom, right) of the region in pixels of the original, measured from its upper left corner (so
+            that pixel 0 spans 0 to 1); floats. It reaches beyond the picture where the input was padded.
+
+    Raises:
+        InvalidArgument: a size is not positive or the box is empty.
+    """
+
+    image_size: tuple[int, int]
+    input_size: tuple[int, int]
+    box: tuple[float, float, float, float]
+
+    def __post_init__(self) -> None:
+        for name, size in (("image_size", self.image_size), ("input_size", self.input_size)):
+            if len(size) != 2 or min(size) < 1:
+                raise InvalidArgument(f"{name} must be a positive (height, width). {received(size)}")
+        top, left, bottom, right = self.box
+        if not (bottom > top and right > left):
+            raise InvalidArgument(f"box must be (top, left, bottom, right) with an area. {received(self.box)}")
+
+    @classmethod
+    def whole(cls, image_size: tuple[int, int], input_size: tuple[int, int]) -> Placement:
+        """Make the placement of an input that covers the whole picture, stretched if need be."""
+        return cls(image_size, input_size, (0.0, 0.0, float(image_size[0]), float(image_size[1])))
+
+    @property
+    def seen(self) -> tuple[int, int, int, int]:
+        """(top, left, bottom, right) of what the model saw of the picture, in whole pixels; bottom, right exclusive."""
+        (height, width), (top, left, bottom, right) = self.image_size, self.box
+        rows, columns = _whole(top, bottom, height), _whole(left, right, width)
+        return rows[0], columns[0], rows[1], columns[1]
+
+    def to_image(self, heat: NDArray[Any]) -> NDArray[Any]:
+        """Lay maps that cover the model's input back onto the original picture.
+
+        Each original pixel is interpolated linearly between the centres of the map's cells. Pixels that the model did
+        not see are 0, and so are values that are not finite (one would spread along its whole row and column).
+
+        Args:
+            heat: (..., h', w'), a map of any resolution that covers the input exactly, edge to edge.
+
+        Returns:
+            (..., H, W) of ``image_size``; float32, or float64 where ``heat`` is.
+
+        Raises:
+            InvalidArgument: ``heat`` has fewer than two axes, or is empty.
+        """
+        cells = trailing(heat, 2)
+        matrices = [_axis(self.image_size[i], self.box[i], self.box[i + 2], cells[i]) for i in range(2)]
+        return apply(matrices, np.nan_to_num(heat, nan=0.0, posinf=0.0, neginf=0.0))
+
+    def to_pixel(self, row: float, column: float) -> tuple[float, float]:
+        """Turn a position on the model's input into one on the original; whole numbers are centres of pixels."""
+        (down, across), (top, left, _, _) = self._scale, self.box
+        return top + (row + 0.5) * down - 0.5, left + (column + 0.5) * across - 0.5
+
+    def to_input(self, row: float, column: float) -> tuple[float, float]:
+        """Turn a position on the original into one on the model's input; whole numbers are centres of pixels."""
+        (down, across), (top, left, _, _) = self._scale, self.box
+        return (row + 0.5 - top) / down - 0.5, (column + 0.5 - left) / across - 0.5
+
+    @property
+    def _scale(self) -> tuple[float, float]:
+        """Original pixels per input pixel, down and across."""
+        top, left, bottom, right = self.box
+        return (bottom - top) / self.input_size[0], (right - left) / self.input_size[1]
+
+
+def _whole(start: float, stop: float, length: int) -> tuple[int, int]:
+    """Round to whole pixels within the picture, and keep one at least."""
+    first = min(max(round(start), 0), length - 1)
+    return first, max(min(round(stop), length), first + 1)
+
+
+def _axis(length: int, start: float, stop: float, cells: int) -> NDArray[np.float64]:
+    """Make the (length, cells) matrix of one axis, with no weight for pixels whose centre lies outside the box."""
+    matrix = interpolation(sample_positions(length, start, stop, cells), cells)
+    centres = np.arange(length) + 0.5
+    matrix[(centres < start) | (centres >= stop)] = 0
+    return matrix

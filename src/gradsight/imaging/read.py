@@ -1,0 +1,152 @@
+"""Read a picture, wherever it comes from, as 8-bit RGB."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
+
+from gradsight.errors import ImageError, InvalidType, received
+from gradsight.imaging.modes import array_to_rgb, to_rgb
+
+MAX_PIXELS = 200_000_000
+"""Pictures with more pixels are refused from their header, before anything is decoded (decompression bombs)."""
+
+# EPS is a program, which Pillow hands to Ghostscript: nothing untrusted is executed here.
+_REFUSED = {"EPS"}
+
+# A damaged EXIF block is common in photos (ImageNet has some) and says nothing about their pixels. Appended, so that
+# the process's own filters win; not catch_warnings, which swaps the filters of every thread.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin", append=True)
+
+
+def read_image(source: Any) -> Image.Image:
+    """Read a picture as 8-bit RGB, upright.
+
+    EXIF orientation is applied, 16-bit values are divided by 257, transparency is laid over white, and of an animation
+    the first frame is taken. Colour profiles are not applied: models are trained on pictures read without them.
+
+    Args:
+        source: a path, the bytes of a file, an open binary file, a PIL image, or an array of shape (h, w) or
+            (h, w, 1 | 3 | 4) holding uint8, uint16 or floats in [0, 1].
+
+    Returns:
+        A new image of mode RGB; the source is left as it is.
+
+    Raises:
+        ImageError: the picture is missing, empty, damaged, too large, or holds values that are no colours.
+        InvalidType: ``source`` is none of these.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return _read_path(Path(source))
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _read_stream(io.BytesIO(source), f"These {len(source)} bytes")
+    if isinstance(source, Image.Image):
+        return _decode(source, f"This PIL image ({source.mode})")
+    if isinstance(source, np.ndarray):
+        return array_to_rgb(source)
+    if hasattr(source, "read"):
+        return _read_stream(source, f"The open file {getattr(source, 'name', type(source).__name__)!r}")
+    raise InvalidType(
+        f"image must be a path, bytes, a binary file, a PIL image or a NumPy array. {received(source)} "
+        "Convert it first, such as tensor.permute(1, 2, 0).numpy() for a (3, h, w) tensor."
+    )
+
+
+def _read_path(path: Path) -> Image.Image:
+    try:
+        with path.open("rb") as stream:
+            return _read_stream(stream, f"{str(path)!r}")
+    except FileNotFoundError:
+        raise ImageError(f"There is no file {str(path)!r}. Check the path; it was looked up in {Path.cwd()}.") from None
+    except IsADirectoryError:
+        raise ImageError(f"{str(path)!r} is a folder, not a picture. Name a file inside it.") from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path, and ImageError itself
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"{str(path)!r} cannot be opened: {error}. Check the path and its permissions.") from error
+
+
+def _read_stream(stream: BinaryIO, name: str) -> Image.Image:
+    try:
+        stream.seek(0)
+    except (AttributeError, OSError):  # a pipe
+        stream = io.BytesIO(stream.read())
+    prefix = stream.read(16)
+    if not isinstance(prefix, bytes):
+        raise ImageError(f"{name} yields text. Open it in binary mode: open(path, 'rb').")
+    if not prefix:
+        raise ImageError(f"{name} cannot be read: it is empty (0 bytes). Get the file again.")
+    with _damage(name):
+        picture = _identify(stream, prefix)
+    if picture is None:
+        raise ImageError(
+            f"{name} cannot be read: it is not a picture in a format that is known here. "
+            f"It begins with {prefix!r}. Save it as PNG or JPEG."
+        )
+    return _decode(picture, name)
+
+
+def _identify(stream: BinaryIO, prefix: bytes) -> ImageFile | None:
+    """Find the plugin that reads the file's header, as ``PIL.Image.open`` does.
+
+    ``PIL.Image.open`` itself compares the size to ``PIL.Image.MAX_IMAGE_PIXELS``, which belongs to the whole process,
+    and warns or fails by it; here only MAX_PIXELS counts.
+    """
+    tried: set[str] = set(_REFUSED)
+    for load_plugins in (Image.preinit, Image.init):
+        load_plugins()
+        for kind in [kind for kind in Image.ID if kind not in tried]:
+            tried.add(kind)
+            opener, accepts = Image.OPEN[kind]
+            verdict = accepts(prefix) if accepts else True
+            if not verdict or isinstance(verdict, str):  # a text says which optional library is missing
+                continue
+            stream.seek(0)
+            try:
+                return opener(stream, "")
+            except (SyntaxError, IndexError, TypeError, struct.error):  # how plugins say "not mine"
+                continue
+    return None
+
+
+def _decode(picture: Image.Image, name: str) -> Image.Image:
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{name} is too large: {width} x {height} pixels, over the limit of {MAX_PIXELS:,}. "
+            "Shrink it, or raise gradsight.imaging.read.MAX_PIXELS if you trust it."
+        )
+    if width * height == 0:
+        raise ImageError(f"{name} has no pixels: {width} x {height}. Give a picture with some.")
+    with _damage(name):
+        picture.load()
+        return to_rgb(_upright(picture))
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Return a copy, turned as its EXIF orientation says."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # a damaged EXIF block: the pixels are fine, and nothing says which way up they are
+        return picture.copy()
+
+
+@contextmanager
+def _damage(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises on a damaged file into one ImageError."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception as error:  # OSError, SyntaxError, EOFError, struct.error, zlib.error ...
+        raise ImageError(f"{name} cannot be read: it is damaged or cut off ({error}). Get the file again.") from error

@@ -1,0 +1,86 @@
+"""Linear interpolation, one axis after the other, as products with small matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradsight.errors import InvalidArgument, received
+
+
+def resize(values: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
+    """Resize the last axes by linear interpolation with half-pixel centres and clamped edges.
+
+    The same as ``torch.nn.functional.interpolate(mode="linear" | "bilinear" | "trilinear", align_corners=False)``: no
+    antialiasing, meant for making maps larger. A NaN spreads along its row and column.
+
+    Args:
+        values: (..., *s), real numbers.
+        size: the new length of each of the last ``len(size)`` axes; one, two or three positive integers.
+
+    Returns:
+        (..., *size), float32, or float64 where ``values`` is.
+
+    Raises:
+        InvalidArgument: a length is not positive, or ``values`` has fewer axes than ``size``.
+    """
+    lengths = [int(n) for n in size]
+    if not 1 <= len(lengths) <= 3 or min(lengths) < 1:
+        raise InvalidArgument(
+            f"size must be one, two or three positive integers. {received(size)} Pass (height, width)."
+        )
+    matrices = [
+        interpolation(sample_positions(new, 0.0, float(new), old), old)
+        for new, old in zip(lengths, trailing(values, len(lengths)), strict=True)
+    ]
+    return apply(matrices, values)
+
+
+def trailing(values: NDArray[Any], count: int) -> tuple[int, ...]:
+    """Return the lengths of the last ``count`` axes.
+
+    Raises:
+        InvalidArgument: there are fewer axes, or one is empty.
+    """
+    lengths = values.shape[max(values.ndim - count, 0) :]
+    if len(lengths) < count or 0 in lengths:
+        raise InvalidArgument(f"A map must have {count} axes or more, none of them empty. {received(values)}")
+    return lengths
+
+
+def sample_positions(count: int, start: float, stop: float, cells: int) -> NDArray[np.float64]:
+    """Where the centres of ``count`` pixels fall in a grid of ``cells`` that covers [start, stop) of them.
+
+    Returns:
+        (count,) positions in units of cells, in which the centre of cell i is i.
+    """
+    centres = np.arange(count, dtype=np.float64) + 0.5
+    return (centres - start) * (cells / (stop - start)) - 0.5
+
+
+def interpolation(positions: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
+    """Make the (len(positions), cells) matrix that interpolates a row of cells linearly at positions, edges clamped."""
+    clamped = positions.clip(0, cells - 1)
+    lower = np.floor(clamped).astype(np.intp)
+    upper = np.minimum(lower + 1, cells - 1)
+    share = clamped - lower
+    rows = np.arange(len(positions))
+    matrix = np.zeros((len(positions), cells))
+    matrix[rows, lower] = 1 - share
+    matrix[rows, upper] += share
+    return matrix
+
+
+def apply(matrices: Sequence[NDArray[np.float64]], values: NDArray[Any]) -> NDArray[Any]:
+    """Multiply the last ``len(matrices)`` axes of ``values``, each by its matrix of shape (new, old)."""
+    result = values.astype(np.float64 if values.dtype == np.float64 else np.float32, copy=False)
+    for axis, matrix in enumerate(matrices, start=values.ndim - len(matrices)):
+        weights = matrix.astype(result.dtype)
+        if axis == values.ndim - 1:
+            result = result @ weights.T
+        else:
+            result = np.moveaxis(np.moveaxis(result, axis, -1) @ weights.T, -1, axis)
+    return np.ascontiguousarray(result)

@@ -1,0 +1,334 @@
+"""Layers: how their output is laid out, and which one to explain when the user names none.
+
+The rule, which knows no class names: *the last cut of the graph whose gradients at spatial positions are not all
+zero*. A layer is a cut when nothing bypasses it. Two kinds of cut are passed over while another is left, because they
+read features rather than being features: a class-score map, and what lies inside a pool (see `choose`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gradsight.errors import InvalidArgument, ModelError, received
+
+
+class AmbiguousLayout(ModelError):
+    """A layer's output can be read as a map in more than one way."""
+
+
+ORDERS = ("channels_first", "channels_last", "tokens")
+MOST_EXTRA_TOKENS = 16
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which axis of a layer's output is what.
+
+    Attributes:
+        axes: the permutation that brings the output to (batch, channels, positions ...).
+        grid: the positions, such as (7, 7).
+        extra: leading tokens that are no position (class, register, distillation).
+    """
+
+    axes: tuple[int, ...]
+    grid: tuple[int, ...]
+    extra: int = 0
+
+    def fold(self, array: Any, ops: Any) -> Any:
+        """Bring an output to (n, c, *grid); axes in front of the output's own, as in (k, n, ...), stay in front."""
+        lead = array.ndim - len(self.axes)
+        moved = ops.permute_dims(array, (*range(lead), *(lead + axis for axis in self.axes)))
+        if moved.shape[lead + 2 :] == self.grid:
+            return moved
+        moved = moved[..., self.extra :]
+        return ops.reshape(moved, (*moved.shape[:-1], *self.grid))
+
+    def unfold(self, folded: Any, like: Any, ops: Any) -> Any:
+        """Invert `fold`: (m, c, *grid) to the layer's own layout, with the extra tokens of ``like``."""
+        moved = folded
+        if len(self.axes) - 2 != len(self.grid):
+            moved = ops.reshape(folded, (*folded.shape[:2], math.prod(self.grid)))
+            if self.extra:
+                kept = ops.permute_dims(like, self.axes)[..., : self.extra]
+                moved = ops.concat((kept, moved), axis=-1)
+        return ops.permute_dims(moved, tuple(int(axis) for axis in np.argsort(self.axes)))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The layer that is explained, and all that is known of how its output is laid out.
+
+    Attributes:
+        name: the module's name; ``name#0`` for a call that is not its last.
+        order: one of `ORDERS`, as the user says; None to find out.
+        grid: the positions that tokens fold to, as the user says; None to find out.
+        layout: the layout, where it was found.
+        known: grids of other layers that leave no doubt.
+    """
+
+    name: str
+    order: str | None = None
+    grid: tuple[int, ...] | None = None
+    layout: Layout | None = None
+    known: frozenset[tuple[int, ...]] = frozenset()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a backend saw of one call of one module while the first image ran through the model.
+
+    Attributes:
+        name: the module's name; ``name#0`` for a call that is not its last.
+        kind: the name of its class, shown to people and used for nothing else.
+        shape: its output's shape.
+        received: the shape of its first input; None where that is no array.
+        composite: it has modules inside.
+        same: it handed its argument through, as dropout does; the layer is the one that made it.
+        cut: nothing bypasses it.
+        gradient: d score / d output as a NumPy array of ``shape``; None where it was not asked for.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    received: tuple[int, ...] | None
+    composite: bool
+    same: bool
+    cut: bool
+    gradient: Any = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A layer that could be explained.
+
+    Attributes:
+        name, kind, cut: as in `Seen`.
+        channels: how many it has.
+        layout: how its output is laid out.
+        live: how many channels have a gradient that is not zero at every position.
+        ambiguous: its tokens can be folded in more than one way.
+        remark: why it was passed over, or why it was chosen.
+        chosen: it is the one.
+    """
+
+    name: str
+    kind: str
+    cut: bool
+    channels: int
+    layout: Layout
+    live: int
+    ambiguous: bool = False
+    remark: str = ""
+    chosen: bool = False
+
+
+def _proportional(grid: Sequence[int], size: Sequence[int]) -> bool:
+    """Whether one stride explains every axis: ``size / grid`` agrees up to the rounding of the grid."""
+    low = max(s / (g + 1) for g, s in zip(grid, size, strict=True))
+    high = min(s / max(g - 1, 0.5) for g, s in zip(grid, size, strict=True))
+    return low < high
+
+
+def _grids(tokens: int, size: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Grids of exactly ``tokens`` positions that a patch size would cut from an input of ``size``."""
+    found = set()
+    for stride in range(1, max(size) + 1):
+        for rounding in (math.floor, math.ceil):
+            grid = tuple(max(1, rounding(s / stride)) for s in size)
+            if math.prod(grid) == tokens and grid not in found:
+                found.add(grid)
+                yield grid
+
+
+def _dense_layouts(shape: Sequence[int], batch: int, size: Sequence[int]) -> list[Layout]:
+    """Outputs that keep their positions as axes: (n, c, *s), or (n, *s, c) where only that fits the input."""
+    if shape[0] != batch:
+        return []
+    rank = len(shape)
+    first = Layout(tuple(range(rank)), tuple(shape[2:]))
+    last = Layout((0, rank - 1, *range(1, rank - 1)), tuple(shape[1:-1]))
+    usable = [
+        x for x in (first, last) if math.prod(x.grid) > 1 and all(g <= s for g, s in zip(x.grid, size, strict=True))
+    ]
+    fitting = [x for x in usable if _proportional(x.grid, size)]
+    larger = [first] if _proportional(first.grid, size) and math.prod(first.grid) > 1 else []
+    return (fitting or usable or larger)[:1]
+
+
+def _token_layouts(
+    shape: Sequence[int], batch: int, size: Sequence[int], known: Collection[tuple[int, ...]]
+) -> list[Layout]:
+    """Outputs that hold their positions on one axis, possibly after extra tokens."""
+    layouts = []
+    for batch_axis, token_axis, channel_axis in ((0, 1, 2), (0, 2, 1), (1, 0, 2)):
+        if shape[batch_axis] != batch or (batch_axis and shape[0] == batch):
+            continue
+        tokens = shape[token_axis]
+        fits = [(tokens - math.prod(g), g) for g in known if 0 <= tokens - math.prod(g) <= MOST_EXTRA_TOKENS]
+        for extra in range(min(MOST_EXTRA_TOKENS, tokens - 2) + 1):
+            fits += [(extra, g) for g in _grids(tokens - extra, size)] if not fits else []
+        fewest = min((extra for extra, _ in fits), default=0)
+        axes = (batch_axis, channel_axis, token_axis)
+        layouts += [Layout(axes, grid, extra) for extra, grid in dict.fromkeys(fits) if extra == fewest]
+    agreeing = [x for x in layouts if x.grid in known]
+    return agreeing or layouts
+
+
+def layouts(
+    shape: Sequence[int], batch: int, size: Sequence[int], known: Collection[tuple[int, ...]] = ()
+) -> list[Layout]:
+    """Every way an output of ``shape`` can be read as a map of an input with positions ``size``.
+
+    Args:
+        shape: the output's shape.
+        batch: how many images went in.
+        size: the input's positions, such as (224, 224).
+        known: grids of other layers that leave no doubt; they settle how tokens are folded.
+
+    Returns:
+        No layout for an output without positions, one where there is no doubt, several where there is.
+    """
+    known = {g for g in known if math.prod(g) > 1 and len(g) == len(size)}
+    if len(shape) == len(size) + 2:
+        return _dense_layouts(shape, batch, size)
+    if len(shape) == 3:
+        return _token_layouts(shape, batch, size, known)
+    return []
+
+
+def forced_layout(shape: Sequence[int], order: str | None, grid: Sequence[int] | None) -> Layout:
+    """The layout that the user's ``layout`` and ``grid`` arguments describe, for an output of ``shape``."""
+    rank = len(shape)
+    order = order or ("tokens" if rank == 3 else "channels_first")
+    if order not in ORDERS:
+        raise InvalidArgument(f"`layout` must be one of {', '.join(ORDERS)}. {received(order)}")
+    if order == "channels_first":
+        return Layout(tuple(range(rank)), tuple(shape[2:]))
+    if order == "channels_last":
+        return Layout((0, rank - 1, *range(1, rank - 1)), tuple(shape[1:-1]))
+    if rank != 3:
+        raise InvalidArgument(f"`layout='tokens'` needs a layer output (n, tokens, channels); it is {tuple(shape)}.")
+    side = math.isqrt(shape[1])
+    grid = tuple(grid) if grid is not None else (side, side)
+    extra = shape[1] - math.prod(grid)
+    if extra < 0:
+        raise InvalidArgument(
+            f"`grid` must hold at most the layer's {shape[1]} tokens. {received(grid)} It holds {math.prod(grid)}."
+        )
+    return Layout((0, 2, 1), grid, extra)
+
+
+def only_layout(name: str, shape: Sequence[int], found: Sequence[Layout]) -> Layout:
+    """The one layout in ``found``, or the error that says which argument settles it."""
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ModelError(
+            f"layer {name!r} gives an output of shape {tuple(shape)}, which has no positions to draw a map on. "
+            "Name a layer before it (`gradsight layers` or `explainer.layers(batch)` lists them), or pass `layout=` "
+            "and `grid=` if it has positions after all."
+        )
+    ways = "; ".join(f"grid={x.grid}, {x.extra} extra tokens" for x in found)
+    raise AmbiguousLayout(
+        f"layer {name!r} gives an output of shape {tuple(shape)}, which can be read in more than one way: {ways}. "
+        f"Pass `layout='tokens', grid={found[0].grid}` (or another) to settle it."
+    )
+
+
+def known_grids(seen: Sequence[Seen], size: Sequence[int]) -> frozenset[tuple[int, ...]]:
+    """Grids of the layers that keep their positions as axes; they leave no doubt."""
+    dense = (x.shape for x in seen if len(x.shape) == len(size) + 2)
+    return frozenset(layout.grid for shape in dense for layout in layouts(shape, 1, size)) - {tuple(size)}
+
+
+def candidates(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
+    """Turn what a backend saw into the layers that can be explained, in the order they ran."""
+    known = known_grids(seen, size)
+    found = []
+    for x in seen:
+        options = layouts(x.shape, 1, size, known)
+        if not options or x.same:
+            continue
+        layout = options[0]
+        channels = x.shape[layout.axes[1]]
+        live = 0
+        if x.gradient is not None:
+            folded = layout.fold(x.gradient, np)[0].reshape(channels, -1)
+            live = int(np.count_nonzero(np.any(folded != 0, axis=1)))
+        found.append(Candidate(x.name, x.kind, x.cut, channels, layout, live, len(options) > 1))
+    return found
+
+
+def _inside_pool(candidate: Candidate, seen: Sequence[Seen], size: Sequence[int]) -> str:
+    """The pool that ``candidate`` is a part of; empty when it is in none.
+
+    A pool takes a map of c channels on the candidate's grid and gives a vector of c channels: the positions are gone,
+    the channels are not. It holds no block of its own that is a cut, or it would be a network, not a pool.
+    """
+    known = known_grids(seen, size)
+    for outer in seen:
+        if not outer.name or not candidate.name.startswith(outer.name + ".") or outer.received is None:
+            continue
+        maps = layouts(outer.received, 1, size, known)
+        inside = (x for x in seen if x.name.startswith(outer.name + ".") and x.cut and x.composite)
+        if (
+            any(m.grid == candidate.layout.grid and outer.received[m.axes[1]] == math.prod(outer.shape) for m in maps)
+            and not layouts(outer.shape, 1, size, known)
+            and not any(layouts(x.shape, 1, size, known) for x in inside)
+        ):
+            return outer.name
+    return ""
+
+
+def _passed_over(candidate: Candidate, seen: Sequence[Seen], size: Sequence[int]) -> str:
+    """Why a usable cut is not the best layer; empty when nothing speaks against it."""
+    if candidate.live == 1 < candidate.channels:
+        # Every method shows the same picture there (Grad-CAM is CAM), and its channels are classes, not features.
+        return "a class-score map: the score depends on one channel alone"
+    pool = _inside_pool(candidate, seen, size)
+    return f"part of the pool {pool!r}, which reads the features" if pool else ""
+
+
+def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
+    """Candidates for the layer, the best first, each with the reason.
+
+    The last cut with a gradient at its positions wins; cuts that read features rather than being features, cuts
+    without such a gradient, and layers that something bypasses follow, the later ones first.
+
+    Raises:
+        ModelError: no layer has positions, or no position of any layer has a gradient.
+    """
+    groups: dict[int, list[Candidate]] = {0: [], 1: [], 2: [], 3: []}
+    for candidate in reversed(candidates(seen, size)):
+        against = _passed_over(candidate, seen, size) if candidate.cut and candidate.live else ""
+        if not candidate.cut:
+            groups[2].append(replace(candidate, remark="something bypasses it"))
+        elif not candidate.live:
+            groups[3].append(replace(candidate, remark="a cut, but no position has a gradient"))
+        elif against:
+            groups[1].append(replace(candidate, remark=against))
+        else:
+            groups[0].append(replace(candidate, remark="a cut whose positions have gradients"))
+    ranked = list(itertools.chain.from_iterable(groups.values()))
+    if not ranked:
+        raise ModelError(
+            f"the model has no layer with positions for an input of size {tuple(size)}, so there is no map to draw. "
+            "Grad-CAM needs a convolutional or token layer; pass `layer=`, `layout=` and `grid=` if it has one."
+        )
+    best = ranked[0]
+    if not any(x.live for x in ranked):
+        raise ModelError(
+            "the score has a zero gradient at every position of every layer, so the maps would be empty. Is the last "
+            "layer initialised with zeros, or not trained yet? Load the weights, or explain another target."
+        )
+    reason = {True: "the last cut whose positions have gradients"}.get(
+        best.cut, "no layer is a cut; the last with a gradient"
+    )
+    return [replace(best, chosen=True, remark=reason), *ranked[1:]]

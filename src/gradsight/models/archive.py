@@ -1,0 +1,191 @@
+"""Read a ``.pt2`` archive without running anything that it carries.
+
+``torch.export.load`` must not be given a file of unknown origin (its own documentation says so). In PyTorch 2.13 it
+
+- unpickles the sample inputs, falling back to full unpickling when the safe one fails (``deserialize_torch_artifact``);
+- unpickles weights and constants that are marked ``use_pickle``, opaque objects, and TorchBind objects;
+- hands the expressions of dynamic shapes to ``sympy.sympify``, which evaluates them as Python;
+- imports whatever module a tree spec names (for an enum or a ``defaultdict``);
+- loads the shared libraries of an AOTInductor package;
+- writes names from the file into Python source, which FX executes;
+- resolves operators by name, also those that map or write files (``aten::from_file``).
+
+So the archive is read here first, by the same reader, and loaded only if every record and every string in it is of a
+kind that does none of these. What is not known is refused. This guards against code in the file; PyTorch's own
+operators are trusted to check their arguments.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gradsight.errors import MissingDependency, ModelError, received
+
+_RECORDS = re.compile(
+    r"data/weights/(weight_\d+|model_weights_config\.json)|data/constants/(tensor_\d+|model_constants_config\.json)|"
+    r"models/model\.json|data/sample_inputs/model\.pt|archive_format|archive_version|byteorder|\.data/\w+|extra/[\w./-]+"
+)
+_CONFIGS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
+_SAMPLES = "data/sample_inputs/model.pt"
+_IDENTIFIER = re.compile(r"(?!__)\w*")
+_PLAIN = re.compile(r"[\w.@+ -]*")
+_STACK = re.compile(r"[\w.@<>,; -]*")
+_OPERATOR = re.compile(
+    r"torch\.ops\.(aten|prims|quantized_decomposed|torchvision)\.(?!__|from_file|_sparse_\w*unsafe)\w+\.\w+|"
+    r"torch\.ops\.higher_order\.(wrap_with_set_grad_enabled|wrap_with_autocast|cond)|"
+    r"torch\.sym_\w+|(_operator|math)\.(?!__)\w+"
+)
+_TOKEN = re.compile(r"[^\W\d]\w*|'\w{1,40}'|'\d+\.\d+'|\d+(?:\.\d+)?|[(),=+* -]|.", re.DOTALL | re.ASCII)
+_WORD = re.compile(
+    r"Symbol|Integer|Float|Rational|Add|Mul|Pow|Min|Max|Mod|PythonMod|FloorDiv|CeilDiv|CleanDiv|ModularIndexing|"
+    r"CeilToInt|FloorToInt|TruncToInt|RoundToInt|ToFloat|IntTrueDiv|FloatTrueDiv|PowByNatural|FloatPow|Where|"
+    r"Equality|Unequality|StrictLessThan|LessThan|StrictGreaterThan|GreaterThan|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|"
+    r"true|false|True|False|positive|integer|nonnegative|real|precision|[su]\d+"
+)
+_TREES = ("builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
+# text that is stored, compared or shown, and never parsed: metadata, guards (unflatten does not use them), string
+# arguments of operators
+_FREE = ("stack_trace", "torch_fn", "source_fn_stack", "from_node", "custom", "guards_code", "as_string", "as_strings")
+_RULES = {
+    "name": _IDENTIFIER,
+    "as_name": _IDENTIFIER,
+    "forward_arg_names": _IDENTIFIER,
+    "nn_module_stack": _STACK,
+    "target": _OPERATOR,
+    "as_operator": _OPERATOR,
+}
+_AGAIN = "Export it again with the installed PyTorch: torch.export.save(torch.export.export(model, (example,)), path)."
+_TRUST = (
+    "If you trust where it comes from, load it yourself, torch.export.unflatten(torch.export.load(path)), and hand the "
+    "module to gs.Explainer."
+)
+
+
+class _Refused(Exception):
+    """What in the archive is not known to be harmless."""
+
+
+def load_program(path: Path) -> Any:
+    """Load a ``torch.export.ExportedProgram``, once the archive is known to carry nothing that would run.
+
+    Raises:
+        MissingDependency: PyTorch is too old to tell what an archive holds.
+        ModelError: the file is no such archive, is damaged, or holds what could run code.
+    """
+    import torch
+
+    with path.open("rb") as file:
+        try:
+            _check(file)
+            file.seek(0)
+            with _quiet("torch.export"):
+                return torch.export.load(file)
+        except _Refused as refusal:
+            raise ModelError(
+                f"model: this .pt2 file could run code when it is loaded: {refusal}. Nothing of it was run. "
+                f"{received(str(path))} {_TRUST}"
+            ) from None
+        except MissingDependency:
+            raise
+        except Exception as error:  # damaged bytes end in almost any exception
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise ModelError(
+                f"model: the .pt2 file cannot be read: {reason}. {received(str(path))} {_AGAIN}"
+            ) from error
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep PyTorch from logging the traceback of an error that is reported in one line anyway."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _check(file: Any) -> None:
+    try:
+        from torch.export.pt2_archive import PT2ArchiveReader
+    except ImportError as error:
+        raise MissingDependency(
+            f"A .pt2 file needs PyTorch 2.8 or newer: {error}. Run: pip install --upgrade torch"
+        ) from error
+
+    # a file that this reader rejects is given to an older one that goes by the zip directory: it must find nothing
+    with zipfile.ZipFile(file) as archive:
+        if "version" in archive.namelist():
+            raise ValueError("it was saved by PyTorch 2.7 or older")
+    file.seek(0)
+    reader = PT2ArchiveReader(file)
+    for record in reader.get_file_names():
+        if not _RECORDS.fullmatch(record):
+            compiled = record.startswith("data/aotinductor")
+            raise _Refused("it is compiled (AOTInductor)" if compiled else f"it holds {record!r}")
+    for record in _CONFIGS:
+        _check_payloads(json.loads(reader.read_string(record)))
+    _check_strings(json.loads(reader.read_string("models/model.json")), "")
+    _check_samples(reader.read_bytes(_SAMPLES))
+
+
+def _check_payloads(config: Any) -> None:
+    for name, payload in config["config"].items():
+        if payload["use_pickle"] is not False or not re.fullmatch(r"(weight|tensor)_\d+", payload["path_name"]):
+            raise _Refused(f"the value of {name!r} is a pickle")
+    _check_strings(config, "")
+
+
+def _check_samples(content: bytes) -> None:
+    import pickle
+
+    import torch
+
+    try:
+        if content:
+            torch.load(io.BytesIO(content), weights_only=True)
+    except pickle.UnpicklingError:
+        raise _Refused("its sample inputs are a pickle that holds more than tensors") from None
+
+
+def _check_strings(value: Any, key: str) -> None:
+    """Walk JSON; ``key`` is the nearest one above. A rule belongs to a key, and keys without one get the plain rule."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if not _PLAIN.fullmatch(name):
+                raise _Refused(f"the name {name!r}")
+            _check_strings(inner, name)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_strings(inner, key)
+    elif isinstance(value, str) and key in ("in_spec", "out_spec"):
+        _check_tree(json.loads(value)[1])
+    elif isinstance(value, str) and key == "expr_str":
+        _check_expression(value)
+    elif isinstance(value, str) and key not in _FREE and not _RULES.get(key, _PLAIN).fullmatch(value):
+        raise _Refused(f"{key or 'text'} {value[:80]!r}")
+
+
+def _check_expression(text: str) -> None:
+    """Refuse an expression that has more than numbers, symbols, and the functions that PyTorch writes."""
+    for token in _TOKEN.findall(text):
+        word = token[0].isalpha() or token[0] == "_"
+        if not _WORD.fullmatch(token) if word else (len(token) == 1 and token not in "0123456789(),=+* -"):
+            raise _Refused(f"the expression {text[:80]!r}")
+
+
+def _check_tree(spec: Any) -> None:
+    context = json.loads(spec["context"] or "null") if spec["type"] else None
+    plain = context is None or (isinstance(context, list) and all(isinstance(item, (str, int)) for item in context))
+    if spec["type"] not in (None, *_TREES) or not plain:
+        raise _Refused(f"an input or output of type {spec['type']!r}")
+    for child in spec["children_spec"]:
+        _check_tree(child)

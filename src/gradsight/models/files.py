@@ -1,0 +1,119 @@
+"""Models from files, by suffix."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from gradsight.contracts import LoadedModel
+from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.imaging import Preprocess
+from gradsight.models import archive
+from gradsight.models.weights import SUFFIXES, read_weights
+from gradsight.registry import source
+
+_NOT_YET = (".keras", ".h5", ".hdf5", ".onnx")
+_GREY = ((0.449,), (0.226,))  # the means over RGB of ImageNet's mean and std
+_PT2 = "torch.export.save(torch.export.export(model.eval(), (example,)), 'model.pt2')"
+
+
+def is_model_file(path: str) -> bool:
+    """Whether a path's suffix is one of a model's, whether or not the file exists."""
+    return Path(path).suffix.lower() in (".pt2", *_NOT_YET, *SUFFIXES)
+
+
+@source("file", title="a model saved by torch.export (.pt2)", example="model.pt2")
+def load(name: str, *, weights: str | None = None) -> LoadedModel:
+    """Load a model from a file.
+
+    Nothing says how a ``.pt2`` file wants its pictures: the size is that of its example input where it is fixed, the
+    rest ImageNet's usual preprocessing (`Preprocess()`). Its classes have no names. A model whose input is no batch
+    of photos has no preprocessing.
+
+    Args:
+        name: the path.
+        weights: not taken, a model's file holds its weights.
+
+    Raises:
+        InvalidArgument: no such file, a format that is not read, or one that holds weights without an architecture.
+        ModelError: the file is damaged, or would run code.
+    """
+    path, suffix = Path(name), Path(name).suffix.lower()
+    if suffix in _NOT_YET:
+        raise InvalidArgument(
+            f"model: {suffix} files are not there yet. {received(name)} Build the model in a function "
+            f"(--model package.module:function), or export a PyTorch one: {_PT2}"
+        )
+    if not path.is_file():
+        reason = "it is a folder" if path.is_dir() else "there is no such file"
+        raise InvalidArgument(f"model must be a file: {reason}. {received(name)} Check the path.")
+    if suffix == ".pt2":
+        if weights is not None:
+            raise InvalidArgument(
+                f"weights do not go with a .pt2 file, it holds its own. {received(weights)} Leave it out."
+            )
+        return _exported(path)
+    raise _no_architecture(path)
+
+
+def _no_architecture(path: Path) -> InvalidArgument:
+    """The error for a file of weights alone; one that cannot be read, or would run code, has its own."""
+    if path.suffix.lower() not in SUFFIXES:
+        return InvalidArgument(
+            f"model must be a file of a known kind: .pt2. {received(str(path))} Export the model: {_PT2}"
+        )
+    number = len(read_weights(path))
+    return InvalidArgument(
+        f"model: this file holds {number} tensors and no architecture. {received(str(path))} "
+        f"Name both: --model package.module:function --weights {path}"
+    )
+
+
+def _exported(path: Path) -> LoadedModel:
+    import torch
+
+    program = archive.load_program(path)
+    if _trains(program):
+        raise ModelError(
+            f"model must be exported in evaluation mode, and this one has batch norm or dropout in training mode. "
+            f"{received(str(path))} Export it again: {_PT2}"
+        )
+    try:
+        # forward hooks fire in the unflattened modules only, not in program.module()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PyTorch 2.13 warns of what it does itself when it copies
+            model = torch.export.unflatten(program)
+    except Exception as error:
+        raise ModelError(
+            f"model: the exported program cannot be rebuilt: {' '.join(str(error).split())[:200]}. "
+            f"{received(str(path))} Export it again with the installed PyTorch."
+        ) from error
+    return LoadedModel(model, _preprocess(_input_shape(program)), None)
+
+
+def _trains(program: Any) -> bool:
+    for node in program.graph.nodes:
+        arguments = getattr(getattr(node.target, "_schema", None), "arguments", ())
+        if any(a.name in ("train", "training") and v is True for a, v in zip(arguments, node.args, strict=False)):
+            return True
+    return False
+
+
+def _input_shape(program: Any) -> tuple[int | None, ...]:
+    """The first input's shape, None for a size that may vary."""
+    first = next(iter(program.graph_signature.user_inputs), None)
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name == first:
+            shape = getattr(node.meta.get("val"), "shape", ())
+            return tuple(side if isinstance(side, int) else None for side in shape)
+    return ()
+
+
+def _preprocess(shape: tuple[int | None, ...]) -> Preprocess | None:
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        return None
+    height, width = (side or 224 for side in shape[2:])
+    if shape[1] == 1:
+        return Preprocess(size=(height, width), mean=_GREY[0], std=_GREY[1])
+    return Preprocess(size=(height, width))

@@ -1,0 +1,121 @@
+"""Class names: ImageNet's, or read from the user's file or folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from gradsight.errors import InvalidArgument, received
+
+_WAY_OUT = (
+    "Give a .txt with one name a line, a .json list or {index: name}, a .csv of index,name, "
+    "or a folder with one sub-folder a class."
+)
+_WORDNET = re.compile(r"n\d{8}")
+
+
+@cache
+def imagenet_labels() -> tuple[str, ...]:
+    """The 1000 ImageNet class names by index, synonyms joined as ImageNet writes them: ``"tench, Tinca tinca"``."""
+    text = resources.files("gradsight").joinpath("data/imagenet_labels.json").read_text(encoding="utf-8")
+    return tuple(", ".join(names) for names in json.loads(text))
+
+
+def read_labels(path: str | PathLike[str]) -> tuple[str, ...]:
+    """Read class names by index.
+
+    Args:
+        path: ``.txt`` (one name a line), ``.json`` (a list, or an object of index to name or of name to index),
+            ``.csv`` (an index and a name a row, in either order, with or without a header), or a folder, whose
+            sub-folders in alphabetical order are the classes, as ``torchvision.datasets.ImageFolder`` has them.
+
+    Returns:
+        One name for each class, in the order of the model's outputs.
+
+    Raises:
+        InvalidArgument: there is no such file, or it does not hold one name for each index from 0.
+    """
+    source = Path(path)
+    if source.is_dir():
+        names = sorted(entry.name for entry in source.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        return _named(names, source)
+    readers = {".txt": _lines, ".json": _json, ".csv": _table}
+    reader = readers.get(source.suffix.lower())
+    if reader is None:
+        raise InvalidArgument(
+            f"labels must be a .txt, .json or .csv file or a folder. {received(str(path))} {_WAY_OUT}"
+        )
+    try:
+        text = source.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InvalidArgument(f"labels cannot be read: {reason}. {received(str(path))} {_WAY_OUT}") from error
+    return _named(reader(text, source), source)
+
+
+def _named(names: list[Any], source: Path) -> tuple[str, ...]:
+    if not names:
+        raise InvalidArgument(f"labels must name at least one class. {received(str(source))} {_WAY_OUT}")
+    for index, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip():
+            raise InvalidArgument(
+                f"labels must be text, one for each class; class {index} is {name!r}. "
+                f"{received(str(source))} {_WAY_OUT}"
+            )
+    return tuple(name.strip() for name in names)
+
+
+def _lines(text: str, _: Path) -> list[Any]:
+    # an empty line in the middle stays, and is refused: dropping it would shift every later class
+    return [line.strip() for line in text.rstrip().splitlines()]
+
+
+def _json(text: str, source: Path) -> list[Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise InvalidArgument(f"labels must be valid JSON: {error}. {received(str(source))} {_WAY_OUT}") from error
+    if isinstance(content, Mapping):
+        return _by_index(list(content.items()), source)
+    if isinstance(content, list):
+        return [_joined(name) for name in content]
+    raise InvalidArgument(f"labels must be a JSON list or object. {received(content)} {_WAY_OUT}")
+
+
+def _table(text: str, source: Path) -> list[Any]:
+    rows = [tuple(cell.strip() for cell in row) for row in csv.reader(text.splitlines()) if row]
+    if any(len(row) != 2 for row in rows):
+        wide = next(row for row in rows if len(row) != 2)
+        raise InvalidArgument(f"labels must have two columns, index and name. {received(wide)} {_WAY_OUT}")
+    if rows and not any(cell.isdecimal() for cell in rows[0]):
+        rows = rows[1:]  # a header
+    return _by_index(rows, source)
+
+
+def _joined(name: Any) -> Any:
+    """Join synonyms, and drop the WordNet id of a Keras ``imagenet_class_index.json`` entry."""
+    if isinstance(name, list) and all(isinstance(part, str) for part in name):
+        return ", ".join(name[1:] if name and _WORDNET.fullmatch(name[0]) else name)
+    return name
+
+
+def _by_index(pairs: list[Any], source: Path) -> list[Any]:
+    """Order (index, name) or (name, index) pairs; the side where every entry is a whole number is the index."""
+
+    def whole(side: int) -> bool:
+        return all(str(pair[side]).isdecimal() for pair in pairs)
+
+    side = 0 if whole(0) else 1
+    names = {int(pair[side]): _joined(pair[1 - side]) for pair in pairs} if whole(side) else {}
+    if len(names) != len(pairs) or sorted(names) != list(range(len(pairs))):
+        raise InvalidArgument(
+            f"labels must have the indices 0, 1, 2 ... once each, beside the names. {received(str(source))} {_WAY_OUT}"
+        )
+    return [names[index] for index in range(len(names))]

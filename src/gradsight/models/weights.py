@@ -1,0 +1,163 @@
+"""Files of weights. Only tensors are read from them: a file that would run code is refused, and nothing of it runs."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from gradsight.errors import InvalidArgument, MissingDependency, ModelError, received
+
+SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)|for unrecognized function <?(?:built-in )?(?:function |class )?'?([\w.]+)")
+_SAME = "Build the very architecture that the file was saved from: --model package.module:function --weights FILE."
+_TRUST = (
+    "If you trust where it comes from, load it yourself with torch.load(path, weights_only=False) and hand the module "
+    "to gs.Explainer."
+)
+
+
+def load_weights(model: Any, path: str | PathLike[str]) -> None:
+    """Put the weights of a file into a torch module: all of them, or an error.
+
+    A dict around them (``{"state_dict": ...}``) and what training wrappers put before the names (``module.``,
+    ``model.``, ``_orig_mod.``) are taken off where the rest then fits.
+
+    Args:
+        model: a ``torch.nn.Module``; half loaded after an error.
+        path: a state dict saved by PyTorch or as safetensors.
+
+    Raises:
+        InvalidArgument: there is no such file.
+        MissingDependency: it is a safetensors file and that package is not installed.
+        ModelError: the file would run code, holds no weights, or does not fit the model.
+    """
+    state = read_weights(path)
+    expected = set(model.state_dict())
+    best = max(_without_prefixes(state), key=lambda names: len(expected & names.keys()) - len(names.keys() - expected))
+    problems = _differing(model, best)
+    if not problems:
+        # strict=False only because the lists it returns read better than its exception
+        result = model.load_state_dict(best, strict=False)
+        problems = [*_few("missing", result.missing_keys), *_few("unexpected", result.unexpected_keys)]
+    if problems:
+        raise ModelError(
+            f"weights must fit {type(model).__name__}: {'; '.join(problems)}. {received(str(path))} {_SAME}"
+        )
+
+
+def read_weights(path: str | PathLike[str]) -> dict[str, Any]:
+    """Read a file's tensors by name, whatever dict they are wrapped in; nothing in the file is executed.
+
+    Raises:
+        InvalidArgument: there is no such file.
+        MissingDependency: it is a safetensors file and that package is not installed.
+        ModelError: the file would run code, is damaged, or holds no weights.
+    """
+    file = Path(path)
+    if not file.is_file():
+        reason = "it is a folder" if file.is_dir() else "there is no such file"
+        raise InvalidArgument(f"weights must be a file: {reason}. {received(str(path))} Check the path.")
+    if file.stat().st_size == 0:
+        raise ModelError(f"weights must not be an empty file. {received(str(path))} Download or save it again.")
+    content = _safetensors(file) if file.suffix.lower() == ".safetensors" else _torch(file)
+    return _unwrapped(content, file)
+
+
+def _safetensors(file: Path) -> Any:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise MissingDependency(
+            f"weights in a .safetensors file need safetensors: {error}. Run: pip install safetensors"
+        ) from error
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise _damaged(file, str(error)) from error
+
+
+def _torch(file: Path) -> Any:
+    import pickle
+
+    import torch
+
+    if _is_torchscript(file):
+        raise ModelError(
+            f"weights must be a state dict, and this is a TorchScript archive, whose layers cannot be seen. "
+            f"{received(str(file))} Save model.state_dict() of the source module, or export it: torch.export.save(...)."
+        )
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = _GLOBAL.search(str(error))
+        if found is None:
+            raise _damaged(file, "PyTorch cannot read it") from error
+        raise ModelError(
+            f"weights must hold tensors alone, and this file would run code: it asks for {found[1] or found[2]!r} when "
+            f"it is read. Nothing of it was run. {received(str(file))} {_TRUST}"
+        ) from error
+    except Exception as error:  # damaged bytes end in almost any exception: EOFError, KeyError, RuntimeError ...
+        raise _damaged(file, str(error) or type(error).__name__) from error
+
+
+def _is_torchscript(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def _damaged(file: Path, reason: str) -> ModelError:
+    line = reason.strip().partition("\n")[0].rstrip(".")
+    return ModelError(
+        f"weights cannot be read, the file is damaged or of another kind: {line}. {received(str(file))} "
+        "Give a state dict saved by torch.save or as .safetensors."
+    )
+
+
+def _unwrapped(content: Any, file: Path) -> dict[str, Any]:
+    import torch
+
+    def weights(value: Any) -> bool:
+        return isinstance(value, Mapping) and any(isinstance(item, torch.Tensor) for item in value.values())
+
+    if not weights(content) and isinstance(content, Mapping):
+        content = next((content[key] for key in _WRAPPERS if weights(content.get(key))), content)
+    if not weights(content) or not all(isinstance(name, str) for name in content):
+        raise ModelError(
+            f"weights must be tensors by name. {received(content)} From {str(file)!r}. Save model.state_dict()."
+        )
+    return dict(content)
+
+
+def _without_prefixes(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The weights as they are, then with one wrapper's prefix after the other taken off."""
+    yield state
+    while prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), None):
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
+        yield state
+
+
+def _differing(model: Any, state: dict[str, Any]) -> list[str]:
+    have = {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}
+    want = {name: tuple(getattr(value, "shape", ())) for name, value in model.state_dict().items()}
+    return list(
+        _few(
+            "of another shape",
+            [f"{name} {have[name]} for {want[name]}" for name in want if name in have and have[name] != want[name]],
+        )
+    )
+
+
+def _few(what: str, names: list[str]) -> list[str]:
+    if not names:
+        return []
+    return [f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"]

@@ -1,0 +1,69 @@
+"""What the reader of a map must know before trusting it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+FAINT = 1e-3
+"""A map this much weaker than the strongest one beside it is told apart."""
+
+
+def of_map(values: Any) -> list[str]:
+    """Notes on one raw map."""
+    if not np.isfinite(values).all():
+        return ["the map holds values that are not finite (NaN or infinity); they are drawn as 0"]
+    if not values.any():
+        return ["the map is zero everywhere: the score does not react to this layer's positions"]
+    if values.max() <= 0:
+        return ["nothing in the map speaks for this target; it is negative everywhere, and the heatmap is empty"]
+    if np.ptp(values) <= 1e-6 * np.abs(values).max():
+        return ["the map is the same at every position: it points nowhere"]
+    return []
+
+
+def among_targets(maps: Any, scale: Any) -> list[list[str]]:
+    """Notes on each of the k maps of one image, (k, *s), beside each other; ``scale`` are their maxima, (k,)."""
+    notes: list[list[str]] = [[] for _ in maps]
+    strongest = float(np.max(scale, initial=0))
+    for j, peak in enumerate(scale):
+        if 0 < peak < FAINT * strongest:
+            notes[j].append(f"{strongest / peak:.0f} times weaker than the strongest map of this image")
+    flat = np.nan_to_num(maps.reshape(len(maps), -1))
+    lengths = np.linalg.norm(flat, axis=1)
+    if len(maps) > 1 and lengths.all():
+        directions = flat / lengths[:, None]
+        if (directions @ directions[0]).min() > 1 - 1e-6:
+            for note in notes:
+                note.append("the same map for every target, up to its strength: it does not tell them apart")
+    return notes
+
+
+def are_probabilities(logits: Any) -> bool:
+    """Whether rows of scores look like the output of a softmax: all in [0, 1] and adding up to 1."""
+    if logits is None or logits.shape[1] < 2:
+        return False
+    return bool((logits >= 0).all() and (logits <= 1).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3))
+
+
+def of_model(logits: Any, was_training: bool) -> list[str]:
+    """Notes that concern every map of a pass."""
+    notes = []
+    if was_training:
+        notes.append("the model was in training mode; it was explained in evaluation mode")
+    if are_probabilities(logits):
+        top = float(logits.max())
+        weak = f"; at {top:.4f} they hardly react to anything" if top > 0.99 else ""
+        notes.append(
+            f"the scores look like probabilities (softmax), whose gradients saturate{weak}; explain logits instead"
+        )
+    return notes
+
+
+def of_placement(seen: Sequence[int], size: Sequence[int]) -> list[str]:
+    """A note on what the model did not see of a photo of ``size`` (height, width)."""
+    top, left, bottom, right = seen
+    share = (bottom - top) * (right - left) / (size[0] * size[1])
+    return [f"the model saw {share:.0%} of the photo: the part that is not dimmed"] if share < 0.995 else []

@@ -1,0 +1,125 @@
+"""What there is: methods and model sources, each entered by a decorator in the one file that defines it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from gradsight.errors import unknown
+
+Entry = TypeVar("Entry")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to make maps from a probe.
+
+    Attributes:
+        name: what users type, such as ``"gradcam"``.
+        function: ``(probe, ops) -> maps`` of shape (n, k, *s), raw and signed.
+        title: the name in its paper, such as ``"Grad-CAM"``.
+        source: where it comes from, such as ``"arXiv:1610.02391"``.
+        needs: what it asks of the model beyond a layer with positions; empty when nothing.
+    """
+
+    name: str
+    function: Callable[[Any, Any], Any]
+    title: str
+    source: str
+    needs: str = ""
+
+    @property
+    def summary(self) -> str:
+        """First line of the function's docstring."""
+        return (self.function.__doc__ or "").strip().partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place where models come from.
+
+    Attributes:
+        name: the scheme before the colon in ``--model scheme:name``.
+        function: ``(name, *, weights) -> LoadedModel``.
+        title: what it loads, in a few words.
+        example: a full ``--model`` value that works.
+        package: the importable package it needs; empty when none.
+        install: the command that installs it.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    title: str
+    example: str
+    package: str = ""
+    install: str = ""
+
+
+class Registry(Mapping[str, Entry], Generic[Entry]):
+    """Entries by name, filled when first asked by importing every module of one package.
+
+    A new entry is therefore one new file: nothing has to be listed by hand.
+    """
+
+    def __init__(self, kind: str, package: str, command: str) -> None:
+        self._kind, self._package, self._command = kind, package, command
+        self._entries: dict[str, Entry] = {}
+        self._filled = False
+
+    def add(self, name: str, entry: Entry) -> None:
+        """Enter ``entry``; a second one of the same name is a programming error."""
+        if name in self._entries:
+            raise KeyError(f"two {self._kind}s are called {name!r}")
+        self._entries[name] = entry
+
+    def _fill(self) -> dict[str, Entry]:
+        if not self._filled:
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self._package}.{module.name}")
+            self._filled = True
+        return dict(sorted(self._entries.items()))
+
+    def __getitem__(self, name: str) -> Entry:
+        entries = self._fill()
+        try:
+            return entries[name]
+        except KeyError:
+            way_out = f"`{self._command}` lists them."
+            raise unknown(self._kind, name, entries, way_out) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fill())
+
+    def __len__(self) -> int:
+        return len(self._fill())
+
+
+METHODS: Registry[Method] = Registry("method", "gradsight.methods", "gradsight methods")
+SOURCES: Registry[Source] = Registry("model source", "gradsight.models", "gradsight models")
+
+
+def method(name: str, *, title: str, source: str, needs: str = "") -> Callable[[Function], Function]:
+    """Enter a function ``(probe, ops) -> maps`` as a method."""
+
+    def enter(function: Function) -> Function:
+        METHODS.add(name, Method(name, function, title, source, needs))
+        return function
+
+    return enter
+
+
+def source(
+    name: str, *, title: str, example: str, package: str = "", install: str = ""
+) -> Callable[[Function], Function]:
+    """Enter a function ``(name, *, weights) -> LoadedModel`` as a model source."""
+
+    def enter(function: Function) -> Function:
+        SOURCES.add(name, Source(name, function, title, example, package, install))
+        return function
+
+    return enter

@@ -1,0 +1,204 @@
+"""Targets: what is explained. Each gives one score for each image; several are explained in one pass."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from gradsight.errors import InvalidArgument, InvalidType, ModelError, UnknownName, received, unknown
+
+Score = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Top:
+    """The ``k`` classes with the highest scores, of each image its own."""
+
+    k: int = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.k, Integral) or isinstance(self.k, bool) or self.k < 1:
+            raise InvalidArgument(f"`k` of Top must be a whole number of at least 1. {received(self.k)}")
+
+
+@dataclass(frozen=True, init=False)
+class Classes:
+    """The same classes for every image, each an index or a label: ``gs.Classes("tabby", 243)``."""
+
+    which: tuple[int | str, ...]
+
+    def __init__(self, *which: int | str) -> None:
+        if not which:
+            raise InvalidArgument("Classes needs at least one class. Received: nothing.")
+        object.__setattr__(self, "which", which)
+
+
+@dataclass(frozen=True)
+class Named:
+    """One target of one image, for people: the class index (None for a function) and what to call it."""
+
+    index: int | None
+    label: str
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Targets settled against the model's output: the same scores can be taken of any further output.
+
+    Attributes:
+        columns: k columns; each the class index of every image, (n,) integers, or a function ``outputs -> (n,)``.
+        names: for each image its k targets.
+    """
+
+    columns: tuple[Any, ...]
+    names: tuple[tuple[Named, ...], ...]
+
+    def scores(self, outputs: Any, logits: Any, ops: Any) -> list[Any]:
+        """One array (m,) for each target; row j belongs to image j % n.
+
+        Args:
+            outputs: the model's own output, for targets that are functions.
+            logits: (m, classes), for targets that are classes; None where the output is no row of class scores.
+            ops: array functions; ``ops.pick(logits, indices)`` takes one class of each row.
+
+        Raises:
+            InvalidType: a function gave something else than one number for each row.
+        """
+        scores = []
+        for column in self.columns:
+            if callable(column):
+                score = column(outputs)
+                if getattr(score, "ndim", None) != 1:
+                    raise InvalidType(
+                        "a target function must return one score for each image, an array of shape (n,). "
+                        f"{received(score)} Select or sum over the other axes."
+                    )
+            else:
+                rows = logits.shape[0]
+                score = ops.pick(logits, np.tile(column, -(-rows // len(column)))[:rows])
+            scores.append(score)
+        return scores
+
+
+def _key(label: str) -> str:
+    return re.sub(r"[\W_]+", " ", label).strip().lower()
+
+
+def class_index(which: int | str, labels: Sequence[str] | None, count: int) -> int:
+    """The index of a class given by index or by label.
+
+    A label matches without regard to case, ``_`` and punctuation; of ``"tabby, tabby cat"`` each synonym matches.
+
+    Raises:
+        InvalidArgument: the index is outside the model's classes, or the label fits several classes.
+        InvalidType: neither an index nor a label.
+        UnknownName: no class has that label, or the model's labels are not known.
+    """
+    if isinstance(which, bool) or not isinstance(which, Integral | str):
+        raise InvalidType(f"a class must be an index or a label. {received(which)}")
+    if isinstance(which, Integral) or (which.isdigit() and not _matches(which, labels)):
+        index = int(which)
+        if not 0 <= index < count:
+            raise InvalidArgument(f"a class index must be between 0 and {count - 1}. Received: {index}.")
+        return index
+    if labels is None:
+        raise UnknownName(
+            f"class {which!r} was asked for by its label, but the labels of this model are not known. "
+            f"Give an index from 0 to {count - 1}, or the labels (`labels=[...]`, `--labels FILE`)."
+        )
+    found = _matches(which, labels)
+    if not found:
+        raise unknown("class", which, [name.strip() for label in labels for name in label.split(",")])
+    if len(found) > 1:
+        ways = ", ".join(f"{index} ({labels[index]})" for index in found)
+        raise InvalidArgument(f"class {which!r} fits several classes: {ways}. Give the index.")
+    return found[0]
+
+
+def _matches(which: str, labels: Sequence[str] | None) -> list[int]:
+    wanted = _key(which)
+    names = [[_key(name) for name in text.split(",")] for text in labels or ()]
+    whole = [i for i, text in enumerate(labels or ()) if _key(text) == wanted]
+    # The name that is shown comes before a synonym of another class ("crayfish" is also called a spiny lobster).
+    first = [i for i, synonyms in enumerate(names) if synonyms[0] == wanted]
+    return whole or first or [i for i, synonyms in enumerate(names) if wanted in synonyms]
+
+
+def _is_class(value: Any) -> bool:
+    return isinstance(value, Integral | str) and not isinstance(value, bool)
+
+
+def _per_image(targets: Sequence[Any], n: int) -> list[list[Any]]:
+    """The targets of each image as n lists of one length."""
+    if len(targets) != n:
+        raise InvalidArgument(
+            f"`targets` as a list must have one entry for each of the {n} image(s), a class or a list of classes. "
+            f"Received: {len(targets)} entries. For the same classes on every image pass gs.Classes(...)."
+        )
+    rows = [[x] if _is_class(x) else list(x.which) if isinstance(x, Classes) else x for x in targets]
+    for row in rows:
+        if not isinstance(row, list | tuple | np.ndarray):
+            raise InvalidType(f"an entry of `targets` must be a class or a list of classes. {received(row)}")
+    lengths = {len(row) for row in rows}
+    if len(lengths) != 1 or 0 in lengths:
+        raise InvalidArgument(
+            "`targets` must name equally many classes, at least one, for each image. "
+            f"Received: {', '.join(str(len(row)) for row in rows)}."
+        )
+    return [list(row) for row in rows]
+
+
+def _class_columns(targets: Any, logits: Any, labels: Sequence[str] | None, outputs: str) -> Any:
+    """Class indices (n, k) for targets that are classes."""
+    if logits is None:
+        raise ModelError(
+            f"a class can be explained where the model gives one row of class scores for each image; it gives "
+            f"{outputs}. "
+            "Pass `targets=` as a function from the model's output to one score for each image, (n,)."
+        )
+    n, count = logits.shape
+    if isinstance(targets, Top):
+        if targets.k > count:
+            raise InvalidArgument(f"Top({targets.k}) asks for more classes than the model's {count}.")
+        return np.argsort(-logits, axis=1, kind="stable")[:, : targets.k]
+    rows = [targets.which] * n if isinstance(targets, Classes) else _per_image(targets, n)
+    return np.array([[class_index(which, labels, count) for which in row] for row in rows])
+
+
+def resolve(targets: Any, n: int, logits: Any, labels: Sequence[str] | None, outputs: str) -> Resolved:
+    """Settle what the user asked for against the model's output.
+
+    Args:
+        targets: None (the top class), `Top`, `Classes`, a class index or label, a list with one entry for each image
+            (each a class or a list of equally many), or a function ``outputs -> (n,)``.
+        n: how many images there are.
+        logits: (n, classes) as NumPy, or None where the model gives something else.
+        labels: class names by index, or None.
+        outputs: the model's output in words, for the message when it does not fit.
+
+    Raises:
+        InvalidArgument, InvalidType, UnknownName: the targets do not fit.
+        ModelError: classes were asked for and the output is no row of class scores.
+    """
+    if callable(targets) and not isinstance(targets, type):
+        name = getattr(targets, "__name__", type(targets).__name__)
+        return Resolved((targets,), ((Named(None, name),),) * n)
+    targets = Top() if targets is None else Classes(targets) if _is_class(targets) else targets
+    if not isinstance(targets, Top | Classes | list | tuple | np.ndarray):
+        raise InvalidType(
+            "`targets` must be a class (index or label), gs.Top(k), gs.Classes(...), a list with one entry for each "
+            f"image, or a function outputs -> (n,). {received(targets)}"
+        )
+    indices = _class_columns(targets, logits, labels, outputs)
+    named = {int(i): Named(int(i), class_name(int(i), labels)) for i in np.unique(indices)}
+    return Resolved(tuple(indices.T), tuple(tuple(named[int(i)] for i in row) for row in indices))
+
+
+def class_name(index: int, labels: Sequence[str] | None) -> str:
+    """The first name of a class, or its number in words where the labels are not known."""
+    return labels[index].partition(",")[0].strip() if labels is not None and index < len(labels) else f"class {index}"

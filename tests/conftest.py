@@ -1,0 +1,47 @@
+"""What every test shares."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+
+import torchvision_shim
+
+torchvision_shim.install()
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+SEED = 20161007
+
+# No test may reach for a hub: what a package does not carry, a test makes.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of photos beside the checkout, which is not part of the repository."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("../shared/data is absent: these photos are not part of the repository")
+    return folder
+
+
+@pytest.fixture
+def subprocess_env() -> dict[str, str]:
+    """The environment for a Python process that may import torchvision, as a dict for ``subprocess.run(env=...)``."""
+    paths = [str(TESTS / "site"), str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Start every test from the same random state."""
+    random.seed(SEED)
+    numpy.random.seed(SEED)
+    torch.manual_seed(SEED)

@@ -1,0 +1,37 @@
+"""Counting what a call costs: floating-point operations and bytes, not seconds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+MIB = 2**20
+
+
+def flops(call: Callable[[], Any]) -> Counter[str]:
+    """Floating-point operations of products and convolutions by operator, such as ``"convolution_backward"``."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return Counter({str(op).rpartition(".")[2]: count for op, count in counter.get_flop_counts()["Global"].items()})
+
+
+def peak_bytes(call: Callable[[], Any]) -> int:
+    """The most CPU memory that was taken at any moment of ``call``, above what was taken when it began.
+
+    Every allocation and release of PyTorch's CPU allocator is seen, those inside of operators too.
+    """
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
+        result = call()
+    del result
+    results = profiler.profiler.kineto_results  # type: ignore[union-attr]
+    events = sorted((e for e in results.events() if e.name() == "[memory]"), key=lambda e: e.start_ns())
+    taken = most = 0
+    for event in events:
+        taken += event.nbytes()
+        most = max(most, taken)
+    return most

@@ -1,0 +1,304 @@
+"""What the model gets, and the way of a map back to the photo."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from gradsight.errors import ImageError, InvalidArgument, UnknownName
+from gradsight.imaging import Placement, Preprocess, Region, read, region, resize
+
+PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+
+def noise(height: int, width: int, seed: int = 0) -> Image.Image:
+    rough = np.random.default_rng(seed).integers(0, 256, (max(1, height // 5), max(1, width // 5), 3), dtype=np.uint8)
+    return Image.fromarray(rough).resize((width, height), Image.Resampling.BICUBIC)
+
+
+# ---- Preprocess
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos", "box"])
+@pytest.mark.parametrize(
+    ("image", "size", "shorter"),
+    [
+        ((301, 447), (224, 224), 256),
+        ((447, 301), (224, 224), 256),
+        ((97, 411), (61, 75), 83),
+        ((333, 334), (224, 224), 224),
+        ((100, 101), (224, 224), 150),  # padded on all sides, by odd amounts
+        ((60, 400), (99, 120), 70),  # padded above and below, cut at the sides
+        ((400, 60), (99, 120), 77),
+        ((1, 3), (7, 5), 6),
+    ],
+)
+def test_crop_is_torchvisions(image: tuple[int, int], size: tuple[int, int], shorter: int, interpolation: str) -> None:
+    pytest.importorskip("torchvision")
+    from torchvision import transforms
+
+    picture = noise(*image)
+    theirs = transforms.Compose(
+        [
+            transforms.Resize(shorter, transforms.InterpolationMode(interpolation)),
+            transforms.CenterCrop(size),
+            transforms.ToTensor(),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )(picture).numpy()
+    ours = Preprocess(size=size, resize=shorter, interpolation=interpolation)(picture)
+    assert ours.dtype == np.float32
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_squash_is_torchvisions_resize() -> None:
+    pytest.importorskip("torchvision")
+    from torchvision import transforms
+
+    picture = noise(91, 203)
+    theirs = transforms.Compose([transforms.Resize((75, 61)), transforms.ToTensor()])(picture).numpy()
+    np.testing.assert_allclose(Preprocess((75, 61), fit="squash", **PLAIN)(picture), theirs, atol=1e-6)
+
+
+def test_without_resize_the_shorter_side_fills_the_crop() -> None:
+    window, placement = Preprocess(size=(20, 30), **PLAIN).place(Image.new("RGB", (120, 60), (255, 0, 0)))
+    np.testing.assert_array_equal(window[0], 1)
+    assert placement.box == (10, 30, 50, 90)
+
+
+def test_letterbox_keeps_the_whole_picture_on_grey() -> None:
+    preprocess = Preprocess(size=(40, 40), fit="letterbox", fill=0.25, **PLAIN)
+    window, placement = preprocess.place(np.ones((30, 60, 3)))
+    np.testing.assert_array_equal(window[:, 10:30], 1)
+    np.testing.assert_allclose(window[:, [0, 9, 30, 39]], 0.25, atol=1 / 255)
+    assert placement.box == (-15, 0, 45, 60)
+    assert placement.seen == (0, 0, 30, 60)
+
+
+def test_grey_models_get_one_channel() -> None:
+    preprocess = Preprocess(size=(8, 9), fit="squash", mean=(0.5,), std=(0.25,))
+    np.testing.assert_allclose(preprocess(np.full((5, 5, 3), 255, np.uint8)), np.full((1, 8, 9), 2.0))
+    assert preprocess.window(np.zeros((5, 5))).mode == "L"
+
+
+def test_normalisation_is_per_channel() -> None:
+    preprocess = Preprocess(size=(2, 2), mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0))
+    pixel = preprocess(np.full((2, 2, 3), (51, 102, 153), np.uint8))[:, 0, 0]
+    np.testing.assert_allclose(pixel, [0.2, 0.2, 0.15], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"size": (0, 5)}, InvalidArgument, "size"),
+        ({"size": (5,)}, InvalidArgument, "size"),
+        ({"resize": 0}, InvalidArgument, "resize"),
+        ({"std": (1.0, 0.0, 1.0)}, InvalidArgument, "std"),
+        ({"std": (1.0,)}, InvalidArgument, "mean and std"),
+        ({"mean": (0.0, float("nan"), 0.0)}, InvalidArgument, "finite"),
+        ({"fill": 1.5}, InvalidArgument, "fill"),
+        ({"fit": "crp"}, UnknownName, "Did you mean 'crop'"),
+        ({"interpolation": "bilinaer"}, UnknownName, "Did you mean 'bilinear'"),
+    ],
+)
+def test_wrong_settings_are_refused(changes: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        dataclasses.replace(Preprocess(), **changes)
+
+
+def test_a_hair_is_not_blown_up_into_a_giant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "MAX_PIXELS", 100_000)
+    with pytest.raises(ImageError, match="letterbox"):
+        Preprocess().place(np.zeros((1, 500, 3), np.uint8))
+    assert Preprocess(fit="letterbox").place(np.zeros((1, 500, 3), np.uint8))[0].shape == (3, 224, 224)
+
+
+# ---- there and back
+
+
+@pytest.mark.parametrize("size", [(224, 224), (161, 203)])
+@pytest.mark.parametrize("image", [(301, 447), (447, 301), (333, 333), (150, 90)])
+@pytest.mark.parametrize("settings", [{"resize": 256}, {}, {"fit": "squash"}, {"fit": "letterbox", "fill": 0.0}])
+def test_a_marked_square_comes_back_to_its_place(
+    settings: dict[str, Any], image: tuple[int, int], size: tuple[int, int]
+) -> None:
+    height, width = image
+    top, left, bottom, right = height // 2 - 21, width // 2 - 13, height // 2 + 12, width // 2 + 28
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[top:bottom, left:right] = 255
+    window, placement = Preprocess(size=size, **settings, **PLAIN).place(picture)
+    heat = placement.to_image(window[0])
+    assert heat.shape == image
+    found = heat >= 0.5
+    rows, columns = np.flatnonzero(found.any(1)), np.flatnonzero(found.any(0))
+    box = (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
+    assert np.abs(np.subtract(box, (top, left, bottom, right))).max() <= 1
+    # Sharper than the edges: the centre of mass, to a fifth of a pixel.
+    weights = heat / heat.sum()
+    centre = (weights.sum(1) @ np.arange(height), weights.sum(0) @ np.arange(width))
+    np.testing.assert_allclose(centre, ((top + bottom - 1) / 2, (left + right - 1) / 2), atol=0.2)
+
+
+def test_what_the_crop_left_out_is_zero_and_the_rest_is_not() -> None:
+    _, placement = Preprocess(size=(20, 20), resize=30).place(np.zeros((60, 90, 3)))
+    heat = placement.to_image(np.ones((3, 7, 7)))
+    top, left, bottom, right = placement.seen
+    assert (top, left, bottom, right) == (10, 24, 50, 64)
+    expected = np.zeros((60, 90))
+    expected[top:bottom, left:right] = 1
+    np.testing.assert_allclose(heat, np.broadcast_to(expected, (3, 60, 90)), atol=1e-12)
+
+
+def test_to_image_is_the_resize_when_the_whole_picture_was_seen() -> None:
+    heat = np.random.default_rng(0).random((2, 5, 7)).astype(np.float32)
+    back = Placement.whole((33, 40), (224, 224)).to_image(heat)
+    assert back.dtype == np.float32
+    np.testing.assert_allclose(back, resize(heat, (33, 40)), atol=1e-6)
+
+
+def test_nan_does_not_spread_over_the_picture() -> None:
+    heat = np.ones((4, 4))
+    heat[0, 0] = np.nan
+    back = Placement.whole((40, 40), (4, 4)).to_image(heat)
+    assert back[0, 0] == 0
+    np.testing.assert_allclose(back[15:], 1)
+
+
+sides = st.integers(1, 400)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(sides, sides), st.sampled_from(["crop", "squash", "letterbox"]), st.tuples(*[st.integers(1, 60)] * 2))
+def test_positions_go_there_and_back(image: tuple[int, int], fit: str, size: tuple[int, int]) -> None:
+    _, placement = Preprocess(size=size, fit=fit).place(np.zeros((*image, 3), np.uint8))
+    np.testing.assert_allclose(placement.to_input(*placement.to_pixel(3.0, 5.0)), (3, 5), atol=1e-6)
+    first, last = placement.to_pixel(-0.5, -0.5), placement.to_pixel(size[0] - 0.5, size[1] - 0.5)
+    np.testing.assert_allclose((*first, *last), np.subtract(placement.box, 0.5), atol=1e-6)
+    top, left, bottom, right = placement.seen
+    assert 0 <= top < bottom <= image[0]
+    assert 0 <= left < right <= image[1]
+
+
+def test_impossible_placements_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="box"):
+        Placement((5, 5), (2, 2), (3.0, 0.0, 3.0, 5.0))
+    with pytest.raises(InvalidArgument, match="image_size"):
+        Placement.whole((0, 5), (2, 2))
+    with pytest.raises(InvalidArgument, match="2 axes"):
+        Placement.whole((5, 5), (2, 2)).to_image(np.zeros(4))
+    with pytest.raises(InvalidArgument, match="none of them empty"):
+        Placement.whole((5, 5), (2, 2)).to_image(np.zeros((4, 0)))
+
+
+# ---- resize
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "mode"),
+    [
+        ((2, 3, 7), (50,), "linear"),
+        ((2, 3, 7, 5), (61, 48), "bilinear"),
+        ((1, 2, 9, 9), (4, 3), "bilinear"),
+        ((1, 2, 1, 6), (5, 6), "bilinear"),
+        ((2, 1, 3, 4, 5), (7, 9, 11), "trilinear"),
+    ],
+)
+def test_resize_is_torchs(shape: tuple[int, ...], size: tuple[int, ...], mode: str) -> None:
+    torch = pytest.importorskip("torch")
+    values = np.random.default_rng(1).normal(size=shape)
+    for dtype in (np.float64, np.float32):
+        ours = resize(values.astype(dtype), size)
+        theirs = torch.nn.functional.interpolate(torch.from_numpy(values.astype(dtype)), size, mode=mode)
+        assert ours.dtype == dtype
+        np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-6 if dtype == np.float64 else 5e-6)
+
+
+def test_resize_to_the_same_size_changes_nothing() -> None:
+    values = np.random.default_rng(2).random((3, 6, 8))
+    np.testing.assert_array_equal(resize(values, (6, 8)), values)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=9), st.integers(1, 40))
+def test_resize_invents_no_values(values: list[float], size: int) -> None:
+    found = resize(np.array(values), [size])
+    assert min(values) - 1e-9 <= found.min() <= found.max() <= max(values) + 1e-9
+
+
+@pytest.mark.parametrize("size", [(), (0, 4), (1, 2, 3, 4)])
+def test_wrong_sizes_are_refused(size: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidArgument, match="size"):
+        resize(np.zeros((2, 3, 4, 5)), size)
+
+
+def test_too_few_axes_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="2 axes"):
+        resize(np.zeros(4), (2, 2))
+
+
+# ---- region
+
+
+def test_region_of_two_blobs() -> None:
+    heat = np.zeros((20, 30))
+    heat[3:7, 5:9] = 0.6
+    heat[4, 6] = 0.8
+    heat[12:18, 20:25] = 0.5
+    heat[10, 1] = 0.3
+    assert region(heat) == Region(peak=(4, 6), box=(3, 5, 7, 9), area=46 / 600)
+    assert region(heat, threshold=0.3) == Region(peak=(4, 6), box=(3, 5, 7, 9), area=47 / 600)
+    assert region(heat, threshold=1.0) == Region(peak=(4, 6), box=(4, 6, 5, 7), area=1 / 600)
+
+
+def test_pixels_that_touch_at_a_corner_are_connected() -> None:
+    found = region(np.eye(4))
+    assert found is not None
+    assert found.box == (0, 0, 4, 4)
+
+
+def test_the_peak_of_a_plateau_is_its_middle() -> None:
+    heat = np.zeros((11, 11))
+    heat[2:7, 4:9] = 1
+    found = region(heat)
+    assert found is not None
+    assert found.peak == (4, 6)
+    ring = heat.copy()
+    ring[3:6, 5:8] = 0.9
+    hollow = region(ring)
+    assert hollow is not None
+    assert ring[hollow.peak] == 1
+
+
+def test_constant_and_empty_maps() -> None:
+    assert region(np.ones((5, 7))) == Region((2, 3), (0, 0, 5, 7), 1.0)
+    assert region(np.zeros((5, 7))) is None
+    assert region(np.full((5, 7), np.nan)) is None
+    heat = np.full((5, 7), np.nan)
+    heat[1, 2] = 0.4
+    assert region(heat) == Region((1, 2), (1, 2, 2, 3), 1 / 35)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 1))
+def test_the_peak_lies_in_the_box(seed: int, threshold: float) -> None:
+    heat = np.random.default_rng(seed).random((9, 13)).astype(np.float32)
+    found = region(heat, threshold)
+    assert found is not None
+    assert heat[found.peak] == heat.max()
+    top, left, bottom, right = found.box
+    assert top <= found.peak[0] < bottom
+    assert left <= found.peak[1] < right
+    assert 0 < found.area <= 1
+
+
+def test_wrong_maps_and_thresholds_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="heatmap"):
+        region(np.zeros((2, 3, 4)))
+    with pytest.raises(InvalidArgument, match="threshold"):
+        region(np.ones((3, 4)), 0.0)
