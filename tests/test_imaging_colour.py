@@ -215,6 +215,11 @@ def test_captions_stay_under_their_picture() -> None:
         assert ink.size == 0 or ink.max() < found.shape[1] / 2
 
 
+def test_accents_are_dropped_rather_than_drawn_as_boxes() -> None:
+    picture = Image.new("RGB", (200, 80), "white")
+    assert strip([(picture, "épagneul à tête")], height=80) == strip([(picture, "epagneul a tete")], height=80)
+
+
 def test_a_strip_of_nothing_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="panel"):
         strip([])

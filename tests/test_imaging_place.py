@@ -33,6 +33,7 @@ def noise(height: int, width: int, seed: int = 0) -> Image.Image:
         ((447, 301), (224, 224), 256),
         ((97, 411), (61, 75), 83),
         ((333, 334), (224, 224), 224),
+        ((300, 300), (224, 224), 227),  # half a pixel too many on each side: 1.5 is rounded to 2
         ((100, 101), (224, 224), 150),  # padded on all sides, by odd amounts
         ((60, 400), (99, 120), 70),  # padded above and below, cut at the sides
         ((400, 60), (99, 120), 77),

@@ -297,21 +297,21 @@ def test_pt2_takes_no_weights(exported: tuple[nn.Module, Path]) -> None:
     line(InvalidArgument, lambda: load_model(exported[1], weights="w.pt"), "holds its own")
 
 
-@pytest.mark.parametrize("damage", ["empty", "text", "half", "zip", "old"])
+@pytest.mark.parametrize("damage", ["empty", "text", "half", "zip"])
 def test_damaged_pt2(damage: str, exported: tuple[nn.Module, Path], tmp_path: Path, capfd: Any) -> None:
     path, whole = tmp_path / "m.pt2", exported[1].read_bytes()
     path.write_bytes({"text": b"hello", "half": whole[: len(whole) // 2]}.get(damage, b""))
-    if damage in ("zip", "old"):
+    if damage == "zip":
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("version" if damage == "old" else "a/b", "8.14")
+            archive.writestr("a/b", "c")
     line(ModelError, lambda: load_model(path), "cannot be read", "Export it again")
     assert capfd.readouterr() == ("", "")
 
 
-def test_pt2_that_misses_a_record(exported: tuple[nn.Module, Path], tmp_path: Path, capfd: Any) -> None:
+def test_pt2_that_misses_a_record(exported: tuple[nn.Module, Path], tmp_path: Path, caplog: Any) -> None:
     path = altered(exported[1], tmp_path, {"data/weights/weight_0": None})
     line(ModelError, lambda: load_model(path), "cannot be read")
-    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
 
 
 # Exported programs that carry code
@@ -323,16 +323,16 @@ def model_json(path: Path) -> str:
 
 
 def altered(path: Path, folder: Path, records: dict[str, bytes | Callable[[bytes], bytes] | None]) -> Path:
-    """Copy an archive with records replaced (bytes or a function of them), added, or left out (None)."""
+    """Copy an archive with records replaced (bytes or a function of them), added (``/``: at the top) or left out."""
     to = folder / "altered.pt2"
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(to, "w") as new:
         root = old.namelist()[0].partition("/")[0]
         contents: dict[str, Any] = {name.partition("/")[2]: old.read(name) for name in old.namelist()}
         for name, change in records.items():
-            contents[name] = change(contents[name]) if callable(change) else change
+            contents[name] = change(contents.get(name, b"")) if callable(change) else change
         for name, content in contents.items():
             if content is not None:
-                new.writestr(f"{root}/{name}", content)
+                new.writestr(name[1:] if name[0] == "/" else f"{root}/{name}", content)
     return to
 
 
@@ -351,8 +351,8 @@ def pickled(value: Any) -> bytes:
     return buffer.getvalue()
 
 
-def attacks(ran: Path) -> dict[str, dict[str, Any]]:
-    """Archives that make PyTorch 2.13's own loader create the file ``ran``, by the way that they take."""
+def attacks(ran: Path, path: Path) -> dict[str, dict[str, Any]]:
+    """What to alter in the archive ``path`` so that PyTorch 2.13's own loader creates the file ``ran``."""
     constants, weights = "data/constants/model_constants_config.json", "data/weights/model_weights_config.json"
     code = f"__import__('pathlib').Path({str(ran)!r}).touch()"
 
@@ -375,14 +375,23 @@ def attacks(ran: Path) -> dict[str, dict[str, Any]]:
         "expression": {"models/model.json": edit(expression)},
         "pickled weight": {weights: edit(weight), "data/weights/weight_99": pickled(Touch(ran))},
         "opaque object": {constants: edit(opaque), "data/constants/opaque_obj_0": pickle.dumps(Touch(ran))},
+        # PyTorch's reader lists one folder only; what lies beside it is for the loader of the format before
+        "hidden older archive": {
+            "data/weights/weight_0": None,
+            "/version": b"8.14",
+            "/serialized_exported_program.json": lambda _: model_json(path).encode(),
+            "/serialized_state_dict.pt": pickled(Touch(ran)),
+            "/serialized_constants.pt": pickled({}),
+            "/serialized_example_inputs.pt": pickled(((), {})),
+        },
         "legacy weights": {"data/weights/model.pt": pickled({"x": Touch(ran)})},
     }
 
 
-@pytest.mark.parametrize("way", list(attacks(Path())))
+@pytest.mark.parametrize("way", list(attacks(Path(), Path())))
 def test_pt2_that_would_run_is_not_run(way: str, exported: tuple[nn.Module, Path], tmp_path: Path, capfd: Any) -> None:
     ran = tmp_path / "ran"
-    path = altered(exported[1], tmp_path, attacks(ran)[way])
+    path = altered(exported[1], tmp_path, attacks(ran, exported[1])[way])
     words = ("could run code", "Nothing of it was run", "torch.export.load(path)", "gs.Explainer")
     line(ModelError, lambda: load_model(path), *words)
     assert capfd.readouterr() == ("", "")

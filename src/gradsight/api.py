@@ -81,11 +81,12 @@ class Explainer:
         """Explain a batch or photos, several targets, layers and methods in one pass.
 
         Args:
-            inputs: a batch as the model takes it, (n, ...), NumPy or tensor, a tuple or dict for several inputs; or, with
-                a ``preprocess``, a photo or a list of photos (paths, bytes, PIL images).
+            inputs: a batch as the model takes it, (n, ...), NumPy or tensor, a tuple or dict for several inputs; or,
+                with a ``preprocess``, a photo or a list of photos (paths, bytes, PIL images).
             targets: what to explain: a class (index or label), ``Top(k)``, ``Classes(...)``, a list with one entry for
                 each image, or a function from the model's output to (n,) scores. The top class by default.
-            method, layer: instead of the explainer's own.
+            method: a method's name, or a list of names, instead of the explainer's own.
+            layer: a layer's name, or a list of names, instead of the explainer's own.
 
         Returns:
             An `Explanation`; for a list of methods or layers a tuple of them, each layer with each method in turn.

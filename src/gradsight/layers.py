@@ -154,12 +154,15 @@ def _dense_layouts(shape: Sequence[int], batch: int, size: Sequence[int]) -> lis
     rank = len(shape)
     first = Layout(tuple(range(rank)), tuple(shape[2:]))
     last = Layout((0, rank - 1, *range(1, rank - 1)), tuple(shape[1:-1]))
-    usable = [
-        x for x in (first, last) if math.prod(x.grid) > 1 and all(g <= s for g, s in zip(x.grid, size, strict=True))
-    ]
-    fitting = [x for x in usable if _proportional(x.grid, size)]
-    larger = [first] if _proportional(first.grid, size) and math.prod(first.grid) > 1 else []
-    return (fitting or usable or larger)[:1]
+    fitting = [x for x in (first, last) if math.prod(x.grid) > 1 and _proportional(x.grid, size)]
+    within = [x for x in fitting if _within(x.grid, size)]
+    # Where no order keeps the input's proportions (strides that differ by axis), the order of convolutions is meant.
+    stretched = [first] if math.prod(first.grid) > 1 and _within(first.grid, size) else []
+    return (within or fitting or stretched)[:1]
+
+
+def _within(grid: Sequence[int], size: Sequence[int]) -> bool:
+    return all(g <= s for g, s in zip(grid, size, strict=True))
 
 
 def _token_layouts(
@@ -326,7 +329,8 @@ def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
     if not any(x.live for x in ranked):
         raise ModelError(
             "the score has a zero gradient at every position of every layer, so the maps would be empty. Is the last "
-            "layer initialised with zeros, or not trained yet? Load the weights, or explain another target."
+            "layer initialised with zeros, or not trained yet? Load the weights, or explain another target. If forward "
+            "leaves the graph on purpose (torch.no_grad, detach), name the layer: `layer=`."
         )
     reason = {True: "the last cut whose positions have gradients"}.get(
         best.cut, "no layer is a cut; the last with a gradient"

@@ -12,9 +12,10 @@ from gradsight.errors import InvalidType, received, unknown
 
 DEFAULT = "plasma"
 """Chosen by looking at overlays on dark, bright, red, green and blue photos, and by colour differences (CIE 1976)
-between overlay and photo over the pixels of 128 COCO photos. The hottest spot stands out best: in the worst 5 % of
-pixels it differs by 54 (46 and 54 for deuteranopes and protanopes), where jet and turbo differ by 31 to 33 (11 to 13),
-because their dark red sinks into photos, and inferno and magma by 23 to 30, because their pale end vanishes on snow.
+between overlay and photo over the pixels of 128 COCO photos shrunk to 24 x 24. Of jet, turbo, inferno, magma, viridis,
+cividis, hot and plasma it makes the hottest spot stand out best: in the worst 5 % of pixels by 54 (46 and 54 for
+deuteranopes and protanopes); jet and turbo by 31 to 33 (11 to 13), because their dark red sinks into photos; inferno
+and magma by 23 to 30, because their pale end vanishes on snow. Half the heat shows less: 22, not 30.
 It is perceptually even and grows lighter all the way, so it survives grey printing; jet and turbo end as dark as they
 begin, and their rings look like edges that the map does not have. Its dark end, hard to tell from shadows, is
 transparent in an overlay whose opacity follows the value.
@@ -72,6 +73,6 @@ def colorize(values: NDArray[Any], name: str = DEFAULT) -> NDArray[np.float32]:
         (*values.shape, 3), RGB in [0, 1].
     """
     table = colormap(name)
-    clipped = np.clip(np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
-    colours: NDArray[np.float32] = table[np.rint(clipped * (len(table) - 1)).astype(np.intp)]
+    steps = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * (len(table) - 1)
+    colours: NDArray[np.float32] = table.take(np.rint(steps).astype(np.intp), axis=0)
     return colours

@@ -105,7 +105,8 @@ def _blend(
 def _dim_outside(drawn: Image.Image, photo: NDArray[Any], seen: tuple[int, int, int, int]) -> Image.Image:
     """Replace what lies outside ``seen`` by a grey, dark version of the photo."""
     top, left, bottom, right = seen
-    grey = Image.fromarray(np.rint(photo).astype(np.uint8)).convert("L")
+    whole = photo if photo.dtype == np.uint8 else np.rint(photo).astype(np.uint8)
+    grey = Image.fromarray(whole).convert("L")
     canvas = grey.point([round(_DIMMED * value + _VEIL) for value in range(256)]).convert("RGB")
     canvas.paste(drawn.crop((left, top, right, bottom)), (left, top))
     return canvas

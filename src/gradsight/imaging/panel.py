@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
@@ -52,8 +53,12 @@ def _scaled(picture: Image.Image, height: int) -> Image.Image:
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """Cut a text at its end until it fits, on one line."""
-    line = " ".join(text.split())
+    """Cut a text at its end until it fits, on one line.
+
+    Accents are dropped, because Pillow's font draws letters that have them, like all beyond ASCII, as empty boxes.
+    """
+    letters = unicodedata.normalize("NFKD", text)
+    line = " ".join("".join(letter for letter in letters if not unicodedata.combining(letter)).split())
     if font.getlength(line) <= width:
         return line
     fitting = [n for n in range(len(line)) if font.getlength(line[:n].rstrip() + "…") <= width]

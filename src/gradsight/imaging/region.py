@@ -50,8 +50,7 @@ def region(heatmap: NDArray[Any], threshold: float = 0.5) -> Region | None:
     if not highest > 0:
         return None
     peak = _peak(heat, highest)
-    # With >= alone, threshold * highest could be rounded above highest itself.
-    hot = (heat >= threshold * highest) | (heat == highest)
+    hot = heat >= threshold * highest
     labels, _ = ndimage.label(hot, structure=np.ones((3, 3)))
     rows, columns = ndimage.find_objects(labels)[labels[peak] - 1]
     return Region(peak, (rows.start, columns.start, rows.stop, columns.stop), float(hot.mean()))

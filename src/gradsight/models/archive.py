@@ -121,10 +121,11 @@ def _check(file: Any) -> None:
             f"A .pt2 file needs PyTorch 2.8 or newer: {error}. Run: pip install --upgrade torch"
         ) from error
 
-    # a file that this reader rejects is given to an older one that goes by the zip directory: it must find nothing
+    # what this reader fails on, torch.export.load gives to the loader of an older format, which reads files beside
+    # the folder that this reader lists: there must be none
     with zipfile.ZipFile(file) as archive:
         if "version" in archive.namelist():
-            raise ValueError("it was saved by PyTorch 2.7 or older")
+            raise _Refused("it holds pickles, as PyTorch 2.7 and older saved it")
     file.seek(0)
     reader = PT2ArchiveReader(file)
     for record in reader.get_file_names():

@@ -39,7 +39,7 @@ def load_weights(model: Any, path: str | PathLike[str]) -> None:
     """
     state = read_weights(path)
     expected = set(model.state_dict())
-    best = max(_without_prefixes(state), key=lambda names: len(expected & names.keys()) - len(names.keys() - expected))
+    best = max(_without_prefixes(state), key=lambda names: len(expected & names.keys()))
     problems = _differing(model, best)
     if not problems:
         # strict=False only because the lists it returns read better than its exception

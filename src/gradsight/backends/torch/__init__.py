@@ -207,7 +207,8 @@ class TorchBackend:
             except Exception as error:
                 shapes = ", ".join(str(tuple(x.shape)) for x in tensors_of(inputs))
                 raise ModelError(
-                    f"the model failed on inputs of shape {shapes}: {type(error).__name__}: {error}"
+                    f"the model failed on inputs of shape {shapes}: {type(error).__name__}: {error} "
+                    "(`inputs` is a batch as the model's own forward takes it; a single image is passed as inputs[None])"
                 ) from error
 
     def _replay(self, view: View, name: str, inputs: Any, raw: torch.Tensor) -> Any:
@@ -225,15 +226,26 @@ class TorchBackend:
             return view.tails[key]
 
     def _checked_tail(self, view: View, name: str, held: torch.Tensor, axis: int, inputs: Any, outputs: Any) -> Any:
-        try:
-            graph = trace_tail(lambda fed, z: self._replay(view, name, fed, z), inputs, held, axis)
-            again = None if graph is None else graph(held)
-        except Exception:  # tracing fails in as many ways as models are written; the whole model always runs
-            return None
-        expected = [x for x in pytree.tree_leaves(outputs) if isinstance(x, torch.Tensor)]
-        got = [x for x in pytree.tree_leaves(again) if isinstance(x, torch.Tensor)]
-        same = len(got) == len(expected) and all(_close(a, b) for a, b in zip(got, expected, strict=True))
-        return graph if same else None
+        """The traced tail, trusted once it gives this very pass's output again; None where it does not."""
+        for linked in (True, False):
+            try:
+                graph = trace_tail(lambda fed, z: self._replay(view, name, fed, z), inputs, held, axis, linked=linked)
+                if graph is None:
+                    return None
+                again = graph(torch.cat((held, held), dim=axis))
+            except Exception:  # tracing fails in as many ways as models are written; the whole model always runs
+                continue
+            expected = pytree.tree_map(
+                lambda x: torch.cat((x, x)) if isinstance(x, torch.Tensor) and x.ndim else x, outputs
+            )
+            if _same(again, expected):
+                return graph
+        return None
+
+
+def _same(outputs: Any, expected: Any) -> bool:
+    one, two = ([x for x in pytree.tree_leaves(y) if isinstance(x, torch.Tensor)] for y in (outputs, expected))
+    return len(one) == len(two) and all(_close(a, b) for a, b in zip(one, two, strict=True))
 
 
 def _close(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -55,7 +55,8 @@ class TorchPass:
                 "model's forward leaves the graph after it (torch.no_grad, torch.inference_mode, detach, argmax). "
                 "Name another layer, or take that out of forward."
             )
-        grads = _jacobian(graph.sum(dim=0), [self.held[name] for name in names])
+        with torch.inference_mode(False), torch.enable_grad():
+            grads = _jacobian(graph.sum(dim=0), [self.held[name] for name in names])
         missing = [name for name, grad in zip(names, grads, strict=True) if grad is None]
         if missing:
             raise ModelError(f"the scores do not depend on layer {missing[0]!r}. Name another layer.")

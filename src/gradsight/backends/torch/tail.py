@@ -19,7 +19,7 @@ _MARK = -7.25e-31
 
 
 def trace_tail(
-    run: Callable[[Any, torch.Tensor], Any], inputs: Any, activations: torch.Tensor, batch_axis: int
+    run: Callable[[Any, torch.Tensor], Any], inputs: Any, activations: torch.Tensor, batch_axis: int, *, linked: bool
 ) -> torch.fx.GraphModule | None:
     """Trace what the model computes from ``activations`` on.
 
@@ -28,6 +28,8 @@ def trace_tail(
         inputs: a batch, for shapes and types only.
         activations: the layer's output for it.
         batch_axis: the axis of ``activations`` that counts images.
+        linked: the stem's batch size is the activations'. The tail may read it from there (``x.view(inputs.shape[0], -1)``);
+            but a stem that makes a plain number of it (``len(x)``) fixes it for the tail too, unless it is not linked.
 
     Returns:
         A module ``activations -> outputs`` for any batch size, or None where the tail is no function of the
@@ -37,7 +39,7 @@ def trace_tail(
     blank = [isinstance(x, torch.Tensor) and x.ndim > 0 for x in leaves]
 
     def forward(z: torch.Tensor) -> Any:
-        m = z.shape[batch_axis]
+        m = z.shape[batch_axis] if linked else 1
         fed = [_blank(x, m) if is_blank else x for x, is_blank in zip(leaves, blank, strict=True)]
         return run(pytree.tree_unflatten(fed, spec), z)
 
@@ -54,7 +56,7 @@ def trace_tail(
 
 
 def _erase_stem(traced: torch.fx.GraphModule) -> None:
-    """Erase every node that the output does not need; writes count as needed only on values made from the activations."""
+    """Erase every node that the output does not need. Of writes, those on values made from the activations stay."""
     made: set[torch.fx.Node] = set()
     for node in traced.graph.nodes:
         tensors = (x for x in node.all_input_nodes if isinstance(x.meta.get("val"), torch.Tensor))

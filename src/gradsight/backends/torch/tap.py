@@ -90,6 +90,7 @@ class Holder:
         self.calls = dict.fromkeys(self._wanted, 0)
 
     def __call__(self, name: str, _module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
+        """Hold ``output`` if it is wanted, and give the model a copy to go on with."""
         call, wanted = self.calls[name], self._wanted[name]
         self.calls[name] = call + 1
         layer = wanted.get(call, wanted.get(None))

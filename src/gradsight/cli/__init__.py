@@ -1,0 +1,30 @@
+"""The command line, ``gradsight``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line and end the process: status 0 all done, 1 some images failed, 2 wrong usage."""
+    try:
+        from gradsight.cli.app import app
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("typer", "rich", "click"):
+            raise
+        sys.stderr.write(f"The command line needs {error.name}, which is not installed: pip install 'gradsight[cli]'\n")
+        sys.exit(2)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a label must not fail on a terminal without its letters
+    try:
+        try:
+            app(prog_name="gradsight")
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader has gone, as in `| head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter's last flush would complain
+        sys.exit(1)

@@ -1,0 +1,160 @@
+"""Explain photos one after the other, and write what comes out into a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gradsight as gs
+from gradsight import imaging
+from gradsight.cli.naming import Photo, label_names, layer_names
+from gradsight.cli.terminal import complain, progress, say, say_json, short, to_json
+from gradsight.errors import GradsightError, ImageError, InvalidArgument, ModelError
+from gradsight.registry import METHODS
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where overlays and records go, and how overlays are drawn.
+
+    Raises:
+        InvalidArgument: the folder is a file or cannot be written to, or the opacity is outside [0, 1].
+        UnknownName: there is no such colour map.
+    """
+
+    folder: Path
+    colormap: str = imaging.DEFAULT
+    opacity: str | float = "value"
+
+    def __post_init__(self) -> None:
+        nearest = next(path for path in (self.folder, *self.folder.parents) if os.path.lexists(path))
+        if not nearest.is_dir():
+            raise InvalidArgument(f"--out must be a folder, and {str(nearest)!r} is a file. Name another folder.")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise InvalidArgument(f"--out must be writable, and {str(nearest)!r} is not. Name another folder.")
+        # Drawn once in small: the drawing knows what it takes.
+        imaging.overlay(np.zeros((1, 1, 3)), np.zeros((1, 1)), colormap=self.colormap, opacity=self.opacity)
+
+    def write(self, photo: Photo, explanations: Sequence[gs.Explanation]) -> list[Record]:
+        """Write the overlays and the record of one photo.
+
+        Args:
+            photo: which one.
+            explanations: of this photo alone, one for each layer and method.
+
+        Returns:
+            A record for each explanation.
+
+        Raises:
+            InvalidArgument: the folder cannot be written to.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            records = self._records(photo, explanations)
+            content = to_json(records[0] if len(records) == 1 else records, indent=2)
+            (self.folder / f"{photo.stem}.json").write_text(content + "\n", encoding="utf-8")
+        except OSError as error:
+            raise InvalidArgument(f"--out: {str(self.folder)!r} cannot be written to: {error.strerror}.") from error
+        return records
+
+    def _records(self, photo: Photo, explanations: Sequence[gs.Explanation]) -> list[Record]:
+        layers = layer_names([explanation.layer for explanation in explanations])
+        records = []
+        for explanation in explanations:
+            parts = [photo.stem, explanation.method, *([layers[explanation.layer]] if len(layers) > 1 else [])]
+            labels = label_names([(target.index, target.label) for target in explanation.targets[0]])
+            files = [".".join((*parts, label, "png")) for label in labels]
+            for j, file in enumerate(files):
+                picture = explanation.overlay(0, j, colormap=self.colormap, opacity=self.opacity)
+                picture.save(self.folder / file)
+            records.append({"image": photo.name, **explanation.record(0, files)})
+        return records
+
+
+def explain_photos(
+    explainer: gs.Explainer, photos: Sequence[Photo], targets: Any, output: Output, *, as_json: bool
+) -> int:
+    """Explain photos, and print each result when it is there.
+
+    Returns:
+        How many photos failed; each was named on stderr.
+
+    Raises:
+        GradsightError: the request fits no photo, such as a class that the model does not have.
+    """
+    failed = 0
+    for photo, outcome in progress(_outcomes(explainer, photos, targets, output), len(photos)):
+        if isinstance(outcome, GradsightError):
+            failed += 1
+            text = str(outcome)
+            complain(text if repr(photo.name) in text else f"{photo.name!r}: {text}", "Failed")
+        elif as_json:
+            for record in outcome:
+                say_json(record)
+        else:
+            show(outcome, output.folder)
+            say()
+    return failed
+
+
+def _outcomes(
+    explainer: gs.Explainer, photos: Sequence[Photo], targets: Any, output: Output
+) -> Iterator[tuple[Photo, list[Record] | GradsightError]]:
+    worked = False
+    for photo in photos:
+        try:
+            found = explainer([photo.source], targets=targets)
+        except ImageError as error:
+            yield photo, error
+        except ModelError as error:
+            # Until the model has worked once, it is the model or the request; after that it is this photo.
+            if not worked:
+                raise
+            yield photo, error
+        else:
+            worked = True
+            yield photo, output.write(photo, found if isinstance(found, tuple) else (found,))
+
+
+def show(records: Sequence[Record], folder: Path) -> None:
+    """Print what was found in one photo, for people."""
+    first = records[0]
+    say((first["image"], "bold"), (f"  {first['width']} x {first['height']} pixels, model {first['model']}", "dim"))
+    if first["predictions"]:
+        seen = ", ".join(f"{short(p['label'])} {_share(p['probability'])}" for p in first["predictions"])
+        say("  The model says: ", seen)
+    for record in records:
+        say(f"  {METHODS[record['method']].title} at layer {record['layer']}:")
+        notes = [set(target["notes"]) for target in record["targets"]]
+        shared = set.intersection(*notes)
+        for target in record["targets"]:
+            say("    ", (short(target["label"]), "bold"), f": {_place(target, first)}")
+            say("      ", (str(folder / target["file"]), "cyan"))
+            for note in target["notes"]:
+                if note not in shared:
+                    say(("      Note: ", "yellow"), note)
+        for note in record["targets"][0]["notes"]:
+            if note in shared:
+                say(("    Note: ", "yellow"), note)
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}" if value >= 0.005 or not value else "<1%"
+
+
+def _place(target: Record, photo: Record) -> str:
+    """Where a target's heat is, in words."""
+    if target["peak"] is None:
+        return "no place speaks for it"
+    row, column = target["peak"]
+    down = ("top", "middle", "bottom")[3 * row // photo["height"]]
+    across = ("left", "centre", "right")[3 * column // photo["width"]]
+    where = "centre" if (down, across) == ("middle", "centre") else f"{down} {across}"
+    return f"strongest at row {row}, column {column} ({where}); the hot area is {_share(target['area'])} of the photo"

@@ -1,0 +1,93 @@
+"""What there is: methods, model sources, and the layers of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from itertools import groupby
+from pathlib import Path
+
+import gradsight as gs
+from gradsight.cli.terminal import plain, say, say_json, say_table
+from gradsight.registry import METHODS, SOURCES, Source
+
+_FIRST = 10
+
+
+def list_methods(*, as_json: bool) -> None:
+    """Print every method."""
+    names = ("name", "title", "source", "needs", "summary")
+    rows = [{name: getattr(method, name) for name in names} for method in METHODS.values()]
+    if as_json:
+        for row in rows:
+            say_json(row)
+        return
+    shown = [name for name in names if any(row[name] for row in rows)]
+    say_table(shown, [[row[name] for name in shown] for row in rows])
+    say()
+    say("Use one or several: ", ("gradsight explain photo.jpg --method gradcam", "cyan"))
+
+
+def list_models(*, as_json: bool) -> None:
+    """Print every source of models, and whether what it needs is installed."""
+    sources = list(SOURCES.values())
+    if as_json:
+        for source in sources:
+            ready = {"installed": _installed(source), "install": source.install}
+            say_json({"scheme": source.name, "title": source.title, "example": source.example, **ready})
+        return
+    states = ["yes" if _installed(source) else f"no: {source.install}" for source in sources]
+    say_table(
+        ("--model", "ready", "what it loads"),
+        [(source.example, state, source.title) for source, state in zip(sources, states, strict=True)],
+    )
+    say()
+    say("Use one: ", (f"gradsight explain photo.jpg --model {sources[-1].example}", "cyan"))
+
+
+def _installed(source: Source) -> bool:
+    return not source.package or find_spec(source.package) is not None
+
+
+def list_layers(explainer: gs.Explainer, photo: Path | bytes, *, everything: bool, as_json: bool) -> None:
+    """Print the layers that can be explained, the best first.
+
+    Raises:
+        GradsightError: the photo cannot be read, or the model cannot be explained.
+    """
+    ranked = explainer.layers([photo])
+    found = ranked if everything else ranked[:_FIRST]
+    if as_json:
+        for layer in found:
+            say_json(
+                {
+                    "name": layer.name,
+                    "kind": layer.kind,
+                    "grid": list(layer.layout.grid),
+                    "channels": layer.channels,
+                    "cut": layer.cut,
+                    "chosen": layer.chosen,
+                    "remark": layer.remark,
+                }
+            )
+        return
+    _say_layers(found)
+    if len(found) < len(ranked):
+        say((f"... and {len(ranked) - len(found)} more: gradsight layers --all", "dim"))
+    best = ranked[0]
+    say()
+    say((best.name, "bold"), f" is explained unless you name another: it is {best.remark}.")
+    say("A cut is a layer that nothing bypasses: all that the model knows about the photo passes through it.")
+    if len(ranked) > 1:
+        say("Another layer: ", (f"gradsight explain photo.jpg --layer {ranked[1].name}", "cyan"))
+
+
+def _say_layers(found: Sequence[gs.Candidate]) -> None:
+    """One line a layer, under what is said of it: remarks are long, and the same for many."""
+    widest = max(len(plain(layer.name)) for layer in found)
+    say((f"  {'layer':<{widest}}  {'grid':<9}  {'channels':<8}  kind", "dim"))
+    for (chosen, remark), layers in groupby(found, key=lambda layer: (layer.chosen, layer.remark)):
+        say((f"{'* chosen: ' if chosen else ''}{remark}", "bold green" if chosen else "bold"))
+        for layer in layers:
+            grid = " x ".join(map(str, layer.layout.grid))
+            say(f"  {plain(layer.name):<{widest}}  {grid:<9}  {layer.channels:<8}  {layer.kind}")

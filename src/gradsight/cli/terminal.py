@@ -1,0 +1,118 @@
+"""Words to people: what goes to a terminal, and how.
+
+Names and labels are strangers' text. They are shown through `Text`, which reads neither markup nor emoji codes, and
+without control characters, which a terminal would obey.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from gradsight.errors import GradsightError
+
+Item = TypeVar("Item")
+Part = str | tuple[str, str]
+"""A text, or a text with its style."""
+
+_LONGEST = 120
+_UNBROKEN = 10_000
+
+
+def plain(text: str) -> str:
+    """Write out control characters, as backslash codes, and what cannot be encoded."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def short(text: str) -> str:
+    """A text of a reasonable length."""
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _assembled(parts: Sequence[Part]) -> Text:
+    pairs = [part if isinstance(part, tuple) else (part, "") for part in parts]
+    return Text.assemble(*((plain(text), style) for text, style in pairs))
+
+
+def say(*parts: Part) -> None:
+    """Write one line to stdout, never broken, so that paths can be copied."""
+    Console().print(_assembled(parts), soft_wrap=True)
+
+
+def complain(text: str, kind: str = "Error") -> None:
+    """Write one line to stderr."""
+    line = " ".join(text.split())
+    Console(stderr=True).print(_assembled([(f"{kind}: ", "bold red"), line]), soft_wrap=True)
+
+
+def say_json(value: Any) -> None:
+    """Write one value as one line of JSON to stdout, at once, for whoever reads along."""
+    sys.stdout.write(to_json(value) + "\n")
+    sys.stdout.flush()
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Valid JSON in ASCII: NaN and infinity, which JSON does not have, become null."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table to stdout; on a terminal its last column folds, elsewhere a row is one line."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_UNBROKEN)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for i, heading in enumerate(headings):
+        table.add_column(heading, overflow="fold", no_wrap=i < len(headings) - 1)
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    console.print(table)
+
+
+@contextmanager
+def mistakes() -> Iterator[None]:
+    """Turn what gradsight raises on purpose into one line and status 2."""
+    try:
+        yield
+    except GradsightError as error:
+        complain(str(error))
+        raise typer.Exit(2) from error
+
+
+def progress(outcomes: Iterable[Item], total: int) -> Iterator[Item]:
+    """Hand on ``outcomes``, with a bar on stderr while each is made: for more than one, and on a terminal only.
+
+    The bar is away while the receiver works, because what that writes may go to the same terminal.
+    """
+    console = Console(stderr=True)
+    if total < 2 or not console.is_terminal:
+        yield from outcomes
+        return
+    columns = (TextColumn("explaining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # redirect_stdout would send what is written to stdout to stderr.
+    bar = Progress(*columns, console=console, transient=True, redirect_stdout=False)
+    task = bar.add_task("", total=total)
+    iterator = iter(outcomes)
+    for _ in range(total):
+        with bar:
+            item = next(iterator)
+        bar.advance(task)
+        yield item

@@ -1,0 +1,160 @@
+"""What a call costs, counted in operations and bytes and told as a ratio to one plain forward pass (DESIGN, section 2)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import gradsight as gs
+from costs import MIB, flops, peak_bytes
+from gradsight import targets
+from gradsight.backends.torch import TorchBackend
+from gradsight.layers import Layer
+from networks import NETWORKS, build
+
+RESNET = "resnet50"
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    return build(RESNET)
+
+
+@pytest.fixture(scope="module")
+def batch() -> torch.Tensor:
+    return NETWORKS[RESNET].images(2)
+
+
+def plain(model: nn.Module, batch: torch.Tensor) -> Callable[[], Any]:
+    def forward() -> Any:
+        with torch.no_grad():
+            return model(batch)
+
+    return forward
+
+
+@pytest.fixture(scope="module")
+def forward(model: nn.Module, batch: torch.Tensor) -> int:
+    return flops(plain(model, batch)).total()
+
+
+# Whether the counters count.
+
+
+def test_flops_are_those_of_the_textbook() -> None:
+    convolution, image = nn.Conv2d(3, 5, 3, bias=False), torch.zeros(2, 3, 10, 10, requires_grad=True)
+    once = 2 * (2 * 5 * 8 * 8) * (3 * 3 * 3)  # a product and a sum for every output and weight
+    assert flops(lambda: convolution(image)) == {"convolution": once}
+    both = flops(lambda: convolution(image).sum().backward())
+    assert both == {"convolution": once, "convolution_backward": 2 * once}  # of the image and of the weights
+
+
+def test_bytes_are_those_that_live_at_once() -> None:
+    def call() -> Any:
+        first, second = torch.empty(1000), torch.empty(500)
+        del first
+        return second, torch.empty(100)
+
+    assert peak_bytes(call) == 6000
+    assert peak_bytes(lambda: None) == 0
+
+
+# Operations.
+
+
+@pytest.mark.parametrize(("asked", "limit"), [(None, 1.01), (gs.Top(10), 1.02)])
+@pytest.mark.parametrize("layer", ["layer4", None])
+def test_grad_cam_is_one_forward_pass(
+    model: nn.Module, batch: torch.Tensor, forward: int, layer: str | None, asked: Any, limit: float
+) -> None:
+    explainer = gs.Explainer(model, layer=layer)
+    if layer is None:
+        explainer(batch)  # chooses the layer; a named one costs nothing extra, not even in the first call
+    counted = flops(lambda: explainer(batch, targets=asked))
+    assert forward <= counted.total() <= limit * forward
+    assert "convolution_backward" not in counted  # neither the stem is differentiated nor any weight
+    assert counted["convolution"] == flops(plain(model, batch))["convolution"]
+
+
+@pytest.mark.parametrize("asked", [None, gs.Top(10)])
+def test_several_layers_share_the_passes(model: nn.Module, batch: torch.Tensor, forward: int, asked: Any) -> None:
+    alone = flops(lambda: gs.Explainer(model, layer="layer3")(batch, targets=asked))
+    both = flops(lambda: gs.Explainer(model, layer=["layer3", "layer4"])(batch, targets=asked))
+    assert both == alone
+    # Of the convolutions behind layer3, the gradient of what goes in, for each class, and not that of the weights.
+    behind = sum(
+        flops(lambda m=m, x=x: m(x))["convolution"]
+        for m, x in inputs_of(model.layer4, model, batch)  # type: ignore[misc]
+    )
+    assert alone["convolution_backward"] == behind * (1 if asked is None else 10)
+    assert alone["convolution"] == flops(plain(model, batch))["convolution"]
+
+
+def inputs_of(block: nn.Module, model: nn.Module, batch: torch.Tensor) -> list[tuple[nn.Module, torch.Tensor]]:
+    """The convolutions inside of a block and what goes into them."""
+    found: list[tuple[nn.Module, torch.Tensor]] = []
+    inner = [m for m in block.modules() if isinstance(m, nn.Conv2d)]
+    handles = [m.register_forward_hook(lambda m, arguments, output: found.append((m, arguments[0]))) for m in inner]
+    with torch.no_grad():
+        model(batch)
+    for handle in handles:
+        handle.remove()
+    return [(copy.deepcopy(m).requires_grad_(False), x) for m, x in found]
+
+
+@pytest.mark.parametrize("name", ["resnet50", "mobilenet_v3_large", "convnext_tiny", "vit_b_16"])
+def test_choosing_the_layer_is_one_image_there_and_back(name: str) -> None:
+    network, images = build(name), NETWORKS[name].images(3)
+    image = flops(plain(network, images[:1])).total()
+    explainer = gs.Explainer(network)
+    first = flops(lambda: explainer(images)).total()
+    again = flops(lambda: explainer(images)).total()
+    assert 0 < first - again <= 2.01 * image  # forward and backward of the first image, whatever the batch
+    other = NETWORKS[name].images(3, seed=1)
+    assert flops(lambda: explainer(other, targets=5)).total() == again  # chosen once
+
+
+def test_the_tail_alone_runs_again(model: nn.Module, batch: torch.Tensor, forward: int) -> None:
+    backend = TorchBackend(model)
+    shared = backend.run(
+        batch, [Layer("layer4")], lambda logits, outputs: targets.resolve(281, len(batch), logits, None, "")
+    )
+    probe = shared.probes[0]
+    many = torch.cat([probe.activations] * 5)
+    assert torch.allclose(probe.tail(many), shared.scores.repeat(5, 1), rtol=1e-5, atol=1e-4)  # traces, once
+    counted = flops(lambda: probe.tail(many))
+    assert counted == {"addmm": 2 * len(many) * 2048 * 1000}  # the dense layer behind the pooling
+    assert counted.total() / 5 < 0.002 * forward
+
+
+# Bytes.
+
+
+def test_no_activation_of_the_stem_is_kept(model: nn.Module) -> None:
+    images = NETWORKS[RESNET].images(8)
+    alone = peak_bytes(plain(model, images))
+    widest = 4 * 8 * 64 * 112 * 112  # the first convolution's output, and its normalisation's
+    assert 2 * widest <= alone <= 8 * widest
+    explainer = gs.Explainer(model)
+    explainer(images)
+    for asked in (None, gs.Top(10)):
+        assert peak_bytes(lambda asked=asked: explainer(images, targets=asked)) <= 1.2 * alone  # type: ignore[misc]
+
+
+@pytest.mark.slow
+def test_peak_memory_of_a_large_batch_beside_a_peer(model: nn.Module) -> None:
+    from captum.attr import LayerGradCam
+
+    images = NETWORKS[RESNET].images(32)
+    alone = peak_bytes(plain(model, images))
+    explainer = gs.Explainer(model)
+    assert peak_bytes(lambda: explainer(images)) <= 1.2 * alone  # choosing the layer included
+    own = copy.deepcopy(model)
+    peer = peak_bytes(lambda: LayerGradCam(own, own.layer4).attribute(images, target=281))
+    assert peer > 5 * alone
+    assert peer > 2000 * MIB

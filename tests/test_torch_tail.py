@@ -1,0 +1,129 @@
+"""The model from the layer on: equal to the model, without the stem at a cut, and always there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import toys
+from gradsight.backends.torch import TorchBackend
+from gradsight.layers import Layer
+from gradsight.targets import resolve
+
+
+def probe_of(model: nn.Module, inputs: Any, layer: str, classes: Any) -> tuple[Any, TorchBackend]:
+    backend = TorchBackend(model)
+    prepared = backend.prepare(inputs)
+    done = backend.run(
+        prepared,
+        [Layer(layer, known=frozenset({(6, 4)}))],
+        lambda logits, _: resolve(classes, len(classes), logits, None, ""),
+    )
+    return done.probes[0], backend
+
+
+def replaced(model: nn.Module, layer: str, inputs: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """The model's scores with a layer's output replaced, the plain way."""
+    handle = model.get_submodule(layer).register_forward_hook(lambda _m, _i, _o: value)
+    try:
+        with torch.no_grad():
+            return model(inputs)
+    finally:
+        handle.remove()
+
+
+def is_traced(backend: TorchBackend) -> bool:
+    (graph,) = backend.view().tails.values()
+    return graph is not None
+
+
+@pytest.mark.parametrize(
+    ("make", "layer", "cut"),
+    [
+        (toys.convolutional, "4", True),
+        (lambda: toys.convolutional(inplace=True), "1", True),
+        (toys.ClassMap, "features", True),
+        (toys.Residual, "join", True),
+        (toys.Residual, "shortcut", False),
+        (toys.Residual, "body", False),
+        (toys.Bypassed, "branch", False),
+        (toys.Bypassed, "stem", True),
+    ],
+)
+def test_tail_equals_the_model_with_its_layer_replaced(make: Any, layer: str, cut: bool) -> None:
+    model, inputs, classes = make().eval(), torch.randn(2, 3, 16, 12), [[0, 3], [4, 1]]
+    probe, backend = probe_of(model, inputs, layer, classes)
+    torch.testing.assert_close(probe.tail(probe.activations), probe.scores, atol=1e-6, rtol=1e-5)
+    for times in (1, 3):
+        values = torch.randn(2 * times, *probe.activations.shape[1:])
+        expected = replaced(model, layer, inputs.repeat(times, 1, 1, 1), values.clone())
+        rows = torch.stack([expected[j, classes[j % 2]] for j in range(2 * times)])
+        torch.testing.assert_close(probe.tail(values), rows, atol=1e-6, rtol=1e-5)
+    assert is_traced(backend) == cut
+
+
+@pytest.mark.parametrize("sequence_first", [False, True])
+def test_tail_of_tokens_keeps_the_extra_ones_of_each_image(sequence_first: bool) -> None:
+    model = toys.Tokens(extra=2, sequence_first=sequence_first).eval()
+    inputs = torch.randn(2, 3, 24, 16)
+    probe, backend = probe_of(model, inputs, "blocks.0", [[0, 3], [4, 1]])
+    once = probe.tail(probe.activations)
+    torch.testing.assert_close(once, probe.scores, atol=1e-6, rtol=1e-5)
+    twice = probe.tail(torch.cat((probe.activations, probe.activations * 0.5)))
+    torch.testing.assert_close(twice[:2], probe.scores, atol=1e-6, rtol=1e-5)
+    assert (twice[2:] - probe.scores).abs().min() > 0
+    # nn.MultiheadAttention fixes the batch size when it is traced with tokens first; the whole model runs instead.
+    assert is_traced(backend) != sequence_first
+
+
+def test_tail_of_one_call_of_a_reused_module() -> None:
+    model, inputs = toys.Reused().eval(), torch.randn(2, 3, 16, 12)
+    probe, _ = probe_of(model, inputs, "relu#0", [[0], [4]])
+    torch.testing.assert_close(probe.tail(probe.activations), probe.scores, atol=1e-6, rtol=1e-5)
+    assert (probe.tail(probe.activations * 2) - probe.scores).abs().min() > 0
+
+
+def test_the_other_input_of_a_model_bypasses_the_layer() -> None:
+    model = toys.TwoInputs().eval()
+    inputs = (torch.randn(2, 3, 16, 12), torch.randn(2, 2))
+    probe, backend = probe_of(model, inputs, "features", [[0], [4]])
+    torch.testing.assert_close(probe.tail(torch.cat([probe.activations] * 2)), torch.cat([probe.scores] * 2))
+    assert not is_traced(backend)
+
+
+def test_score_runs_the_whole_model_with_the_targets_of_each_image() -> None:
+    model, inputs = toys.convolutional(), torch.randn(2, 3, 16, 12)
+    probe, _ = probe_of(model, inputs, "4", [[0, 3], [4, 1]])
+    with torch.no_grad():
+        expected = model(inputs * 0.5)
+    scores = probe.score(torch.cat((inputs, inputs * 0.5)))
+    torch.testing.assert_close(scores[:2], probe.scores)
+    torch.testing.assert_close(scores[2:], torch.stack((expected[0, [0, 3]], expected[1, [4, 1]])))
+    assert not scores.requires_grad
+
+
+def test_a_multiple_of_the_batch_is_asked_for() -> None:
+    probe, _ = probe_of(toys.convolutional(), torch.randn(2, 3, 16, 12), "4", [[0], [1]])
+    with pytest.raises(ValueError, match="multiple of the batch's 2 rows"):
+        probe.tail(probe.activations[:1])
+
+
+def test_a_write_into_a_part_of_a_tensor_is_not_lost() -> None:
+    class Writes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.conv(x) * 1
+            x[:, :3] = x[:, 3:].relu()
+            return self.head(x.mean((2, 3)))
+
+    model, inputs = Writes().eval(), torch.randn(2, 3, 8, 8)
+    probe, _ = probe_of(model, inputs, "conv", [[0], [4]])
+    values = torch.randn_like(probe.activations)
+    expected = replaced(model, "conv", inputs, values.clone())
+    torch.testing.assert_close(probe.tail(values)[:, 0], expected[[0, 1], [0, 4]], atol=1e-6, rtol=1e-5)
