@@ -69,7 +69,7 @@ PEERS: dict[str, Peer] = {"grad-cam": grad_cam, "captum": captum, "torchcam": to
 # (network, peer): why it gives no Grad-CAM map of the layer that was named; each has a test of its own below.
 WRONG = {
     ("densenet121", "grad-cam"): "keeps a view of the output, which the in-place ReLU behind the layer writes into",
-    ("densenet121", "torchcam"): "as grad-cam, and takes the gradient behind the ReLU too: it explains that ReLU",
+    ("densenet121", "torchcam"): "as grad-cam, and takes the gradient behind the ReLU too: its map is that of the ReLU",
     ("vit_b_16", "captum"): "cannot be told how tokens are laid out, and takes them for channels",
 }
 ALIKE = [(network, peer) for network in NETWORKS for peer in PEERS if (network, peer) not in WRONG]
@@ -93,7 +93,7 @@ def paper(
     net: Network,
     behind: Callable[[torch.Tensor], torch.Tensor] = _as_it_is,
 ) -> Any:
-    """Equations 1 and 2 of arXiv:1610.02391 in float64, without the ReLU, as plainly as they can be put: (n, k, h, w).
+    """Equations 1 and 2 of arXiv:1610.02391 in float64, without the ReLU, put as plainly as can be: (n, k, h, w).
 
     The map is of ``behind(the layer's output)``; of a module that runs several times, of its last output.
     """
@@ -161,6 +161,8 @@ def test_the_paper(name: str) -> None:
     ours = case.explanation.maps
     error = np.abs(ours - expected).max(axis=(-2, -1)) / np.abs(expected).max(axis=(-2, -1))  # signed: nothing is cut
     assert error.max() < 2 * TOLERANCE  # all of the network's own rounding in float32 is in here
+    if name == "vgg16":
+        return  # its 138 million weights in float64 once more say nothing new
     doubled = copy.deepcopy(case.model).double()
     exact = gs.Explainer(doubled, layer=case.net.layer)(case.batch.double(), targets=CLASSES).maps
     np.testing.assert_allclose(exact, expected, rtol=0, atol=2e-7 * np.abs(expected).max())
@@ -181,7 +183,7 @@ def test_peers_that_an_in_place_relu_misleads(peer: str) -> None:
     theirs = asked_of(PEERS[peer], *case.arguments)
     assert differences(expected, case.explanation.maps).max() < 2 * TOLERANCE
     assert differences(expected, theirs).max() > 0.01
-    if peer == "torchcam":
+    if peer == "grad-cam":  # the gradient before the ReLU with the activations after it
         assert differences(paper(*case.arguments, behind=torch.relu), theirs).max() < 2 * TOLERANCE
 
 

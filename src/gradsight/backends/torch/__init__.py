@@ -166,7 +166,7 @@ class TorchBackend:
         At a cut a graph of the tail alone runs, traced once; elsewhere the whole model runs with the layer's output
         replaced.
         """
-        view = self.view()
+        view, raw = self.view(), raw.contiguous()
         with torch.inference_mode(False), torch.no_grad():
             graph = self._tail_graph(view, name, held, axis, inputs, outputs)
             if graph is not None:
@@ -208,7 +208,7 @@ class TorchBackend:
                 shapes = ", ".join(str(tuple(x.shape)) for x in tensors_of(inputs))
                 raise ModelError(
                     f"the model failed on inputs of shape {shapes}: {type(error).__name__}: {error} "
-                    "(`inputs` is a batch as the model's own forward takes it; a single image is passed as inputs[None])"
+                    "(`inputs` is a batch, as the model's own forward takes it; pass a single image as inputs[None])"
                 ) from error
 
     def _replay(self, view: View, name: str, inputs: Any, raw: torch.Tensor) -> Any:
@@ -232,7 +232,7 @@ class TorchBackend:
                 graph = trace_tail(lambda fed, z: self._replay(view, name, fed, z), inputs, held, axis, linked=linked)
                 if graph is None:
                     return None
-                again = graph(torch.cat((held, held), dim=axis))
+                again = graph(torch.cat((held, held), dim=axis).contiguous())
             except Exception:  # tracing fails in as many ways as models are written; the whole model always runs
                 continue
             expected = pytree.tree_map(

@@ -28,11 +28,11 @@ def trace_tail(
         inputs: a batch, for shapes and types only.
         activations: the layer's output for it.
         batch_axis: the axis of ``activations`` that counts images.
-        linked: the stem's batch size is the activations'. The tail may read it from there (``x.view(inputs.shape[0], -1)``);
+        linked: the stem's batch size is the activations'. The tail may read it there (``x.view(inputs.shape[0], -1)``),
             but a stem that makes a plain number of it (``len(x)``) fixes it for the tail too, unless it is not linked.
 
     Returns:
-        A module ``activations -> outputs`` for any batch size, or None where the tail is no function of the
+        A module ``activations -> outputs`` for contiguous activations of any batch size, or None where the tail is no function of the
         activations alone.
     """
     leaves, spec = pytree.tree_flatten(inputs)
@@ -47,7 +47,7 @@ def trace_tail(
     sizes = {size for x in (activations, *leaves) if isinstance(x, torch.Tensor) for size in x.shape}
     batch = next(size for size in (2, 3, 5, 7, 11, 13, 17, 19, 23) if size not in sizes)
     example = activations.detach().narrow(batch_axis, 0, 1)
-    example = torch.cat([example] * batch, dim=batch_axis)
+    example = torch.cat([example] * batch, dim=batch_axis).contiguous()
     with _tracing, torch.no_grad():
         traced = make_fx(forward, tracing_mode="symbolic", _allow_non_fake_inputs=True)(example)
     _erase_stem(traced)

@@ -39,7 +39,7 @@ def record(view: View, run: Callable[[], torch.Tensor], source: torch.Tensor) ->
     def see(name: str, module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
         first = next((a for a in arguments if isinstance(a, torch.Tensor)), None)
         shape = None if first is None else tuple(first.shape)
-        # What arrives is our clone of an earlier output. An in-place operation hands it on too, but counts its version up.
+        # What arrives is our clone of an earlier output. An in-place operation hands it on too, but raises its version.
         same = output._version == 0 and any(output is argument for argument in arguments)
         seen = _Record(name, calls.get(name, 0), module, shape, same, output)
         calls[name] = seen.call + 1
