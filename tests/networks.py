@@ -53,7 +53,8 @@ def build(name: str, seed: int = 0) -> nn.Module:
 
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        model: nn.Module = torchvision.models.get_model(name, weights=None)
+        own = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}  # their own takes minutes
+        model: nn.Module = torchvision.models.get_model(name, weights=None, **own)
         for parameter in model.parameters():
             if (parameter == parameter.flatten()[0]).all():
                 _unlike(parameter)

@@ -10,25 +10,24 @@ from torch import nn
 
 
 def activations_and_gradients(
-    model: nn.Module, layer: str, inputs: Any, classes: Any, call: int = -1, read: Any = lambda outputs: outputs
+    model: nn.Module, layer: str, inputs: Any, classes: Any, call: int = -1
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The layer's output (n, ...) and d score[n, k] / d output (n, k, ...), in the layer's own layout, float64.
 
-    ``classes`` is (n, k). One whole forward and backward pass for each target; a hook keeps the output of the asked call.
+    ``classes`` is (n, k). One whole forward and backward pass for each target; a hook keeps the output of each call.
     """
     model = copy.deepcopy(model).eval().double()
-    inputs = tuple(x.double() for x in (inputs if isinstance(inputs, tuple) else (inputs,)))
+    leaves = [x.double().requires_grad_() for x in (inputs if isinstance(inputs, tuple) else (inputs,))]
     for module in model.modules():
         if hasattr(module, "inplace"):
             module.inplace = False
+    kept: list[torch.Tensor] = []
+    model.get_submodule(layer).register_forward_hook(lambda _m, _i, output: kept.append(output))
     columns = []
     for j in range(len(classes[0])):
-        kept: list[torch.Tensor] = []
+        kept.clear()
         with torch.enable_grad():
-            handle = model.get_submodule(layer).register_forward_hook(lambda _m, _i, output: kept.append(output))
-            leaves = [x.clone().requires_grad_() for x in inputs]
-            scores = read(model(*leaves))
-            handle.remove()
+            scores = model(*leaves)
             total = sum(scores[i, row[j]] for i, row in enumerate(classes))
             columns.append(torch.autograd.grad(total, kept[call])[0])
     return kept[call].detach(), torch.stack(columns, dim=1)

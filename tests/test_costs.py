@@ -1,4 +1,4 @@
-"""What a call costs, counted in operations and bytes and told as a ratio to one plain forward pass (DESIGN, section 2)."""
+"""What a call costs in operations and bytes, as a ratio to one plain forward pass (DESIGN, section 2)."""
 
 from __future__ import annotations
 

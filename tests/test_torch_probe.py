@@ -120,7 +120,7 @@ def test_a_forward_without_any_graph_is_an_error_in_words() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.body(x).detach()
 
-    with pytest.raises(ModelError, match="no gradient back to layer 'body.4'"):
+    with pytest.raises(ModelError, match=r"no gradient back to layer 'body\.4'"):
         gs.Explainer(Shut(), layer="body.4")(batch())
 
 
@@ -194,18 +194,12 @@ def test_tokens_fold_to_their_grid(extra: int, sequence_first: bool) -> None:
     model = toys.Tokens(extra=extra, sequence_first=sequence_first)
     inputs = batch(size=(24, 16))
     activations, gradients = activations_and_gradients(model, "blocks.0", inputs, CLASSES)
-    if sequence_first:
-        activations, gradients = activations.transpose(0, 1), gradients.movedim(0, 2)
-        gradients = gradients.movedim(1, 1)
-    folded = activations[:, extra:].transpose(1, 2).reshape(2, 12, 6, 4)
-    if sequence_first:
-        # plain gives (tokens, k, n, c) for a layer of shape (tokens, n, c)
-        plain = activations_and_gradients(model, "blocks.0", inputs, CLASSES)[1].permute(2, 1, 0, 3)
-    else:
-        plain = gradients
-    grads = plain[:, :, extra:].transpose(2, 3).reshape(2, 2, 12, 6, 4)
+    if sequence_first:  # (tokens, n, c) and (tokens, k, n, c)
+        activations, gradients = activations.transpose(0, 1), gradients.permute(2, 1, 0, 3)
+    activations = activations[:, extra:].transpose(1, 2).reshape(2, 12, 6, 4)
+    gradients = gradients[:, :, extra:].transpose(2, 3).reshape(2, 2, 12, 6, 4)
     maps = gs.Explainer(model, layer="blocks.0")(inputs, targets=CLASSES).maps
-    assert_same(maps, ORACLES["gradcam"](folded.numpy(), grads.numpy()))
+    assert_same(maps, ORACLES["gradcam"](activations.numpy(), gradients.numpy()))
 
 
 def test_channels_last_features_are_folded() -> None:
@@ -222,7 +216,7 @@ def test_layout_and_grid_settle_what_the_shape_leaves_open() -> None:
     assert explainer(inputs).maps.shape == (2, 1, 2, 8)
     with pytest.raises(InvalidArgument, match="at most the layer's 16 tokens"):
         gs.Explainer(model, layer="blocks.0", grid=(5, 5))(inputs)
-    with pytest.raises(InvalidArgument, match="layout.*channels_first"):
+    with pytest.raises(InvalidArgument, match=r"layout.*channels_first"):
         forced_layout((2, 3, 4, 4), "sideways", None)
 
 

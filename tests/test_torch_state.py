@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -118,7 +119,7 @@ def test_the_model_may_change_between_calls() -> None:
     same_as_new()
     model.double()
     same_as_new()
-    for one, two in zip(maps_before[:-1], maps_before[1:-1], strict=False):
+    for one, two in itertools.pairwise(maps_before[:-1]):
         assert np.abs(one - two).max() > 0
 
 

@@ -65,7 +65,7 @@ class Explainer:
         self.layer, self.method, self.targets = layer, method, targets
         self.preprocess, self.labels = preprocess, labels
         self._layout, self._grid = layout, None if grid is None else tuple(grid)
-        self._seen: dict[tuple[int, ...], list[Seen]] = {}
+        self._seen: dict[tuple[int, ...], tuple[set[str], list[Seen]]] = {}
         self._tracing = threading.Lock()
         for chosen in _several(method):
             METHODS[chosen]
@@ -167,11 +167,11 @@ class Explainer:
     def _trace(self, batch: Any, wanted: Any) -> list[Seen]:
         size = self._backend.size(batch)
         with self._tracing:
-            seen = self._seen.get(size)
-            if seen is None or any(x.name.partition("#")[0] not in self._backend.names() for x in seen):
+            names, seen = self._seen.get(size, (None, []))
+            if names != set(self._backend.names()):
                 first = wanted[:1] if isinstance(wanted, list | tuple | np.ndarray) else wanted
                 seen = self._backend.trace(batch, lambda logits, outputs: self._settle(first, 1, logits, outputs))
-                self._seen[size] = seen
+                self._seen[size] = set(self._backend.names()), seen
             return seen
 
     def _explanation(

@@ -165,23 +165,35 @@ def _within(grid: Sequence[int], size: Sequence[int]) -> bool:
     return all(g <= s for g, s in zip(grid, size, strict=True))
 
 
+def _foldings(tokens: int, size: Sequence[int], known: Collection[tuple[int, ...]], most: int) -> list[tuple[int, Any]]:
+    """(extra tokens, grid) for a number of tokens: a known grid if one fits, else one that a patch size would cut."""
+    fits = [(tokens - math.prod(g), g) for g in known if 0 <= tokens - math.prod(g) <= most]
+    extra = 0
+    while not fits and extra <= min(most, tokens - 2):
+        fits = [(extra, g) for g in _grids(tokens - extra, size)]
+        extra += 1
+    return [fit for fit in dict.fromkeys(fits) if fit[0] == min(fits)[0]]
+
+
 def _token_layouts(
     shape: Sequence[int], batch: int, size: Sequence[int], known: Collection[tuple[int, ...]]
 ) -> list[Layout]:
-    """Outputs that hold their positions on one axis, possibly after extra tokens."""
-    layouts = []
-    for batch_axis, token_axis, channel_axis in ((0, 1, 2), (0, 2, 1), (1, 0, 2)):
-        if shape[batch_axis] != batch or (batch_axis and shape[0] == batch):
-            continue
-        tokens = shape[token_axis]
-        fits = [(tokens - math.prod(g), g) for g in known if 0 <= tokens - math.prod(g) <= MOST_EXTRA_TOKENS]
-        for extra in range(min(MOST_EXTRA_TOKENS, tokens - 2) + 1):
-            fits += [(extra, g) for g in _grids(tokens - extra, size)] if not fits else []
-        fewest = min((extra for extra, _ in fits), default=0)
-        axes = (batch_axis, channel_axis, token_axis)
-        layouts += [Layout(axes, grid, extra) for extra, grid in dict.fromkeys(fits) if extra == fewest]
-    agreeing = [x for x in layouts if x.grid in known]
-    return agreeing or layouts
+    """Outputs that hold their positions on one axis: tokens, possibly after extra ones, or flattened feature maps."""
+    usual, flat = [], []
+    if shape[0] == batch:
+        usual = [Layout((0, 2, 1), grid, extra) for extra, grid in _foldings(shape[1], size, known, MOST_EXTRA_TOKENS)]
+        flat = [Layout((0, 1, 2), grid) for _, grid in _foldings(shape[2], size, known, 0)]
+    elif shape[1] == batch:
+        usual = [Layout((1, 2, 0), grid, extra) for extra, grid in _foldings(shape[0], size, known, MOST_EXTRA_TOKENS)]
+    found = [x for x in usual + flat if x.grid in known] or usual + flat
+    if known and len(found) > 1 and found[-1] in flat:
+        # Both axes could be the grid that other layers have: (n, 257, 256) is tokens with a class token, (n, 64, 49) is
+        # a flattened 7 x 7 map rather than tokens with 15 extra ones, and what lies between stays open.
+        if found[0].extra <= 1:
+            return [x for x in found if x in usual]
+        if found[0].extra > MOST_EXTRA_TOKENS // 2:
+            return flat
+    return found
 
 
 def layouts(

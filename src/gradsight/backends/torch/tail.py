@@ -32,8 +32,8 @@ def trace_tail(
             but a stem that makes a plain number of it (``len(x)``) fixes it for the tail too, unless it is not linked.
 
     Returns:
-        A module ``activations -> outputs`` for contiguous activations of any batch size, or None where the tail is no function of the
-        activations alone.
+        A module ``activations -> outputs`` for contiguous activations of any batch size, or None where the tail is no
+        function of the activations alone.
     """
     leaves, spec = pytree.tree_flatten(inputs)
     blank = [isinstance(x, torch.Tensor) and x.ndim > 0 for x in leaves]
