@@ -68,10 +68,10 @@ def test_squash_is_torchvisions_resize() -> None:
     np.testing.assert_allclose(Preprocess((75, 61), fit="squash", **PLAIN)(picture), theirs, atol=1e-6)
 
 
-def test_without_resize_the_shorter_side_fills_the_crop() -> None:
+def test_without_resize_the_picture_just_covers_the_crop() -> None:
     window, placement = Preprocess(size=(20, 30), **PLAIN).place(Image.new("RGB", (120, 60), (255, 0, 0)))
     np.testing.assert_array_equal(window[0], 1)
-    assert placement.box == (10, 30, 50, 90)
+    assert placement.box == (0, 15, 60, 105)  # the smallest resized picture that covers the input
 
 
 def test_letterbox_keeps_the_whole_picture_on_grey() -> None:

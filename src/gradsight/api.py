@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -17,12 +17,20 @@ from gradsight.contracts import LoadedModel, Pass
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
 from gradsight.explanation import Explanation, Prediction
 from gradsight.imaging import Placement, read_image
-from gradsight.layers import AmbiguousLayout, Candidate, Layer, Seen, known_grids, rank
+from gradsight.layers import AmbiguousLayout, Candidate, Layer, known_grids, rank
 from gradsight.models.load import load_model
 from gradsight.registry import METHODS
 from gradsight.targets import Resolved, class_name, resolve
 
 _Photo = str | Path | bytes | Image.Image
+
+
+class _Study(NamedTuple):
+    """What one look at the layers of a model gave."""
+
+    names: set[str]
+    ranked: list[Candidate]
+    known: frozenset[tuple[int, ...]]
 
 
 class Explainer:
@@ -65,8 +73,8 @@ class Explainer:
         self.layer, self.method, self.targets = layer, method, targets
         self.preprocess, self.labels = preprocess, labels
         self._layout, self._grid = layout, None if grid is None else tuple(grid)
-        self._seen: dict[tuple[int, ...], tuple[set[str], list[Seen]]] = {}
-        self._tracing = threading.Lock()
+        self._studies: dict[tuple[int, ...], _Study] = {}
+        self._looking = threading.Lock()
         for chosen in _several(method):
             METHODS[chosen]
 
@@ -114,7 +122,7 @@ class Explainer:
             inputs: as in a call; the first image is run through the model once.
         """
         _, _, batch = self._batch(inputs)
-        return rank(self._trace(batch, self.targets), self._backend.size(batch))
+        return list(self._study(batch, self.targets).ranked)
 
     def _batch(self, inputs: Any) -> tuple[tuple[Image.Image, ...], tuple[Placement, ...], Any]:
         given = inputs if isinstance(inputs, list | tuple) else [inputs]
@@ -126,6 +134,11 @@ class Explainer:
             raise InvalidArgument(
                 "`inputs` are photos, but this explainer has no `preprocess` to make them the model's input. Pass "
                 f"`preprocess=gs.Preprocess(...)` to Explainer, or the batch itself. {received(inputs)}"
+            )
+        if not hasattr(self.preprocess, "place"):
+            raise InvalidType(
+                "`preprocess` must be a gs.Preprocess, or have its method place(photo) -> (array, gs.Placement): maps "
+                f"find their way back onto the photo by it. {received(self.preprocess)}"
             )
         photos = tuple(read_image(x) for x in given)
         placed = [self.preprocess.place(photo) for photo in photos]
@@ -141,7 +154,7 @@ class Explainer:
             return self._backend.run(batch, chosen, settle)
         except AmbiguousLayout:
             # Worth a look at the other layers: a grid that they leave no doubt about settles it.
-            known = known_grids(self._trace(batch, wanted), self._backend.size(batch))
+            known = self._study(batch, wanted).known
             return self._backend.run(batch, [replace(x, known=known) for x in chosen], settle)
 
     def _settle(self, wanted: Any, n: int, logits: Any, outputs: Any) -> Resolved:
@@ -158,21 +171,21 @@ class Explainer:
         return Layer(name, self._layout, self._grid)
 
     def _choose(self, batch: Any, wanted: Any) -> Layer:
-        size = self._backend.size(batch)
-        seen = self._trace(batch, wanted)
-        best = rank(seen, size)[0]
+        study = self._study(batch, wanted)
+        best = study.ranked[0]
         layout = None if best.ambiguous or self._layout or self._grid else best.layout
-        return Layer(best.name, self._layout, self._grid, layout, known_grids(seen, size))
+        return Layer(best.name, self._layout, self._grid, layout, study.known)
 
-    def _trace(self, batch: Any, wanted: Any) -> list[Seen]:
-        size = self._backend.size(batch)
-        with self._tracing:
-            names, seen = self._seen.get(size, (None, []))
-            if names != set(self._backend.names()):
+    def _study(self, batch: Any, wanted: Any) -> _Study:
+        """Look at the layers, once for each input size and architecture."""
+        size, names = self._backend.size(batch), set(self._backend.names())
+        with self._looking:
+            study = self._studies.get(size)
+            if study is None or study.names != names:
                 first = wanted[:1] if isinstance(wanted, list | tuple | np.ndarray) else wanted
                 seen = self._backend.trace(batch, lambda logits, outputs: self._settle(first, 1, logits, outputs))
-                self._seen[size] = set(self._backend.names()), seen
-            return seen
+                study = self._studies[size] = _Study(names, rank(seen, size), known_grids(seen, size))
+            return study
 
     def _explanation(
         self, shared: Pass, probe: Any, method: Any, batch: Any, photos: Any, placements: Any

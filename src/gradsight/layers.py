@@ -259,13 +259,12 @@ def only_layout(name: str, shape: Sequence[int], found: Sequence[Layout]) -> Lay
 
 def known_grids(seen: Sequence[Seen], size: Sequence[int]) -> frozenset[tuple[int, ...]]:
     """Grids of the layers that keep their positions as axes; they leave no doubt."""
-    dense = (x.shape for x in seen if len(x.shape) == len(size) + 2)
+    dense = {x.shape for x in seen if len(x.shape) == len(size) + 2}
     return frozenset(layout.grid for shape in dense for layout in layouts(shape, 1, size)) - {tuple(size)}
 
 
-def candidates(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
+def candidates(seen: Sequence[Seen], size: Sequence[int], known: frozenset[tuple[int, ...]]) -> list[Candidate]:
     """Turn what a backend saw into the layers that can be explained, in the order they ran."""
-    known = known_grids(seen, size)
     found = []
     for x in seen:
         options = layouts(x.shape, 1, size, known)
@@ -281,34 +280,32 @@ def candidates(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
     return found
 
 
-def _inside_pool(candidate: Candidate, seen: Sequence[Seen], size: Sequence[int]) -> str:
-    """The pool that ``candidate`` is a part of; empty when it is in none.
+def _pools(seen: Sequence[Seen], size: Sequence[int], known: frozenset[tuple[int, ...]]) -> dict[str, set[Any]]:
+    """By name, the modules that pool, with the grids that they take.
 
-    A pool takes a map of c channels on the candidate's grid and gives a vector of c channels: the positions are gone,
-    the channels are not. It holds no block of its own that is a cut, or it would be a network, not a pool.
+    A pool takes a map of c channels and gives a vector of c channels: the positions are gone, the channels are not. It
+    holds no block of its own that is a cut, or it would be a network, not a pool.
     """
-    known = known_grids(seen, size)
-    for outer in seen:
-        if not outer.name or not candidate.name.startswith(outer.name + ".") or outer.received is None:
+    blocks = [x.name for x in seen if x.cut and x.composite and layouts(x.shape, 1, size, known)]
+    pools = {}
+    for x in seen:
+        if x.received is None or not x.composite or layouts(x.shape, 1, size, known):
             continue
-        maps = layouts(outer.received, 1, size, known)
-        inside = (x for x in seen if x.name.startswith(outer.name + ".") and x.cut and x.composite)
-        if (
-            any(m.grid == candidate.layout.grid and outer.received[m.axes[1]] == math.prod(outer.shape) for m in maps)
-            and not layouts(outer.shape, 1, size, known)
-            and not any(layouts(x.shape, 1, size, known) for x in inside)
-        ):
-            return outer.name
-    return ""
+        taken = [m for m in layouts(x.received, 1, size, known) if x.received[m.axes[1]] == math.prod(x.shape)]
+        if taken and not any(name.startswith(x.name + ".") for name in blocks):
+            pools[x.name] = {m.grid for m in taken}
+    return pools
 
 
-def _passed_over(candidate: Candidate, seen: Sequence[Seen], size: Sequence[int]) -> str:
+def _passed_over(candidate: Candidate, pools: dict[str, set[Any]]) -> str:
     """Why a usable cut is not the best layer; empty when nothing speaks against it."""
     if candidate.live == 1 < candidate.channels:
         # Every method shows the same picture there (Grad-CAM is CAM), and its channels are classes, not features.
         return "a class-score map: the score depends on one channel alone"
-    pool = _inside_pool(candidate, seen, size)
-    return f"part of the pool {pool!r}, which reads the features" if pool else ""
+    for name, grids in pools.items():
+        if candidate.name.startswith(name + ".") and candidate.layout.grid in grids:
+            return f"part of the pool {name!r}, which reads the features"
+    return ""
 
 
 def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
@@ -321,8 +318,10 @@ def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
         ModelError: no layer has positions, or no position of any layer has a gradient.
     """
     groups: dict[int, list[Candidate]] = {0: [], 1: [], 2: [], 3: []}
-    for candidate in reversed(candidates(seen, size)):
-        against = _passed_over(candidate, seen, size) if candidate.cut and candidate.live else ""
+    known = known_grids(seen, size)
+    pools = _pools(seen, size, known)
+    for candidate in reversed(candidates(seen, size, known)):
+        against = _passed_over(candidate, pools) if candidate.cut and candidate.live else ""
         if not candidate.cut:
             groups[2].append(replace(candidate, remark="something bypasses it"))
         elif not candidate.live:

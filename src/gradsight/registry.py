@@ -47,7 +47,7 @@ class Source:
         function: ``(name, *, weights) -> LoadedModel``.
         title: what it loads, in a few words.
         example: a full ``--model`` value that works.
-        package: the importable package it needs; empty when none.
+        packages: the importable packages it needs.
         install: the command that installs it.
     """
 
@@ -55,7 +55,7 @@ class Source:
     function: Callable[..., Any]
     title: str
     example: str
-    package: str = ""
+    packages: tuple[str, ...] = ()
     install: str = ""
 
 
@@ -114,12 +114,12 @@ def method(name: str, *, title: str, source: str, needs: str = "") -> Callable[[
 
 
 def source(
-    name: str, *, title: str, example: str, package: str = "", install: str = ""
+    name: str, *, title: str, example: str, packages: tuple[str, ...] = (), install: str = ""
 ) -> Callable[[Function], Function]:
     """Enter a function ``(name, *, weights) -> LoadedModel`` as a model source."""
 
     def enter(function: Function) -> Function:
-        SOURCES.add(name, Source(name, function, title, example, package, install))
+        SOURCES.add(name, Source(name, function, title, example, packages, install))
         return function
 
     return enter

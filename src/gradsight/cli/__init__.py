@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 
@@ -19,12 +18,6 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a label must not fail on a terminal without its letters
     try:
-        try:
-            app(prog_name="gradsight")
-        finally:
-            sys.stdout.flush()
-    except KeyboardInterrupt:
+        app(prog_name="gradsight")
+    except KeyboardInterrupt:  # outside of a command, which Typer ends with the same status
         sys.exit(130)
-    except BrokenPipeError:  # the reader has gone, as in `| head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter's last flush would complain
-        sys.exit(1)

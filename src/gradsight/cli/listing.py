@@ -46,7 +46,7 @@ def list_models(*, as_json: bool) -> None:
 
 
 def _installed(source: Source) -> bool:
-    return not source.package or find_spec(source.package) is not None
+    return all(find_spec(package) is not None for package in source.packages)
 
 
 def list_layers(explainer: gs.Explainer, photo: Path | bytes, *, everything: bool, as_json: bool) -> None:

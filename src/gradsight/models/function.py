@@ -19,7 +19,13 @@ from gradsight.registry import SOURCES, source
 _RETURNS = "Return the torch.nn.Module, (model, preprocess, labels), or a LoadedModel."
 
 
-@source("function", title="a function of yours that returns the model", example="package.module:function")
+@source(
+    "function",
+    title="a function of yours that returns the model",
+    example="package.module:function",
+    packages=("torch",),
+    install="pip install 'gradsight[torch]'",
+)
 def function(name: str, *, weights: str | None = None) -> LoadedModel:
     """Call ``package.module:function`` without arguments and take the model that it returns.
 

@@ -19,7 +19,7 @@ _INSTALL = "pip install torchvision"
     "torchvision",
     title="torchvision's models, pretrained or with a file of weights",
     example="torchvision:resnet50",
-    package="torchvision",
+    packages=("torch", "torchvision"),
     install=_INSTALL,
 )
 def torchvision(name: str, *, weights: str | None = None) -> LoadedModel:
