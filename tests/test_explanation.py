@@ -26,8 +26,13 @@ def photo(width: int = 40, height: int = 30) -> Image.Image:
 
 
 @pytest.fixture
-def explainer() -> gs.Explainer:
-    return gs.Explainer(toys.convolutional(), preprocess=PREPROCESS, labels=LABELS, name="toy")
+def model() -> nn.Module:
+    return toys.convolutional()
+
+
+@pytest.fixture
+def explainer(model: nn.Module) -> gs.Explainer:
+    return gs.Explainer(model, preprocess=PREPROCESS, labels=LABELS, name="toy")
 
 
 @pytest.fixture
@@ -102,11 +107,11 @@ def test_a_note_when_the_scores_are_probabilities() -> None:
     assert explanation.predictions[0][0].probability == pytest.approx(float(shares.max()))  # not softmax once more
 
 
-def test_predictions_are_the_softmax_of_the_scores(explainer: gs.Explainer) -> None:
+def test_predictions_are_the_softmax_of_the_scores(explainer: gs.Explainer, model: nn.Module) -> None:
     explanation = explainer(photo())
     inputs = torch.from_numpy(PREPROCESS(photo()))[None]
     with torch.no_grad():
-        shares = explainer._backend.model(inputs).softmax(1)[0]
+        shares = model(inputs).softmax(1)[0]
     best = explanation.predictions[0]
     assert [p.index for p in best] == shares.argsort(descending=True).tolist()
     np.testing.assert_allclose([p.probability for p in best], shares.sort(descending=True).values, rtol=1e-5)

@@ -9,7 +9,7 @@ from torch import nn
 
 import gradsight as gs
 import toys
-from gradsight.layers import AmbiguousLayout, Layout, layouts, only_layout
+from gradsight.layouts import AmbiguousLayout, Layout, layouts, only_layout
 from networks import build
 
 LAST_CUT = "the last cut whose positions have gradients"

@@ -14,7 +14,8 @@ import gradsight as gs
 import toys
 from gradsight.backends.torch import TorchBackend
 from gradsight.errors import InvalidArgument, ModelError, UnknownName
-from gradsight.layers import Layer, forced_layout
+from gradsight.layers import Layer
+from gradsight.layouts import forced_layout
 from gradsight.targets import resolve
 from oracles import ORACLES
 from plain import activations_and_gradients

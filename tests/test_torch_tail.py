@@ -36,7 +36,7 @@ def replaced(model: nn.Module, layer: str, inputs: torch.Tensor, value: torch.Te
 
 
 def is_traced(backend: TorchBackend) -> bool:
-    (graph,) = backend.view().tails.values()
+    (graph,) = backend.view.tails.values()
     return graph is not None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,17 +12,27 @@ import numpy as np
 from PIL import Image
 
 from gradsight import notes
-from gradsight.backends import backend_of
-from gradsight.contracts import LoadedModel, Pass
+from gradsight.backends import user_model
+from gradsight.contracts import Backend, LoadedModel, Pass
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
 from gradsight.explanation import Explanation, Prediction
 from gradsight.imaging import Placement, read_image
-from gradsight.layers import AmbiguousLayout, Candidate, Layer, known_grids, rank
+from gradsight.layers import Candidate, Layer, known_grids, rank
+from gradsight.layouts import AmbiguousLayout
 from gradsight.models.load import load_model
-from gradsight.registry import METHODS
+from gradsight.registry import METHODS, Method
 from gradsight.targets import Resolved, class_name, resolve
 
 _Photo = str | Path | bytes | Image.Image
+
+
+class _Given(NamedTuple):
+    """One call's batch, the photos that it was made from, if any, and the backend that it goes through."""
+
+    backend: Backend
+    batch: Any
+    photos: tuple[Image.Image, ...] = ()
+    placements: tuple[Placement, ...] = ()
 
 
 class _Study(NamedTuple):
@@ -68,7 +78,7 @@ class Explainer:
         if isinstance(model, LoadedModel):
             preprocess, labels = preprocess or model.preprocess, labels or model.labels
             model = model.model
-        self._backend = backend_of(model)
+        self._model = user_model(model)
         self.name = name or type(model).__name__
         self.layer, self.method, self.targets = layer, method, targets
         self.preprocess, self.labels = preprocess, labels
@@ -102,16 +112,12 @@ class Explainer:
         Raises:
             GradsightError: with what was wrong, what was received and what to do.
         """
-        photos, placements, batch = self._batch(inputs)
+        given = self._given(inputs)
         wanted = targets if targets is not None else self.targets
         names = _several(layer if layer is not None else self.layer)
         methods = [METHODS[m] for m in _several(method if method is not None else self.method)]
-        shared = self._run(batch, names, wanted)
-        found = [
-            self._explanation(shared, probe, chosen, batch, photos, placements)
-            for probe in shared.probes
-            for chosen in methods
-        ]
+        shared = self._run(given, names, wanted)
+        found = [self._explanation(given, shared, probe, chosen) for probe in shared.probes for chosen in methods]
         single = not any(isinstance(x, list | tuple) for x in (method or self.method, layer or self.layer))
         return found[0] if single else tuple(found)
 
@@ -121,15 +127,15 @@ class Explainer:
         Args:
             inputs: as in a call; the first image is run through the model once.
         """
-        _, _, batch = self._batch(inputs)
-        return list(self._study(batch, self.targets).ranked)
+        return list(self._study(self._given(inputs), self.targets).ranked)
 
-    def _batch(self, inputs: Any) -> tuple[tuple[Image.Image, ...], tuple[Placement, ...], Any]:
-        given = inputs if isinstance(inputs, list | tuple) else [inputs]
-        if not given or not all(isinstance(x, _Photo) for x in given):
-            if isinstance(inputs, list) or any(isinstance(x, _Photo) for x in given):
+    def _given(self, inputs: Any) -> _Given:
+        backend = self._model.backend()
+        items = inputs if isinstance(inputs, list | tuple) else [inputs]
+        if not items or not all(isinstance(x, _Photo) for x in items):
+            if isinstance(inputs, list) or any(isinstance(x, _Photo) for x in items):
                 raise InvalidType(f"`inputs` must be one batch, or photos only. {received(inputs)}")
-            return (), (), self._backend.prepare(inputs)
+            return _Given(backend, backend.prepare(inputs))
         if self.preprocess is None:
             raise InvalidArgument(
                 "`inputs` are photos, but this explainer has no `preprocess` to make them the model's input. Pass "
@@ -140,70 +146,71 @@ class Explainer:
                 "`preprocess` must be a gs.Preprocess, or have its method place(photo) -> (array, gs.Placement): maps "
                 f"find their way back onto the photo by it. {received(self.preprocess)}"
             )
-        photos = tuple(read_image(x) for x in given)
+        photos = tuple(read_image(x) for x in items)
         placed = [self.preprocess.place(photo) for photo in photos]
-        batch = self._backend.prepare(np.stack([array for array, _ in placed]))
-        return photos, tuple(placement for _, placement in placed), batch
+        batch = backend.prepare(np.stack([array for array, _ in placed]))
+        return _Given(backend, batch, photos, tuple(placement for _, placement in placed))
 
-    def _run(self, batch: Any, names: Sequence[Any], wanted: Any) -> Pass:
-        def settle(logits: Any, outputs: Any) -> Resolved:
-            return self._settle(wanted, _count(batch), logits, outputs)
-
-        chosen = [self._named(name) if name is not None else self._choose(batch, wanted) for name in names]
+    def _run(self, given: _Given, names: Sequence[Any], wanted: Any) -> Pass:
+        settle = self._settling(given.backend, wanted, _count(given.batch))
+        chosen = [self._named(name) if name is not None else self._choose(given, wanted) for name in names]
         try:
-            return self._backend.run(batch, chosen, settle)
+            return given.backend.run(given.batch, chosen, settle)
         except AmbiguousLayout:
             # Worth a look at the other layers: a grid that they leave no doubt about settles it.
-            known = self._study(batch, wanted).known
-            return self._backend.run(batch, [replace(x, known=known) for x in chosen], settle)
+            known = self._study(given, wanted).known
+            return given.backend.run(given.batch, [replace(x, known=known) for x in chosen], settle)
 
-    def _settle(self, wanted: Any, n: int, logits: Any, outputs: Any) -> Resolved:
-        if logits is not None and len(logits) != n:
-            raise ModelError(
-                f"the model gave {len(logits)} rows of scores for {n} input(s). Does the batch have a batch axis? "
-                "A single image is passed as inputs[None]."
-            )
-        return resolve(wanted, n, logits, self.labels, self._backend.describe(outputs))
+    def _settling(self, backend: Backend, wanted: Any, n: int) -> Callable[[Any, Any], Resolved]:
+        def settle(logits: Any, outputs: Any) -> Resolved:
+            if logits is not None and len(logits) != n:
+                raise ModelError(
+                    f"the model gave {len(logits)} rows of scores for {n} input(s). Does the batch have a batch axis? "
+                    "A single image is passed as inputs[None]."
+                )
+            return resolve(wanted, n, logits, self.labels, backend.describe(outputs))
+
+        return settle
 
     def _named(self, name: str) -> Layer:
         if not isinstance(name, str):
             raise InvalidType(f"`layer` must be a layer's name or a list of names. {received(name)}")
         return Layer(name, self._layout, self._grid)
 
-    def _choose(self, batch: Any, wanted: Any) -> Layer:
-        study = self._study(batch, wanted)
+    def _choose(self, given: _Given, wanted: Any) -> Layer:
+        study = self._study(given, wanted)
         best = study.ranked[0]
         layout = None if best.ambiguous or self._layout or self._grid else best.layout
         return Layer(best.name, self._layout, self._grid, layout, study.known)
 
-    def _study(self, batch: Any, wanted: Any) -> _Study:
+    def _study(self, given: _Given, wanted: Any) -> _Study:
         """Look at the layers, once for each input size and architecture."""
-        size, names = self._backend.size(batch), set(self._backend.names())
+        backend = given.backend
+        size, names = backend.size(given.batch), set(backend.names())
         with self._looking:
             study = self._studies.get(size)
             if study is None or study.names != names:
                 first = wanted[:1] if isinstance(wanted, list | tuple | np.ndarray) else wanted
-                seen = self._backend.trace(batch, lambda logits, outputs: self._settle(first, 1, logits, outputs))
+                seen = backend.trace(given.batch, self._settling(backend, first, 1))
                 study = self._studies[size] = _Study(names, rank(seen, size), known_grids(seen, size))
             return study
 
-    def _explanation(
-        self, shared: Pass, probe: Any, method: Any, batch: Any, photos: Any, placements: Any
-    ) -> Explanation:
-        raw = self._backend.numpy(method.function(probe, self._backend.ops)).astype(np.float32)
+    def _explanation(self, given: _Given, shared: Pass, probe: Any, method: Method) -> Explanation:
+        backend, placements = given.backend, given.placements
+        raw = backend.numpy(method.function(probe, backend.ops)).astype(np.float32)
         explanation = Explanation(
             maps=raw,
-            scores=self._backend.numpy(shared.scores).astype(np.float32),
+            scores=backend.numpy(shared.scores).astype(np.float32),
             targets=shared.targets.names,
             layer=probe.name,
             method=method.name,
             model=self.name,
-            input_size=self._backend.size(batch),
+            input_size=backend.size(given.batch),
             predictions=self._predictions(shared.logits),
-            photos=photos,
+            photos=given.photos,
             placements=placements,
         )
-        general = notes.of_model(shared.logits, self._backend.was_training)
+        general = notes.of_model(shared.logits, backend.was_training)
         scale = explanation.scale
         rows = []
         for i, maps in enumerate(raw):

@@ -110,6 +110,13 @@ class Backend(Protocol):
         """Copy an array to NumPy: float32, or float64 where it already is."""
 
 
+class UserModel(Protocol):
+    """The user's model, which may change between calls: other weights, other layers, another device."""
+
+    def backend(self) -> Backend:
+        """The backend of the model as it is now. One call of ours asks once and stays with the answer."""
+
+
 class LoadedModel(NamedTuple):
     """What a model source gives: ``model, preprocess, labels = gs.load_model("demo")``.
 

@@ -9,21 +9,21 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from gradsight.contracts import Backend
+from gradsight.contracts import UserModel
 from gradsight.errors import InvalidType, received
 
 
-def backend_of(model: Any) -> Backend:
-    """The backend of a model's framework.
+def user_model(model: Any) -> UserModel:
+    """A model in the hands of its framework's backend.
 
     Raises:
         InvalidType: ``model`` belongs to no framework that gradsight knows.
     """
     if "torch" in sys.modules:
-        from gradsight.backends.torch import TorchBackend, is_torch
+        from gradsight.backends.torch import TorchModel, is_torch
 
         if is_torch(model):
-            return TorchBackend(model)
+            return TorchModel(model)
     hint = ""
     if type(model).__name__ == "ExportedProgram":
         hint = " Pass torch.export.unflatten(program): hooks fire only there."

@@ -20,7 +20,8 @@ from gradsight.backends.torch.tail import trace_tail
 from gradsight.backends.torch.trace import first_image, record
 from gradsight.backends.torch.view import View, tensors_of
 from gradsight.errors import InvalidType, ModelError, received, unknown
-from gradsight.layers import Layer, Layout, Seen, forced_layout, layouts, only_layout
+from gradsight.layers import Layer, Seen
+from gradsight.layouts import Layout, forced_layout, layouts, only_layout
 
 
 def is_torch(model: Any) -> bool:
@@ -28,28 +29,37 @@ def is_torch(model: Any) -> bool:
     return isinstance(model, torch.nn.Module)
 
 
+class TorchModel:
+    """`contracts.UserModel` for one `torch.nn.Module`. Threads may share it."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        """Keep the model; nothing is run or copied yet."""
+        self._model = model
+        self._lock = threading.Lock()
+        self._kept: TorchBackend | None = None
+
+    def backend(self) -> TorchBackend:
+        """The backend of the model as it is now: the last one, or a new one when the model has changed since."""
+        with self._lock:
+            if self._kept is None or not self._kept.view.is_current():
+                self._kept = TorchBackend(self._model)
+            return self._kept
+
+
 class TorchBackend:
-    """`contracts.Backend` for one `torch.nn.Module`. Threads may share it."""
+    """`contracts.Backend` for one `torch.nn.Module` as it was when this was made. Threads may share it."""
 
     ops: Any = SimpleNamespace(**{**vars(array_api), "pick": pick})
 
     def __init__(self, model: torch.nn.Module) -> None:
-        """Keep the model; nothing is run or copied yet."""
-        self.model = model
+        """Make a view of the model; nothing is run."""
+        self.view = View(model)
         self._lock = threading.RLock()
-        self._kept: View | None = None
-
-    def view(self) -> View:
-        """The view, made anew when the model has changed since."""
-        with self._lock:
-            if self._kept is None or not self._kept.is_current():
-                self._kept = View(self.model)
-            return self._kept
 
     @property
     def was_training(self) -> bool:
         """Whether some part of the user's model is in training mode (it is explained in evaluation mode)."""
-        return self.view().was_training
+        return self.view.was_training
 
     def prepare(self, inputs: Any) -> Any:
         """Move a batch to the model's device and precision; NumPy arrays become tensors.
@@ -57,7 +67,7 @@ class TorchBackend:
         Raises:
             InvalidType: there is no array in ``inputs``.
         """
-        like = self.view().like
+        like = self.view.like
         keep_dtype = torch.is_autocast_enabled(like.device.type)
 
         def convert(x: Any) -> Any:
@@ -79,7 +89,7 @@ class TorchBackend:
 
     def names(self) -> Collection[str]:
         """The names of the model's modules."""
-        return self.view().modules.keys()
+        return self.view.modules.keys()
 
     def size(self, inputs: Any) -> tuple[int, ...]:
         """The image's positions, such as (224, 224).
@@ -104,11 +114,10 @@ class TorchBackend:
             UnknownName: no such layer.
             ModelError: the model failed, or a layer did not run.
         """
-        view = self.view()
-        holder = tap.Holder(names, view.calls)
-        self._install(view, holder.modules)
-        outputs = self._execute(view, inputs, dict.fromkeys(holder.modules, holder))
-        view.calls.update(holder.calls)
+        holder = tap.Holder(names, self.view.calls)
+        self._install(holder.modules)
+        outputs = self._execute(inputs, dict.fromkeys(holder.modules, holder))
+        self.view.calls.update(holder.calls)
         missing = sorted(names - set(holder.held))
         if missing:
             ran = holder.calls[missing[0].partition("#")[0]]
@@ -121,7 +130,7 @@ class TorchBackend:
     def outputs(self, inputs: Any) -> Any:
         """Run the model without a gradient."""
         with torch.no_grad():
-            return self._execute(self.view(), inputs, {})
+            return self._execute(inputs, {})
 
     def run(self, inputs: Any, layers: Any, targets: Any) -> TorchPass:
         """Push a batch through; see `contracts.Backend.run`."""
@@ -138,16 +147,15 @@ class TorchBackend:
             assert image is not None  # `size` was asked first
             source = leaves[tensors[image]].clone().requires_grad_()
             leaves[tensors[image]] = source
-            view = self.view()
 
             def run() -> torch.Tensor:
-                outputs = self._execute(view, pytree.tree_unflatten(leaves, spec), None)
+                outputs = self._execute(pytree.tree_unflatten(leaves, spec), None)
                 logits = scores_in(outputs)
                 resolved = targets(None if logits is None else logits.detach().double().cpu().numpy(), outputs)
                 score: torch.Tensor = resolved.scores(outputs, logits, self.ops)[0]
                 return score.sum()
 
-            return record(view, run, source)
+            return record(self.view, run, source)
 
     def layout(self, layer: Layer, shape: Sequence[int], inputs: Any) -> Layout:
         """How a layer's output is laid out: as the user says, as was found, or as its shape tells."""
@@ -166,15 +174,15 @@ class TorchBackend:
         At a cut a graph of the tail alone runs, traced once; elsewhere the whole model runs with the layer's output
         replaced.
         """
-        view, raw = self.view(), raw.contiguous()
+        raw = raw.contiguous()
         with torch.inference_mode(False), torch.no_grad():
-            graph = self._tail_graph(view, name, held, axis, inputs, outputs)
+            graph = self._tail_graph(name, held, axis, inputs, outputs)
             if graph is not None:
                 return graph(raw)
             tiled = pytree.tree_map(
                 lambda x: torch.cat([x] * times) if isinstance(x, torch.Tensor) and x.ndim else x, inputs
             )
-            return self._replay(view, name, tiled, raw)
+            return self._replay(name, tiled, raw)
 
     def numpy(self, array: torch.Tensor) -> np.ndarray[Any, Any]:
         """Copy to NumPy: float64 stays, everything else becomes float32."""
@@ -185,25 +193,25 @@ class TorchBackend:
         """A model's output in words."""
         return describe(outputs)
 
-    def _install(self, view: View, modules: Any) -> None:
+    def _install(self, modules: Any) -> None:
         for name in modules:
-            if name not in view.modules or not name:
-                raise unknown("layer", name, filter(None, view.modules), "`gradsight layers` lists the good ones.")
+            if name not in self.view.modules or not name:
+                raise unknown("layer", name, filter(None, self.view.modules), "`gradsight layers` lists the good ones.")
         with self._lock:
-            tap.install(view.modules, modules)
+            tap.install(self.view.modules, modules)
 
-    def _execute(self, view: View, inputs: Any, taps: Any) -> Any:
+    def _execute(self, inputs: Any, taps: Any) -> Any:
         """One forward pass of the view; None for ``taps`` keeps those of the caller."""
         with contextlib.ExitStack() as stack:
-            if not view.observed or view.changes_buffers:
+            if not self.view.observed or self.view.changes_buffers:
                 stack.enter_context(self._lock)
             if taps is not None:
                 stack.enter_context(tap.tapped(taps))
-            stack.enter_context(view.guarded())
+            stack.enter_context(self.view.guarded())
             try:
                 if isinstance(inputs, dict):
-                    return view.root(**inputs)
-                return view.root(*inputs) if isinstance(inputs, list | tuple) else view.root(inputs)
+                    return self.view.root(**inputs)
+                return self.view.root(*inputs) if isinstance(inputs, list | tuple) else self.view.root(inputs)
             except Exception as error:
                 shapes = ", ".join(str(tuple(x.shape)) for x in tensors_of(inputs))
                 raise ModelError(
@@ -211,25 +219,25 @@ class TorchBackend:
                     "(`inputs` is a batch, as the model's own forward takes it; pass a single image as inputs[None])"
                 ) from error
 
-    def _replay(self, view: View, name: str, inputs: Any, raw: torch.Tensor) -> Any:
+    def _replay(self, name: str, inputs: Any, raw: torch.Tensor) -> Any:
         module, _, call = name.partition("#")
-        wanted = int(call) if call else view.calls[module] - 1
-        return self._execute(view, inputs, {module: tap.replacing(raw, wanted)})
+        wanted = int(call) if call else self.view.calls[module] - 1
+        return self._execute(inputs, {module: tap.replacing(raw, wanted)})
 
-    def _tail_graph(self, view: View, name: str, held: torch.Tensor, axis: int, inputs: Any, outputs: Any) -> Any:
+    def _tail_graph(self, name: str, held: torch.Tensor, axis: int, inputs: Any, outputs: Any) -> Any:
         device = held.device.type
         precision = (held.dtype, device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))
         key = (name, axis, tuple(s for i, s in enumerate(held.shape) if i != axis), *precision)
         with self._lock:
-            if key not in view.tails:
-                view.tails[key] = self._checked_tail(view, name, held, axis, inputs, outputs)
-            return view.tails[key]
+            if key not in self.view.tails:
+                self.view.tails[key] = self._checked_tail(name, held, axis, inputs, outputs)
+            return self.view.tails[key]
 
-    def _checked_tail(self, view: View, name: str, held: torch.Tensor, axis: int, inputs: Any, outputs: Any) -> Any:
+    def _checked_tail(self, name: str, held: torch.Tensor, axis: int, inputs: Any, outputs: Any) -> Any:
         """The traced tail, trusted once it gives this very pass's output again; None where it does not."""
         for linked in (True, False):
             try:
-                graph = trace_tail(lambda fed, z: self._replay(view, name, fed, z), inputs, held, axis, linked=linked)
+                graph = trace_tail(lambda fed, z: self._replay(name, fed, z), inputs, held, axis, linked=linked)
                 if graph is None:
                     return None
                 again = graph(torch.cat((held, held), dim=axis).contiguous())

@@ -11,7 +11,7 @@ import torch
 
 from gradsight.backends.torch.outputs import scores_in
 from gradsight.errors import ModelError
-from gradsight.layers import Layout
+from gradsight.layouts import Layout
 from gradsight.targets import Resolved
 
 if TYPE_CHECKING:

@@ -1,0 +1,182 @@
+"""Layouts: which axis of a layer's output is what, and how tokens fold to their grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradsight.errors import InvalidArgument, ModelError, received
+
+
+class AmbiguousLayout(ModelError):
+    """A layer's output can be read as a map in more than one way."""
+
+
+ORDERS = ("channels_first", "channels_last", "tokens")
+MOST_EXTRA_TOKENS = 16
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which axis of a layer's output is what.
+
+    Attributes:
+        axes: the permutation that brings the output to (batch, channels, positions ...).
+        grid: the positions, such as (7, 7).
+        extra: leading tokens that are no position (class, register, distillation).
+    """
+
+    axes: tuple[int, ...]
+    grid: tuple[int, ...]
+    extra: int = 0
+
+    def fold(self, array: Any, ops: Any) -> Any:
+        """Bring an output to (n, c, *grid); axes in front of the output's own, as in (k, n, ...), stay in front."""
+        lead = array.ndim - len(self.axes)
+        moved = ops.permute_dims(array, (*range(lead), *(lead + axis for axis in self.axes)))
+        if moved.shape[lead + 2 :] == self.grid:
+            return moved
+        moved = moved[..., self.extra :]
+        return ops.reshape(moved, (*moved.shape[:-1], *self.grid))
+
+    def unfold(self, folded: Any, like: Any, ops: Any) -> Any:
+        """Invert `fold`: (m, c, *grid) to the layer's own layout, with the extra tokens of ``like``."""
+        moved = folded
+        if len(self.axes) - 2 != len(self.grid):
+            moved = ops.reshape(folded, (*folded.shape[:2], math.prod(self.grid)))
+            if self.extra:
+                kept = ops.permute_dims(like, self.axes)[..., : self.extra]
+                moved = ops.concat((kept, moved), axis=-1)
+        return ops.permute_dims(moved, tuple(int(axis) for axis in np.argsort(self.axes)))
+
+
+def _proportional(grid: Sequence[int], size: Sequence[int]) -> bool:
+    """Whether one stride explains every axis: ``size / grid`` agrees up to the rounding of the grid."""
+    low = max(s / (g + 1) for g, s in zip(grid, size, strict=True))
+    high = min(s / max(g - 1, 0.5) for g, s in zip(grid, size, strict=True))
+    return low < high
+
+
+def _grids(tokens: int, size: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Grids of exactly ``tokens`` positions that a patch size would cut from an input of ``size``."""
+    found = set()
+    for stride in range(1, max(size) + 1):
+        for rounding in (math.floor, math.ceil):
+            grid = tuple(max(1, rounding(s / stride)) for s in size)
+            if math.prod(grid) == tokens and grid not in found:
+                found.add(grid)
+                yield grid
+
+
+def _dense_layouts(shape: Sequence[int], batch: int, size: Sequence[int]) -> list[Layout]:
+    """Outputs that keep their positions as axes: (n, c, *s), or (n, *s, c) where only that fits the input."""
+    if shape[0] != batch:
+        return []
+    rank = len(shape)
+    first = Layout(tuple(range(rank)), tuple(shape[2:]))
+    last = Layout((0, rank - 1, *range(1, rank - 1)), tuple(shape[1:-1]))
+    fitting = [x for x in (first, last) if math.prod(x.grid) > 1 and _proportional(x.grid, size)]
+    within = [x for x in fitting if _within(x.grid, size)]
+    # Where no order keeps the input's proportions (strides that differ by axis), the order of convolutions is meant.
+    stretched = [first] if math.prod(first.grid) > 1 and _within(first.grid, size) else []
+    return (within or fitting or stretched)[:1]
+
+
+def _within(grid: Sequence[int], size: Sequence[int]) -> bool:
+    return all(g <= s for g, s in zip(grid, size, strict=True))
+
+
+def _foldings(tokens: int, size: Sequence[int], known: Collection[tuple[int, ...]], most: int) -> list[tuple[int, Any]]:
+    """(extra tokens, grid) for a number of tokens: a known grid if one fits, else one that a patch size would cut."""
+    fits = [(tokens - math.prod(g), g) for g in known if 0 <= tokens - math.prod(g) <= most]
+    extra = 0
+    while not fits and extra <= min(most, tokens - 2):
+        fits = [(extra, g) for g in _grids(tokens - extra, size)]
+        extra += 1
+    return [fit for fit in dict.fromkeys(fits) if fit[0] == min(fits)[0]]
+
+
+def _token_layouts(
+    shape: Sequence[int], batch: int, size: Sequence[int], known: Collection[tuple[int, ...]]
+) -> list[Layout]:
+    """Outputs that hold their positions on one axis: tokens, possibly after extra ones, or flattened feature maps."""
+    usual, flat = [], []
+    if shape[0] == batch:
+        usual = [Layout((0, 2, 1), grid, extra) for extra, grid in _foldings(shape[1], size, known, MOST_EXTRA_TOKENS)]
+        flat = [Layout((0, 1, 2), grid) for _, grid in _foldings(shape[2], size, known, 0)]
+    elif shape[1] == batch:
+        usual = [Layout((1, 2, 0), grid, extra) for extra, grid in _foldings(shape[0], size, known, MOST_EXTRA_TOKENS)]
+    found = [x for x in usual + flat if x.grid in known] or usual + flat
+    if known and len(found) > 1 and found[-1] in flat:
+        # Both axes could be the grid that other layers have: (n, 257, 256) is tokens with a class token, (n, 64, 49) is
+        # a flattened 7 x 7 map rather than tokens with 15 extra ones, and what lies between stays open.
+        if found[0].extra <= 1:
+            return [x for x in found if x in usual]
+        if found[0].extra > MOST_EXTRA_TOKENS // 2:
+            return flat
+    return found
+
+
+def layouts(
+    shape: Sequence[int], batch: int, size: Sequence[int], known: Collection[tuple[int, ...]] = ()
+) -> list[Layout]:
+    """Every way an output of ``shape`` can be read as a map of an input with positions ``size``.
+
+    Args:
+        shape: the output's shape.
+        batch: how many images went in.
+        size: the input's positions, such as (224, 224).
+        known: grids of other layers that leave no doubt; they settle how tokens are folded.
+
+    Returns:
+        No layout for an output without positions, one where there is no doubt, several where there is.
+    """
+    known = {g for g in known if math.prod(g) > 1 and len(g) == len(size)}
+    if len(shape) == len(size) + 2:
+        return _dense_layouts(shape, batch, size)
+    if len(shape) == 3:
+        return _token_layouts(shape, batch, size, known)
+    return []
+
+
+def forced_layout(shape: Sequence[int], order: str | None, grid: Sequence[int] | None) -> Layout:
+    """The layout that the user's ``layout`` and ``grid`` arguments describe, for an output of ``shape``."""
+    rank = len(shape)
+    order = order or ("tokens" if rank == 3 else "channels_first")
+    if order not in ORDERS:
+        raise InvalidArgument(f"`layout` must be one of {', '.join(ORDERS)}. {received(order)}")
+    if order == "channels_first":
+        return Layout(tuple(range(rank)), tuple(shape[2:]))
+    if order == "channels_last":
+        return Layout((0, rank - 1, *range(1, rank - 1)), tuple(shape[1:-1]))
+    if rank != 3:
+        raise InvalidArgument(f"`layout='tokens'` needs a layer output (n, tokens, channels); it is {tuple(shape)}.")
+    side = math.isqrt(shape[1])
+    grid = tuple(grid) if grid is not None else (side, side)
+    extra = shape[1] - math.prod(grid)
+    if extra < 0:
+        raise InvalidArgument(
+            f"`grid` must hold at most the layer's {shape[1]} tokens. {received(grid)} It holds {math.prod(grid)}."
+        )
+    return Layout((0, 2, 1), grid, extra)
+
+
+def only_layout(name: str, shape: Sequence[int], found: Sequence[Layout]) -> Layout:
+    """The one layout in ``found``, or the error that says which argument settles it."""
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ModelError(
+            f"layer {name!r} gives an output of shape {tuple(shape)}, which has no positions to draw a map on. "
+            "Name a layer before it (`gradsight layers` or `explainer.layers(batch)` lists them), or pass `layout=` "
+            "and `grid=` if it has positions after all."
+        )
+    ways = "; ".join(f"grid={x.grid}, {x.extra} extra tokens" for x in found)
+    raise AmbiguousLayout(
+        f"layer {name!r} gives an output of shape {tuple(shape)}, which can be read in more than one way: {ways}. "
+        f"Pass `layout='tokens', grid={found[0].grid}` (or another) to settle it."
+    )
