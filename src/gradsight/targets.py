@@ -51,38 +51,36 @@ class Resolved:
     """Targets settled against the model's output: the same scores can be taken of any further output.
 
     Attributes:
-        columns: k columns; each the class index of every image, (n,) integers, or a function ``outputs -> (n,)``.
         names: for each image its k targets.
+        indices: the classes, (n, k) integers; None where the target is a function.
+        function: ``outputs -> (n,)``; None where the targets are classes.
     """
 
-    columns: tuple[Any, ...]
     names: tuple[tuple[Named, ...], ...]
+    indices: Any = None
+    function: Score | None = None
 
-    def scores(self, outputs: Any, logits: Any, ops: Any) -> list[Any]:
-        """One array (m,) for each target; row j belongs to image j % n.
+    def scores(self, outputs: Any, logits: Any, ops: Any) -> Any:
+        """The scores (m, k) of an output; row j belongs to image j % n.
 
         Args:
-            outputs: the model's own output, for targets that are functions.
+            outputs: the model's own output, for a target that is a function.
             logits: (m, classes), for targets that are classes; None where the output is no row of class scores.
-            ops: array functions; ``ops.pick(logits, indices)`` takes one class of each row.
+            ops: array functions; ``ops.pick(logits, indices)`` takes k classes of each row, (m, k).
 
         Raises:
-            InvalidType: a function gave something else than one number for each row.
+            InvalidType: the function gave something else than one number for each row.
         """
-        scores = []
-        for column in self.columns:
-            if callable(column):
-                score = column(outputs)
-                if getattr(score, "ndim", None) != 1:
-                    raise InvalidType(
-                        "a target function must return one score for each image, an array of shape (n,). "
-                        f"{received(score)} Select or sum over the other axes."
-                    )
-            else:
-                rows = logits.shape[0]
-                score = ops.pick(logits, np.tile(column, -(-rows // len(column)))[:rows])
-            scores.append(score)
-        return scores
+        if self.function is None:
+            times = logits.shape[0] // len(self.indices)
+            return ops.pick(logits, np.tile(self.indices, (times, 1)))
+        score = self.function(outputs)
+        if getattr(score, "ndim", None) != 1:
+            raise InvalidType(
+                "a target function must return one score for each image, an array of shape (n,). "
+                f"{received(score)} Select or sum over the other axes."
+            )
+        return score[:, None]
 
 
 def _key(label: str) -> str:
@@ -187,7 +185,7 @@ def resolve(targets: Any, n: int, logits: Any, labels: Sequence[str] | None, out
     """
     if callable(targets) and not isinstance(targets, type):
         name = getattr(targets, "__name__", type(targets).__name__)
-        return Resolved((targets,), ((Named(None, name),),) * n)
+        return Resolved(((Named(None, name),),) * n, function=targets)
     targets = Top() if targets is None else Classes(targets) if _is_class(targets) else targets
     if not isinstance(targets, Top | Classes | list | tuple | np.ndarray):
         raise InvalidType(
@@ -196,7 +194,7 @@ def resolve(targets: Any, n: int, logits: Any, labels: Sequence[str] | None, out
         )
     indices = _class_columns(targets, logits, labels, outputs)
     named = {int(i): Named(int(i), class_name(int(i), labels)) for i in np.unique(indices)}
-    return Resolved(tuple(indices.T), tuple(tuple(named[int(i)] for i in row) for row in indices))
+    return Resolved(tuple(tuple(named[int(i)] for i in row) for row in indices), indices)
 
 
 def class_name(index: int, labels: Sequence[str] | None) -> str:

@@ -54,6 +54,7 @@ class TorchBackend:
     def __init__(self, model: torch.nn.Module) -> None:
         """Make a view of the model; nothing is run."""
         self.view = View(model)
+        self._model = model
         self._lock = threading.RLock()
 
     @property
@@ -147,15 +148,17 @@ class TorchBackend:
             assert image is not None  # `size` was asked first
             source = leaves[tensors[image]].clone().requires_grad_()
             leaves[tensors[image]] = source
+            # A view of its own: a hook on every module, even one that sleeps, would slow down all later passes.
+            looking = TorchBackend(self._model)
 
             def run() -> torch.Tensor:
-                outputs = self._execute(pytree.tree_unflatten(leaves, spec), None)
+                outputs = looking._execute(pytree.tree_unflatten(leaves, spec), None)
                 logits = scores_in(outputs)
                 resolved = targets(None if logits is None else logits.detach().double().cpu().numpy(), outputs)
-                score: torch.Tensor = resolved.scores(outputs, logits, self.ops)[0]
+                score: torch.Tensor = resolved.scores(outputs, logits, self.ops)[:, 0]
                 return score.sum()
 
-            return record(self.view, run, source)
+            return record(looking.view, run, source)
 
     def layout(self, layer: Layer, shape: Sequence[int], inputs: Any) -> Layout:
         """How a layer's output is laid out: as the user says, as was found, or as its shape tells."""

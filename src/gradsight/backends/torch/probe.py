@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -41,8 +42,8 @@ class TorchPass:
 
     def score(self, outputs: Any) -> torch.Tensor:
         """The targets' scores (m, k) of an output of the model."""
-        columns = self.targets.scores(outputs, scores_in(outputs), self.backend.ops)
-        return full_precision(torch.stack(columns, dim=1))
+        scores: torch.Tensor = self.targets.scores(outputs, scores_in(outputs), self.backend.ops)
+        return full_precision(scores)
 
     @cached_property
     def gradients(self) -> dict[str, torch.Tensor]:
@@ -56,7 +57,7 @@ class TorchPass:
                 "Name another layer, or take that out of forward."
             )
         with torch.inference_mode(False), torch.enable_grad():
-            grads = _jacobian(graph.sum(dim=0), [self.held[name] for name in names])
+            grads = _jacobian(graph, [self.held[name] for name in names])
         missing = [name for name, grad in zip(names, grads, strict=True) if grad is None]
         if missing:
             raise ModelError(f"the scores do not depend on layer {missing[0]!r}. Name another layer.")
@@ -64,18 +65,17 @@ class TorchPass:
         return dict(zip(names, grads, strict=True))
 
 
-def _jacobian(totals: torch.Tensor, held: list[torch.Tensor]) -> list[Any]:
-    """d totals[k] / d held for all k in one batched backward pass, or one by one where an operation has no batching."""
-    if len(totals) == 1:
-        return [g if g is None else g[None] for g in torch.autograd.grad(totals[0], held, allow_unused=True)]
-    each = torch.eye(len(totals), dtype=totals.dtype, device=totals.device)
-    try:
-        return list(
-            torch.autograd.grad(totals, held, each, is_grads_batched=True, retain_graph=True, allow_unused=True)
-        )
-    except RuntimeError:
-        rows = [torch.autograd.grad(totals, held, row, retain_graph=True, allow_unused=True) for row in each]
-        return [None if parts[0] is None else torch.stack(parts) for parts in zip(*rows, strict=True)]
+def _jacobian(scores: torch.Tensor, held: list[torch.Tensor]) -> list[Any]:
+    """d scores[:, k] / d held for all k, (k, *held): in one batched backward pass, or one by one where that fails."""
+    n, k = scores.shape
+    each = torch.eye(k, dtype=scores.dtype, device=scores.device)[:, None].expand(k, n, k)
+    if k > 1:
+        with contextlib.suppress(RuntimeError):  # some operation of the tail has no batched gradient
+            return list(
+                torch.autograd.grad(scores, held, each, is_grads_batched=True, retain_graph=True, allow_unused=True)
+            )
+    rows = [torch.autograd.grad(scores, held, row, retain_graph=k > 1, allow_unused=True) for row in each]
+    return [None if parts[0] is None else torch.stack(parts) for parts in zip(*rows, strict=True)]
 
 
 class TorchProbe:
@@ -127,6 +127,5 @@ def _times(rows: int, activations: torch.Tensor, name: str) -> int:
 
 
 def pick(logits: torch.Tensor, indices: np.ndarray[Any, Any]) -> torch.Tensor:
-    """One class of each row: (m, classes), (m,) -> (m,)."""
-    index = torch.from_numpy(np.ascontiguousarray(indices)).to(logits.device)
-    return logits.gather(1, index[:, None])[:, 0]
+    """Some classes of each row: (m, classes), (m, k) -> (m, k)."""
+    return logits.gather(1, torch.from_numpy(np.ascontiguousarray(indices)).to(logits.device))
