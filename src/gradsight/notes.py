@@ -66,4 +66,6 @@ def of_placement(seen: Sequence[int], size: Sequence[int]) -> list[str]:
     """A note on what the model did not see of a photo of ``size`` (height, width)."""
     top, left, bottom, right = seen
     share = (bottom - top) * (right - left) / (size[0] * size[1])
-    return [f"the model saw {share:.0%} of the photo: the part that is not dimmed"] if share < 0.995 else []
+    if share >= 0.995:
+        return []
+    return [f"the model saw {share:.0%} of the photo, the part that is not dimmed; fit=letterbox shows it all of it"]
