@@ -151,20 +151,48 @@ def test_compiled_and_data_parallel_models() -> None:
     expected = expected_maps(model, "4", inputs)
     compiled = torch.compile(copy.deepcopy(model), backend="eager")
     compiled(inputs)
-    compiled_inside = copy.deepcopy(model)
-    compiled_inside.compile(backend="eager")
-    compiled_inside(inputs)
     nested = nn.Sequential(torch.compile(copy.deepcopy(model), backend="eager"))
     nested(inputs)
     for wrapped, layer in (
         (compiled, "4"),
-        (compiled_inside, "4"),
         (nn.DataParallel(model), "4"),
         (nested, "0.4"),
         (nn.Sequential(nn.DataParallel(model)), "0.4"),
     ):
         assert_same(gs.Explainer(wrapped, layer=layer)(inputs, targets=CLASSES).maps, expected)
     assert gs.Explainer(compiled).layers(inputs)[0].name == "4"
+
+
+def test_explaining_a_compiled_model_compiles_nothing_and_leaves_it_compiled() -> None:
+    compiled = []
+
+    def backend(graph: Any, _inputs: Any) -> Any:
+        compiled.append(graph)
+        return graph.forward
+
+    model, inputs = toys.Reused().eval(), batch()
+    expected = expected_maps(model, "two", inputs)
+    model.compile(backend=backend)
+    model(inputs)
+    assert compiled
+    compiled.clear()
+    assert_same(gs.Explainer(model, layer="two")(inputs, targets=CLASSES).maps, expected)
+    model(inputs)
+    assert not compiled
+    assert model._compiled_call_impl is not None
+
+
+def test_another_number_of_rows_than_images_is_an_error_in_words() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = toys.convolutional()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.body(x).repeat(2, 1)
+
+    with pytest.raises(ModelError, match=r"4 rows of scores for 2 input\(s\)"):
+        gs.Explainer(Twice(), layer="body.4")(batch())
 
 
 @pytest.mark.parametrize("how", ["dict", "tuple", "object", "deep"])

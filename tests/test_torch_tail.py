@@ -126,3 +126,22 @@ def test_a_write_into_a_part_of_a_tensor_is_not_lost() -> None:
     values = torch.randn_like(probe.activations)
     expected = replaced(model, "conv", inputs, values.clone())
     torch.testing.assert_close(probe.tail(values)[:, 0], expected[[0, 1], [0, 4]], atol=1e-6, rtol=1e-5)
+
+
+def test_a_bypass_that_is_shut_for_this_very_batch_is_found() -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            features = self.conv(x)
+            gate = torch.relu(features.mean((1, 2, 3)) - 50)[:, None]
+            return self.head(features.mean((2, 3))) + gate * x.mean((2, 3)).sum(1, keepdim=True)
+
+    model, inputs = Gated().eval(), torch.randn(2, 3, 8, 8)
+    probe, backend = probe_of(model, inputs, "conv", [[0], [4]])
+    values = probe.activations + 100
+    expected = replaced(model, "conv", inputs, values)
+    torch.testing.assert_close(probe.tail(values)[:, 0], expected[[0, 1], [0, 4]], atol=1e-4, rtol=1e-5)
+    assert not is_traced(backend)
