@@ -113,6 +113,18 @@ def test_a_network_without_a_cut_falls_back_to_the_last_layer_with_a_gradient() 
     assert (best.name, best.cut) == ("two", False)
     assert best.remark == "no layer is a cut; the last with a gradient"
 
+    class Aside(Streams):
+        def __init__(self) -> None:
+            super().__init__()
+            self.aside = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            scores = super().forward(x)
+            self.aside(x)  # runs last, and no score depends on it
+            return scores
+
+    assert gs.Explainer(Aside().eval()).layers(torch.randn(1, 3, 8, 8))[0].name == "two"
+
 
 def test_the_layer_is_chosen_anew_for_another_input_size_and_another_architecture() -> None:
     model = toys.convolutional()

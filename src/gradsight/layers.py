@@ -2,7 +2,7 @@
 
 The rule, which knows no class names: *the last cut of the graph whose gradients at spatial positions are not all
 zero*. A layer is a cut when nothing bypasses it. Two kinds of cut are passed over while another is left, because they
-read features rather than being features: a class-score map, and what lies inside a pool (see `choose`).
+read features rather than being features: a class-score map, and what lies inside a pool (see `_passed_over`).
 """
 
 from __future__ import annotations
@@ -161,6 +161,7 @@ def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
             groups[1].append(replace(candidate, remark=against))
         else:
             groups[0].append(replace(candidate, remark="a cut whose positions have gradients"))
+    groups[2].sort(key=lambda x: x.live == 0)  # where nothing is a cut, one of these is chosen
     ranked = list(itertools.chain.from_iterable(groups.values()))
     if not ranked:
         raise ModelError(
@@ -174,7 +175,7 @@ def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
             "layer initialised with zeros, or not trained yet? Load the weights, or explain another target. If forward "
             "leaves the graph on purpose (torch.no_grad, detach), name the layer: `layer=`."
         )
-    reason = {True: "the last cut whose positions have gradients"}.get(
-        best.cut, "no layer is a cut; the last with a gradient"
+    reason = (
+        "the last cut whose positions have gradients" if best.cut else "no layer is a cut; the last with a gradient"
     )
     return [replace(best, chosen=True, remark=reason), *ranked[1:]]
