@@ -113,13 +113,18 @@ class Explainer:
             GradsightError: with what was wrong, what was received and what to do.
         """
         given = self._given(inputs)
-        wanted = targets if targets is not None else self.targets
-        names = _several(layer if layer is not None else self.layer)
-        methods = [METHODS[m] for m in _several(method if method is not None else self.method)]
-        shared = self._run(given, names, wanted)
-        found = [self._explanation(given, shared, probe, chosen) for probe in shared.probes for chosen in methods]
-        single = not any(isinstance(x, list | tuple) for x in (method or self.method, layer or self.layer))
-        return found[0] if single else tuple(found)
+        targets = self.targets if targets is None else targets
+        method = self.method if method is None else method
+        layer = self.layer if layer is None else layer
+        methods = [METHODS[name] for name in _several(method)]
+        shared = self._run(given, _several(layer), targets)
+        predictions = self._predictions(shared.logits)
+        found = [
+            self._explanation(given, shared, probe, chosen, predictions)
+            for probe in shared.probes
+            for chosen in methods
+        ]
+        return tuple(found) if isinstance(method, list | tuple) or isinstance(layer, list | tuple) else found[0]
 
     def layers(self, inputs: Any) -> list[Candidate]:
         """The layers that can be explained, the best first, each with the reason; the first is chosen by itself.
@@ -152,7 +157,7 @@ class Explainer:
         return _Given(backend, batch, photos, tuple(placement for _, placement in placed))
 
     def _run(self, given: _Given, names: Sequence[Any], wanted: Any) -> Pass:
-        settle = self._settling(given.backend, wanted, _count(given.batch))
+        settle = self._settling(given.backend, wanted, given.backend.count(given.batch))
         chosen = [self._named(name) if name is not None else self._choose(given, wanted) for name in names]
         try:
             return given.backend.run(given.batch, chosen, settle)
@@ -195,7 +200,7 @@ class Explainer:
                 study = self._studies[size] = _Study(names, rank(seen, size), known_grids(seen, size))
             return study
 
-    def _explanation(self, given: _Given, shared: Pass, probe: Any, method: Method) -> Explanation:
+    def _explanation(self, given: _Given, shared: Pass, probe: Any, method: Method, predictions: Any) -> Explanation:
         backend, placements = given.backend, given.placements
         raw = backend.numpy(method.function(probe, backend.ops)).astype(np.float32)
         explanation = Explanation(
@@ -206,7 +211,7 @@ class Explainer:
             method=method.name,
             model=self.name,
             input_size=backend.size(given.batch),
-            predictions=self._predictions(shared.logits),
+            predictions=predictions,
             photos=given.photos,
             placements=placements,
         )
@@ -250,10 +255,3 @@ def explain(photos: Any, model: Any = "demo", **options: Any) -> Any:
 
 def _several(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _count(batch: Any) -> int:
-    first = batch
-    while isinstance(first, list | tuple | dict):
-        first = next(iter(first.values() if isinstance(first, dict) else first))
-    return int(first.shape[0])

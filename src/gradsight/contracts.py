@@ -88,6 +88,9 @@ class Backend(Protocol):
     def prepare(self, inputs: Any) -> Any:
         """Turn NumPy arrays or tensors into a batch on the model's device, in its precision."""
 
+    def count(self, inputs: Any) -> int:
+        """How many images a batch holds."""
+
     def size(self, inputs: Any) -> tuple[int, ...]:
         """The positions of the image in a batch."""
 

@@ -7,7 +7,7 @@ import html
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -251,12 +251,6 @@ class Explanation:
             raise InvalidArgument(
                 f"{str(path)!r} is not an explanation that Explanation.save wrote: {type(error).__name__}: {error}"
             ) from error
-
-    def with_notes(self, notes: Sequence[str], image: int) -> Explanation:
-        """A copy with further notes on every target of one image."""
-        rows = list(self.target_notes)
-        rows[image] = tuple((*old, *notes) for old in rows[image])
-        return replace(self, target_notes=tuple(rows))
 
     def __repr__(self) -> str:
         return (

@@ -82,7 +82,10 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self._package}.{module.name}")
             self._filled = True
-        return dict(sorted(self._entries.items()))
+        return self._entries
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._fill()
 
     def __getitem__(self, name: str) -> Entry:
         entries = self._fill()
@@ -90,10 +93,10 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
             return entries[name]
         except KeyError:
             way_out = f"`{self._command}` lists them."
-            raise unknown(self._kind, name, entries, way_out) from None
+            raise unknown(self._kind, name, self, way_out) from None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._fill())
+        return iter(sorted(self._fill()))
 
     def __len__(self) -> int:
         return len(self._fill())

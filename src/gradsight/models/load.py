@@ -71,7 +71,7 @@ def _text(value: Any, argument: str) -> str:
 
 def _load(spec: str, weights: str | None) -> LoadedModel:
     scheme, _, name = spec.partition(":")
-    if scheme in set(SOURCES):  # `in SOURCES` would build the error text of every miss
+    if scheme in SOURCES:
         loaded: LoadedModel = SOURCES[scheme].function(name, weights=weights)
     elif scheme in _NOT_YET and name:
         raise InvalidArgument(

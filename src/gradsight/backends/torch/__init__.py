@@ -14,7 +14,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from gradsight.backends.torch import tap
-from gradsight.backends.torch.outputs import describe, scores_in
+from gradsight.backends.torch.outputs import describe, logits_in, scores_in
 from gradsight.backends.torch.probe import TorchPass, pick
 from gradsight.backends.torch.tail import trace_tail
 from gradsight.backends.torch.trace import first_image, record
@@ -92,6 +92,10 @@ class TorchBackend:
         """The names of the model's modules."""
         return self.view.modules.keys()
 
+    def count(self, inputs: Any) -> int:
+        """How many images a batch holds."""
+        return len(next(tensors_of(inputs)))
+
     def size(self, inputs: Any) -> tuple[int, ...]:
         """The image's positions, such as (224, 224).
 
@@ -151,11 +155,10 @@ class TorchBackend:
             # A view of its own: a hook on every module, even one that sleeps, would slow down all later passes.
             looking = TorchBackend(self._model)
 
-            def run() -> torch.Tensor:
-                outputs = looking._execute(pytree.tree_unflatten(leaves, spec), None)
-                logits = scores_in(outputs)
-                resolved = targets(None if logits is None else logits.detach().double().cpu().numpy(), outputs)
-                score: torch.Tensor = resolved.scores(outputs, logits, self.ops)[:, 0]
+            def run(taps: dict[str, tap.Tap]) -> torch.Tensor:
+                outputs = looking._execute(pytree.tree_unflatten(leaves, spec), taps)
+                resolved = targets(logits_in(outputs), outputs)
+                score: torch.Tensor = resolved.scores(outputs, scores_in(outputs), self.ops)[:, 0]
                 return score.sum()
 
             return record(looking.view, run, source)
@@ -166,8 +169,7 @@ class TorchBackend:
             return forced_layout(shape, layer.order, layer.grid)
         if layer.layout is not None:
             return layer.layout
-        n = len(next(tensors_of(inputs)))
-        return only_layout(layer.name, shape, layouts(shape, n, self.size(inputs), layer.known))
+        return only_layout(layer.name, shape, layouts(shape, self.count(inputs), self.size(inputs), layer.known))
 
     def tail(
         self, name: str, raw: torch.Tensor, held: torch.Tensor, axis: int, inputs: Any, outputs: Any, times: int
@@ -182,10 +184,7 @@ class TorchBackend:
             graph = self._tail_graph(name, held, axis, inputs, outputs)
             if graph is not None:
                 return graph(raw)
-            tiled = pytree.tree_map(
-                lambda x: torch.cat([x] * times) if isinstance(x, torch.Tensor) and x.ndim else x, inputs
-            )
-            return self._replay(name, tiled, raw)
+            return self._replay(name, _tiled(inputs, times), raw)
 
     def numpy(self, array: torch.Tensor) -> np.ndarray[Any, Any]:
         """Copy to NumPy: float64 stays, everything else becomes float32."""
@@ -204,12 +203,11 @@ class TorchBackend:
             tap.install(self.view.modules, modules)
 
     def _execute(self, inputs: Any, taps: Any) -> Any:
-        """One forward pass of the view; None for ``taps`` keeps those of the caller."""
+        """One forward pass of the view, with some of its modules tapped."""
         with contextlib.ExitStack() as stack:
             if not self.view.observed or self.view.changes_buffers:
                 stack.enter_context(self._lock)
-            if taps is not None:
-                stack.enter_context(tap.tapped(taps))
+            stack.enter_context(tap.tapped(taps))
             stack.enter_context(self.view.guarded())
             try:
                 if isinstance(inputs, dict):
@@ -246,12 +244,14 @@ class TorchBackend:
                 again = graph(torch.cat((held, held), dim=axis).contiguous())
             except Exception:  # tracing fails in as many ways as models are written; the whole model always runs
                 continue
-            expected = pytree.tree_map(
-                lambda x: torch.cat((x, x)) if isinstance(x, torch.Tensor) and x.ndim else x, outputs
-            )
-            if _same(again, expected):
+            if _same(again, _tiled(outputs, 2)):
                 return graph
         return None
+
+
+def _tiled(tree: Any, times: int) -> Any:
+    """Every tensor in inputs or outputs, its rows repeated as a whole: row j is row j % n."""
+    return pytree.tree_map(lambda x: torch.cat([x] * times) if isinstance(x, torch.Tensor) and x.ndim else x, tree)
 
 
 def _same(outputs: Any, expected: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gradsight.backends.torch.outputs import scores_in
+from gradsight.backends.torch.outputs import logits_in, scores_in
 from gradsight.errors import ModelError
 from gradsight.layouts import Layout
 from gradsight.targets import Resolved
@@ -32,8 +32,7 @@ class TorchPass:
         self.backend = backend
         self.inputs = inputs
         self.outputs, self.held = backend.forward(inputs, {layer.name for layer in layers})
-        scores = scores_in(self.outputs)
-        self.logits = None if scores is None else scores.detach().double().cpu().numpy()
+        self.logits = logits_in(self.outputs)
         self.targets: Resolved = targets(self.logits, self.outputs)
         self._graph: torch.Tensor | None = self.score(self.outputs)
         self.scores = self._graph.detach()
@@ -107,7 +106,12 @@ class TorchProbe:
     def tail(self, activations: torch.Tensor) -> torch.Tensor:
         """Scores of other activations: (m, c, *s) -> (m, k); row j belongs to image j % n."""
         held, shared = self._held, self._pass
-        times = _times(len(activations), self.activations, "activations")
+        times, rest = divmod(len(activations), len(self.activations))
+        if rest:
+            n = len(self.activations)
+            raise ValueError(
+                f"`activations` must hold a multiple of the batch's {n} rows. Received: {len(activations)}."
+            )
         axis = self.layout.axes[0]
         like = torch.cat([held] * times, dim=axis) if self.layout.extra else held
         raw = self.layout.unfold(activations.to(held.dtype), like, self._ops)
@@ -117,13 +121,6 @@ class TorchProbe:
     def score(self, inputs: Any) -> torch.Tensor:
         """Scores of other inputs: (m, ...) -> (m, k); row j belongs to image j % n."""
         return self._pass.score(self._pass.backend.outputs(inputs))
-
-
-def _times(rows: int, activations: torch.Tensor, name: str) -> int:
-    n = len(activations)
-    if rows % n:
-        raise ValueError(f"`{name}` must hold a multiple of the batch's {n} rows. Received: {rows}.")
-    return rows // n
 
 
 def pick(logits: torch.Tensor, indices: np.ndarray[Any, Any]) -> torch.Tensor:

@@ -25,12 +25,12 @@ class _Record:
     node: Any = None  # the graph node that only this output leads to; None where the input does not reach it
 
 
-def record(view: View, run: Callable[[], torch.Tensor], source: torch.Tensor) -> list[Seen]:
+def record(view: View, run: Callable[[dict[str, tap.Tap]], torch.Tensor], source: torch.Tensor) -> list[Seen]:
     """Run the view once with gradients of the input on, and describe every call of every module.
 
     Args:
         view: the view that ``run`` runs.
-        run: one forward pass of one image, to the score that is explained, a scalar.
+        run: one forward pass of one image with the given taps, to the score that is explained, a scalar.
         source: the image as it goes in; requires a gradient.
     """
     records: list[_Record] = []
@@ -52,8 +52,7 @@ def record(view: View, run: Callable[[], torch.Tensor], source: torch.Tensor) ->
 
     names = [name for name in view.modules if name]
     tap.install(view.modules, names)
-    with tap.tapped(dict.fromkeys(names, see)):
-        score = run()
+    score = run(dict.fromkeys(names, see))
     cuts = dominators(score.grad_fn, source)
     is_cut = [r.node is not None and r.node in cuts for r in records]
     asked = [r for r, cut in zip(records, is_cut, strict=True) if cut and r.output.ndim > 2]
