@@ -93,12 +93,12 @@ def test_the_other_input_of_a_model_bypasses_the_layer() -> None:
     assert not is_traced(backend)
 
 
-def test_score_runs_the_whole_model_with_the_targets_of_each_image() -> None:
+def test_the_tail_of_the_input_is_the_whole_model_with_the_targets_of_each_image() -> None:
     model, inputs = toys.convolutional(), torch.randn(2, 3, 16, 12)
     probe, _ = probe_of(model, inputs, "4", [[0, 3], [4, 1]])
     with torch.no_grad():
         expected = model(inputs * 0.5)
-    scores = probe.score(torch.cat((inputs, inputs * 0.5)))
+    scores = probe.image.tail(torch.cat((inputs, inputs * 0.5)))
     torch.testing.assert_close(scores[:2], probe.scores)
     torch.testing.assert_close(scores[2:], torch.stack((expected[0, [0, 3]], expected[1, [4, 1]])))
     assert not scores.requires_grad

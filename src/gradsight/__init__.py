@@ -13,8 +13,10 @@ __version__ = "0.1.0"
 
 # The public names and where they live; a module is loaded when one of its names is first asked for.
 _HOMES = {
+    "Against": "targets",
     "Candidate": "layers",
     "Classes": "targets",
+    "Contrast": "targets",
     "Explainer": "api",
     "Explanation": "explanation",
     "GradsightError": "errors",
@@ -22,9 +24,14 @@ _HOMES = {
     "Placement": "imaging",
     "Preprocess": "imaging",
     "Top": "targets",
+    "contrast": "variants",
+    "eigen_smooth": "variants",
     "explain": "api",
+    "fuse": "variants",
     "load_model": "models.load",
     "method": "registry",
+    "refine": "variants",
+    "smooth": "variants",
     "source": "registry",
 }
 
@@ -37,11 +44,14 @@ if TYPE_CHECKING:
     from gradsight.layers import Candidate
     from gradsight.models.load import load_model
     from gradsight.registry import method, source
-    from gradsight.targets import Classes, Top
+    from gradsight.targets import Against, Classes, Contrast, Top
+    from gradsight.variants import contrast, eigen_smooth, fuse, refine, smooth
 
 __all__ = [
+    "Against",
     "Candidate",
     "Classes",
+    "Contrast",
     "Explainer",
     "Explanation",
     "GradsightError",
@@ -49,9 +59,14 @@ __all__ = [
     "Placement",
     "Preprocess",
     "Top",
+    "contrast",
+    "eigen_smooth",
     "explain",
+    "fuse",
     "load_model",
     "method",
+    "refine",
+    "smooth",
     "source",
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +18,12 @@ from gradsight.contracts import Backend, LoadedModel, Pass
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
 from gradsight.explanation import Explanation, Prediction
 from gradsight.imaging import Placement, read_image
-from gradsight.layers import Candidate, Layer, known_grids, rank
+from gradsight.layers import INPUT, Candidate, Layer, known_grids, rank, stages
 from gradsight.layouts import AmbiguousLayout
 from gradsight.models.load import load_model
-from gradsight.registry import METHODS, Method
+from gradsight.registry import PLACES, Method
 from gradsight.targets import Resolved, class_name, resolve
+from gradsight.variants import as_method
 
 _Photo = str | Path | bytes | Image.Image
 
@@ -49,15 +51,18 @@ class Explainer:
     Args:
         model: a `torch.nn.Module`, or what `load_model` gave.
         layer: the layer's name; a list for several; None to choose (see `layers`).
-        method: the method's name; a list for several.
+        method: the method's name, with options or variants if need be (``"scorecam(top=64)"``, ``"smooth(gradcam)"``),
+            or a function ``(probe, ops) -> maps``; a list for several.
         targets: what to explain by default, as in a call.
         preprocess: turns a photo into the model's input; with it, photos can be given.
         labels: class names by index.
         layout: ``"channels_first"``, ``"channels_last"`` or ``"tokens"``, where the layer's shape leaves it open.
         grid: the positions that tokens fold to, such as ``(14, 14)``, where their number leaves it open.
         name: what to call the model.
+        batch_size: how many rows go through the model at once in the further passes of methods that need some.
 
     Raises:
+        InvalidArgument: ``batch_size`` is not positive.
         InvalidType: the model belongs to no framework that gradsight knows.
         UnknownName: there is no such method.
     """
@@ -67,13 +72,14 @@ class Explainer:
         model: Any,
         *,
         layer: str | Sequence[str] | None = None,
-        method: str | Sequence[str] = "gradcam",
+        method: Any = "gradcam",
         targets: Any = None,
         preprocess: Any = None,
         labels: Sequence[str] | None = None,
         layout: str | None = None,
         grid: Sequence[int] | None = None,
         name: str | None = None,
+        batch_size: int = 32,
     ) -> None:
         if isinstance(model, LoadedModel):
             preprocess, labels = preprocess or model.preprocess, labels or model.labels
@@ -85,15 +91,18 @@ class Explainer:
         self._layout, self._grid = layout, None if grid is None else tuple(grid)
         self._studies: dict[tuple[int, ...], _Study] = {}
         self._looking = threading.Lock()
+        if not isinstance(batch_size, Integral) or isinstance(batch_size, bool) or batch_size < 1:
+            raise InvalidArgument(f"`batch_size` must be a whole number of at least 1. {received(batch_size)}")
+        self._batch_size: int = int(batch_size)
         for chosen in _several(method):
-            METHODS[chosen]
+            as_method(chosen)
 
     def __call__(
         self,
         inputs: Any,
         *,
         targets: Any = None,
-        method: str | Sequence[str] | None = None,
+        method: Any = None,
         layer: str | Sequence[str] | None = None,
     ) -> Any:
         """Explain a batch or photos, several targets, layers and methods in one pass.
@@ -102,12 +111,15 @@ class Explainer:
             inputs: a batch as the model takes it, (n, ...), NumPy or tensor, a tuple or dict for several inputs; or,
                 with a ``preprocess``, a photo or a list of photos (paths, bytes, PIL images).
             targets: what to explain: a class (index or label), ``Top(k)``, ``Classes(...)``, a list with one entry for
-                each image, or a function from the model's output to (n,) scores. The top class by default.
-            method: a method's name, or a list of names, instead of the explainer's own.
+                each image, ``Against(...)``, ``Contrast(...)``, or a function from the model's output to (n,) scores.
+                The top class by default.
+            method: a method, or a list of them, instead of the explainer's own.
             layer: a layer's name, or a list of names, instead of the explainer's own.
 
         Returns:
-            An `Explanation`; for a list of methods or layers a tuple of them, each layer with each method in turn.
+            An `Explanation`; for a list of methods or layers a tuple of them: each layer with each method in turn, then
+            the methods that look at several layers at once, then those that look at the input alone. Where the former
+            are given fewer than two layers, they take the last good one of each resolution.
 
         Raises:
             GradsightError: with what was wrong, what was received and what to do.
@@ -116,14 +128,8 @@ class Explainer:
         targets = self.targets if targets is None else targets
         method = self.method if method is None else method
         layer = self.layer if layer is None else layer
-        methods = [METHODS[name] for name in _several(method)]
-        shared = self._run(given, _several(layer), targets)
-        predictions = self._predictions(shared.logits)
-        found = [
-            self._explanation(given, shared, probe, chosen, predictions)
-            for probe in shared.probes
-            for chosen in methods
-        ]
+        methods = [as_method(chosen) for chosen in _several(method)]
+        found = [self._explanation(given, *way) for way in self._run(given, _several(layer), methods, targets)]
         return tuple(found) if isinstance(method, list | tuple) or isinstance(layer, list | tuple) else found[0]
 
     def layers(self, inputs: Any) -> list[Candidate]:
@@ -156,15 +162,36 @@ class Explainer:
         batch = backend.prepare(np.stack([array for array, _ in placed]))
         return _Given(backend, batch, photos, tuple(placement for _, placement in placed))
 
-    def _run(self, given: _Given, names: Sequence[Any], wanted: Any) -> Pass:
+    def _run(
+        self, given: _Given, names: Sequence[Any], methods: Sequence[Method], wanted: Any
+    ) -> list[tuple[Method, Pass, Any, str]]:
+        """Each method with its pass, its probe, and what to call its layer. One pass serves all that it can."""
+        at = {place: [m for m in methods if m.at == place] for place in PLACES}
+        single = [self._layer(given, name, wanted) for name in names] if at["layer"] else []
+        joint = self._several_layers(given, names, wanted) if at["layers"] else []
+        needs_graph = any(m.gradient for m in at["input"])
+        shared = self._passed(given, single or joint or [INPUT] * needs_graph, wanted)
+        found = [(m, shared, probe, probe.name) for probe in shared.probes for m in at["layer"]]
+        if joint:
+            together = self._passed(given, joint, wanted) if single and single != joint else shared
+            names = " + ".join(probe.name for probe in together.probes)
+            found += [(m, together, together.probes[0], names) for m in at["layers"]]
+        return [*found, *((m, shared, shared.image, "input") for m in at["input"])]
+
+    def _passed(self, given: _Given, layers: Sequence[Layer], wanted: Any) -> Pass:
         settle = self._settling(given.backend, wanted, given.backend.count(given.batch))
-        chosen = [self._named(name) if name is not None else self._choose(given, wanted) for name in names]
         try:
-            return given.backend.run(given.batch, chosen, settle)
+            return given.backend.run(given.batch, layers, settle, self._batch_size)
         except AmbiguousLayout:
             # Worth a look at the other layers: a grid that they leave no doubt about settles it.
             known = self._study(given, wanted).known
-            return given.backend.run(given.batch, [replace(x, known=known) for x in chosen], settle)
+            return given.backend.run(given.batch, [replace(x, known=known) for x in layers], settle, self._batch_size)
+
+    def _several_layers(self, given: _Given, names: Sequence[Any], wanted: Any) -> list[Layer]:
+        if len(names) > 1:
+            return [self._layer(given, name, wanted) for name in names]
+        study = self._study(given, wanted)
+        return [self._candidate(x, study) for x in stages(study.ranked)]
 
     def _settling(self, backend: Backend, wanted: Any, n: int) -> Callable[[Any, Any], Resolved]:
         def settle(logits: Any, outputs: Any) -> Resolved:
@@ -177,16 +204,18 @@ class Explainer:
 
         return settle
 
-    def _named(self, name: str) -> Layer:
+    def _layer(self, given: _Given, name: Any, wanted: Any) -> Layer:
+        """The layer of a name, or the best one."""
+        if name is None:
+            study = self._study(given, wanted)
+            return self._candidate(study.ranked[0], study)
         if not isinstance(name, str):
             raise InvalidType(f"`layer` must be a layer's name or a list of names. {received(name)}")
         return Layer(name, self._layout, self._grid)
 
-    def _choose(self, given: _Given, wanted: Any) -> Layer:
-        study = self._study(given, wanted)
-        best = study.ranked[0]
-        layout = None if best.ambiguous or self._layout or self._grid else best.layout
-        return Layer(best.name, self._layout, self._grid, layout, study.known)
+    def _candidate(self, candidate: Candidate, study: _Study) -> Layer:
+        layout = None if candidate.ambiguous or self._layout or self._grid else candidate.layout
+        return Layer(candidate.name, self._layout, self._grid, layout, study.known)
 
     def _study(self, given: _Given, wanted: Any) -> _Study:
         """Look at the layers, once for each input size and architecture."""
@@ -200,18 +229,18 @@ class Explainer:
                 study = self._studies[size] = _Study(names, rank(seen, size), known_grids(seen, size))
             return study
 
-    def _explanation(self, given: _Given, shared: Pass, probe: Any, method: Method, predictions: Any) -> Explanation:
+    def _explanation(self, given: _Given, method: Method, shared: Pass, probe: Any, layer: str) -> Explanation:
         backend, placements = given.backend, given.placements
         raw = backend.numpy(method.function(probe, backend.ops)).astype(np.float32)
         explanation = Explanation(
             maps=raw,
             scores=backend.numpy(shared.scores).astype(np.float32),
             targets=shared.targets.names,
-            layer=probe.name,
+            layer=layer,
             method=method.name,
             model=self.name,
             input_size=backend.size(given.batch),
-            predictions=predictions,
+            predictions=self._predictions(shared.logits),
             photos=given.photos,
             placements=placements,
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
+
+from gradsight.targets import Resolved
 
 Array = Any
 """An array of the model's framework."""
@@ -18,11 +20,7 @@ class Probe(Protocol):
 
     @property
     def name(self) -> str:
-        """The layer's name."""
-
-    @property
-    def inputs(self) -> Array:
-        """What the model was given: (n, ...), or a tuple or dict of such arrays."""
+        """The layer's name; ``"input"`` for the model's input."""
 
     @property
     def activations(self) -> Array:
@@ -40,6 +38,18 @@ class Probe(Protocol):
     def spatial(self) -> tuple[int, ...]:
         """The axes of the positions, counted from the end, for both activations and gradients: (-2, -1)."""
 
+    @property
+    def targets(self) -> Resolved:
+        """What is explained."""
+
+    @property
+    def logits(self) -> Any:
+        """The class scores as a NumPy array (n, classes); None where the model gives something else."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many rows may go through the model at once, beyond the batch itself."""
+
     def tail(self, activations: Array) -> Array:
         """Scores of other activations at the layer, without a gradient: (m, c, *s) -> (m, k).
 
@@ -47,8 +57,37 @@ class Probe(Protocol):
         whatever bypasses the layer.
         """
 
-    def score(self, inputs: Array) -> Array:
-        """Scores of other inputs, without a gradient: (m, ...) -> (m, k); rows as in ``tail``."""
+    def curvature(self, direction: Array) -> Array:
+        """The Hessian of each score by the activations, times ``direction``: (n, c, *s) -> (n, k, c, *s)."""
+
+    @property
+    def image(self) -> Probe:
+        """The model's input, seen as a layer: its activations are the image, its tail is the whole model."""
+
+    @property
+    def layers(self) -> Sequence[Probe]:
+        """The probes of all the layers of this pass."""
+
+    def at(self, images: Array) -> Probe:
+        """The same layer and targets for other images: (m, channels, *positions); rows as in ``tail``."""
+
+    def towards(self, targets: Resolved) -> Probe:
+        """The same forward pass, with other targets explained."""
+
+    def rectified(self, rule: str) -> Probe:
+        """The same, where gradients pass rectifiers (ReLU and its kin) by another rule.
+
+        ``"guided"``: only positive ones pass, times the true derivative. ``"deconvnet"``: only positive ones pass,
+        whatever went forward.
+        """
+
+    def bias_terms(self, target: int) -> Iterator[Array]:
+        """What each module adds to the score of one target by itself: (n, c, *s), module by module.
+
+        It is d score / d output times the part of the module's output that is not linear in its input: the bias of a
+        convolution, the shift of a normalisation. With gradient times input they add up to the score, as far as the
+        model is made of modules. A module without positions gives (n, c).
+        """
 
 
 class Pass(Protocol):
@@ -59,11 +98,15 @@ class Pass(Protocol):
         """One probe for each layer asked for, in that order."""
 
     @property
+    def image(self) -> Probe:
+        """The probe of the model's input."""
+
+    @property
     def scores(self) -> Array:
         """The explained scores: (n, k)."""
 
     @property
-    def targets(self) -> Any:
+    def targets(self) -> Resolved:
         """The targets, resolved against the model's output."""
 
     @property
@@ -100,10 +143,11 @@ class Backend(Protocol):
     def trace(self, inputs: Any, targets: Any) -> Any:
         """Run the first image once and return what was seen of each layer, in the order they ran (`layers.Seen`)."""
 
-    def run(self, inputs: Any, layers: Sequence[Any], targets: Any) -> Pass:
-        """Push a batch through the model, seen at ``layers`` (`layers.Layer`).
+    def run(self, inputs: Any, layers: Sequence[Any], targets: Any, batch_size: int = 32) -> Pass:
+        """Push a batch through the model, seen at ``layers`` (`layers.Layer`; `layers.INPUT` is the input itself).
 
-        ``targets(logits, outputs)`` settles what is explained (`targets.Resolved`).
+        ``targets(logits, outputs)`` settles what is explained. Without layers no graph is recorded. ``batch_size``
+        bounds the rows that methods push through at once.
         """
 
     def describe(self, outputs: Any) -> str:

@@ -38,6 +38,10 @@ class Layer:
     known: frozenset[tuple[int, ...]] = frozenset()
 
 
+INPUT = Layer("(input)")
+"""The model's input, seen as a layer."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """What a backend saw of one call of one module while the first image ran through the model.
@@ -74,6 +78,7 @@ class Candidate:
         live: how many channels have a gradient that is not zero at every position.
         ambiguous: its tokens can be folded in more than one way.
         remark: why it was passed over, or why it was chosen.
+        good: it is a cut whose positions have gradients, and nothing speaks against it.
         chosen: it is the one.
     """
 
@@ -85,6 +90,7 @@ class Candidate:
     live: int
     ambiguous: bool = False
     remark: str = ""
+    good: bool = False
     chosen: bool = False
 
 
@@ -160,7 +166,7 @@ def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
         elif against:
             groups[1].append(replace(candidate, remark=against))
         else:
-            groups[0].append(replace(candidate, remark="a cut whose positions have gradients"))
+            groups[0].append(replace(candidate, remark="a cut whose positions have gradients", good=True))
     groups[2].sort(key=lambda x: x.live == 0)  # where nothing is a cut, one of these is chosen
     ranked = list(itertools.chain.from_iterable(groups.values()))
     if not ranked:
@@ -179,3 +185,28 @@ def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
         "the last cut whose positions have gradients" if best.cut else "no layer is a cut; the last with a gradient"
     )
     return [replace(best, chosen=True, remark=reason), *ranked[1:]]
+
+
+_STAGES = 4
+
+
+def stages(ranked: Sequence[Candidate]) -> list[Candidate]:
+    """The layers for a method that looks at several: the last good one of each of the last four resolutions.
+
+    A model of one resolution, such as a plain vision transformer, gives blocks evenly spaced over its depth.
+
+    Args:
+        ranked: what `rank` gave.
+
+    Returns:
+        Layers in the order they ran.
+    """
+    good = [x for x in ranked if x.good] or [ranked[0]]
+    last = {x.layout.grid: x for x in reversed(good)}
+    if len(last) > 1:
+        chosen = sorted(last.values(), key=good.index)[:_STAGES]
+    else:
+        blocks = [x for x in good if x.kind == good[0].kind]
+        count = min(_STAGES, len(blocks))
+        chosen = [blocks[i * len(blocks) // count] for i in range(count)]
+    return chosen[::-1]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from gradsight.errors import unknown
+from gradsight.errors import InvalidArgument, received, unknown
 
 Entry = TypeVar("Entry")
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -19,18 +19,24 @@ class Method:
     """A way to make maps from a probe.
 
     Attributes:
-        name: what users type, such as ``"gradcam"``.
+        name: what users type, such as ``"gradcam"`` or ``"smooth(gradcam)"``.
         function: ``(probe, ops) -> maps`` of shape (n, k, *s), raw and signed.
         title: the name in its paper, such as ``"Grad-CAM"``.
         source: where it comes from, such as ``"arXiv:1610.02391"``.
         needs: what it asks of the model beyond a layer with positions; empty when nothing.
+        at: ``"layer"``: its maps are a layer's; ``"input"``: the image's own; ``"layers"``: of several layers at once.
+        gradient: it needs the model's gradient.
+        passes: what it costs, in forward passes of the whole model, in words: ``"1"``, ``"c + 1"`` for c channels.
     """
 
     name: str
-    function: Callable[[Any, Any], Any]
+    function: Callable[..., Any]
     title: str
     source: str
     needs: str = ""
+    at: str = "layer"
+    gradient: bool = True
+    passes: str = "1"
 
     @property
     def summary(self) -> str:
@@ -105,12 +111,28 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 METHODS: Registry[Method] = Registry("method", "gradsight.methods", "gradsight methods")
 SOURCES: Registry[Source] = Registry("model source", "gradsight.models", "gradsight models")
 
+PLACES = ("layer", "input", "layers")
 
-def method(name: str, *, title: str, source: str, needs: str = "") -> Callable[[Function], Function]:
-    """Enter a function ``(probe, ops) -> maps`` as a method."""
+
+def method(
+    name: str,
+    *,
+    title: str,
+    source: str,
+    needs: str = "",
+    at: str = "layer",
+    gradient: bool = True,
+    passes: str = "1",
+) -> Callable[[Function], Function]:
+    """Enter a function ``(probe, ops) -> maps`` as a method; see `Method` for the arguments.
+
+    Keyword arguments of the function with a default are the method's options: ``"scorecam(top=64)"``.
+    """
+    if at not in PLACES:
+        raise InvalidArgument(f"`at` must be one of {', '.join(PLACES)}. {received(at)}")
 
     def enter(function: Function) -> Function:
-        METHODS.add(name, Method(name, function, title, source, needs))
+        METHODS.add(name, Method(name, function, title, source, needs, at, gradient, passes))
         return function
 
     return enter

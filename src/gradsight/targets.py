@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -39,26 +39,87 @@ class Classes:
 
 
 @dataclass(frozen=True)
-class Named:
-    """One target of one image, for people: the class index (None for a function) and what to call it."""
+class Against:
+    """What would have to go for the score to rise: the negated score of ``target`` (Grad-CAM paper, section 3.3).
 
-    index: int | None
-    label: str
+    The map shows what speaks against the target, such as the dog where ``gs.Against("tabby cat")`` is asked for.
+    """
+
+    target: Any = None
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """Why ``target`` rather than ``rather_than``: the difference of their scores. Its map is drawn signed.
+
+    Each is anything that can be a target; where one of them is a single target for each image, it is set beside each
+    of the other's.
+    """
+
+    target: Any
+    rather_than: Any
+
+
+@dataclass(frozen=True)
+class Named:
+    """One target of one image, for people.
+
+    Attributes:
+        index: the class; None where the target is not one class.
+        label: what to call it.
+        signed: both signs of its map mean something, for it and for what it is set against.
+    """
+
+    index: int | None
+    label: str
+    signed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One term of a score: some classes or a function of the output, times a factor.
+
+    Attributes:
+        factor: what it is multiplied with.
+        classes: (n, k) class indices; None where the term is a function.
+        function: ``outputs -> (n,)``; None where the term is classes.
+    """
+
+    factor: float
+    classes: Any = None
+    function: Score | None = None
+
+    def scores(self, outputs: Any, logits: Any, ops: Any) -> Any:
+        """The term for (m, ...) outputs: (m, k), or (m, 1) for a function; row j belongs to image j % n."""
+        if self.function is None:
+            times = logits.shape[0] // len(self.classes)
+            found = ops.pick(logits, np.tile(self.classes, (times, 1)))
+        else:
+            found = self._called(outputs)[:, None]
+        return found if self.factor == 1 else found * self.factor
+
+    def _called(self, outputs: Any) -> Any:
+        assert self.function is not None
+        score = self.function(outputs)
+        if getattr(score, "ndim", None) != 1:
+            raise InvalidType(
+                "a target function must return one score for each image, an array of shape (n,). "
+                f"{received(score)} Select or sum over the other axes."
+            )
+        return score
+
+
+@dataclass(frozen=True, eq=False)
 class Resolved:
     """Targets settled against the model's output: the same scores can be taken of any further output.
 
     Attributes:
         names: for each image its k targets.
-        indices: the classes, (n, k) integers; None where the target is a function.
-        function: ``outputs -> (n,)``; None where the targets are classes.
+        parts: what the scores add up from.
     """
 
     names: tuple[tuple[Named, ...], ...]
-    indices: Any = None
-    function: Score | None = None
+    parts: tuple[Part, ...]
 
     def scores(self, outputs: Any, logits: Any, ops: Any) -> Any:
         """The scores (m, k) of an output; row j belongs to image j % n.
@@ -71,16 +132,25 @@ class Resolved:
         Raises:
             InvalidType: the function gave something else than one number for each row.
         """
-        if self.function is None:
-            times = logits.shape[0] // len(self.indices)
-            return ops.pick(logits, np.tile(self.indices, (times, 1)))
-        score = self.function(outputs)
-        if getattr(score, "ndim", None) != 1:
-            raise InvalidType(
-                "a target function must return one score for each image, an array of shape (n,). "
-                f"{received(score)} Select or sum over the other axes."
-            )
-        return score[:, None]
+        first, *rest = (part.scores(outputs, logits, ops) for part in self.parts)
+        return sum(rest, first)
+
+    @property
+    def classes(self) -> Any:
+        """(n, k) class indices where each target is one class and nothing else; None otherwise."""
+        part = self.parts[0]
+        return part.classes if len(self.parts) == 1 and part.factor == 1 else None
+
+    def tiled(self, times: int) -> Resolved:
+        """The same targets for a batch that holds this one ``times`` times: row j is row j % n."""
+        if times == 1:
+            return self
+        tiled = (p if p.classes is None else replace(p, classes=np.tile(p.classes, (times, 1))) for p in self.parts)
+        return Resolved(self.names * times, tuple(tiled))
+
+    def scaled(self, factor: float) -> Resolved:
+        """The same targets with their scores multiplied."""
+        return replace(self, parts=tuple(replace(part, factor=part.factor * factor) for part in self.parts))
 
 
 def _key(label: str) -> str:
@@ -173,7 +243,7 @@ def resolve(targets: Any, n: int, logits: Any, labels: Sequence[str] | None, out
 
     Args:
         targets: None (the top class), `Top`, `Classes`, a class index or label, a list with one entry for each image
-            (each a class or a list of equally many), or a function ``outputs -> (n,)``.
+            (each a class or a list of equally many), a function ``outputs -> (n,)``, `Against` or `Contrast`.
         n: how many images there are.
         logits: (n, classes) as NumPy, or None where the model gives something else.
         labels: class names by index, or None.
@@ -183,18 +253,46 @@ def resolve(targets: Any, n: int, logits: Any, labels: Sequence[str] | None, out
         InvalidArgument, InvalidType, UnknownName: the targets do not fit.
         ModelError: classes were asked for and the output is no row of class scores.
     """
+    if isinstance(targets, Against):
+        found = resolve(targets.target, n, logits, labels, outputs)
+        named = tuple(tuple(Named(None, f"against {name.label}") for name in row) for row in found.names)
+        return replace(found, names=named).scaled(-1)
+    if isinstance(targets, Contrast):
+        sides = [resolve(side, n, logits, labels, outputs) for side in (targets.target, targets.rather_than)]
+        return _contrast(*sides)
     if callable(targets) and not isinstance(targets, type):
         name = getattr(targets, "__name__", type(targets).__name__)
-        return Resolved(((Named(None, name),),) * n, function=targets)
+        return Resolved(((Named(None, name),),) * n, (Part(1, function=targets),))
     targets = Top() if targets is None else Classes(targets) if _is_class(targets) else targets
     if not isinstance(targets, Top | Classes | list | tuple | np.ndarray):
         raise InvalidType(
-            "`targets` must be a class (index or label), gs.Top(k), gs.Classes(...), a list with one entry for each "
-            f"image, or a function outputs -> (n,). {received(targets)}"
+            "`targets` must be a class (index or label), gs.Top(k), gs.Classes(...), gs.Against(target), "
+            "gs.Contrast(target, rather_than), a list with one entry for each image, or a function outputs -> (n,). "
+            f"{received(targets)}"
         )
     indices = _class_columns(targets, logits, labels, outputs)
-    named = {int(i): Named(int(i), class_name(int(i), labels)) for i in np.unique(indices)}
-    return Resolved(tuple(tuple(named[int(i)] for i in row) for row in indices), indices)
+    known = {int(i): Named(int(i), class_name(int(i), labels)) for i in np.unique(indices)}
+    return Resolved(tuple(tuple(known[int(i)] for i in row) for row in indices), (Part(1, classes=indices),))
+
+
+def _contrast(one: Resolved, other: Resolved) -> Resolved:
+    k, against = len(one.names[0]), len(other.names[0])
+    if k != against and 1 not in (k, against):
+        raise InvalidArgument(
+            "the two sides of Contrast must name equally many targets, or one of them a single one. "
+            f"Received: {k} and {against}."
+        )
+    named = tuple(
+        tuple(Named(None, f"{a.label} rather than {b.label}", signed=True) for a, b in _beside(row, rivals))
+        for row, rivals in zip(one.names, other.names, strict=True)
+    )
+    return Resolved(named, (*one.parts, *other.scaled(-1).parts))
+
+
+def _beside(one: Sequence[Named], other: Sequence[Named]) -> Iterator[tuple[Named, Named]]:
+    """Pairs of targets; a single one is set beside each of the others."""
+    count = max(len(one), len(other))
+    return zip([*one] * (count // len(one)), [*other] * (count // len(other)), strict=True)
 
 
 def class_name(index: int, labels: Sequence[str] | None) -> str:

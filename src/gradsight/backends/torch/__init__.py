@@ -11,16 +11,19 @@ from typing import Any
 import array_api_compat.torch as array_api
 import numpy as np
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from gradsight.backends.torch import tap
+from gradsight.backends.torch.biases import Biases
 from gradsight.backends.torch.outputs import describe, logits_in, scores_in
-from gradsight.backends.torch.probe import TorchPass, pick
+from gradsight.backends.torch.probe import Forward, TorchPass, pick
+from gradsight.backends.torch.rectify import Rectified
 from gradsight.backends.torch.tail import trace_tail
 from gradsight.backends.torch.trace import first_image, record
 from gradsight.backends.torch.view import View, tensors_of
 from gradsight.errors import InvalidType, ModelError, received, unknown
-from gradsight.layers import Layer, Seen
+from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, layouts, only_layout
 
 
@@ -112,6 +115,23 @@ class TorchBackend:
             )
         return tuple(tensors[image].shape[2:])
 
+    def image(self, inputs: Any) -> torch.Tensor:
+        """The image among the inputs."""
+        tensors = list(tensors_of(inputs))
+        found = first_image(tensors)
+        assert found is not None  # `size` was asked first
+        return tensors[found]
+
+    def image_layout(self, inputs: Any) -> Layout:
+        """How the image is laid out: (n, channels, positions ...)."""
+        shape = self.image(inputs).shape
+        return Layout(tuple(range(len(shape))), tuple(shape[2:]))
+
+    def with_image(self, inputs: Any, image: torch.Tensor, times: int = 1) -> Any:
+        """The inputs with another image, and everything else ``times`` times as often."""
+        old = self.image(inputs)
+        return pytree.tree_map(lambda x: image.to(x.dtype) if x is old else _tiled(x, times), inputs)
+
     def forward(self, inputs: Any, names: set[str]) -> tuple[Any, dict[str, torch.Tensor]]:
         """Run the model and hold the named layers' outputs, where the graph starts.
 
@@ -119,9 +139,16 @@ class TorchBackend:
             UnknownName: no such layer.
             ModelError: the model failed, or a layer did not run.
         """
+        whole = names & {INPUT.name}
+        names = names - whole
         holder = tap.Holder(names, self.view.calls)
         self._install(holder.modules)
-        outputs = self._execute(inputs, dict.fromkeys(holder.modules, holder))
+        if whole:
+            leaf = self.image(inputs).detach().clone().requires_grad_()
+            holder.held[INPUT.name] = leaf
+            inputs = self.with_image(inputs, leaf.clone())  # the model may write into what it is given
+        with contextlib.nullcontext() if names or whole else torch.no_grad():
+            outputs = self._execute(inputs, dict.fromkeys(holder.modules, holder))
         self.view.calls.update(holder.calls)
         missing = sorted(names - set(holder.held))
         if missing:
@@ -133,14 +160,37 @@ class TorchBackend:
         return outputs, holder.held
 
     def outputs(self, inputs: Any) -> Any:
-        """Run the model without a gradient."""
-        with torch.no_grad():
+        """Run the model."""
+        with torch.inference_mode(False):
             return self._execute(inputs, {})
 
-    def run(self, inputs: Any, layers: Any, targets: Any) -> TorchPass:
-        """Push a batch through; see `contracts.Backend.run`."""
+    def run(
+        self, inputs: Any, layers: Sequence[Layer], targets: Any, batch_size: int = 32, *, rule: str | None = None
+    ) -> TorchPass:
+        """Push a batch through; see `contracts.Backend.run`.
+
+        ``targets`` may be `Resolved` already; ``rule`` says how gradients pass rectifiers, see `rectify.Rectified`.
+        """
         with torch.inference_mode(False), torch.enable_grad():
-            return TorchPass(self, inputs, layers, targets)
+            with contextlib.nullcontext() if rule is None else Rectified(rule) as rectified:
+                outputs, held = self.forward(inputs, {layer.name for layer in layers})
+            if rectified is not None:
+                rectified.check()
+            found = {layer.name: self.layout(layer, held[layer.name].shape, inputs) for layer in layers}
+            return TorchPass(self, Forward(inputs, outputs, held, found, rule, batch_size), targets)
+
+    def biases(self, shared: TorchPass) -> Biases:
+        """See a pass again, with every innermost module's own contribution."""
+        with torch.inference_mode(False), torch.enable_grad():
+            looking = TorchBackend(self._model)  # its own hooks and settings, see `trace`
+            leaf = self.image(shared.inputs).detach().clone().requires_grad_()
+            inputs = self.with_image(shared.inputs, leaf.clone())
+
+            def run(taps: dict[str, tap.Tap]) -> torch.Tensor:
+                tap.install(looking.view.modules, list(taps))
+                return shared.score(looking._execute(inputs, taps))
+
+            return Biases(looking.view.modules, run, self.size(inputs), self.ops)
 
     def trace(self, inputs: Any, targets: Any) -> list[Seen]:
         """Run the first image once, with every module seen; ``targets`` settles the score as in `run`."""
@@ -165,6 +215,8 @@ class TorchBackend:
 
     def layout(self, layer: Layer, shape: Sequence[int], inputs: Any) -> Layout:
         """How a layer's output is laid out: as the user says, as was found, or as its shape tells."""
+        if layer.name == INPUT.name:
+            return self.image_layout(inputs)
         if layer.order is not None or layer.grid is not None:
             return forced_layout(shape, layer.order, layer.grid)
         if layer.layout is not None:
@@ -172,19 +224,30 @@ class TorchBackend:
         return only_layout(layer.name, shape, layouts(shape, self.count(inputs), self.size(inputs), layer.known))
 
     def tail(
-        self, name: str, raw: torch.Tensor, held: torch.Tensor, axis: int, inputs: Any, outputs: Any, times: int
+        self,
+        name: str,
+        raw: torch.Tensor,
+        held: torch.Tensor,
+        axis: int,
+        inputs: Any,
+        outputs: Any,
+        times: int,
+        *,
+        traced: bool = True,
     ) -> Any:
-        """The model's output where layer ``name`` gives ``raw``, without a gradient.
+        """The model's output where layer ``name`` gives ``raw``.
 
-        At a cut a graph of the tail alone runs, traced once; elsewhere the whole model runs with the layer's output
-        replaced.
+        At a cut a graph of the tail alone runs, traced once; elsewhere, and if not ``traced``, the whole model runs
+        with the layer's output replaced, its attention the plain one that has a second derivative.
         """
         raw = raw.contiguous()
-        with torch.inference_mode(False), torch.no_grad():
-            graph = self._tail_graph(name, held, axis, inputs, outputs)
-            if graph is not None:
-                return graph(raw)
-            return self._replay(name, _tiled(inputs, times), raw)
+        with torch.inference_mode(False):
+            if not traced:
+                with sdpa_kernel(SDPBackend.MATH):
+                    return self._replay(name, _tiled(inputs, times), raw)
+            with torch.no_grad():
+                graph = self._tail_graph(name, held, axis, inputs, outputs)
+            return self._replay(name, _tiled(inputs, times), raw) if graph is None else graph(raw)
 
     def numpy(self, array: torch.Tensor) -> np.ndarray[Any, Any]:
         """Copy to NumPy: float64 stays, everything else becomes float32."""

@@ -1,0 +1,112 @@
+"""What methods do to arrays beyond the Array API standard. All of it works on any framework's arrays through `ops`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradsight.imaging.resample import interpolation, sample_positions
+
+Array = Any
+
+
+def weighted_sum(weights: Array, activations: Array, ops: Any) -> Array:
+    """Sum channels by weight: (n, k, c), (n, c, *s) -> (n, k, *s), without an array of (n, k, c, *s)."""
+    n, c, *grid = activations.shape
+    maps = ops.matmul(weights, ops.reshape(activations, (n, c, math.prod(grid))))
+    return ops.reshape(maps, (*maps.shape[:2], *grid))
+
+
+def positive(values: Array, ops: Any) -> Array:
+    """Values below 0 replaced by 0."""
+    return ops.clip(values, 0, None)
+
+
+def ratio(above: Array, below: Array, ops: Any) -> Array:
+    """``above / below``, and 0 where ``below`` is 0."""
+    zero = below == 0
+    return ops.where(zero, ops.zeros_like(above), above / ops.where(zero, ops.ones_like(below), below))
+
+
+def softmax(values: Array, ops: Any) -> Array:
+    """Softmax over the last axis."""
+    shifted = ops.exp(values - ops.max(values, axis=-1, keepdims=True))
+    return shifted / ops.sum(shifted, axis=-1, keepdims=True)
+
+
+def to_unit(values: Array, axes: Sequence[int], ops: Any) -> Array:
+    """Shift and scale to [0, 1] over ``axes``; what is constant becomes 0."""
+    low = ops.min(values, axis=tuple(axes), keepdims=True)
+    high = ops.max(values, axis=tuple(axes), keepdims=True)
+    return ratio(values - low, ops.broadcast_to(high - low, values.shape), ops)
+
+
+def like(values: Any, array: Array, ops: Any) -> Array:
+    """NumPy values as an array of the framework, with the precision and on the device of ``array``."""
+    return ops.asarray(values, dtype=array.dtype, device=array.device)
+
+
+def resize(values: Array, size: Sequence[int], ops: Any) -> Array:
+    """Resize the last axes as `imaging.resize` does, on any framework: linear, half-pixel centres, clamped edges.
+
+    Args:
+        values: (..., *s).
+        size: the new lengths of the last ``len(size)`` axes.
+        ops: array functions.
+    """
+    for axis, new in zip(range(-len(size), 0), size, strict=True):
+        old = values.shape[axis]
+        if old != new:
+            matrix = interpolation(sample_positions(new, 0.0, float(new), old), old)
+            values = ops.moveaxis(ops.matmul(ops.moveaxis(values, axis, -1), like(matrix.T, values, ops)), -1, axis)
+    return values
+
+
+def normal(shape: Sequence[int], seed: int, array: Array, ops: Any) -> Array:
+    """Normally distributed numbers, the same on every framework: zero mean, unit deviation."""
+    return like(np.random.default_rng(seed).standard_normal(tuple(shape), dtype=np.float32), array, ops)
+
+
+def rounds(count: int, rows: int, batch_size: int) -> Iterator[range]:
+    """Divide ``count`` copies of a batch of ``rows`` into rounds of ``batch_size`` rows at most, one copy at least."""
+    step = max(1, batch_size // rows)
+    for first in range(0, count, step):
+        yield range(first, min(first + step, count))
+
+
+def principal(samples: Array, ops: Any, *, centred: bool = False) -> Array:
+    """Project samples on their first principal direction, by the smaller of the two Gram matrices.
+
+    Args:
+        samples: (..., p, c): p samples of c features.
+        ops: array functions.
+        centred: subtract the mean of each feature first.
+
+    Returns:
+        (..., p), with the sign of `agreeing`.
+    """
+    if centred:
+        samples = samples - ops.mean(samples, axis=-2, keepdims=True)
+    turned = ops.matrix_transpose(samples)
+    p, c = samples.shape[-2:]
+    if p <= c:
+        projection = first_component(ops.matmul(samples, turned), ops)
+    else:
+        _, vectors = ops.linalg.eigh(ops.matmul(turned, samples))
+        projection = ops.matmul(samples, vectors[..., -1:])[..., 0]
+    return agreeing(projection, samples, ops)
+
+
+def first_component(gram: Array, ops: Any) -> Array:
+    """The projections (..., p) of samples on their first principal direction, from their products (..., p, p)."""
+    values, vectors = ops.linalg.eigh(gram)
+    return vectors[..., -1] * ops.sqrt(positive(values[..., -1:], ops))
+
+
+def agreeing(projection: Array, samples: Array, ops: Any) -> Array:
+    """Give a projection (..., p) of samples (..., p, c), whose sign is arbitrary, the sign of the sum over features."""
+    together = ops.sum(projection * ops.sum(samples, axis=-1), axis=-1, keepdims=True)
+    return ops.where(together < 0, -projection, projection)

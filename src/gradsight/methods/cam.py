@@ -1,0 +1,50 @@
+"""CAM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradsight.arrays import like, weighted_sum
+from gradsight.contracts import Probe
+from gradsight.errors import ModelError
+from gradsight.registry import method
+
+_HEAD = "a global average pooling and one linear layer, and nothing else, behind the layer"
+
+
+@method("cam", title="CAM", source="arXiv:1512.04150", needs=_HEAD)
+def cam(probe: Probe, ops: Any) -> Any:
+    """Weigh each channel by the linear layer's weight for the class, and sum the channels (eq. 2).
+
+    The weights are read off the gradient, which is weight / positions everywhere exactly when the head is of this
+    kind; that it is one is checked, not assumed.
+
+    Raises:
+        ModelError: the head is of another kind.
+    """
+    weights = ops.sum(probe.gradients, axis=probe.spatial)
+    if not _is_average_and_linear(probe, weights, ops):
+        raise ModelError(
+            f"CAM needs {_HEAD}; behind layer {probe.name!r} there is something else. Use 'gradcam', which is the same "
+            "map up to a factor where CAM is defined, and is defined everywhere."
+        )
+    return weighted_sum(weights, probe.activations, ops)
+
+
+def _is_average_and_linear(probe: Probe, weights: Any, ops: Any) -> bool:
+    """Whether the scores are ``bias + weights . mean(activations)``, here, at 0, and for other activations."""
+    spread = ops.max(probe.gradients, axis=probe.spatial) - ops.min(probe.gradients, axis=probe.spatial)
+    if float(ops.max(spread)) > 1e-4 * float(ops.max(ops.abs(probe.gradients))):
+        return False
+    bias = probe.tail(ops.zeros_like(probe.activations))
+    # Signs that change from channel to channel reach what a ReLU or a normalisation in the head would change.
+    signs = ops.reshape(
+        like([(-1.0) ** i for i in range(weights.shape[-1])], weights, ops), (-1, *[1] * len(probe.spatial))
+    )
+    for activations in (probe.activations, 3 * signs * probe.activations):
+        means = ops.mean(activations, axis=probe.spatial)
+        expected = bias + ops.sum(weights * means[:, None], axis=-1)
+        size = float(ops.sum(ops.max(ops.abs(weights * means[:, None]), axis=-1))) + float(ops.max(ops.abs(bias)))
+        if float(ops.max(ops.abs(probe.tail(activations) - expected))) > 1e-3 * size:
+            return False
+    return True

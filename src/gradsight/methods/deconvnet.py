@@ -1,0 +1,22 @@
+"""Deconvnet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradsight.contracts import Probe
+from gradsight.methods.gradient import strongest
+from gradsight.registry import method
+
+
+@method(
+    "deconvnet",
+    title="Deconvnet",
+    source="arXiv:1311.2901",
+    needs="rectifiers (ReLU, GELU, SiLU ...)",
+    at="input",
+    passes="1 there and back a target",
+)
+def deconvnet(probe: Probe, ops: Any) -> Any:
+    """Take the gradient by each pixel with rectifiers applied to gradients alone; the strongest colour channel."""
+    return strongest(probe.image.rectified("deconvnet").gradients, ops)

@@ -1,0 +1,25 @@
+"""FEM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradsight.contracts import Probe
+from gradsight.registry import method
+
+
+@method("fem", title="FEM", source="doi:10.1109/IPTA50016.2020.9286629", gradient=False)
+def fem(probe: Probe, ops: Any, *, deviations: float = 2.0) -> Any:
+    """Count, weighted by each channel's mean, the channels that stand out at a position; one map for all targets.
+
+    Args:
+        probe: the pass.
+        ops: array functions.
+        deviations: a channel stands out where it is so many standard deviations over its mean.
+    """
+    activations = probe.activations
+    mean = ops.mean(activations, axis=probe.spatial, keepdims=True)
+    std = ops.std(activations, axis=probe.spatial, keepdims=True)
+    out = ops.astype(activations > mean + deviations * std, activations.dtype)
+    maps = ops.sum(out * mean, axis=1, keepdims=True)
+    return ops.broadcast_to(maps, (*probe.scores.shape, *activations.shape[2:]))

@@ -1,0 +1,23 @@
+"""Finer-CAM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradsight.contracts import Probe
+from gradsight.methods.gradcam import gradcam
+from gradsight.registry import method
+from gradsight.variants import towards_difference
+
+
+@method("finercam", title="Finer-CAM", source="arXiv:2501.11309", needs="class scores")
+def finercam(probe: Probe, ops: Any, *, rivals: int = 3, strength: float = 0.6) -> Any:
+    """Grad-CAM of the target's score minus the mean score of the classes that score most like it.
+
+    Args:
+        probe: the pass.
+        ops: array functions.
+        rivals: how many classes it is set against.
+        strength: the factor of their mean score.
+    """
+    return gradcam(towards_difference(probe, rivals, strength), ops)

@@ -1,0 +1,26 @@
+"""Guided backpropagation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradsight.contracts import Probe
+from gradsight.methods.gradient import strongest
+from gradsight.registry import method
+
+
+@method(
+    "guidedbackprop",
+    title="Guided backpropagation",
+    source="arXiv:1412.6806",
+    needs="rectifiers (ReLU, GELU, SiLU ...)",
+    at="input",
+    passes="1 there and back a target",
+)
+def guidedbackprop(probe: Probe, ops: Any) -> Any:
+    """Take the gradient by each pixel with only positive gradients passing rectifiers; the strongest colour channel.
+
+    At ReLU this is the paper's rule; at ReLU6, SiLU, GELU and the like the positive part of the gradient is multiplied
+    with the true derivative. It shows edges more than reasons: it hardly depends on the target.
+    """
+    return strongest(probe.image.rectified("guided").gradients, ops)

@@ -1,0 +1,24 @@
+"""Guided Grad-CAM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradsight.arrays import positive, resize
+from gradsight.contracts import Probe
+from gradsight.methods.gradcam import gradcam
+from gradsight.methods.guidedbackprop import guidedbackprop
+from gradsight.registry import method
+
+
+@method(
+    "guidedgradcam",
+    title="Guided Grad-CAM",
+    source="arXiv:1610.02391",
+    needs="rectifiers (ReLU, GELU, SiLU ...)",
+    passes="1, and 1 there and back a target",
+)
+def guidedgradcam(probe: Probe, ops: Any) -> Any:
+    """Multiply guided backpropagation with the enlarged Grad-CAM map, after its ReLU (section 3.2)."""
+    size = probe.image.activations.shape[2:]
+    return resize(positive(gradcam(probe, ops), ops), size, ops) * guidedbackprop(probe, ops)

@@ -1,0 +1,17 @@
+"""HiResCAM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradsight.contracts import Probe
+from gradsight.registry import method
+
+
+@method("hirescam", title="HiResCAM", source="arXiv:2011.08891")
+def hirescam(probe: Probe, ops: Any) -> Any:
+    """Multiply gradient and activation position by position, and sum the channels (eq. 5).
+
+    Where the rest of the model is linear the map adds up to the score, less its bias.
+    """
+    return ops.sum(probe.gradients * probe.activations[:, None], axis=2)

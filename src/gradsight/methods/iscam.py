@@ -1,0 +1,25 @@
+"""IS-CAM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradsight.contracts import Probe
+from gradsight.methods.scorecam import combined, seen_through
+from gradsight.registry import method
+
+
+@method("iscam", title="IS-CAM", source="arXiv:2010.03023", gradient=False, passes="c n + 1, c channels, n = 10")
+def iscam(probe: Probe, ops: Any, *, samples: int = 10) -> Any:
+    """Score-CAM with weights averaged over masked images that fade in, from 1 / n of their strength to all of it.
+
+    Args:
+        probe: the pass.
+        ops: array functions.
+        samples: how many strengths.
+    """
+    scores = []
+    for masked in seen_through(probe, probe.activations, ops):
+        faded = (probe.image.tail(masked * (step / samples)) for step in range(1, samples + 1))
+        scores.append(ops.reshape(sum(faded) / samples, (-1, *probe.scores.shape)))
+    return combined(ops.concat(scores, axis=0), probe.activations, ops)

@@ -1,0 +1,15 @@
+"""LayerCAM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradsight.arrays import positive
+from gradsight.contracts import Probe
+from gradsight.registry import method
+
+
+@method("layercam", title="LayerCAM", source="doi:10.1109/TIP.2021.3089943")
+def layercam(probe: Probe, ops: Any) -> Any:
+    """Multiply positive gradient and activation position by position, and sum the channels (eqs. 6, 7)."""
+    return ops.sum(positive(probe.gradients, ops) * probe.activations[:, None], axis=2)

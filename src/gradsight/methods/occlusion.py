@@ -1,0 +1,63 @@
+"""Occlusion."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from gradsight.arrays import like, rounds
+from gradsight.contracts import Probe
+from gradsight.errors import InvalidArgument, received
+from gradsight.registry import method
+
+
+@method("occlusion", title="Occlusion", source="arXiv:1311.2901", at="input", gradient=False, passes="1 + windows")
+def occlusion(probe: Probe, ops: Any, *, window: float = 0.2, stride: float = 0.1, fill: float = 0.0) -> Any:
+    """Slide a window over the image and see how much of the score is lost with what it covers (section 4.1).
+
+    A position's value is the mean loss of the windows that cover it.
+
+    Args:
+        probe: the pass.
+        ops: array functions.
+        window: its sides, as a share of the image's.
+        stride: the steps between windows, as a share of the image's sides; at most the window, or gaps are left.
+        fill: the value of every number in the window, as the model gets it; 0 is the mean colour where the
+            preprocessing subtracts the mean.
+
+    Raises:
+        InvalidArgument: a window or stride outside (0, 1], or a stride longer than the window.
+    """
+    if not 0 < stride <= window <= 1:
+        raise InvalidArgument(
+            "`stride` and `window` must be in (0, 1], the stride at most the window. "
+            f"{received((stride, window))} Pass stride=0.1, window=0.2."
+        )
+    images = probe.image.activations
+    covers = _windows(images.shape[2:], window, stride)
+    total: Any = 0
+    for some in rounds(len(covers), len(images), probe.batch_size):
+        masks = like(np.stack([covers[i] for i in some]), images, ops)
+        shown = ops.reshape(masks, (len(some), 1, 1, *masks.shape[1:]))
+        rows = images * (1 - shown) + fill * shown
+        scores = probe.image.tail(ops.reshape(rows, (-1, *images.shape[1:])))
+        lost = probe.scores - ops.reshape(scores, (len(some), *probe.scores.shape))
+        total = total + ops.tensordot(ops.permute_dims(lost, (1, 2, 0)), masks, axes=1)
+    return total / like(np.sum(covers, axis=0), images, ops)
+
+
+def _windows(size: Any, window: float, stride: float) -> list[Any]:
+    """Masks (*size) that are 1 inside of a window; together they cover every position."""
+    starts = []
+    for side in size:
+        length, step = max(1, round(window * side)), max(1, round(stride * side))
+        firsts = [*range(0, max(side - length, 0), step), max(side - length, 0)]
+        starts.append([slice(first, first + length) for first in firsts])
+    masks = []
+    for place in itertools.product(*starts):
+        mask = np.zeros(tuple(size), np.float32)
+        mask[place] = 1
+        masks.append(mask)
+    return masks

@@ -1,0 +1,47 @@
+"""RISE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradsight.arrays import like, resize, rounds
+from gradsight.contracts import Probe
+from gradsight.registry import method
+
+
+@method("rise", title="RISE", source="arXiv:1806.07421", at="input", gradient=False, passes="n + 1, n = 1000")
+def rise(probe: Probe, ops: Any, *, masks: int = 1000, cells: int = 7, share: float = 0.5, seed: int = 0) -> Any:
+    """Average random smooth masks, each weighted by the score of the image seen through it (eq. 6).
+
+    The score is the model's logit, as for every method here; the paper takes the probability.
+
+    Args:
+        probe: the pass.
+        ops: array functions.
+        masks: how many, the same for every image.
+        cells: the cells of a mask's coarse grid, along each axis.
+        share: the share of cells that are open.
+        seed: of the masks.
+    """
+    images = probe.image.activations
+    size = images.shape[2:]
+    random = np.random.default_rng(seed)
+    total: Any = 0
+    for some in rounds(masks, len(images), probe.batch_size):
+        seen = ops.stack([_mask(random, size, cells, share, images, ops) for _ in some], axis=0)
+        shown = ops.reshape(seen, (len(some), 1, 1, *size))
+        scores = probe.image.tail(ops.reshape(images * shown, (-1, *images.shape[1:])))
+        scores = ops.permute_dims(ops.reshape(scores, (len(some), *probe.scores.shape)), (1, 2, 0))
+        total = total + ops.tensordot(scores, seen, axes=1)
+    return total / (masks * share)
+
+
+def _mask(random: np.random.Generator, size: Any, cells: int, share: float, images: Any, ops: Any) -> Any:
+    """A coarse grid of open and closed cells, enlarged by a cell too much and shifted at random (section 3.2)."""
+    coarse = like((random.random((cells,) * len(size)) < share).astype(np.float32), images, ops)
+    steps = [-(-side // cells) for side in size]
+    large = resize(coarse, [(cells + 1) * step for step in steps], ops)
+    shifts = [int(random.integers(step)) for step in steps]
+    return large[tuple(slice(shift, shift + side) for shift, side in zip(shifts, size, strict=True))]

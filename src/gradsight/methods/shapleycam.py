@@ -1,0 +1,20 @@
+"""ShapleyCAM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradsight.arrays import weighted_sum
+from gradsight.contracts import Probe
+from gradsight.registry import method
+
+
+@method("shapleycam", title="ShapleyCAM", source="arXiv:2501.06261", needs="second derivatives behind the layer")
+def shapleycam(probe: Probe, ops: Any) -> Any:
+    """Weigh each channel by the mean of gradient minus half of Hessian times activations, and sum the channels.
+
+    The weights are Shapley values of the score's second-order Taylor expansion, with a channel's absence for a
+    player's; where the rest of the model is piecewise linear the map is Grad-CAM's.
+    """
+    slopes = probe.gradients - probe.curvature(probe.activations) / 2
+    return weighted_sum(ops.mean(slopes, axis=probe.spatial), probe.activations, ops)

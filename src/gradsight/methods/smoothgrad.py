@@ -1,0 +1,39 @@
+"""SmoothGrad."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from gradsight.arrays import normal, rounds
+from gradsight.contracts import Probe
+from gradsight.methods.gradient import strongest
+from gradsight.registry import method
+
+
+@method("smoothgrad", title="SmoothGrad", source="arXiv:1706.03825", at="input", passes="n + 1 there and back, n = 16")
+def smoothgrad(probe: Probe, ops: Any, *, samples: int = 16, noise: float = 0.15, seed: int = 0) -> Any:
+    """Average the image's gradient over noisy copies of it (eq. 2), and take the strongest colour channel.
+
+    Args:
+        probe: the pass.
+        ops: array functions.
+        samples: how many noisy copies.
+        noise: their deviation, as a share of the image's range.
+        seed: of the noise.
+    """
+    total: Any = 0
+    for other in noisy_probes(probe.image, ops, samples=samples, noise=noise, seed=seed):
+        g = ops.reshape(other.gradients, (-1, *probe.scores.shape, *probe.image.activations.shape[1:]))
+        total = total + ops.sum(g, axis=0) / samples
+    return strongest(total, ops)
+
+
+def noisy_probes(probe: Probe, ops: Any, *, samples: int, noise: float, seed: int) -> Iterator[Probe]:
+    """The same probe on noisy copies of the images, some copies of all images at a time; row j is image j % n."""
+    images = probe.image.activations
+    axes = tuple(range(1, images.ndim))
+    deviation = noise * (ops.max(images, axis=axes, keepdims=True) - ops.min(images, axis=axes, keepdims=True))
+    for some in rounds(samples, len(images), probe.batch_size):
+        copies = [images + deviation * normal(images.shape, seed + i, images, ops) for i in some]
+        yield probe.at(ops.concat(copies, axis=0))

@@ -1,0 +1,35 @@
+"""Smooth Grad-CAM++."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradsight.arrays import positive, ratio, weighted_sum
+from gradsight.contracts import Probe
+from gradsight.methods.smoothgrad import noisy_probes
+from gradsight.registry import method
+
+
+@method("smoothgradcampp", title="Smooth Grad-CAM++", source="arXiv:1908.01224", passes="n + 1, n = 8")
+def smoothgradcampp(probe: Probe, ops: Any, *, samples: int = 8, noise: float = 0.15, seed: int = 0) -> Any:
+    """Grad-CAM++ with gradients, their squares and cubes averaged over noisy copies of the image.
+
+    Args:
+        probe: the pass.
+        ops: array functions.
+        samples: how many noisy copies.
+        noise: their deviation, as a share of the image's range.
+        seed: of the noise.
+    """
+    first: Any = 0
+    second: Any = 0
+    third: Any = 0
+    for other in noisy_probes(probe, ops, samples=samples, noise=noise, seed=seed):
+        g = ops.reshape(other.gradients, (-1, *probe.scores.shape, *probe.activations.shape[1:]))
+        first, second, third = (
+            total + ops.sum(power, axis=0) / samples for total, power in ((first, g), (second, g**2), (third, g**3))
+        )
+    total = ops.sum(probe.activations, axis=probe.spatial, keepdims=True)[:, None]
+    alpha = ratio(second, 2 * second + total * third, ops)
+    weights = ops.sum(alpha * positive(first, ops), axis=probe.spatial)
+    return weighted_sum(weights, probe.activations, ops)

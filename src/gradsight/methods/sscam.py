@@ -1,0 +1,33 @@
+"""SS-CAM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradsight.arrays import normal
+from gradsight.contracts import Probe
+from gradsight.methods.scorecam import combined, seen_through
+from gradsight.registry import method
+
+
+@method("sscam", title="SS-CAM", source="arXiv:2006.14255", gradient=False, passes="c n + 1, c channels, n = 35")
+def sscam(probe: Probe, ops: Any, *, samples: int = 35, std: float = 2.0, seed: int = 0) -> Any:
+    """Score-CAM with weights averaged over noisy masks (the paper's first variant, algorithm 1).
+
+    Args:
+        probe: the pass.
+        ops: array functions.
+        samples: how many noisy masks for each channel.
+        std: deviation of the noise that is added to a mask in [0, 1].
+        seed: of the noise.
+    """
+    total: Any = 0
+    for sample in range(samples):
+
+        def noisy(masks: Any, some: range, sample: int = sample) -> Any:
+            return masks + std * normal(masks.shape, seed + 7919 * sample + some.start, masks, ops)
+
+        rounds = seen_through(probe, probe.activations, ops, noisy)
+        scores = [ops.reshape(probe.image.tail(masked), (-1, *probe.scores.shape)) for masked in rounds]
+        total = total + ops.concat(scores, axis=0) / samples
+    return combined(total, probe.activations, ops)

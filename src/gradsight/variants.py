@@ -1,0 +1,272 @@
+"""Variants: functions that take a method and return one.
+
+Each is also a word of the language in which methods are named: ``"smooth(gradcam)"``, ``"fuse(layercam, by='max')"``,
+``"contrast(layercam, rivals=5)"``, ``"scorecam(top=64)"``.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gradsight.arrays import positive, principal, resize, rounds, to_unit
+from gradsight.contracts import Probe
+from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, received, unknown
+from gradsight.registry import METHODS, Method
+from gradsight.targets import Part, Resolved
+
+MethodLike = str | Method | Callable[..., Any]
+
+
+def as_method(method: MethodLike) -> Method:
+    """A method from its name, such as ``"smooth(gradcam)"``, or from a function ``(probe, ops) -> maps``.
+
+    Raises:
+        UnknownName: there is no method, variant or option of that name.
+        InvalidArgument: the name cannot be read.
+        InvalidType: neither a name nor a function.
+    """
+    if isinstance(method, Method):
+        return method
+    if isinstance(method, str):
+        return METHODS[method] if method.isidentifier() else _read(method)
+    if not callable(method):
+        raise InvalidType(
+            "`method` must be a method's name, such as 'gradcam', or a function (probe, ops) -> maps. "
+            f"{received(method)}"
+        )
+    name = getattr(method, "__name__", type(method).__name__)
+    return Method(name, method, name, "a function of yours")
+
+
+def _read(text: str) -> Method:
+    """``"fuse(scorecam(top=64), by='max')"`` as a method. Only names, calls and constants are read; nothing is run."""
+    try:
+        return _built(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        if isinstance(error, GradsightError):
+            raise
+        raise InvalidArgument(
+            f"`method` must be a name, or a name with options, such as 'scorecam(top=64)' or 'smooth(gradcam)'. "
+            f"{received(text)}"
+        ) from None
+
+
+def _built(node: ast.expr) -> Method:
+    if isinstance(node, ast.Name):
+        return METHODS[node.id]
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or len(node.args) > 1:
+        raise ValueError
+    options = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords if keyword.arg}
+    name = node.func.id
+    if name in VARIANTS:
+        if not node.args:
+            raise InvalidArgument(f"{name}(...) is a variant of a method: say of which, such as {name}(gradcam).")
+        _check_options(name, VARIANTS[name], options)
+        return VARIANTS[name](_built(node.args[0]), **options)
+    if name not in METHODS:
+        raise unknown("method", name, [*METHODS, *VARIANTS], "`gradsight methods` lists them.")
+    if node.args:
+        raise ValueError
+    return with_options(METHODS[name], **options)
+
+
+def with_options(method: Method, **options: Any) -> Method:
+    """A method with some of its options set.
+
+    Raises:
+        UnknownName: it has no option of that name.
+    """
+    if not options:
+        return method
+    _check_options(method.name, method.function, options)
+    return replace(method, name=_call(method.name, options), function=partial(method.function, **options))
+
+
+def options_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The options of a method or variant, with their defaults."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def _check_options(name: str, function: Callable[..., Any], options: dict[str, Any]) -> None:
+    known = options_of(function)
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of {name}", option, known)
+
+
+def _call(*parts: Any) -> str:
+    """``("fuse", "gradcam", {"by": "max"})`` -> ``"fuse(gradcam, by='max')"``."""
+    name, *given, options = parts
+    return f"{name}({', '.join([*given, *(f'{key}={value!r}' for key, value in options.items())])})"
+
+
+def _variant(name: str, title: str, method: Method, function: Callable[[Any, Any], Any], **changed: Any) -> Method:
+    options = changed.pop("options", {})
+    return replace(
+        method, name=_call(name, method.name, options), title=f"{title} {method.title}", function=function, **changed
+    )
+
+
+def smooth(method: MethodLike) -> Method:
+    """Average a method's maps over six versions of the image: mirrored or not, and 0.9, 1 and 1.1 times as strong.
+
+    Maps of mirrored images are mirrored back. Costs six passes more.
+    """
+    inner = as_method(method)
+    versions = [(mirrored, factor) for mirrored in (False, True) for factor in (0.9, 1.0, 1.1)]
+
+    def smoothed(probe: Probe, ops: Any) -> Any:
+        images = probe.image.activations
+        total: Any = 0
+        for some in rounds(len(versions), len(images), probe.batch_size):
+            chosen = [versions[i] for i in some]
+            copies = [factor * (ops.flip(images, axis=-1) if mirrored else images) for mirrored, factor in chosen]
+            maps = inner.function(probe.at(ops.concat(copies, axis=0)), ops)
+            maps = ops.reshape(maps, (len(chosen), -1, *maps.shape[1:]))
+            for i, (mirrored, _) in enumerate(chosen):
+                total = total + (ops.flip(maps[i], axis=-1) if mirrored else maps[i])
+        return total / len(versions)
+
+    return _variant("smooth", "Smoothed", inner, smoothed, passes=f"7 x ({inner.passes})")
+
+
+def eigen_smooth(method: MethodLike) -> Method:
+    """Replace a method's sum over channels by the projection on the first principal direction of its channels' parts.
+
+    For methods that add up their channels one by one, such as Grad-CAM; others cannot be taken apart.
+    """
+    inner = as_method(method)
+    if inner.at != "layer":
+        raise InvalidArgument(f"eigen_smooth needs a method that looks at one layer. {received(inner.name)}")
+
+    def smoothed(probe: Probe, ops: Any) -> Any:
+        parts = inner.function(_Channels(probe, ops), ops)
+        n, c, *grid = probe.activations.shape
+        parts = ops.reshape(parts, (n, c, -1, math.prod(grid)))
+        samples = ops.permute_dims(parts, (0, 2, 3, 1))
+        return ops.reshape(principal(samples, ops), (n, samples.shape[1], *grid))
+
+    return _variant("eigen_smooth", "Eigen-smoothed", inner, smoothed)
+
+
+class _Channels:
+    """A probe that shows each channel of another as an image of its own with one channel."""
+
+    def __init__(self, probe: Probe, ops: Any) -> None:
+        n, c, *grid = probe.activations.shape
+        self.name, self.spatial = probe.name, probe.spatial
+        self.activations = ops.reshape(probe.activations, (n * c, 1, *grid))
+        by_channel = ops.moveaxis(probe.gradients, 2, 1)
+        self.gradients = ops.reshape(by_channel, (n * c, -1, 1, *grid))
+
+    def __getattr__(self, name: str) -> Any:
+        raise InvalidArgument(
+            f"eigen_smooth takes a method apart into its channels, which needs one that is made of activations and "
+            f"gradients alone, such as gradcam, gradcampp, xgradcam, hirescam or layercam; this one asks for `{name}`."
+        )
+
+
+def contrast(method: MethodLike, *, rivals: int = 3, strength: float = 1.0) -> Method:
+    """Explain each class against those that score most like it: its score minus their mean score.
+
+    Args:
+        method: the method.
+        rivals: how many classes.
+        strength: the factor of their mean score.
+    """
+    inner = as_method(method)
+    options = {"rivals": rivals, "strength": strength}
+    options = {key: value for key, value in options.items() if value != options_of(contrast)[key]}
+    return _variant(
+        "contrast",
+        "Contrastive",
+        inner,
+        lambda probe, ops: inner.function(towards_difference(probe, rivals, strength), ops),
+        needs="class scores",
+        options=options,
+    )
+
+
+def towards_difference(probe: Probe, rivals: int, strength: float) -> Probe:
+    """The same pass, each class explained against the ``rivals`` other classes with the nearest scores.
+
+    The score is that of the class minus ``strength`` times the mean score of its rivals.
+
+    Raises:
+        InvalidArgument: not at least one rival, or more than there are.
+        ModelError: the targets are not classes.
+    """
+    classes, logits = probe.targets.classes, probe.logits
+    if classes is None or logits is None:
+        raise ModelError(
+            "classes can be set against their rivals; these targets are not classes. Use the plain method."
+        )
+    if not 1 <= rivals < logits.shape[1]:
+        raise InvalidArgument(
+            f"`rivals` must be between 1 and {logits.shape[1] - 1}, the number of other classes. {received(rivals)}"
+        )
+    rows = np.arange(len(classes))[:, None, None]
+    distance = np.abs(logits[:, None, :] - logits[rows[..., 0], classes][..., None])
+    distance[rows, np.arange(classes.shape[1])[None, :, None], classes[..., None]] = np.inf
+    nearest = np.argsort(distance, axis=-1, kind="stable")
+    against = tuple(Part(-strength / rivals, classes=nearest[..., i]) for i in range(rivals))
+    return probe.towards(Resolved(probe.targets.names, (*probe.targets.parts, *against)))
+
+
+def fuse(method: MethodLike, *, by: str = "mean") -> Method:
+    """Put a method's maps of several layers together, each scaled to [0, 1] after its ReLU, at the image's size.
+
+    Args:
+        method: the method.
+        by: ``"mean"``, ``"max"`` (LayerCAM, section III-D) or ``"product"`` (RefineCAM).
+
+    Raises:
+        UnknownName: there is no such way.
+    """
+    if by not in _WAYS:
+        raise unknown("way to fuse", by, _WAYS)
+    return _fusing("fuse", "Fused", as_method(method), by, {} if by == "mean" else {"by": by})
+
+
+def refine(method: MethodLike) -> Method:
+    """Multiply a method's maps of several layers, as RefineCAM does (arXiv:2605.14641)."""
+    return _fusing("refine", "Refined", as_method(method), "product", {})
+
+
+def _fusing(name: str, title: str, inner: Method, by: str, options: dict[str, Any]) -> Method:
+    if inner.at != "layer":
+        raise InvalidArgument(f"a method that looks at one layer can be fused over several. {received(inner.name)}")
+
+    def function(probe: Probe, ops: Any) -> Any:
+        return fused([inner.function(layer, ops) for layer in probe.layers], by, probe, ops)
+
+    return _variant(name, title, inner, function, at="layers", options=options)
+
+
+_WAYS: dict[str, Callable[[Sequence[Any], Any], Any]] = {
+    "mean": lambda maps, ops: ops.mean(ops.stack(maps, axis=0), axis=0),
+    "max": lambda maps, ops: ops.max(ops.stack(maps, axis=0), axis=0),
+    "product": lambda maps, ops: ops.prod(ops.stack(maps, axis=0), axis=0),
+}
+
+
+def fused(maps: Sequence[Any], by: str, probe: Probe, ops: Any) -> Any:
+    """Maps (n, k, *s) of several layers as one (n, k, *positions of the image) in [0, 1]."""
+    size = probe.image.activations.shape[2:]
+    axes = range(-len(size), 0)
+    scaled = [to_unit(resize(positive(m, ops), size, ops), axes, ops) for m in maps]
+    return to_unit(_WAYS[by](scaled, ops), axes, ops)
+
+
+VARIANTS: dict[str, Callable[..., Method]] = {
+    function.__name__: function for function in (smooth, refine, contrast, fuse, eigen_smooth)
+}
