@@ -1,10 +1,15 @@
-"""Times Grad-CAM beside its peers, as ratios to one plain forward pass of the same model in the same process.
+"""Times gradsight beside its peers, as ratios to one plain forward pass of the same model in the same process.
 
-    make bench
-    make bench ARGS="--nets resnet50 vgg16 --rounds 40 --json bench.json"
+    make bench                                                     three tables, about a quarter of an hour
+    make bench ARGS="--quick"                                      fewer networks and rounds, about four minutes
+    make bench ARGS="--tables times --nets resnet50 vgg16 --rounds 40 --json bench.json"
+    make bench ARGS="--tables methods --methods ablationcam eigencam --method-nets resnet50"
+
+Tables: ``times`` of Grad-CAM, one class and ten; peak ``memory``; all ``methods`` on two networks.
 
 In each round every contestant runs once, in turn, the first one another each time; a plain forward pass right before
-and one right after it are its unit. Shown are the median and the quartiles over the rounds.
+and one right after it are its unit. Shown are the median and the quartiles over the rounds. A contestant whose calls
+are long runs in fewer rounds; one whose single call takes more than its share is timed once.
 """
 
 # ruff: noqa: E402 - the imports below need the path and the shim
@@ -18,9 +23,12 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
+
+os.environ["TQDM_DISABLE"] = "1"  # a peer draws a bar for each call
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))  # the networks, the counters, the shim
 
@@ -34,13 +42,44 @@ from rich.console import Console
 from rich.table import Table
 
 from costs import MIB, peak_bytes
+from gradsight.registry import METHODS
 from networks import NETWORKS, build
 
 NETS = ("resnet50", "mobilenet_v3_large", "convnext_tiny", "vit_b_16", "vgg16")
+QUICK_NETS = ("resnet50", "mobilenet_v3_large")
 CLASSES = {1: (281,), 10: (281, 0, 7, 99, 243, 340, 409, 530, 817, 999)}
 GOALS = {1: 1.05, 10: 1.15}
 VGG_GOALS = {1: 1.15, 10: 1.25}  # its dense tail is bound by reading 500 MB of weights once more
 MEMORY_GOAL = 1.2
+METHOD_NETS = ("resnet18", "resnet50")
+METHOD_GOALS = {("resnet50", "ablationcam"): 4.0, ("resnet50", "eigencam"): 1.05}
+TABLES = ("times", "memory", "methods")
+
+
+class Setting(NamedTuple):
+    """How a method is run by everybody in the table of methods; by default as it is, at layer4."""
+
+    options: Mapping[str, Any] = MappingProxyType({})
+    layer: str = "layer4"
+    layers: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        layers = " + ".join(self.layers) or ("" if self.layer == "layer4" else f"at {self.layer}")
+        return ", ".join(filter(None, [layers, *(f"{name} {value}" for name, value in self.options.items())]))
+
+
+# Reduced, so that a call ends, and equally for everybody: maxpool has 64 channels, layer4 of ResNet-50 has 2048.
+SETTINGS = {
+    "integratedgradients": Setting({"steps": 8}),
+    "iscam": Setting({"samples": 2}, layer="maxpool"),
+    "occlusion": Setting({"window": 0.25, "stride": 0.25}),
+    "refinecam": Setting(layers=("layer2", "layer3", "layer4")),
+    "rise": Setting({"masks": 32}),
+    "scorecam": Setting(layer="maxpool"),
+    "smoothgrad": Setting({"samples": 8}),
+    "smoothgradcampp": Setting({"samples": 4}),
+    "sscam": Setting({"samples": 2}, layer="maxpool"),
+}
 
 
 class Row(NamedTuple):
@@ -54,6 +93,21 @@ class Row(NamedTuple):
     forward: float = 0.0  # seconds, the median
     goal: float | None = None
     reason: str = ""
+    method: str = "gradcam"
+    setting: str = ""
+    rounds: int = 0
+
+
+class Lap(NamedTuple):
+    """Seconds of one call, and of the plain forward passes before and after it."""
+
+    before: float
+    taken: float
+    after: float
+
+    @property
+    def ratio(self) -> float:
+        return 2 * self.taken / (self.before + self.after)
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -63,30 +117,35 @@ def seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def race(runners: dict[str, Ready], rounds: int) -> tuple[dict[str, list[float]], float]:
-    """Ratios of every round by contestant, and the median time of a plain forward pass."""
-    for runner in runners.values():
-        for _ in range(2):
-            runner.plain()
-            runner.call()
-    ratios: dict[str, list[float]] = {name: [] for name in runners}
-    forwards: list[float] = []
+def lap(runner: Ready) -> Lap:
+    return Lap(*(seconds(f) for f in (runner.plain, runner.call, runner.plain)))
+
+
+def warmed(runner: Ready, share: float) -> Lap:
+    """A lap that is not the first; or the first, where it alone takes the share several times over."""
+    runner.plain()
+    first = lap(runner)
+    return first if first.ratio > 3 * share else lap(runner)
+
+
+def race(runners: dict[str, Ready], rounds: int, share: float) -> dict[str, list[Lap]]:
+    """The laps of each contestant: ``rounds`` of them, or as many as take it ``share`` plain forward passes."""
+    first = {name: warmed(runner, share) for name, runner in runners.items()}
+    shares = {name: min(rounds, int(share / lap.ratio)) for name, lap in first.items()}
+    laps: dict[str, list[Lap]] = {name: [] if shares[name] else [first[name]] for name in runners}
     names = list(runners)
     gc.collect()
     gc.disable()
     try:
-        for i in range(rounds):
+        for i in range(max(shares.values(), default=0)):
             shift = i % len(names)
             for name in names[shift:] + names[:shift]:
-                before, taken, after = (
-                    seconds(f) for f in (runners[name].plain, runners[name].call, runners[name].plain)
-                )
-                ratios[name].append(2 * taken / (before + after))
-                forwards += [before, after]
+                if i < shares[name]:
+                    laps[name].append(lap(runners[name]))
             gc.collect()
     finally:
         gc.enable()
-    return ratios, statistics.median(forwards)
+    return laps
 
 
 def start(net: str, task: Task, chosen: Sequence[str]) -> tuple[dict[str, Ready], list[Row]]:
@@ -97,23 +156,45 @@ def start(net: str, task: Task, chosen: Sequence[str]) -> tuple[dict[str, Ready]
         try:
             runners[name] = ready(name, task)
         except CannotDo as reason:
-            cannot.append(Row(net, len(task.classes), name, None, reason=str(reason)))
+            cannot.append(Row(net, len(task.classes), name, None, reason=str(reason), method=task.method))
     return runners, cannot
 
 
+def measured(
+    net: str, task: Task, chosen: Sequence[str], rounds: int, share: float, goal: float | None = None
+) -> list[Row]:
+    """Time all contestants at one task."""
+    runners, rows = start(net, task, chosen)
+    laps = race(runners, rounds, share)
+    forward = statistics.median([t for own in laps.values() for lap in own for t in (lap.before, lap.after)] or [0.0])
+    for name, own in laps.items():
+        values = [lap.ratio for lap in own]
+        low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+        target = goal if name == "gradsight" else None
+        row = Row(net, len(task.classes), name, middle, (low, high), forward, target)
+        rows.append(row._replace(method=task.method, rounds=len(own)))
+    return rows
+
+
 def timed(net: str, classes: int, chosen: Sequence[str], rounds: int) -> list[Row]:
-    """Time all contestants on one network."""
+    """Time Grad-CAM of all contestants on one network."""
     network = NETWORKS[net]
     task = Task(
         build(net), network.layer, network.images(1), CLASSES[classes], network.grid if network.tokens else None
     )
-    runners, rows = start(net, task, chosen)
-    goal = (VGG_GOALS if net == "vgg16" else GOALS)[classes]
-    ratios, forward = race(runners, rounds)
-    for name, values in ratios.items():
-        low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
-        own = goal if name == "gradsight" else None
-        rows.append(Row(net, classes, name, middle, (low, high), forward, own))
+    return measured(net, task, chosen, rounds, 500, (VGG_GOALS if net == "vgg16" else GOALS)[classes])
+
+
+def timed_methods(net: str, methods: Sequence[str], chosen: Sequence[str], rounds: int, share: float) -> list[Row]:
+    """Time methods of all contestants on one network, one class."""
+    network, model, rows = NETWORKS[net], build(net), []
+    for method in methods:
+        say(f"{net}, {method}")
+        setting = SETTINGS.get(method, Setting())
+        task = Task(model, setting.layer, network.images(1), CLASSES[1])
+        task = task._replace(method=method, options=setting.options, layers=setting.layers)
+        found = measured(net, task, chosen, rounds, share, METHOD_GOALS.get((net, method)))
+        rows += [row._replace(setting=str(setting)) for row in found]
     return rows
 
 
@@ -123,20 +204,32 @@ def memory(chosen: Sequence[str], size: int) -> dict[str, float]:
     task = Task(build("resnet50"), network.layer, network.images(size), CLASSES[1])
     peaks = {"plain forward": peak_bytes(plain_forward(shell(task.model), task.batch)) / MIB}
     for name in chosen:
+        say(f"memory, {name}")
         call = ready(name, task).call
         call()  # what stays from the first call on, such as peers' filled .grad, is not of this call
         peaks[name] = peak_bytes(call) / MIB
     return peaks
 
 
+def say(what: str) -> None:
+    """What is going on, for the one who waits."""
+    Console(stderr=True).print(f"{what} ...", highlight=False)
+
+
 def cell(row: Row | None) -> str:
     if row is None or row.ratio is None:
         return "–"
-    return f"{row.ratio:.2f}  ({row.quartiles[0]:.2f}–{row.quartiles[1]:.2f})"
+    digits = 2 if row.ratio < 10 else 1
+    spread = f"  ({row.quartiles[0]:.{digits}f}–{row.quartiles[1]:.{digits}f})" if row.rounds > 1 else "  (once)"
+    return f"{row.ratio:.{digits}f}{spread}"
 
 
 def verdict(value: float, goal: float) -> str:
     return f"≤ {goal:.2f} {'met' if value <= goal else 'MISSED'}"
+
+
+def verdicts(rows: Sequence[Row]) -> str:
+    return " ".join(verdict(r.ratio, r.goal) for r in rows if r.ratio is not None and r.goal is not None)
 
 
 def show_times(rows: list[Row], chosen: Sequence[str], console: Console) -> None:
@@ -144,10 +237,32 @@ def show_times(rows: list[Row], chosen: Sequence[str], console: Console) -> None
     for key in dict.fromkeys((row.net, row.classes) for row in rows):
         own = {row.contestant: row for row in rows if (row.net, row.classes) == key}
         forward = max(row.forward for row in own.values())
-        goals = [verdict(r.ratio, r.goal) for r in own.values() if r.ratio is not None and r.goal is not None]
         cells = (cell(own.get(name)) for name in chosen)
-        table.add_row(key[0], str(key[1]), f"{1000 * forward:.0f} ms", *cells, *(goals or [""]))
+        table.add_row(key[0], str(key[1]), f"{1000 * forward:.0f} ms", *cells, verdicts(list(own.values())))
     console.print(table)
+    show_reasons(rows, console)
+
+
+def show_methods(rows: list[Row], chosen: Sequence[str], console: Console) -> None:
+    for net in dict.fromkeys(row.net for row in rows):
+        here = [row for row in rows if row.net == net]
+        forward = statistics.median(row.forward for row in here if row.ratio is not None)
+        title = f"Methods on {net}, batch 1, one class: time in plain forward passes of {1000 * forward:.0f} ms"
+        table = Table("method", "setting", *chosen, "goal", title=title)
+        for method in dict.fromkeys(row.method for row in here):
+            own = {row.contestant: row for row in here if row.method == method}
+            cells = (cell(own.get(name)) for name in chosen)
+            table.add_row(method, next(iter(own.values())).setting, *cells, verdicts(list(own.values())))
+        console.print(table)
+    console.print(
+        "–: no such method. (once): a single call took more than its share of the time. A setting is everybody's: "
+        "passes are reduced, and equally, and methods that run the whole model once a channel or more look at a layer "
+        "of 64 channels. Without a setting: layer4 and each library's defaults; Ablation-CAM takes all channels."
+    )
+    show_reasons(rows, console)
+
+
+def show_reasons(rows: list[Row], console: Console) -> None:
     for note in dict.fromkeys(f"– {row.net}, {row.contestant}: {row.reason}" for row in rows if row.reason):
         console.print(note)
 
@@ -163,35 +278,58 @@ def show_memory(peaks: dict[str, float], size: int, console: Console) -> None:
 
 def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", nargs="+", choices=NETS, default=NETS, metavar="NET", help=", ".join(NETS))
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES, metavar="TABLE", help=", ".join(TABLES))
+    parser.add_argument("--nets", nargs="+", choices=NETS, metavar="NET", help=f"for times: {', '.join(NETS)}")
     parser.add_argument("--classes", nargs="+", type=int, choices=CLASSES, default=list(CLASSES), help="1, 10 or both")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="METHOD")
+    parser.add_argument("--method-nets", nargs="+", choices=METHOD_NETS, metavar="NET", help=", ".join(METHOD_NETS))
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS), metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=20, help="with ten classes a third of them")
+    parser.add_argument("--rounds", type=int, default=12, help="12; with ten classes a third, for methods a half")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="all cores unless told")
-    parser.add_argument("--quick", action="store_true", help="5 rounds, and memory at batch 8")
-    parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="4 rounds, fewer networks, and memory at batch 8")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    return parser.parse_args(arguments)
+    asked = parser.parse_args(arguments)
+    asked.nets = asked.nets or (QUICK_NETS if asked.quick else NETS)
+    asked.method_nets = asked.method_nets or METHOD_NETS[: 1 if asked.quick else 2]
+    asked.rounds = 4 if asked.quick else asked.rounds
+    return asked
+
+
+def all_times(asked: argparse.Namespace) -> list[Row]:
+    rows: list[Row] = []
+    for net in asked.nets:
+        for classes in asked.classes:
+            few = max(3, asked.rounds // 3) if classes > 1 else asked.rounds
+            say(f"{net}, {classes} class(es), {few} rounds")
+            rows += timed(net, classes, asked.only, few)
+    return rows
+
+
+def all_methods(asked: argparse.Namespace) -> list[Row]:
+    rounds, share = max(3, asked.rounds // 2), 20 if asked.quick else 60
+    rows: list[Row] = []
+    for net in asked.method_nets:
+        rows += timed_methods(net, asked.methods, asked.only, rounds, share)
+    # The goals are for ResNet-50; gradsight alone is soon timed.
+    goals = [method for net, method in METHOD_GOALS if method in asked.methods and net not in asked.method_nets]
+    return rows + timed_methods("resnet50", goals, ["gradsight"], asked.rounds, share)
 
 
 def main() -> None:
     asked, console = parsed(), Console(width=None if sys.stdout.isatty() else 160)
     torch.set_num_threads(asked.threads)
-    rounds, size = (5, 8) if asked.quick else (asked.rounds, 32)
-    rows: list[Row] = []
-    for net in asked.nets:
-        for classes in asked.classes:
-            few = max(3, rounds // 3) if classes > 1 else rounds
-            Console(stderr=True).print(f"{net}, {classes} class(es), {few} rounds ...")
-            rows += timed(net, classes, asked.only, few)
-    show_times(rows, asked.only, console)
-    peaks = {} if asked.no_memory else memory(asked.only, size)
-    if peaks:
-        show_memory(peaks, size, console)
+    times, methods, peaks, size = [], [], {}, 8 if asked.quick else 32
+    if "times" in asked.tables:
+        show_times(times := all_times(asked), asked.only, console)
+    if "memory" in asked.tables:
+        show_memory(peaks := memory(asked.only, size), size, console)
+    if "methods" in asked.tables:
+        show_methods(methods := all_methods(asked), asked.only, console)
     about = {"torch": torch.__version__, "python": platform.python_version(), "threads": asked.threads}
     console.print(", ".join(f"{key} {value}" for key, value in about.items()))
     if asked.json:
-        found = {"about": about, "times": [row._asdict() for row in rows], "memory_mib": peaks, "memory_batch": size}
+        found = {"about": about, "times": [row._asdict() for row in times], "memory_mib": peaks, "memory_batch": size}
+        found["methods"] = [row._asdict() for row in methods]
         asked.json.write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -6,8 +6,10 @@ Same weights, same layer, same classes, and no drawing by any.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +19,7 @@ Call = Callable[[], Any]
 
 
 class Task(NamedTuple):
-    """What everyone is asked for: Grad-CAM of some classes of every image of a batch.
+    """What everyone is asked for: maps of some classes of every image of a batch.
 
     Attributes:
         model: in evaluation mode; each contestant makes a copy of it for itself.
@@ -25,6 +27,9 @@ class Task(NamedTuple):
         batch: (n, 3, height, width).
         classes: the same for each image.
         grid: the positions of a layer that gives tokens behind one class token; None for a layer with maps.
+        method: by our name.
+        options: of the method, by our names; every contestant does as many passes.
+        layers: the modules' names, for a method that looks at several.
     """
 
     model: nn.Module
@@ -32,6 +37,9 @@ class Task(NamedTuple):
     batch: torch.Tensor
     classes: Sequence[int]
     grid: tuple[int, int] | None = None
+    method: str = "gradcam"
+    options: Mapping[str, Any] = MappingProxyType({})
+    layers: Sequence[str] = ()
 
 
 class Ready(NamedTuple):
@@ -42,7 +50,7 @@ class Ready(NamedTuple):
 
 
 class CannotDo(Exception):
-    """The contestant does not do this task; the message is its reason."""
+    """The contestant does not do this task; the message is its reason, empty where it has no such method."""
 
 
 def ready(contestant: str, task: Task) -> Ready:
@@ -75,40 +83,159 @@ def plain_forward(model: nn.Module, batch: torch.Tensor) -> Call:
 def gradsight(task: Task) -> Call:
     import gradsight as gs
 
-    explainer = gs.Explainer(task.model)  # finds the layer in its first call, which warms up
-    chosen = explainer(task.batch).layer
-    if chosen != task.layer:
-        raise CannotDo(f"chose {chosen!r} where the others were given {task.layer!r}")
+    if task.method == "gradcam":
+        explainer = gs.Explainer(task.model)  # finds the layer in its first call, which warms up
+        chosen = explainer(task.batch).layer
+        if chosen != task.layer:
+            raise CannotDo(f"chose {chosen!r} where the others were given {task.layer!r}")
+    else:
+        options = ", ".join(f"{name}={value}" for name, value in task.options.items())
+        method = f"{task.method}({options})" if options else task.method
+        explainer = gs.Explainer(task.model, layer=list(task.layers) or task.layer, method=method)
     return lambda: explainer(task.batch, targets=gs.Classes(*task.classes))
 
 
+# grad-cam
+
+GRAD_CAM = {
+    "ablationcam": "AblationCAM",
+    "eigencam": "EigenCAM",
+    "eigengradcam": "EigenGradCAM",
+    "fem": "FEM",
+    "finercam": "FinerCAM",
+    "fullgrad": "FullGrad",
+    "gradcam": "GradCAM",
+    "gradcampp": "GradCAMPlusPlus",
+    "hirescam": "HiResCAM",
+    "kpcacam": "KPCA_CAM",
+    "layercam": "LayerCAM",
+    "random": "RandomCAM",
+    "refinecam": "RefineCAM",
+    "scorecam": "ScoreCAM",
+    "shapleycam": "ShapleyCAM",
+    "xgradcam": "XGradCAM",
+}
+
+
 def grad_cam(task: Task) -> Call:
-    from pytorch_grad_cam import GradCAM
+    import pytorch_grad_cam
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    cam = GradCAM(
-        model=task.model, target_layers=[task.model.get_submodule(task.layer)], reshape_transform=_reshape(task)
-    )
+    if task.method == "guidedbackprop":
+        model = pytorch_grad_cam.GuidedBackpropReLUModel(task.model)
+        return lambda: [model(task.batch.clone(), target_category=c) for c in task.classes]
+    if task.method not in GRAD_CAM:
+        raise CannotDo
+    names = [] if task.method == "fullgrad" else task.layers or [task.layer]  # FullGrad finds the biases itself
+    layers = [task.model.get_submodule(name) for name in names]
+    cam = getattr(pytorch_grad_cam, GRAD_CAM[task.method])(task.model, layers, reshape_transform=_reshape(task))
+    if task.method == "finercam":
+        return lambda: [cam(input_tensor=task.batch, target_idx=c) for c in task.classes]
     each = [[ClassifierOutputTarget(c)] * len(task.batch) for c in task.classes]
     return lambda: [cam(input_tensor=task.batch, targets=targets) for targets in each]
 
 
-def captum(task: Task) -> Call:
-    from captum.attr import LayerGradCam
+# captum
 
+
+def captum(task: Task) -> Call:
+    if task.method not in CAPTUM:
+        raise CannotDo
     if task.grid is not None:
         raise CannotDo("cannot be told how tokens are laid out, and gives no positions")
+    warnings.filterwarnings("ignore", "Setting backward hooks on ReLU")
+    attribute = CAPTUM[task.method](task)
+    batch = task.batch.clone().requires_grad_()
+    return lambda: [attribute(batch, target=c) for c in task.classes]
+
+
+def _captum_gradcam(task: Task) -> Call:
+    from captum.attr import LayerGradCam
+
     method = LayerGradCam(task.model, task.model.get_submodule(task.layer))
-    return lambda: [method.attribute(task.batch, target=c, relu_attributions=True) for c in task.classes]
+    return lambda batch, target: method.attribute(batch, target=target, relu_attributions=True)
+
+
+def _captum_guided_gradcam(task: Task) -> Call:
+    from captum.attr import GuidedGradCam
+
+    method = GuidedGradCam(task.model, task.model.get_submodule(task.layer))
+    return lambda batch, target: method.attribute(batch, target=target, interpolate_mode="bilinear")
+
+
+def _captum_occlusion(task: Task) -> Call:
+    from captum.attr import Occlusion
+
+    method, side = Occlusion(task.model), task.batch.shape[-1]
+    window, stride = (round(task.options[name] * side) for name in ("window", "stride"))
+    shapes = {"sliding_window_shapes": (3, window, window), "strides": (3, stride, stride)}
+    return lambda batch, target: method.attribute(batch.detach(), target=target, **shapes)
+
+
+def _captum_smoothgrad(task: Task) -> Call:
+    from captum.attr import NoiseTunnel, Saliency
+
+    method, samples = NoiseTunnel(Saliency(task.model)), task.options["samples"]
+    return lambda batch, target: method.attribute(batch, target=target, nt_samples=samples, abs=False)
+
+
+def _captum_plain(name: str) -> Callable[[Task], Call]:
+    def factory(task: Task) -> Call:
+        import captum.attr
+
+        options = {"n_steps": task.options["steps"]} if "steps" in task.options else {}
+        method = getattr(captum.attr, name)(task.model)
+        return lambda batch, target: method.attribute(batch, target=target, **options)
+
+    return factory
+
+
+CAPTUM: dict[str, Callable[[Task], Callable[..., Any]]] = {
+    "deconvnet": _captum_plain("Deconvolution"),
+    "gradcam": _captum_gradcam,
+    "gradient": _captum_plain("Saliency"),
+    "guidedbackprop": _captum_plain("GuidedBackprop"),
+    "guidedgradcam": _captum_guided_gradcam,
+    "integratedgradients": _captum_plain("IntegratedGradients"),
+    "occlusion": _captum_occlusion,
+    "smoothgrad": _captum_smoothgrad,
+}
+
+
+# torchcam
+
+TORCHCAM = {
+    "cam": "CAM",
+    "finercam": "FinerCAM",
+    "gradcam": "GradCAM",
+    "gradcampp": "GradCAMpp",
+    "iscam": "ISCAM",
+    "layercam": "LayerCAM",
+    "refinecam": "RefineCAM",
+    "scorecam": "ScoreCAM",
+    "smoothgradcampp": "SmoothGradCAMpp",
+    "sscam": "SSCAM",
+    "xgradcam": "XGradCAM",
+}
+WITHOUT_GRAPH = ("cam", "iscam", "scorecam", "sscam")
 
 
 def torchcam(task: Task) -> Call:
-    from torchcam.methods import GradCAM
+    import torchcam.methods
 
-    extractor = GradCAM(task.model, task.layer, reshape_transform=_reshape(task))
+    if task.method not in TORCHCAM:
+        raise CannotDo
+    options = {"num_samples": task.options["samples"]} if "samples" in task.options else {}
+    if task.method == "cam":
+        options["fc_layer"] = "fc"
+    kind = getattr(torchcam.methods, TORCHCAM[task.method])
+    extractor = kind(task.model, list(task.layers) or task.layer, reshape_transform=_reshape(task), **options)
 
     def call() -> Any:
-        scores = task.model(task.batch)
+        with torch.set_grad_enabled(task.method not in WITHOUT_GRAPH):
+            scores = task.model(task.batch)
+        if task.method in (*WITHOUT_GRAPH, "smoothgradcampp"):  # these take no graph of the scores
+            return [extractor(c, scores) for c in task.classes]
         *others, last = task.classes
         maps = [extractor(c, scores, retain_graph=True) for c in others]
         return [*maps, extractor(last, scores)]

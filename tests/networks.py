@@ -32,6 +32,7 @@ class Network(NamedTuple):
 
 
 NETWORKS = {
+    "resnet18": Network("layer4", (7, 7)),
     "resnet50": Network("layer4", (7, 7)),
     "vgg16": Network("avgpool", (7, 7)),
     "mobilenet_v3_large": Network("features", (7, 7)),

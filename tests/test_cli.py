@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import gradsight as gs
 from gradsight.cli.app import app
 from gradsight.registry import METHODS, Method
+from gradsight.variants import as_method
 
 # Its score of a class is ten times the mean of one colour, so its map for "red" is where the photo is red.
 MODELS = """
@@ -81,8 +82,8 @@ def interrupted():
 """
 MODEL = "cli_models:colours"
 RED, GREEN, BLUE = (255, 0, 0), (0, 200, 0), (0, 0, 255)
-FIELDS = ["image", "width", "height", "model", "layer", "method", "predictions", "targets"]
-TARGET_FIELDS = ["index", "label", "score", "file", "peak", "box", "area", "notes"]
+FIELDS = ["image", "width", "height", "model", "layer", "method", "title", "predictions", "targets"]
+TARGET_FIELDS = ["index", "label", "score", "file", "peak", "box", "area", "signed", "against", "scale", "notes"]
 
 
 @pytest.fixture(scope="module")
@@ -320,6 +321,88 @@ def test_a_class_named_twice_is_one_file(here):
     assert written() == ["photo.gradcam.red.png", "photo.json"]
 
 
+def test_methods_with_options_make_safe_names_of_their_own(here):
+    given = [
+        "smooth(gradcam)",
+        "fuse(layercam, by='max')",
+        "fuse(layercam,by='max')",
+        "scorecam(top=2)",
+        "scorecam(top=3)",
+    ]
+    result = explain("photo.png", *(x for name in given for x in ("--method", name)), "--json")
+    assert result.exit_code == 0
+    assert written() == [
+        "photo.fuse_layercam_by_max.red.png",
+        "photo.json",
+        "photo.scorecam_top_2.red.png",
+        "photo.scorecam_top_3.red.png",
+        "photo.smooth_gradcam.red.png",
+    ]
+    found = {record["method"]: record for record in read("photo.json")}
+    assert set(found) == {"smooth(gradcam)", "fuse(layercam, by='max')", "scorecam(top=2)", "scorecam(top=3)"}
+    assert all(Path("out", r["targets"][0]["file"]).exists() for r in found.values())
+    assert found["smooth(gradcam)"]["title"] == "Smoothed Grad-CAM"
+    text = explain("photo.png", "--method", "smooth(gradcam)", "--method", "gradient").stdout
+    assert "Smoothed Grad-CAM, at layer block:" in text
+    assert "Vanilla gradient, of the image itself:" in text
+
+
+def test_methods_at_different_places_need_no_layer_in_their_names(here):
+    explain("photo.png", "--method", "gradcam", "--method", "gradient")
+    assert written() == ["photo.gradcam.red.png", "photo.gradient.red.png", "photo.json"]
+
+
+def test_the_longest_names_fit_a_file_system(here):
+    paint(here / ("é" * 120 + ".png"))
+    (here / "labels.json").write_text(json.dumps(["x" * 500, "b", "c"]))
+    method = "fuse(contrast(layercam, rivals=2, strength=0.123456789), by='product')"
+    arguments = ("--layer", "block.0", "--layer", "block.1", "--method", method, "--method", "gradcam")
+    assert explain("é" * 120 + ".png", "--labels", "labels.json", *arguments).exit_code == 0
+    assert max(len(name.split(".")[1]) for name in written() if name.endswith(".png")) <= 44
+    assert max(len(os.fsencode(name)) for name in written()) <= 255
+
+
+def test_against_a_class_is_its_map_the_other_way_round(here):
+    (record,) = lines(explain("photo.png", "--against", "red", "--json").stdout)
+    (target,) = record["targets"]
+    assert (target["label"], target["signed"], target["peak"]) == ("against red", False, None)
+    assert target["score"] == pytest.approx(-10 * 128 * 128 / 448**2, rel=1e-3)
+    assert written() == ["photo.gradcam.against_red.png", "photo.json"]
+
+
+def test_one_class_rather_than_another_is_drawn_red_and_blue(here):
+    result = explain("photo.png", "--class", "red", "--rather-than", "blue", "--json")
+    (target,) = lines(result.stdout)[0]["targets"]
+    assert target["label"] == "red rather than blue"
+    assert target["signed"] is True
+    assert inside(target["peak"], (64, 256, 192, 384))
+    assert inside(target["against"]["peak"], (320, 64, 384, 128))
+    with Image.open(f"out/{target['file']}") as overlay:
+        after = np.asarray(overlay).astype(int)
+    beside = after[62, 300]  # heat spreads onto the black around the red square
+    assert beside[0] > 60 > beside[2]
+    beside = after[318, 96]
+    assert beside[2] > 20 + beside[0]
+    people = explain("photo.png", "--class", "red", "--rather-than", "blue").stdout
+    assert "(top right); the hot area is" in people
+    assert "most against it at row" in people
+    top = explain("photo.png", "--rather-than", "blue", "--json")
+    assert lines(top.stdout)[0]["targets"][0]["label"] == "red rather than blue"
+
+
+def test_the_batch_size_reaches_the_model(here, monkeypatch):
+    given = []
+    explainer = gs.Explainer
+    monkeypatch.setattr(
+        gs, "Explainer", lambda *a, **k: given.append(k["batch_size"]) or explainer(*a, **k), raising=False
+    )
+    one = lines(explain("photo.png", "--method", "smooth(gradcam)", "--batch-size", 1, "--json").stdout)[0]
+    all_ = lines(explain("photo.png", "--method", "smooth(gradcam)", "--json").stdout)[0]
+    assert given == [1, 32]
+    assert one["targets"][0]["peak"] == all_["targets"][0]["peak"]
+    assert explain("photo.png", "--batch-size", 0).exit_code == 2
+
+
 # What people read.
 
 
@@ -328,7 +411,7 @@ def test_people_get_predictions_places_and_files(here):
     assert result.exit_code == 0
     assert result.stderr == ""
     assert "The model says: red 50%, blue 27%, green 22%" in result.stdout
-    assert "Grad-CAM at layer block:" in result.stdout
+    assert "Grad-CAM, at layer block:" in result.stdout
     assert "(top right); the hot area is 7% of the photo" in result.stdout
     assert str(Path("out", "photo.gradcam.red.png")) in result.stdout
 
@@ -427,6 +510,12 @@ MISTAKES = {
     "labels": (["--labels", "none.txt"], "none.txt"),
     "weights": (["--weights", "none.pt"], "none.pt"),
     "no layer with positions": (["--model", "cli_models:flat"], "no layer with positions"),
+    "method that cannot be read": (["--method", "gradcam(("], "scorecam(top=64)"),
+    "option of a method": (["--method", "scorecam(tip=3)"], "'top'"),
+    "variant of nothing": (["--method", "smooth()"], "variant of a method"),
+    "against and top": (["--against", "red", "--top", "2"], "--top and --against exclude each other"),
+    "against and rather than": (["--against", "red", "--rather-than", "blue"], "--class A --rather-than B"),
+    "rather than no class": (["--class", "red", "--rather-than", "bleu"], "'blue'"),
     "class and top": (["--class", "red", "--top", "2"], "--class and --top exclude each other"),
     "out": (["--out", "photo.png"], "--out must be a folder"),
     "below a file": (["--out", "photo.png/deep/er"], "'photo.png' is a file"),
@@ -475,13 +564,27 @@ def test_a_missing_optional_package_is_one_line(here, monkeypatch):
 
 
 def test_methods_are_those_of_the_registry():
-    rows = lines(run("methods", "--json").stdout)
+    rows = [row for row in lines(run("methods", "--json").stdout) if row["kind"] == "method"]
     assert [row["name"] for row in rows] == list(METHODS)
-    gradcam = next(row for row in rows if row["name"] == "gradcam")
-    assert list(gradcam) == ["name", "title", "source", "needs", "summary"]
-    assert (gradcam["title"], gradcam["source"]) == ("Grad-CAM", "arXiv:1610.02391")
+    found = {row["name"]: row for row in rows}
+    names = ["kind", "name", "title", "source", "needs", "at", "gradient", "passes", "summary", "options"]
+    assert list(found["gradcam"]) == names
+    assert (found["gradcam"]["title"], found["gradcam"]["source"]) == ("Grad-CAM", "arXiv:1610.02391")
+    assert found["scorecam"]["options"] == {"top": None, "groups": None}
     text = run("methods").stdout
-    assert all(row["title"] in text and row["source"] in text for row in rows)
+    assert all(f"{row['title']}, {row['source']}" in text and row["summary"] in text for row in rows)
+    assert "passes: c + 1, c channels; options: top=None, groups=None" in text
+    assert all(f"needs: {row['needs']}" in text for row in rows if row["needs"])
+
+
+def test_variants_are_listed_with_an_example_that_can_be_typed():
+    rows = [row for row in lines(run("methods", "--json").stdout) if row["kind"] == "variant"]
+    assert {"smooth", "fuse", "contrast"} <= {row["name"] for row in rows}
+    text = run("methods").stdout
+    for row in rows:
+        assert row["example"] in text
+        as_method(row["example"])
+    assert "fuse(gradcam, by='mean')" in text
 
 
 def test_models_say_what_is_installed_and_how_to_get_the_rest(monkeypatch):
@@ -527,7 +630,7 @@ def test_ten_layers_unless_all_are_asked_for(here):
     assert everything[10]["name"] not in ten.stdout.split()
 
 
-@pytest.mark.parametrize("command", ["demo", "explain", "layers", "methods", "models"])
+@pytest.mark.parametrize("command", ["compare", "demo", "explain", "layers", "methods", "models"])
 def test_every_command_has_help_with_an_example(command):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -578,6 +681,16 @@ def test_the_dog_is_where_the_dog_is_and_the_cat_where_the_cat_is(here, data):
     }
 
 
+def test_the_dog_speaks_for_the_dog_and_the_cat_against_it(here, data):
+    photo = data / "classics" / "pytorch-grad-cam__both.png"
+    result = run("explain", photo, "--class", "bull_mastiff", "--rather-than", "tabby", "--out", "out", "--json")
+    (target,) = lines(result.stdout)[0]["targets"]
+    assert inside(target["peak"], (12, 80, 142, 168))
+    assert inside(target["against"]["peak"], (120, 42, 222, 204))
+    against = run("explain", photo, "--against", "bull_mastiff", "--out", "out", "--json")
+    assert inside(lines(against.stdout)[0]["targets"][0]["peak"], (120, 42, 222, 204))
+
+
 # Real processes.
 
 MAIN = "from gradsight.cli import main; main()"
@@ -618,6 +731,17 @@ def test_help_and_lists_load_no_framework(process, arguments):
     done = process(*arguments, code=code)
     assert (done.returncode, done.stderr) == (0, "[]")
     assert done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["explain", "--help"], ["compare", "--help"]])
+def test_help_loads_neither_arrays_nor_pictures(process, arguments):
+    code = (
+        "import atexit, sys\n"
+        "loaded = lambda: sys.stderr.write(str([x for x in ('numpy', 'PIL', 'cmap') if x in sys.modules]))\n"
+        f"atexit.register(loaded)\n{MAIN}"
+    )
+    done = process(*arguments, code=code)
+    assert (done.returncode, done.stderr) == (0, "[]")
 
 
 def test_without_typer_there_is_one_line(process):

@@ -15,6 +15,7 @@ from costs import MIB, flops, peak_bytes
 from gradsight import targets
 from gradsight.backends.torch import TorchBackend
 from gradsight.layers import Layer
+from gradsight.registry import METHODS
 from networks import NETWORKS, build
 
 RESNET = "resnet50"
@@ -157,3 +158,90 @@ def test_peak_memory_of_a_large_batch_beside_a_peer(model: nn.Module) -> None:
     peer = peak_bytes(lambda: LayerGradCam(own, own.layer4).attribute(images, target=281))
     assert peer > 5 * alone
     assert peer > 2000 * MIB
+
+
+# The family.
+
+LAST_BLOCKS = ["layer4.0", "layer4.1", "layer4.2"]
+
+
+def of_one_pass(*, second_order: bool) -> list[str]:
+    """The methods that take the gradient of one layer and one pass."""
+    found = [m for m in METHODS.values() if m.gradient and m.at == "layer" and m.passes == "1"]
+    return [m.name for m in found if m.name != "cam" and ("second" in m.needs) == second_order]
+
+
+def test_all_gradient_methods_share_a_forward_and_a_backward_pass(
+    model: nn.Module, batch: torch.Tensor, forward: int
+) -> None:
+    names = of_one_pass(second_order=False)
+    assert len(names) >= 7
+    explainer = gs.Explainer(model, layer=LAST_BLOCKS)
+    alone = flops(lambda: explainer(batch, targets=gs.Top(5), method="gradcam"))
+    together = flops(lambda: explainer(batch, targets=gs.Top(5), method=names))
+    assert together.total() <= 2 * forward
+    assert together["convolution"] == alone["convolution"]
+    # Finer-CAM's rivals are further classes; those that are targets themselves are not differentiated again.
+    assert alone["convolution_backward"] < together["convolution_backward"] < 2 * alone["convolution_backward"]
+    plain = flops(lambda: explainer(batch, targets=gs.Top(5), method=[x for x in names if x != "finercam"]))
+    assert plain["convolution_backward"] == alone["convolution_backward"]
+
+
+def test_second_derivatives_are_taken_of_the_tail_alone(model: nn.Module, batch: torch.Tensor, forward: int) -> None:
+    names = of_one_pass(second_order=True)
+    explainer = gs.Explainer(model, layer="layer4")
+    explainer(batch, method=names)  # traces
+    assert names
+    assert flops(lambda: explainer(batch, targets=gs.Top(5), method=names)).total() <= 1.01 * forward
+
+
+def test_smooth_grad_cam_pp_takes_a_pass_for_each_sample(model: nn.Module, batch: torch.Tensor, forward: int) -> None:
+    explainer = gs.Explainer(model, layer="layer4", method="smoothgradcampp(samples=3)")
+    counted = flops(lambda: explainer(batch))
+    assert counted.total() <= 4.01 * forward
+    assert counted["convolution"] == 4 * flops(plain(model, batch))["convolution"]
+    assert "convolution_backward" not in counted
+
+
+def test_ablation_cam_runs_the_stem_once(model: nn.Module, batch: torch.Tensor, forward: int) -> None:
+    explainer = gs.Explainer(model, layer="layer4", method="ablationcam")
+    explainer(batch)  # traces
+    counted = flops(lambda: explainer(batch, targets=gs.Top(3)))  # the targets share the runs
+    tail = 2 * len(batch) * 2048 * 1000
+    assert counted["convolution"] == flops(plain(model, batch))["convolution"]
+    assert counted.total() <= 1.5 * forward + 2048 * tail
+
+
+def test_ablation_cam_where_something_bypasses_the_layer(model: nn.Module, batch: torch.Tensor, forward: int) -> None:
+    explainer = gs.Explainer(model, layer="layer4.2.conv2", method="ablationcam")
+    explainer(batch[:1])  # traces
+    counted = flops(lambda: explainer(batch[:1]))
+    behind = flops(lambda: model.layer4[2].conv3(torch.zeros(1, 512, 7, 7))).total() + 2 * 2048 * 1000
+    assert counted.total() <= forward / 2 * 2.01 + 512 * behind
+
+
+@pytest.mark.parametrize("name", ["eigencam", "kpcacam", "fem"])
+def test_methods_without_gradients_add_next_to_nothing(
+    model: nn.Module, batch: torch.Tensor, forward: int, name: str
+) -> None:
+    counted = flops(lambda: gs.Explainer(model, layer="layer4", method=name)(batch))
+    assert counted.total() <= 1.05 * forward
+    grams = counted.total() - flops(lambda: gs.Explainer(model, layer="layer4", method="random")(batch)).total()
+    assert grams <= 2 * len(batch) * 49 * 49 * 2048  # 49 x 49 products of positions, not 2048 x 2048
+
+
+def test_images_and_classes_share_the_passes_of_score_cam(model: nn.Module, batch: torch.Tensor, forward: int) -> None:
+    explainer = gs.Explainer(model, layer="layer4", method="scorecam(top=10)")
+    assert flops(lambda: explainer(batch)).total() <= 11.01 * forward
+    assert flops(lambda: explainer(batch, targets=gs.Top(4))).total() <= 11.01 * forward
+
+
+@pytest.mark.parametrize(
+    "name", ["scorecam(top=24)", "ablationcam", "rise(masks=24)", "occlusion(window=0.3, stride=0.2)"]
+)
+def test_the_batch_size_bounds_the_memory_of_many_passes(model: nn.Module, batch: torch.Tensor, name: str) -> None:
+    image = batch[:1]
+    few = peak_bytes(plain(model, batch.repeat(2, 1, 1, 1)))
+    explainer = gs.Explainer(model, layer="layer4", method=name, batch_size=4)
+    explainer(image)
+    assert peak_bytes(lambda: explainer(image)) <= 1.5 * few

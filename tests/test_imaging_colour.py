@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from gradsight.errors import InvalidArgument, InvalidType, UnknownName
-from gradsight.imaging import DEFAULT, DIVERGING, colorize, colormap, colormaps, overlay, strip
+from gradsight.imaging import DEFAULT, DIVERGING, colorize, colormap, colormaps, ends, overlay, strip
 
 
 def photo(height: int = 12, width: int = 17) -> Image.Image:
@@ -77,6 +77,12 @@ def test_colours_never_wrap(values: np.ndarray) -> None:
         near = table[[int(np.floor(step)), int(np.ceil(step))]]
         assert (near.min(0) - 1e-6 <= colour).all()
         assert (colour <= near.max(0) + 1e-6).all()
+
+
+def test_the_ends_of_a_map_in_words() -> None:
+    assert ends("bwr") == ("blue", "red")
+    assert ends("gray_r") == ("white", "black")
+    assert ends(DEFAULT)[1] == "yellow"
 
 
 def test_integers_are_values_too() -> None:
@@ -213,6 +219,17 @@ def test_captions_stay_under_their_picture() -> None:
         found = np.asarray(strip([(picture, caption), (picture, "")], height=80).convert("L"))
         ink = np.flatnonzero((found < 200).any(axis=0))
         assert ink.size == 0 or ink.max() < found.shape[1] / 2
+
+
+def test_captions_of_several_lines_make_room_for_each() -> None:
+    picture = Image.new("RGB", (80, 80), "white")
+    one, two = (
+        strip([(picture, "a"), (picture, "b")], height=80),
+        strip([(picture, "a"), (picture, ["b", "c"])], height=80),
+    )
+    assert two.height > one.height
+    rows = np.flatnonzero((np.asarray(two.convert("L"))[:, 90:] < 200).any(axis=1))
+    assert (np.diff(rows) > 4).sum() == 1
 
 
 def test_accents_are_dropped_rather_than_drawn_as_boxes() -> None:

@@ -115,3 +115,122 @@ def test_a_class_of_a_segmentation_says_what_the_output_is_and_a_function_explai
     maps = gs.Explainer(model, layer="3")(inputs, targets=lambda outputs: outputs[:, 1].sum((1, 2))).maps
     assert maps.shape == (2, 1, 8, 6)
     assert np.abs(maps).max() > 0
+
+
+def explained(inputs: torch.Tensor, targets: object, method: str = "gradcam") -> gs.Explanation:
+    torch.manual_seed(3)
+    return gs.Explainer(toys.curved().double(), layer="4", method=method)(inputs, targets=targets)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "hirescam", "finercam"])
+def test_against_is_the_negated_map_and_score(method: str) -> None:
+    inputs = torch.randn(2, 3, 12, 10, dtype=torch.float64)
+    plain = explained(inputs, gs.Classes(2, 0), "gradcam" if method == "finercam" else method)
+    if method == "finercam":
+        with pytest.raises(ModelError, match="not classes"):
+            explained(inputs, gs.Against(gs.Classes(2, 0)), method)
+        return
+    against = explained(inputs, gs.Against(gs.Classes(2, 0)), method)
+    np.testing.assert_allclose(against.maps, -plain.maps, atol=1e-7 * np.abs(plain.maps).max())
+    np.testing.assert_allclose(against.scores, -plain.scores)
+    assert against.labels == (("against class 2", "against class 0"),) * 2
+    assert [target.index for target in against.targets[0]] == [None, None]
+    assert not against.targets[0][0].signed
+
+
+def test_against_changes_where_gradients_are_cut_and_not_only_the_sign() -> None:
+    inputs = torch.randn(2, 3, 12, 10, dtype=torch.float64)
+    positive, negative = explained(inputs, 1, "layercam").maps, explained(inputs, gs.Against(1), "layercam").maps
+    both = explained(inputs, 1, "hirescam").maps
+    np.testing.assert_allclose(positive - negative, both, atol=1e-6 * np.abs(both).max())
+    assert positive.min() >= 0
+    assert negative.min() >= 0
+
+
+def test_against_takes_whatever_is_a_target_and_undoes_itself() -> None:
+    inputs = torch.randn(2, 3, 12, 10, dtype=torch.float64)
+    top = explained(inputs, None).maps
+    np.testing.assert_allclose(explained(inputs, gs.Against()).maps, -top, atol=1e-9)
+    np.testing.assert_allclose(explained(inputs, gs.Against(gs.Against())).maps, top, atol=1e-9)
+    np.testing.assert_allclose(
+        explained(inputs, gs.Against([[1, 2], [3, 4]])).maps, -explained(inputs, [[1, 2], [3, 4]]).maps, atol=1e-9
+    )
+
+    def first(outputs: torch.Tensor) -> torch.Tensor:
+        return outputs[:, 0]
+
+    found = explained(inputs, gs.Against(first))
+    np.testing.assert_allclose(found.maps, -explained(inputs, 0).maps, atol=1e-9)
+    assert found.labels == (("against first",),) * 2
+
+
+@pytest.mark.parametrize(
+    ("target", "rather_than", "pairs"),
+    [
+        (0, 3, [(0, 3)]),
+        (gs.Classes(0, 1), gs.Classes(3, 4), [(0, 3), (1, 4)]),
+        (0, gs.Classes(3, 4), [(0, 3), (0, 4)]),
+        (gs.Classes(3, 4), 0, [(3, 0), (4, 0)]),
+    ],
+)
+def test_contrast_is_the_difference_of_maps_and_scores(target: object, rather_than: object, pairs: object) -> None:
+    inputs = torch.randn(2, 3, 12, 10, dtype=torch.float64)
+    found = explained(inputs, gs.Contrast(target, rather_than))
+    each = explained(inputs, gs.Classes(*range(5)))
+    maps = np.stack([each.maps[:, a] - each.maps[:, b] for a, b in pairs], axis=1)  # type: ignore[attr-defined]
+    scores = np.stack([each.scores[:, a] - each.scores[:, b] for a, b in pairs], axis=1)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(found.maps, maps, atol=1e-6 * np.abs(maps).max())
+    np.testing.assert_allclose(found.scores, scores, atol=1e-6)
+    assert found.labels[0] == tuple(f"class {a} rather than class {b}" for a, b in pairs)  # type: ignore[attr-defined]
+    assert all(named.signed and named.index is None for named in found.targets[1])
+
+
+def test_contrast_of_lists_is_settled_image_by_image_and_with_functions() -> None:
+    inputs = torch.randn(2, 3, 12, 10, dtype=torch.float64)
+    each = explained(inputs, gs.Classes(*range(5))).maps
+    found = explained(inputs, gs.Contrast([1, 4], [2, 0])).maps
+    np.testing.assert_allclose(found[0, 0], each[0, 1] - each[0, 2], atol=1e-7)
+    np.testing.assert_allclose(found[1, 0], each[1, 4] - each[1, 0], atol=1e-7)
+    beside = explained(inputs, gs.Contrast(lambda outputs: outputs[:, 2], gs.Classes(0, 3))).maps
+    np.testing.assert_allclose(beside, each[:, [2, 2]] - each[:, [0, 3]], atol=1e-7)
+    turned = explained(inputs, gs.Contrast(gs.Classes(0, 3), lambda outputs: outputs[:, 2])).maps
+    np.testing.assert_allclose(turned, -beside, atol=1e-7)
+    nested = explained(inputs, gs.Contrast(gs.Against(1), gs.Contrast(2, 3))).maps
+    np.testing.assert_allclose(nested[:, 0], -each[:, 1] - each[:, 2] + each[:, 3], atol=1e-7)
+
+
+def test_contrast_of_an_image_with_its_top_classes() -> None:
+    found = resolve(gs.Contrast(gs.Top(1), gs.Top(3)), 2, LOGITS, LABELS, "")
+    assert [named.label for named in found.names[0]] == [
+        "tiger cat rather than tiger cat",
+        "tiger cat rather than bull mastiff",
+        "tiger cat rather than crane (bird)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("targets", "error", "message"),
+    [
+        (gs.Contrast(gs.Classes(0, 1), gs.Classes(2, 3, 4)), InvalidArgument, "equally many.*Received: 2 and 3"),
+        (gs.Contrast(0, 5), InvalidArgument, "between 0 and 4. Received: 5"),
+        (gs.Contrast(0, "tabyb"), UnknownName, "no class 'tabyb'"),
+        (gs.Against(9), InvalidArgument, "between 0 and 4. Received: 9"),
+        (gs.Against(1.5), InvalidType, "`targets` must be"),
+        (gs.Against([0]), InvalidArgument, "one entry for each of the 2"),
+        (gs.Contrast, InvalidType, "`targets` must be"),
+    ],
+)
+def test_sides_that_do_not_fit_are_said_in_one_line(targets: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        resolve(targets, 2, LOGITS, LABELS, "")
+    assert "\n" not in str(caught.value)
+
+
+def test_parts_keep_their_factors_when_targets_are_repeated_for_more_rows() -> None:
+    settled = resolve(gs.Contrast([1, 2], gs.Against([3, 0])), 2, LOGITS, LABELS, "").tiled(3)
+    assert len(settled.names) == 6
+    assert [part.factor for part in settled.parts] == [1, 1]
+    assert [part.classes.tolist() for part in settled.parts] == [[[1], [2]] * 3, [[3], [0]] * 3]
+    assert settled.classes is None
+    assert resolve(gs.Against(1), 2, LOGITS, LABELS, "").classes is None
+    assert resolve([1, 2], 2, LOGITS, LABELS, "").classes.tolist() == [[1], [2]]

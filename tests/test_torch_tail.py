@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import toys
+from costs import flops
 from gradsight.backends.torch import TorchBackend
 from gradsight.layers import Layer
 from gradsight.targets import resolve
@@ -35,9 +36,10 @@ def replaced(model: nn.Module, layer: str, inputs: torch.Tensor, value: torch.Te
         handle.remove()
 
 
-def is_traced(backend: TorchBackend) -> bool:
-    (graph,) = backend.view.tails.values()
-    return graph is not None
+def is_cut(backend: TorchBackend) -> bool:
+    (tail,) = backend.view.tails.values()
+    assert tail is not None  # traced
+    return tail.is_cut
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_tail_equals_the_model_with_its_layer_replaced(make: Any, layer: str, cu
         expected = replaced(model, layer, inputs.repeat(times, 1, 1, 1), values.clone())
         rows = torch.stack([expected[j, classes[j % 2]] for j in range(2 * times)])
         torch.testing.assert_close(probe.tail(values), rows, atol=1e-6, rtol=1e-5)
-    assert is_traced(backend) == cut
+    assert is_cut(backend) == cut
 
 
 @pytest.mark.parametrize("sequence_first", [False, True])
@@ -75,7 +77,7 @@ def test_tail_of_tokens_keeps_the_extra_ones_of_each_image(sequence_first: bool)
     twice = probe.tail(torch.cat((probe.activations, probe.activations * 0.5)))
     torch.testing.assert_close(twice[:2], probe.scores, atol=1e-6, rtol=1e-5)
     assert (twice[2:] - probe.scores).abs().min() > 0
-    assert is_traced(backend)
+    assert is_cut(backend)
 
 
 def test_tail_of_one_call_of_a_reused_module() -> None:
@@ -90,7 +92,7 @@ def test_the_other_input_of_a_model_bypasses_the_layer() -> None:
     inputs = (torch.randn(2, 3, 16, 12), torch.randn(2, 2))
     probe, backend = probe_of(model, inputs, "features", [[0], [4]])
     torch.testing.assert_close(probe.tail(torch.cat([probe.activations] * 2)), torch.cat([probe.scores] * 2))
-    assert not is_traced(backend)
+    assert not is_cut(backend)
 
 
 def test_the_tail_of_the_input_is_the_whole_model_with_the_targets_of_each_image() -> None:
@@ -144,4 +146,71 @@ def test_a_bypass_that_is_shut_for_this_very_batch_is_found() -> None:
     values = probe.activations + 100
     expected = replaced(model, "conv", inputs, values)
     torch.testing.assert_close(probe.tail(values)[:, 0], expected[[0, 1], [0, 4]], atol=1e-4, rtol=1e-5)
-    assert not is_traced(backend)
+    assert not is_cut(backend)
+
+
+def test_a_tail_that_writes_leaves_the_activations_alone() -> None:
+    model, inputs = toys.convolutional(inplace=True).eval(), torch.randn(2, 3, 16, 12)
+    probe, backend = probe_of(model, inputs, "0", [[0, 3], [4, 1]])  # an in-place ReLU comes next
+    before = probe.activations.clone()
+    assert (before < 0).any()
+    probe.tail(probe.activations)
+    assert is_cut(backend)
+    assert torch.equal(probe.activations, before)
+
+
+def test_what_bypasses_the_layer_is_computed_once() -> None:
+    model, inputs = toys.Residual().eval(), torch.randn(2, 3, 16, 12)
+    probe, backend = probe_of(model, inputs, "shortcut", [[0], [4]])
+    probe.tail(probe.activations)  # traces
+    few = flops(lambda: probe.tail(torch.cat([probe.activations] * 2)))
+    many = flops(lambda: probe.tail(torch.cat([probe.activations] * 8)))
+    assert not is_cut(backend)
+    assert {op: count for op, count in many.items() if "conv" in op} == {}
+    assert many.total() == 4 * few.total()
+    again, _ = probe_of(model, inputs * 2, "shortcut", [[0], [4]])
+    torch.testing.assert_close(again.tail(again.activations), again.scores, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_what_bypasses_the_layer_may_be_written_into(write: bool) -> None:
+    class Writes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.branch = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+            self.head = nn.Linear(6, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.stem(x)
+            x = x.mul_(2) if write else x * 2
+            branch = self.branch(x)
+            x += branch  # what bypasses the branch is overwritten
+            return self.head(x.relu_().mean((2, 3)))
+
+    model, inputs = Writes().eval(), torch.randn(2, 3, 8, 8)
+    probe, backend = probe_of(model, inputs, "branch", [[0], [4]])
+    for times in (1, 3, 1):
+        values = torch.randn(2 * times, 6, 8, 8)
+        expected = replaced(model, "branch", inputs.repeat(times, 1, 1, 1), values.clone())
+        rows = torch.stack([expected[j, [0, 4][j % 2]] for j in range(2 * times)])
+        torch.testing.assert_close(probe.tail(values)[:, 0], rows, atol=1e-5, rtol=1e-5)
+    assert not is_cut(backend)
+
+
+def test_a_tail_that_depends_on_the_size_of_the_input_is_that_of_its_own_size() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool, self.head = nn.Sequential(nn.Conv2d(3, 6, 1), nn.AdaptiveAvgPool2d(4)), nn.Linear(6, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            large = nn.functional.interpolate(self.pool(x), x.shape[2:], mode="bilinear")
+            return self.head(large.sum((2, 3)) / 16)
+
+    model = Scaled().eval()
+    backend = TorchBackend(model)
+    for side in (8, 16):
+        inputs = torch.randn(1, 3, side, side)
+        run = backend.run(inputs, [Layer("pool")], lambda logits, _: resolve([[0]], 1, logits, None, ""))
+        probe = run.probes[0]
+        torch.testing.assert_close(probe.tail(probe.activations), probe.scores, atol=1e-5, rtol=1e-5)

@@ -213,3 +213,37 @@ class Answering(nn.Module):
             "deep": scores[:, :, None, None],
             "single": scores[:, 0],
         }[self.how]
+
+
+def curved(*, dimensions: int = 2, classes: int = 5, bias: bool = True) -> nn.Sequential:
+    """Layer "4" is followed by a convolution and a tanh, so that its gradients differ by position and bend.
+
+    The normalisation has statistics, so that it adds something. It takes inputs of 12 x 10 x 8 and other sizes.
+    """
+    conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dimensions - 1]
+    batch_norm = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[dimensions - 1]
+    pool = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[dimensions - 1]
+    model = nn.Sequential(
+        conv(3, 4, 3, padding=1, bias=bias),
+        batch_norm(4),
+        nn.ReLU(),
+        conv(4, 6, 3, stride=2, padding=1, bias=bias),
+        nn.ReLU(),
+        conv(6, 4, 3, padding=1, bias=bias),
+        nn.Tanh(),
+        pool(2),
+        nn.Flatten(),
+        nn.Linear(4 * 2**dimensions, classes),
+    ).eval()
+    for values in (model[1].running_mean, model[1].bias.data):
+        values.normal_(0, 0.3)
+    for values in (model[1].running_var, model[1].weight.data):
+        values.uniform_(0.5, 1.5)
+    return model
+
+
+def linear_tail(*, classes: int = 5) -> nn.Sequential:
+    """All behind the ReLU "1" is linear and tells positions apart: a strided pooling, then one weight for each."""
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(6 * 3 * 2, classes)
+    ).eval()

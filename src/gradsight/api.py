@@ -16,13 +16,13 @@ from gradsight import notes
 from gradsight.backends import user_model
 from gradsight.contracts import Backend, LoadedModel, Pass
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
-from gradsight.explanation import Explanation, Prediction
+from gradsight.explanation import Explanation
 from gradsight.imaging import Placement, read_image
 from gradsight.layers import INPUT, Candidate, Layer, known_grids, rank, stages
 from gradsight.layouts import AmbiguousLayout
 from gradsight.models.load import load_model
 from gradsight.registry import PLACES, Method
-from gradsight.targets import Resolved, class_name, resolve
+from gradsight.targets import Prediction, Resolved, class_name, resolve
 from gradsight.variants import as_method
 
 _Photo = str | Path | bytes | Image.Image
@@ -243,6 +243,7 @@ class Explainer:
             predictions=self._predictions(shared.logits),
             photos=given.photos,
             placements=placements,
+            title=method.title,
         )
         general = notes.of_model(shared.logits, backend.was_training)
         scale = explanation.scale
@@ -250,7 +251,13 @@ class Explainer:
         for i, maps in enumerate(raw):
             beside = notes.among_targets(maps, scale[i])
             seen = notes.of_placement(placements[i].seen, placements[i].image_size) if placements else []
-            rows.append(tuple((*notes.of_map(m), *b, *seen, *general) for m, b in zip(maps, beside, strict=True)))
+            named = shared.targets.names[i]
+            rows.append(
+                tuple(
+                    (*notes.of_map(m, target.signed), *b, *seen, *general)
+                    for m, target, b in zip(maps, named, beside, strict=True)
+                )
+            )
         return replace(explanation, target_notes=tuple(rows))
 
     def _predictions(self, logits: Any, most: int = 5) -> tuple[tuple[Prediction, ...], ...]:

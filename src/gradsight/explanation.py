@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import base64
 import html
-import io
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from gradsight import imaging
+from gradsight import imaging, stored
 from gradsight.errors import InvalidArgument, received
-from gradsight.targets import Named
-
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One of the model's best classes for an image."""
-
-    index: int
-    label: str
-    probability: float
+from gradsight.targets import Named, Prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +31,7 @@ class Explanation:
         target_notes: for each image and target what the reader must know.
         photos: the original pictures; empty where arrays were given.
         placements: where the model's input lies on each photo.
+        title: the method's name in its paper.
     """
 
     maps: Any
@@ -57,6 +45,7 @@ class Explanation:
     target_notes: tuple[tuple[tuple[str, ...], ...], ...] = ()
     photos: tuple[Image.Image, ...] = ()
     placements: tuple[imaging.Placement, ...] = ()
+    title: str = ""
 
     @property
     def labels(self) -> tuple[tuple[str, ...], ...]:
@@ -76,47 +65,91 @@ class Explanation:
 
     @property
     def scale(self) -> Any:
-        """(n, k): the raw value that a heat of 1 stands for, each map's maximum; 0 where nothing is positive."""
-        flat = self.maps.reshape(*self.maps.shape[:2], -1)
-        return np.nan_to_num(flat, nan=0.0, posinf=0.0, neginf=0.0).max(axis=-1, initial=0.0)
+        """(n, k): the raw value from which on a map is drawn as hot as can be; 0 where there is nothing to draw.
 
-    def heatmaps(self, *, size: Sequence[int] | None = None, scale: float | str = "own") -> Any:
-        """Maps in [0, 1] for the eye: negative values are cut, the rest is divided by a scale and resized.
+        It is the map's maximum, or its largest magnitude where its target is signed. A map as fine as the model's input
+        is noisy, and divided by its maximum, which one pixel holds, it could not be seen: there it is the value that
+        99 % of those over 0 stay below, and the strongest 1 % are drawn alike.
+        """
+        return self._scale(self._signed(None))
+
+    def _scale(self, signed: Any) -> Any:
+        return imaging.full_heat(self.maps, signed=signed, fine=self._fine)
+
+    @property
+    def _fine(self) -> bool:
+        """Whether the maps are of single pixels, whatever made them."""
+        return tuple(self.maps.shape[2:]) == tuple(self.input_size)
+
+    def _signed(self, signed: bool | None) -> Any:
+        """(n, k): which maps are drawn with both signs."""
+        if signed is not None:
+            return np.full(self.maps.shape[:2], signed)
+        return np.array([[target.signed for target in row] for row in self.targets]).reshape(self.maps.shape[:2])
+
+    def heatmaps(
+        self, *, size: Sequence[int] | None = None, scale: float | str = "own", signed: bool | None = None
+    ) -> Any:
+        """Maps in [0, 1] for the eye: divided by a scale, cut at 1, and resized; negative values are cut to 0.
 
         Args:
             size: positions of the result; the input's size by default.
-            scale: ``"own"`` divides each map by its own maximum, ``"shared"`` all by the largest one, so that a weak
+            scale: ``"own"`` divides each map by its own `scale`, ``"shared"`` all by the largest one, so that a weak
                 map stays weak beside a strong one; or a number, for maps of several explanations.
+            signed: keep negative values, in [-1, 1]; by default where the target says so, as ``gs.Contrast`` does.
+                Both signs are divided by one number, so that 0 stays 0 and the stronger side is seen to be stronger.
 
         Returns:
             (n, k, *size) float32.
         """
-        return imaging.resize(self._heat(scale), tuple(size or self.input_size)).astype(np.float32)
+        heat = self._heat(scale, self._signed(signed))
+        return imaging.resize(heat, tuple(size or self.input_size)).astype(np.float32)
 
-    def _heat(self, scale: float | str) -> Any:
-        """(n, k, *s) in [0, 1] at the layer's resolution; the scale of an empty map is never divided by."""
+    def _heat(self, scale: float | str, signed: Any, at: tuple[int, int] | None = None) -> Any:
+        """(n, k, *s) in [0, 1], or [-1, 1], at the layer's resolution; (*s) of one map ``at`` (image, target)."""
         if scale not in ("own", "shared") and not (isinstance(scale, int | float) and scale > 0):
             raise InvalidArgument(f'`scale` must be "own", "shared" or a number over 0. {received(scale)}')
-        own = self.scale
-        by: Any = own if scale == "own" else own.max() if scale == "shared" else float(scale)
-        by = np.broadcast_to(np.where(np.asarray(by) > 0, by, 1), own.shape)
-        heat = np.clip(np.nan_to_num(self.maps, nan=0.0, posinf=0.0, neginf=0.0), 0, None)
-        return np.clip(heat / by.reshape(*by.shape, *(1,) * (heat.ndim - 2)), 0, 1)
+        maps = self.maps if at is None else self.maps[at][None, None]
+        signs = signed if at is None else signed[at][None, None]
+        own = imaging.full_heat(maps, signed=signs, fine=self._fine) if scale == "own" else None
+        by: Any = own if own is not None else self._scale(signed).max() if scale == "shared" else float(scale)
+        by = np.broadcast_to(np.where(np.asarray(by) > 0, by, 1), maps.shape[:2])  # an empty map stays empty
+        beside = (...,) + (None,) * (maps.ndim - 2)
+        heat = np.clip(imaging.finite(maps) / by[beside], np.where(signs, -1, 0)[beside], 1)
+        return heat if at is None else heat[0, 0]
 
-    def on_photo(self, image: int = 0, target: int = 0, *, scale: float | str = "own") -> Any:
+    def on_photo(
+        self, image: int = 0, target: int = 0, *, scale: float | str = "own", signed: bool | None = None
+    ) -> Any:
         """One heatmap in the pixels of the original photo, (height, width); 0 where the model did not see it.
 
         Raises:
             InvalidArgument: there are no photos; the explanation was made from arrays.
         """
         self._need_photo()
-        return self.placements[image].to_image(self._heat(scale)[image, target]).astype(np.float32)
+        heat = self._heat(scale, self._signed(signed), (image, target))
+        return self.placements[image].to_image(heat).astype(np.float32)
 
-    def region(self, image: int = 0, target: int = 0) -> imaging.Region | None:
-        """The hottest point and the area around it, in pixels of the photo, or of the input where there is no photo."""
+    def region(self, image: int = 0, target: int = 0, *, against: bool = False) -> imaging.Region | None:
+        """The hottest point and the area around it, in pixels of the photo, or of the input where there is no photo.
+
+        A map as fine as the model's input is first averaged over neighbours (see `imaging.dense`): its hottest pixel
+        may be a stray one, and the point where the map is densest is meant.
+
+        Args:
+            image: which image.
+            target: which of its targets.
+            against: where the map is most negative instead.
+
+        Returns:
+            None where nothing is over 0 (if ``against``: under 0).
+        """
+        values = imaging.finite(self.maps[image, target])
+        values = imaging.dense(values) if self._fine else values
+        heat = np.clip(-values if against else values, 0, None)
         if self.photos:
-            return imaging.region(self.on_photo(image, target))
-        return imaging.region(self.heatmaps()[image, target])
+            return imaging.region(self.placements[image].to_image(heat))
+        return imaging.region(imaging.resize(heat, self.input_size))
 
     def overlay(
         self,
@@ -124,9 +157,10 @@ class Explanation:
         target: int = 0,
         *,
         photo: Any = None,
-        colormap: str = imaging.DEFAULT,
+        colormap: str | None = None,
         opacity: str | float = "value",
         scale: float | str = "own",
+        signed: bool | None = None,
     ) -> Image.Image:
         """Draw one heatmap on its photo, at the photo's size.
 
@@ -134,26 +168,42 @@ class Explanation:
             image: which image.
             target: which of its targets.
             photo: the picture to draw on, for an explanation made from arrays: it is taken for the whole input.
-            colormap: as in `imaging.overlay`.
+            colormap: as in `imaging.overlay`; by default plasma, and the diverging one for a signed map.
             opacity: as in `imaging.overlay`.
             scale: as in `heatmaps`.
+            signed: as in `heatmaps`.
         """
+        both = bool(self._signed(signed)[image, target])
+        colormap = colormap or (imaging.DIVERGING if both else imaging.DEFAULT)
         if photo is not None:
-            picture = imaging.read_image(photo)
-            heat = self.heatmaps(scale=scale)[image, target]
-            return imaging.overlay(picture, heat, colormap=colormap, opacity=opacity)
-        heat = self.on_photo(image, target, scale=scale)
-        seen = self.placements[image].seen
-        return imaging.overlay(self.photos[image], heat, colormap=colormap, opacity=opacity, seen=seen)
+            picture, seen = imaging.read_image(photo), None
+            heat = self.heatmaps(scale=scale, signed=signed)[image, target]
+        else:
+            heat = self.on_photo(image, target, scale=scale, signed=signed)
+            picture, seen = self.photos[image], self.placements[image].seen
+        return imaging.overlay(picture, heat, colormap=colormap, opacity=opacity, seen=seen, signed=both)
 
     def figure(self, image: int = 0, *, height: int = 320, **drawing: Any) -> Image.Image:
-        """The photo and an overlay for each target side by side, with captions; ``drawing`` goes to `overlay`."""
+        """The photo and an overlay for each target side by side, with captions; ``drawing`` goes to `overlay`.
+
+        Under a signed map a line says which colour speaks for what.
+        """
         self._need_photo()
-        panels = [(self.photos[image], self._caption(image))]
+        panels: list[tuple[Image.Image, str | Sequence[str]]] = [(self.photos[image], self._caption(image))]
+        signed = self._signed(drawing.get("signed"))
         for j, target in enumerate(self.targets[image]):
-            caption = f"{target.label}  {float(self.scores[image, j]):.2f}"
-            panels.append((self.overlay(image, j, **drawing), caption))
+            lines = [f"{target.label}, score {float(self.scores[image, j]):.2f}"]
+            if signed[image, j]:
+                lines.append(self._sides(target, drawing.get("colormap")))
+            panels.append((self.overlay(image, j, **drawing), lines))
         return imaging.strip(panels, height=height)
+
+    def _sides(self, target: Named, colormap: str | None) -> str:
+        """What the two ends of a signed map's colours speak for: ``"red: for tabby, blue: for lynx"``."""
+        low, high = imaging.ends(colormap or imaging.DIVERGING)
+        if not target.sides:
+            return f"{high}: for it, {low}: against it"
+        return f"{high}: for {target.sides[0]}, {low}: for {target.sides[1]}"
 
     def _caption(self, image: int) -> str:
         if not self.predictions:
@@ -174,6 +224,10 @@ class Explanation:
         Args:
             image: which one.
             files: for each target the name of its drawn overlay.
+
+        Returns:
+            Of each target, ``against`` is the region that speaks against it, for signed ones alone, and ``scale`` the
+            raw value that is drawn as full heat.
         """
         height, width = self.placements[image].image_size if self.placements else self.input_size[-2:]
         return {
@@ -182,6 +236,7 @@ class Explanation:
             "model": self.model,
             "layer": self.layer,
             "method": self.method,
+            "title": self.title or self.method,
             "predictions": [asdict(p) for p in self.predictions[image]] if self.predictions else [],
             "targets": [
                 self._target_record(image, j, file) for j, file in enumerate(files or [None] * len(self.targets[image]))
@@ -190,33 +245,23 @@ class Explanation:
 
     def _target_record(self, image: int, j: int, file: str | None) -> dict[str, Any]:
         target, region = self.targets[image][j], self.region(image, j)
+        against = self.region(image, j, against=True) if target.signed else None
+        scale = imaging.full_heat(self.maps[image, j][None, None], signed=target.signed, fine=self._fine)[0, 0]
         return {
             "index": target.index,
             "label": target.label,
             "score": float(self.scores[image, j]),
             "file": file,
-            "peak": None if region is None else list(region.peak),
-            "box": None if region is None else list(region.box),
-            "area": 0.0 if region is None else region.area,
+            **_region_record(region),
+            "signed": target.signed,
+            "against": _region_record(against) if target.signed else None,
+            "scale": float(scale),
             "notes": list(self.target_notes[image][j]) if self.target_notes else [],
         }
 
     def save(self, path: str | Path) -> None:
         """Write everything to an ``.npz`` file; photos go in without loss."""
-        about = {
-            "format": FORMAT,
-            "names": [self.layer, self.method, self.model],
-            "input_size": self.input_size,
-            "targets": [[asdict(t) for t in row] for row in self.targets],
-            "predictions": [[asdict(p) for p in row] for row in self.predictions],
-            "notes": self.target_notes,
-            "placements": [asdict(p) for p in self.placements],
-        }
-        photos: dict[str, Any] = {
-            f"photo_{i}": np.frombuffer(_png(photo), np.uint8) for i, photo in enumerate(self.photos)
-        }
-        with open(path, "wb") as file:
-            np.savez_compressed(file, maps=self.maps, scores=self.scores, about=np.array(json.dumps(about)), **photos)
+        stored.write(path, {field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, path: str | Path) -> Explanation:
@@ -225,32 +270,7 @@ class Explanation:
         Raises:
             InvalidArgument: the file is none of ours.
         """
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                about = json.loads(str(data["about"]))
-                arrays = {name: data[name] for name in data.files if name != "about"}
-            layer, method, model = about["names"]
-            return cls(
-                maps=arrays["maps"],
-                scores=arrays["scores"],
-                targets=tuple(tuple(Named(**t) for t in row) for row in about["targets"]),
-                layer=layer,
-                method=method,
-                model=model,
-                input_size=tuple(about["input_size"]),
-                predictions=tuple(tuple(Prediction(**p) for p in row) for row in about["predictions"]),
-                target_notes=tuple(tuple(tuple(notes) for notes in row) for row in about["notes"]),
-                photos=tuple(
-                    imaging.read_image(arrays[f"photo_{i}"].tobytes()) for i in range(len(about["placements"]))
-                ),
-                placements=tuple(imaging.Placement(**{k: tuple(v) for k, v in p.items()}) for p in about["placements"]),
-            )
-        except FileNotFoundError:
-            raise InvalidArgument(f"there is no file {str(path)!r} to load an explanation from.") from None
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-            raise InvalidArgument(
-                f"{str(path)!r} is not an explanation that Explanation.save wrote: {type(error).__name__}: {error}"
-            ) from error
+        return cls(**stored.read(path))
 
     def __repr__(self) -> str:
         return (
@@ -258,11 +278,16 @@ class Explanation:
             f"labels={self.labels if len(self.labels) < 4 else '...'})"
         )
 
+    def _heading(self) -> str:
+        several = "s" if " + " in self.layer else ""
+        place = "of the image itself" if self.layer == "input" else f"at layer{several} {self.layer}"
+        return f"{self.title or self.method} {place}, model {self.model}"
+
     def _repr_html_(self) -> str:
         """Shown by notebooks: each photo with its overlays, and the notes."""
-        parts = [f"<p>{html.escape(f'{self.model}, {self.layer}, {self.method}')}</p>"]
+        parts = [f"<p>{html.escape(self._heading())}</p>"]
         for i in range(len(self.photos)):
-            data = base64.b64encode(_png(self.figure(i))).decode("ascii")
+            data = base64.b64encode(stored.png(self.figure(i))).decode("ascii")
             names = html.escape(", ".join(self.labels[i]), quote=True)
             parts.append(f'<img alt="{names}" style="max-width:100%" src="data:image/png;base64,{data}">')
         if not self.photos:
@@ -271,7 +296,7 @@ class Explanation:
         return "".join(parts)
 
 
-def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    return buffer.getvalue()
+def _region_record(region: imaging.Region | None) -> dict[str, Any]:
+    if region is None:
+        return {"peak": None, "box": None, "area": 0.0}
+    return {"peak": list(region.peak), "box": list(region.box), "area": region.area}

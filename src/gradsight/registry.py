@@ -27,6 +27,7 @@ class Method:
         at: ``"layer"``: its maps are a layer's; ``"input"``: the image's own; ``"layers"``: of several layers at once.
         gradient: it needs the model's gradient.
         passes: what it costs, in forward passes of the whole model, in words: ``"1"``, ``"c + 1"`` for c channels.
+        costly: these are many; `gradsight compare` leaves it out unless it is asked for.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Method:
     at: str = "layer"
     gradient: bool = True
     passes: str = "1"
+    costly: bool = False
 
     @property
     def summary(self) -> str:
@@ -123,6 +125,7 @@ def method(
     at: str = "layer",
     gradient: bool = True,
     passes: str = "1",
+    costly: bool = False,
 ) -> Callable[[Function], Function]:
     """Enter a function ``(probe, ops) -> maps`` as a method; see `Method` for the arguments.
 
@@ -132,7 +135,7 @@ def method(
         raise InvalidArgument(f"`at` must be one of {', '.join(PLACES)}. {received(at)}")
 
     def enter(function: Function) -> Function:
-        METHODS.add(name, Method(name, function, title, source, needs, at, gradient, passes))
+        METHODS.add(name, Method(name, function, title, source, needs, at, gradient, passes, costly))
         return function
 
     return enter

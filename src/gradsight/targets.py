@@ -67,12 +67,26 @@ class Named:
     Attributes:
         index: the class; None where the target is not one class.
         label: what to call it.
-        signed: both signs of its map mean something, for it and for what it is set against.
+        sides: what the two signs of its map speak for, where both mean something: ``("tabby", "lynx")``.
     """
 
     index: int | None
     label: str
-    signed: bool = False
+    sides: tuple[str, ...] = ()
+
+    @property
+    def signed(self) -> bool:
+        """Both signs of its map mean something."""
+        return bool(self.sides)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One of the model's best classes for an image."""
+
+    index: int
+    label: str
+    probability: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +148,11 @@ class Resolved:
         """
         first, *rest = (part.scores(outputs, logits, ops) for part in self.parts)
         return sum(rest, first)
+
+    @property
+    def count(self) -> int:
+        """How many targets each image has, k."""
+        return len(self.names[0])
 
     @property
     def classes(self) -> Any:
@@ -283,7 +302,7 @@ def _contrast(one: Resolved, other: Resolved) -> Resolved:
             f"Received: {k} and {against}."
         )
     named = tuple(
-        tuple(Named(None, f"{a.label} rather than {b.label}", signed=True) for a, b in _beside(row, rivals))
+        tuple(Named(None, f"{a.label} rather than {b.label}", (a.label, b.label)) for a, b in _beside(row, rivals))
         for row, rivals in zip(one.names, other.names, strict=True)
     )
     return Resolved(named, (*one.parts, *other.scaled(-1).parts))

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,9 @@ def _read(text: str) -> Method:
     """``"fuse(scorecam(top=64), by='max')"`` as a method. Only names, calls and constants are read; nothing is run."""
     try:
         return _built(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, ValueError, RecursionError) as error:
-        if isinstance(error, GradsightError):
-            raise
+    except GradsightError:
+        raise
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         raise InvalidArgument(
             f"`method` must be a name, or a name with options, such as 'scorecam(top=64)' or 'smooth(gradcam)'. "
             f"{received(text)}"
@@ -64,8 +65,10 @@ def _built(node: ast.expr) -> Method:
         return METHODS[node.id]
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or len(node.args) > 1:
         raise ValueError
-    options = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords if keyword.arg}
+    options = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
     name = node.func.id
+    if len(options) < len(node.keywords) or "None" in options:  # one twice, or **
+        raise ValueError
     if name in VARIANTS:
         if not node.args:
             raise InvalidArgument(f"{name}(...) is a variant of a method: say of which, such as {name}(gradcam).")
@@ -96,11 +99,22 @@ def options_of(function: Callable[..., Any]) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
+_KINDS = {"int": (Integral, "a whole number"), "float": (Real, "a number"), "str": (str, "a text")}
+
+
 def _check_options(name: str, function: Callable[..., Any], options: dict[str, Any]) -> None:
-    known = options_of(function)
-    for option in options:
-        if option not in known:
-            raise unknown(f"option of {name}", option, known)
+    known = inspect.signature(function).parameters
+    for option, value in options.items():
+        if option not in options_of(function):
+            raise unknown(f"option of {name}", option, options_of(function))
+        kind, _, rest = str(known[option].annotation).partition(" | ")
+        if kind not in _KINDS or (value is None and rest == "None"):
+            continue
+        least = None if kind != "int" else 0 if option == "seed" else 1  # the other whole numbers count things
+        fits = isinstance(value, _KINDS[kind][0]) and not isinstance(value, bool)
+        if not fits or (kind == "float" and not math.isfinite(value)) or (least is not None and value < least):
+            rule = _KINDS[kind][1] + (f" of at least {least}" if least is not None else "")
+            raise InvalidArgument(f"`{option}` must be {rule}. {received(value)}")
 
 
 def _call(*parts: Any) -> str:
@@ -136,7 +150,7 @@ def smooth(method: MethodLike) -> Method:
                 total = total + (ops.flip(maps[i], axis=-1) if mirrored else maps[i])
         return total / len(versions)
 
-    return _variant("smooth", "Smoothed", inner, smoothed, passes=f"7 x ({inner.passes})")
+    return _variant("smooth", "Smoothed", inner, smoothed, passes=f"7 x ({inner.passes})", costly=True)
 
 
 def eigen_smooth(method: MethodLike) -> Method:
@@ -180,7 +194,7 @@ def contrast(method: MethodLike, *, rivals: int = 3, strength: float = 1.0) -> M
 
     Args:
         method: the method.
-        rivals: how many classes.
+        rivals: how many classes, at most.
         strength: the factor of their mean score.
     """
     inner = as_method(method)
@@ -199,21 +213,23 @@ def contrast(method: MethodLike, *, rivals: int = 3, strength: float = 1.0) -> M
 def towards_difference(probe: Probe, rivals: int, strength: float) -> Probe:
     """The same pass, each class explained against the ``rivals`` other classes with the nearest scores.
 
-    The score is that of the class minus ``strength`` times the mean score of its rivals.
+    The score is that of the class minus ``strength`` times the mean score of its rivals; where there are fewer other
+    classes, all of them are its rivals.
 
     Raises:
-        InvalidArgument: not at least one rival, or more than there are.
-        ModelError: the targets are not classes.
+        InvalidArgument: not at least one rival.
+        ModelError: the targets are not classes, or there is only one.
     """
     classes, logits = probe.targets.classes, probe.logits
     if classes is None or logits is None:
         raise ModelError(
             "classes can be set against their rivals; these targets are not classes. Use the plain method."
         )
-    if not 1 <= rivals < logits.shape[1]:
-        raise InvalidArgument(
-            f"`rivals` must be between 1 and {logits.shape[1] - 1}, the number of other classes. {received(rivals)}"
-        )
+    if not isinstance(rivals, Integral) or rivals < 1:
+        raise InvalidArgument(f"`rivals` must be a whole number of at least 1. {received(rivals)}")
+    if logits.shape[1] < 2:
+        raise ModelError("the model has one class, and nothing to set it against. Use the plain method.")
+    rivals = min(int(rivals), logits.shape[1] - 1)
     rows = np.arange(len(classes))[:, None, None]
     distance = np.abs(logits[:, None, :] - logits[rows[..., 0], classes][..., None])
     distance[rows, np.arange(classes.shape[1])[None, :, None], classes[..., None]] = np.inf

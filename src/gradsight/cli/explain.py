@@ -12,10 +12,9 @@ import numpy as np
 
 import gradsight as gs
 from gradsight import imaging
-from gradsight.cli.naming import Photo, label_names, layer_names
+from gradsight.cli.naming import Photo, label_names, layer_names, method_names
 from gradsight.cli.terminal import complain, progress, say, say_json, short, to_json
 from gradsight.errors import GradsightError, ImageError, InvalidArgument, ModelError
-from gradsight.registry import METHODS
 
 Record = dict[str, Any]
 
@@ -30,7 +29,7 @@ class Output:
     """
 
     folder: Path
-    colormap: str = imaging.DEFAULT
+    colormap: str | None = None
     opacity: str | float = "value"
 
     def __post_init__(self) -> None:
@@ -39,8 +38,7 @@ class Output:
             raise InvalidArgument(f"--out must be a folder, and {str(nearest)!r} is a file. Name another folder.")
         if not os.access(nearest, os.W_OK | os.X_OK):
             raise InvalidArgument(f"--out must be writable, and {str(nearest)!r} is not. Name another folder.")
-        # Drawn once in small: the drawing knows what it takes.
-        imaging.overlay(np.zeros((1, 1, 3)), np.zeros((1, 1)), colormap=self.colormap, opacity=self.opacity)
+        check_drawing(self.colormap, self.opacity)
 
     def write(self, photo: Photo, explanations: Sequence[gs.Explanation]) -> list[Record]:
         """Write the overlays and the record of one photo.
@@ -66,9 +64,11 @@ class Output:
 
     def _records(self, photo: Photo, explanations: Sequence[gs.Explanation]) -> list[Record]:
         layers = layer_names([explanation.layer for explanation in explanations])
+        methods = method_names([explanation.method for explanation in explanations])
+        several = len(methods) < len(explanations)
         records = []
         for explanation in explanations:
-            parts = [photo.stem, explanation.method, *([layers[explanation.layer]] if len(layers) > 1 else [])]
+            parts = [photo.stem, methods[explanation.method], *([layers[explanation.layer]] if several else [])]
             labels = label_names([(target.index, target.label) for target in explanation.targets[0]])
             files = [".".join((*parts, label, "png")) for label in labels]
             for j, file in enumerate(files):
@@ -76,6 +76,15 @@ class Output:
                 picture.save(self.folder / file)
             records.append({"image": photo.name, **explanation.record(0, files)})
         return records
+
+
+def check_drawing(colormap: str | None, opacity: str | float) -> None:
+    """Draw once in small: the drawing knows what it takes.
+
+    Raises:
+        GradsightError: there is no such colour map or opacity.
+    """
+    imaging.overlay(np.zeros((1, 1, 3)), np.zeros((1, 1)), colormap=colormap or imaging.DEFAULT, opacity=opacity)
 
 
 def explain_photos(
@@ -128,14 +137,14 @@ def show(records: Sequence[Record], folder: Path) -> None:
     first = records[0]
     say((first["image"], "bold"), (f"  {first['width']} x {first['height']} pixels, model {first['model']}", "dim"))
     if first["predictions"]:
-        seen = ", ".join(f"{short(p['label'])} {_share(p['probability'])}" for p in first["predictions"])
+        seen = ", ".join(f"{short(p['label'])} {share(p['probability'])}" for p in first["predictions"])
         say("  The model says: ", seen)
     for record in records:
-        say(f"  {METHODS[record['method']].title} at layer {record['layer']}:")
+        say(f"  {record['title']}, {place(record['layer'])}:")
         notes = [set(target["notes"]) for target in record["targets"]]
         shared = set.intersection(*notes)
         for target in record["targets"]:
-            say("    ", (short(target["label"]), "bold"), f": {_place(target, first)}")
+            say("    ", (short(target["label"]), "bold"), f": {_where(target, first)}")
             say("      ", (str(folder / target["file"]), "cyan"))
             for note in target["notes"]:
                 if note not in shared:
@@ -145,16 +154,37 @@ def show(records: Sequence[Record], folder: Path) -> None:
                 say(("    Note: ", "yellow"), note)
 
 
-def _share(value: float) -> str:
+def share(value: float) -> str:
+    """A share in per cent."""
     return f"{value:.0%}" if value >= 0.005 or not value else "<1%"
 
 
-def _place(target: Record, photo: Record) -> str:
+def place(layer: str) -> str:
+    """Of which layer a map is, in words."""
+    if layer == "input":
+        return "of the image itself"
+    first, *rest = layer.split(" + ")
+    return f"at {len(rest) + 1} layers, {first} to {rest[-1]}" if rest else f"at layer {first}"
+
+
+def _where(target: Record, photo: Record) -> str:
     """Where a target's heat is, in words."""
-    if target["peak"] is None:
-        return "no place speaks for it"
-    row, column = target["peak"]
-    down = ("top", "middle", "bottom")[3 * row // photo["height"]]
-    across = ("left", "centre", "right")[3 * column // photo["width"]]
-    where = "centre" if (down, across) == ("middle", "centre") else f"{down} {across}"
-    return f"strongest at row {row}, column {column} ({where}); the hot area is {_share(target['area'])} of the photo"
+    speaks = "no place speaks for it"
+    if target["peak"] is not None:
+        row, column = target["peak"]
+        speaks = (
+            f"strongest at row {row}, column {column} ({corner(target['peak'], photo)}); "
+            f"the hot area is {share(target['area'])} of the photo"
+        )
+    against = target["against"]
+    if against is None or against["peak"] is None:
+        return speaks
+    row, column = against["peak"]
+    return f"{speaks}; most against it at row {row}, column {column} ({corner(against['peak'], photo)})"
+
+
+def corner(peak: Sequence[int], photo: Record) -> str:
+    """A position in words, by thirds of the photo."""
+    down = ("top", "middle", "bottom")[3 * peak[0] // photo["height"]]
+    across = ("left", "centre", "right")[3 * peak[1] // photo["width"]]
+    return "centre" if (down, across) == ("middle", "centre") else f"{down} {across}"

@@ -6,26 +6,76 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import gradsight as gs
 from gradsight.cli.terminal import plain, say, say_json, say_table
-from gradsight.registry import METHODS, SOURCES, Source
+from gradsight.registry import METHODS, PLACES, SOURCES, Method, Source
+from gradsight.variants import VARIANTS, options_of
 
 _FIRST = 10
 
 
+_OF = {
+    "layer": "Of one layer: as coarse as the layer, and about what the model made of a place",
+    "layers": "Of several layers at once: --layer twice or more, or the last good one of each resolution",
+    "input": "Of the image itself: each pixel, or what is covered of it",
+}
+
+
 def list_methods(*, as_json: bool) -> None:
-    """Print every method."""
-    names = ("name", "title", "source", "needs", "summary")
-    rows = [{name: getattr(method, name) for name in names} for method in METHODS.values()]
+    """Print every method, and the variants that can be made of them."""
+    methods = list(METHODS.values())
     if as_json:
-        for row in rows:
-            say_json(row)
+        for method in methods:
+            say_json(_method_row(method))
+        for name in VARIANTS:
+            say_json(_variant_row(name))
         return
-    shown = [name for name in names if any(row[name] for row in rows)]
-    say_table(shown, [[row[name] for name in shown] for row in rows])
+    for at in PLACES:
+        say((_OF[at], "bold"))
+        for method in methods:
+            if method.at == at:
+                _say_method(_method_row(method))
+        say()
+    say(("Variants, of any method that fits:", "bold"))
+    for name in VARIANTS:
+        _say_method(_variant_row(name))
     say()
-    say("Use one or several: ", ("gradsight explain photo.jpg --method gradcam", "cyan"))
+    say("Use one or several: ", ('gradsight explain photo.jpg --method gradcam --method "scorecam(top=64)"', "cyan"))
+    say("See them side by side: ", ("gradsight compare photo.jpg --methods gradcam,layercam", "cyan"))
+
+
+def _method_row(method: Method) -> dict[str, Any]:
+    names = ("name", "title", "source", "needs", "at", "gradient", "passes", "summary")
+    return {"kind": "method", **{n: getattr(method, n) for n in names}, "options": options_of(method.function)}
+
+
+def _variant_row(name: str) -> dict[str, Any]:
+    function = VARIANTS[name]
+    summary = (function.__doc__ or "").strip().partition("\n")[0]
+    options = options_of(function)
+    given = "".join(f", {key}={value!r}" for key, value in options.items())
+    return {
+        "kind": "variant",
+        "name": name,
+        "example": f"{name}(gradcam{given})",
+        "summary": summary,
+        "options": options,
+    }
+
+
+def _say_method(row: dict[str, Any]) -> None:
+    title = f"{row['title']}, {row['source']}" if "title" in row else row["example"]
+    say("  ", (f"{row['name']:<20}", "cyan"), (title, "bold"))
+    say(" " * 22, row["summary"])
+    facts = [f"passes: {row['passes']}"] if "passes" in row else []
+    if row["options"] and "title" in row:
+        facts.append("options: " + ", ".join(f"{key}={value!r}" for key, value in row["options"].items()))
+    if row.get("needs"):
+        facts.append(f"needs: {row['needs']}")
+    if facts:
+        say(" " * 22, ("; ".join(facts), "dim"))
 
 
 def list_models(*, as_json: bool) -> None:

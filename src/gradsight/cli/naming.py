@@ -14,8 +14,8 @@ from gradsight.errors import ImageError
 from gradsight.imaging import read_image
 
 SUFFIXES = (".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-_LONGEST = 60
-_LONGEST_STEM = 100  # bytes; with the method, the layer and the label it stays under the 255 of most file systems
+_LONGEST, _LONGEST_WAY = 60, 40
+_LONGEST_STEM = 94  # bytes; with the method, the layer and the label it stays under the 255 of most file systems
 
 
 class Photo(NamedTuple):
@@ -110,5 +110,15 @@ def label_names(targets: Sequence[tuple[int | None, str]]) -> list[str]:
 
 def layer_names(layers: Sequence[str]) -> dict[str, str]:
     """A name for files about each layer."""
-    known = list(dict.fromkeys(layers))
-    return dict(zip(known, distinct([safe(layer, also=".") or "model" for layer in known]), strict=True))
+    return _names(layers, also=".", otherwise="model")
+
+
+def method_names(methods: Sequence[str]) -> dict[str, str]:
+    """A name for files by each method, which may be ``"fuse(layercam, by='max')"`` or a function's."""
+    return _names(methods, also="", otherwise="method")
+
+
+def _names(texts: Sequence[str], *, also: str, otherwise: str) -> dict[str, str]:
+    known = list(dict.fromkeys(texts))
+    names = [safe(text, also)[:_LONGEST_WAY].rstrip("_") or otherwise for text in known]
+    return dict(zip(known, distinct(names), strict=True))

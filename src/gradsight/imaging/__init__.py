@@ -1,23 +1,31 @@
 """Pictures: read them, fit them to a model, place a map back on them, draw it. NumPy and Pillow only, no framework."""
 
-from gradsight.imaging.colour import DEFAULT, DIVERGING, colorize, colormap, colormaps
+from gradsight.imaging.colour import DEFAULT, DIVERGING, colorize, colormap, colormaps, ends
 from gradsight.imaging.fit import Preprocess
+from gradsight.imaging.grid import Legend, Row, grid
 from gradsight.imaging.overlay import overlay
 from gradsight.imaging.panel import strip
 from gradsight.imaging.placement import Placement
 from gradsight.imaging.read import read_image
-from gradsight.imaging.region import Region, region
+from gradsight.imaging.region import Region, dense, finite, full_heat, region
 from gradsight.imaging.resample import resize
 
 __all__ = [
     "DEFAULT",
     "DIVERGING",
+    "Legend",
     "Placement",
     "Preprocess",
     "Region",
+    "Row",
     "colorize",
     "colormap",
     "colormaps",
+    "dense",
+    "ends",
+    "finite",
+    "full_heat",
+    "grid",
     "overlay",
     "read_image",
     "region",

@@ -76,3 +76,30 @@ def colorize(values: NDArray[Any], name: str = DEFAULT) -> NDArray[np.float32]:
     steps = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * (len(table) - 1)
     colours: NDArray[np.float32] = table.take(np.rint(steps).astype(np.intp), axis=0)
     return colours
+
+
+_WORDS = {
+    "red": (1.0, 0.0, 0.0),
+    "dark red": (0.45, 0.0, 0.05),
+    "orange": (1.0, 0.6, 0.1),
+    "yellow": (0.95, 0.95, 0.15),
+    "green": (0.1, 0.7, 0.2),
+    "blue": (0.0, 0.0, 1.0),
+    "dark blue": (0.0, 0.1, 0.4),
+    "light blue": (0.4, 0.7, 1.0),
+    "purple": (0.5, 0.1, 0.6),
+    "pink": (1.0, 0.5, 0.75),
+    "brown": (0.5, 0.3, 0.1),
+    "black": (0.0, 0.0, 0.0),
+    "grey": (0.5, 0.5, 0.5),
+    "white": (1.0, 1.0, 1.0),
+}
+
+
+def ends(name: str) -> tuple[str, str]:
+    """What to call the colours of the least and of the largest value of a colour map, for captions."""
+    nearest = [
+        min(_WORDS, key=lambda word: float(np.square(colour - np.array(_WORDS[word])).sum()))
+        for colour in colormap(name)[[0, -1]]
+    ]
+    return nearest[0], nearest[1]

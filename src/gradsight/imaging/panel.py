@@ -1,4 +1,4 @@
-"""Pictures side by side, each with a line of text."""
+"""Pictures side by side, each with a line of text or more."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from PIL import Image, ImageDraw, ImageFont
 from gradsight.errors import InvalidArgument, received
 
 _ACROSS = 4
-_INK = (34, 34, 34)
+INK = (34, 34, 34)
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Caption = str | Sequence[str]
 
 
-def strip(panels: Sequence[tuple[Image.Image, str]], *, height: int = 320) -> Image.Image:
+def strip(panels: Sequence[tuple[Image.Image, Caption]], *, height: int = 320) -> Image.Image:
     """Set pictures side by side on white, four in a row at most, a caption under each.
 
     Args:
-        panels: pictures with their captions; a caption that is too wide ends in an ellipsis.
+        panels: pictures with their captions, a line or several; a line that is too wide ends in an ellipsis.
         height: of every picture, in pixels; widths follow from their aspects.
 
     Returns:
@@ -32,8 +35,9 @@ def strip(panels: Sequence[tuple[Image.Image, str]], *, height: int = 320) -> Im
     text = max(10, height // 18)
     font = ImageFont.load_default(text)
     pictures = [_scaled(picture, height) for picture, _ in panels]
+    captions = [[caption] if isinstance(caption, str) else list(caption) for _, caption in panels]
     rows = [range(first, min(first + _ACROSS, len(panels))) for first in range(0, len(panels), _ACROSS)]
-    line = height + gap // 2 + round(1.6 * text) + gap
+    line = height + gap // 2 + round(1.6 * text) + round(1.3 * text) * (max(map(len, captions)) - 1) + gap
     width = max(sum(pictures[i].width + gap for i in row) for row in rows) + gap
     canvas = Image.new("RGB", (width, gap + line * len(rows)), "white")
     draw = ImageDraw.Draw(canvas)
@@ -41,8 +45,9 @@ def strip(panels: Sequence[tuple[Image.Image, str]], *, height: int = 320) -> Im
         left, top = gap, gap + number * line
         for i in row:
             canvas.paste(pictures[i], (left, top))
-            caption = _shortened(panels[i][1], font, pictures[i].width)
-            draw.text((left, top + height + gap // 2), caption, fill=_INK, font=font)
+            for j, caption in enumerate(captions[i]):
+                under = top + height + gap // 2 + round(1.3 * text) * j
+                draw.text((left, under), shortened(caption, font, pictures[i].width), fill=INK, font=font)
             left += pictures[i].width + gap
     return canvas
 
@@ -52,14 +57,36 @@ def _scaled(picture: Image.Image, height: int) -> Image.Image:
     return picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """Cut a text at its end until it fits, on one line.
-
-    Accents are dropped, because Pillow's font draws letters that have them, like all beyond ASCII, as empty boxes.
-    """
+def _drawable(text: str) -> str:
+    """A text on one line without accents: Pillow's font draws whatever is beyond ASCII as empty boxes."""
     letters = unicodedata.normalize("NFKD", text)
-    line = " ".join("".join(letter for letter in letters if not unicodedata.combining(letter)).split())
+    return " ".join("".join(letter for letter in letters if not unicodedata.combining(letter)).split())
+
+
+def shortened(text: str, font: Font, width: int) -> str:
+    """Cut a text at its end until it fits, on one line."""
+    line = _drawable(text)
     if font.getlength(line) <= width:
         return line
-    fitting = [n for n in range(len(line)) if font.getlength(line[:n].rstrip() + "…") <= width]
-    return line[: max(fitting, default=0)].rstrip() + "…"
+    return line[: _fitting(line, font, width - font.getlength("…"))].rstrip() + "…"
+
+
+def wrapped(text: str, font: Font, width: int, most: int = 99) -> list[str]:
+    """Break a text into lines that fit, between words where it can be, ``most`` of them; the last may end in "…"."""
+    rest, lines = _drawable(text), list[str]()
+    while rest and len(lines) < most - 1 and font.getlength(rest) > width:
+        count = max(1, _fitting(rest, font, width))
+        space = rest.rfind(" ", 1, count + 1)
+        count = space if space > 0 else count
+        lines.append(rest[:count].rstrip())
+        rest = rest[count:].lstrip()
+    return [*lines, shortened(rest, font, width)] if rest else lines
+
+
+def _fitting(line: str, font: Font, width: float) -> int:
+    """How many letters of a line fit."""
+    low, high = 0, len(line)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if font.getlength(line[:middle].rstrip()) <= width else (low, middle - 1)
+    return low

@@ -1,4 +1,4 @@
-"""Where the heat is: the hottest point and the area around it."""
+"""How strong maps are, and where: the scale of their heat, the hottest point and the area around it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,66 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.errors import InvalidArgument, received
+
+_HIGH = 0.99
+"""Full heat of a fine map, as a share of its values over 0, counted from the weakest.
+
+By looking at gradients of EfficientNet-Lite0 on photos: divided by their maximum, which one pixel holds, they cannot be
+seen at all; at 99.5 % they are faint, at 98 % most of what is seen is full. SmoothGrad's authors cap at 99 % as well
+(arXiv:1706.03825). Maps that are smooth (occlusion, FullGrad, fused layers) hardly change by it.
+"""
+
+_AMPLIFIED = 20
+"""A fine map whose maximum is farther over the rest than this keeps it visible: a spot of less than 1 % of the picture
+would else be drawn as hot as the faint floor around it."""
+
+_SPREAD = 1 / 32
+"""Of the shorter side: the deviation of the bell that fine maps are averaged with before their peak is looked for.
+
+The peak of a map of pixels is one pixel, often a stray one. On 98 objects of COCO photos the peak lay on the object in
+49 % (raw) and 52 % (averaged) with the gradient, 52 % and 55 % with guided backpropagation, 43 % and 49 % with
+integrated gradients. The standard error is 5 %; wider bells made no clear difference, and blur more.
+"""
+
+
+def finite(maps: NDArray[Any]) -> NDArray[Any]:
+    """Maps with 0 where they are NaN or infinite."""
+    cleaned: NDArray[Any] = np.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0)
+    return cleaned
+
+
+def full_heat(maps: NDArray[Any], *, signed: NDArray[np.bool_] | bool = False, fine: bool = False) -> NDArray[Any]:
+    """The raw value of each map from which on it is drawn as hot as can be.
+
+    Args:
+        maps: (n, k, *s), raw; NaN and infinite values count as 0.
+        signed: (n, k), or one for all: values below 0 count by their magnitude; else they do not count.
+        fine: maps of single pixels, which are noisy: not their maximum counts, but the value that 99 % of those over 0
+            stay below (at least a twentieth of the maximum).
+
+    Returns:
+        (n, k); 0 where nothing is over 0.
+    """
+    flat = finite(maps).reshape(*maps.shape[:2], -1)
+    flat = np.where(np.broadcast_to(signed, maps.shape[:2])[..., None], np.abs(flat), flat.clip(0, None))
+    highest: NDArray[Any] = flat.max(axis=-1, initial=0.0)
+    if fine:
+        for place in zip(*np.nonzero(highest), strict=True):
+            values = flat[place]
+            usual = np.quantile(values[values > 0], _HIGH)
+            highest[place] = max(usual, highest[place] / _AMPLIFIED)
+    return highest
+
+
+def dense(heat: NDArray[Any]) -> NDArray[Any]:
+    """A fine map (h, w) averaged over neighbours, by which its peak is where the map is dense, not where one dot is.
+
+    Values below 0 take away from those beside them.
+    """
+    from scipy import ndimage
+
+    averaged: NDArray[Any] = ndimage.gaussian_filter(finite(heat), _SPREAD * min(heat.shape))
+    return averaged
 
 
 @dataclass(frozen=True)
@@ -45,7 +105,7 @@ def region(heatmap: NDArray[Any], threshold: float = 0.5) -> Region | None:
         raise InvalidArgument(f"heatmap must have the shape (H, W). {received(heatmap)} Pick one image and one target.")
     if not 0 < threshold <= 1:
         raise InvalidArgument(f"threshold must lie in (0, 1]. {received(threshold)} Pass 0.5.")
-    heat = np.nan_to_num(heatmap, nan=0.0, posinf=0.0, neginf=0.0)
+    heat = finite(heatmap)
     highest = heat.max()
     if not highest > 0:
         return None

@@ -14,10 +14,11 @@ from gradsight.registry import method
     title="Ablation-CAM",
     source="doi:10.1109/WACV45572.2020.9093360",
     gradient=False,
-    passes="1, and c of the part behind the layer",
+    passes="1, and c of the part behind the layer, c channels",
+    costly=True,
 )
 def ablationcam(probe: Probe, ops: Any) -> Any:
-    """Weigh each channel by the share of the score that is lost without it (eq. 3), and sum the channels.
+    """Weigh each channel by the share of the score that is lost without it, and sum the channels.
 
     Only the part of the model behind the layer runs again. The share is of the score's magnitude: the paper's own
     denominator, the score, would turn the map of a negative score upside down.

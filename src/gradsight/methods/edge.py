@@ -12,7 +12,7 @@ from gradsight.registry import method
 def edge(probe: Probe, ops: Any) -> Any:
     """Take the length of the image's Sobel gradient, the same for every target: a map that looks like a reason is none.
 
-    A method whose maps cannot be told from these shows the picture, not the model (section 5).
+    A method whose maps cannot be told from these shows the picture, not the model.
     """
     image = ops.mean(probe.image.activations, axis=1)
     axes = range(1, image.ndim)

@@ -20,6 +20,7 @@ def fem(probe: Probe, ops: Any, *, deviations: float = 2.0) -> Any:
     activations = probe.activations
     mean = ops.mean(activations, axis=probe.spatial, keepdims=True)
     std = ops.std(activations, axis=probe.spatial, keepdims=True)
-    out = ops.astype(activations > mean + deviations * std, activations.dtype)
+    rounding = 1e-5 * ops.abs(mean)  # of a channel that is constant
+    out = ops.astype(activations - mean > deviations * std + rounding, activations.dtype)
     maps = ops.sum(out * mean, axis=1, keepdims=True)
     return ops.broadcast_to(maps, (*probe.scores.shape, *activations.shape[2:]))

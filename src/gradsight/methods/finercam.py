@@ -17,7 +17,7 @@ def finercam(probe: Probe, ops: Any, *, rivals: int = 3, strength: float = 0.6) 
     Args:
         probe: the pass.
         ops: array functions.
-        rivals: how many classes it is set against.
+        rivals: how many classes it is set against, at most.
         strength: the factor of their mean score.
     """
     return gradcam(towards_difference(probe, rivals, strength), ops)

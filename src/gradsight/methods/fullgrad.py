@@ -11,7 +11,7 @@ from gradsight.registry import method
 
 @method("fullgrad", title="FullGrad", source="arXiv:1905.00780", at="input", passes="4, and 2 back a target")
 def fullgrad(probe: Probe, ops: Any) -> Any:
-    """Add up what the image and every bias of the model contribute, position by position (eq. 4).
+    """Add up what the image and every bias of the model contribute, position by position.
 
     Each contribution is made positive, scaled to [0, 1] over the whole of its layer, and enlarged, as in the paper's
     section 4. What is a bias is found, not listed: whatever of a module's output is not linear in its input.

@@ -11,7 +11,7 @@ from gradsight.registry import method
 
 @method("gradcampp", title="Grad-CAM++", source="arXiv:1710.11063")
 def gradcampp(probe: Probe, ops: Any) -> Any:
-    """Weigh each channel by its positive gradients, each by how few other positions share its effect (eqs. 5, 19).
+    """Weigh each channel by its positive gradients, each by how few other positions share its effect (eq. 19).
 
     The paper's score is exp(S). Its powers of exp(S) leave a positive factor of the whole map, which is dropped: it
     overflows from S = 89 on. With g = dS/dA, alpha = g^2 / (2 g^2 + sum(A) g^3) = 1 / (2 + sum(A) g) where g is not 0.

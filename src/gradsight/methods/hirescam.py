@@ -10,7 +10,7 @@ from gradsight.registry import method
 
 @method("hirescam", title="HiResCAM", source="arXiv:2011.08891")
 def hirescam(probe: Probe, ops: Any) -> Any:
-    """Multiply gradient and activation position by position, and sum the channels (eq. 5).
+    """Multiply gradient and activation position by position, and sum the channels.
 
     Where the rest of the model is linear the map adds up to the score, less its bias.
     """

@@ -17,9 +17,10 @@ from gradsight.registry import method
     source="arXiv:1703.01365",
     at="input",
     passes="n + 1 there and back, n = 32",
+    costly=True,
 )
 def integratedgradients(probe: Probe, ops: Any, *, steps: int = 32, baseline: float = 0.0) -> Any:
-    """Sum gradients along the straight line from a baseline to the image (eq. 3), times the difference of the two.
+    """Sum gradients along the straight line from a baseline to the image, times the difference of the two.
 
     The colours are summed with their signs: a map adds up to the score minus the baseline's, up to the error of the
     Gauss-Legendre rule.

@@ -9,9 +9,19 @@ from gradsight.methods.scorecam import combined, seen_through
 from gradsight.registry import method
 
 
-@method("iscam", title="IS-CAM", source="arXiv:2010.03023", gradient=False, passes="c n + 1, c channels, n = 10")
+@method(
+    "iscam",
+    title="IS-CAM",
+    source="arXiv:2010.03023",
+    gradient=False,
+    passes="c n + 1, c channels, n = 10",
+    costly=True,
+)
 def iscam(probe: Probe, ops: Any, *, samples: int = 10) -> Any:
     """Score-CAM with weights averaged over masked images that fade in, from 1 / n of their strength to all of it.
+
+    The strengths are 1 / n, 2 / n ... 1, an integral from the baseline to the masked image; torchcam adds them up as it
+    goes, and multiplies the image by up to (n + 1) / 2.
 
     Args:
         probe: the pass.

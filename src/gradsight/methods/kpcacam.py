@@ -23,6 +23,7 @@ def kpcacam(probe: Probe, ops: Any, *, kernel: str = "sigmoid", gamma: float | N
     activations = probe.activations
     n, c, *grid = activations.shape
     samples = ops.matrix_transpose(ops.reshape(activations, (n, c, -1)))
+    samples = ops.astype(samples, ops.float64)  # a kernel is near 1 everywhere, and what counts is in the last digits
     samples = samples - ops.mean(samples, axis=1, keepdims=True)
     products = ops.matmul(samples, ops.matrix_transpose(samples))
     gamma = 1 / c if gamma is None else gamma
@@ -35,5 +36,9 @@ def kpcacam(probe: Probe, ops: Any, *, kernel: str = "sigmoid", gamma: float | N
         raise unknown("kernel", kernel, ("sigmoid", "rbf"))
     centred = gram - ops.mean(gram, axis=-1, keepdims=True) - ops.mean(gram, axis=-2, keepdims=True)
     centred = centred + ops.mean(gram, axis=(-2, -1), keepdims=True)
-    maps = ops.reshape(agreeing(first_component(centred, ops), samples, ops), (n, 1, *grid))
+    # Where all positions are alike, what is left is rounding.
+    noise = 1e-14 * gram.shape[-1] * ops.max(ops.abs(gram), axis=(-2, -1), keepdims=True)
+    centred = ops.where(ops.max(ops.abs(centred), axis=(-2, -1), keepdims=True) > noise, centred, 0 * centred)
+    projection = ops.astype(agreeing(first_component(centred, ops), samples, ops), activations.dtype)
+    maps = ops.reshape(projection, (n, 1, *grid))
     return ops.broadcast_to(maps, (*probe.scores.shape, *grid))

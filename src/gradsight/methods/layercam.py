@@ -11,5 +11,5 @@ from gradsight.registry import method
 
 @method("layercam", title="LayerCAM", source="doi:10.1109/TIP.2021.3089943")
 def layercam(probe: Probe, ops: Any) -> Any:
-    """Multiply positive gradient and activation position by position, and sum the channels (eqs. 6, 7)."""
+    """Multiply positive gradient and activation position by position, and sum the channels."""
     return ops.sum(positive(probe.gradients, ops) * probe.activations[:, None], axis=2)

@@ -13,9 +13,17 @@ from gradsight.errors import InvalidArgument, received
 from gradsight.registry import method
 
 
-@method("occlusion", title="Occlusion", source="arXiv:1311.2901", at="input", gradient=False, passes="1 + windows")
+@method(
+    "occlusion",
+    title="Occlusion",
+    source="arXiv:1311.2901",
+    at="input",
+    gradient=False,
+    passes="1 + windows",
+    costly=True,
+)
 def occlusion(probe: Probe, ops: Any, *, window: float = 0.2, stride: float = 0.1, fill: float = 0.0) -> Any:
-    """Slide a window over the image and see how much of the score is lost with what it covers (section 4.1).
+    """Slide a window over the image and see how much of the score is lost with what it covers.
 
     A position's value is the mean loss of the windows that cover it.
 

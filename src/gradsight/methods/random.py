@@ -11,12 +11,13 @@ from gradsight.registry import method
 
 @method("random", title="Random (control)", source="a control", gradient=False)
 def random(probe: Probe, ops: Any, *, seed: int = 0) -> Any:
-    """Draw every position at random: what a method must beat to have said anything.
+    """Draw every position at random, the same for every image: what a method must beat to have said anything.
 
     Args:
         probe: the pass.
         ops: array functions.
         seed: of the noise.
     """
-    activations = probe.activations
-    return normal((*probe.scores.shape, *activations.shape[2:]), seed, activations, ops)
+    activations, (n, k) = probe.activations, probe.scores.shape
+    drawn = normal((1, k, *activations.shape[2:]), seed, activations, ops)
+    return ops.broadcast_to(drawn, (n, *drawn.shape[1:]))

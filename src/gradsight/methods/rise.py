@@ -8,12 +8,15 @@ import numpy as np
 
 from gradsight.arrays import like, resize, rounds
 from gradsight.contracts import Probe
+from gradsight.errors import InvalidArgument, received
 from gradsight.registry import method
 
 
-@method("rise", title="RISE", source="arXiv:1806.07421", at="input", gradient=False, passes="n + 1, n = 1000")
+@method(
+    "rise", title="RISE", source="arXiv:1806.07421", at="input", gradient=False, passes="n + 1, n = 1000", costly=True
+)
 def rise(probe: Probe, ops: Any, *, masks: int = 1000, cells: int = 7, share: float = 0.5, seed: int = 0) -> Any:
-    """Average random smooth masks, each weighted by the score of the image seen through it (eq. 6).
+    """Average random smooth masks, each weighted by the score of the image seen through it.
 
     The score is the model's logit, as for every method here; the paper takes the probability.
 
@@ -24,7 +27,12 @@ def rise(probe: Probe, ops: Any, *, masks: int = 1000, cells: int = 7, share: fl
         cells: the cells of a mask's coarse grid, along each axis.
         share: the share of cells that are open.
         seed: of the masks.
+
+    Raises:
+        InvalidArgument: a share outside (0, 1].
     """
+    if not 0 < share <= 1:
+        raise InvalidArgument(f"`share` must be in (0, 1]. {received(share)} Pass share=0.5.")
     images = probe.image.activations
     size = images.shape[2:]
     random = np.random.default_rng(seed)

@@ -13,7 +13,9 @@ from gradsight.errors import InvalidArgument, received
 from gradsight.registry import method
 
 
-@method("scorecam", title="Score-CAM", source="arXiv:1910.01279", gradient=False, passes="c + 1, c channels")
+@method(
+    "scorecam", title="Score-CAM", source="arXiv:1910.01279", gradient=False, passes="c + 1, c channels", costly=True
+)
 def scorecam(probe: Probe, ops: Any, *, top: int | None = None, groups: int | None = None) -> Any:
     """Weigh each channel by the score of the image seen through it, softmax over channels, and sum the channels.
 

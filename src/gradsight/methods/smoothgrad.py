@@ -11,9 +11,16 @@ from gradsight.methods.gradient import strongest
 from gradsight.registry import method
 
 
-@method("smoothgrad", title="SmoothGrad", source="arXiv:1706.03825", at="input", passes="n + 1 there and back, n = 16")
+@method(
+    "smoothgrad",
+    title="SmoothGrad",
+    source="arXiv:1706.03825",
+    at="input",
+    passes="n + 1 there and back, n = 16",
+    costly=True,
+)
 def smoothgrad(probe: Probe, ops: Any, *, samples: int = 16, noise: float = 0.15, seed: int = 0) -> Any:
-    """Average the image's gradient over noisy copies of it (eq. 2), and take the strongest colour channel.
+    """Average the image's gradient over noisy copies of it, and take the strongest colour channel.
 
     Args:
         probe: the pass.
@@ -35,5 +42,6 @@ def noisy_probes(probe: Probe, ops: Any, *, samples: int, noise: float, seed: in
     axes = tuple(range(1, images.ndim))
     deviation = noise * (ops.max(images, axis=axes, keepdims=True) - ops.min(images, axis=axes, keepdims=True))
     for some in rounds(samples, len(images), probe.batch_size):
-        copies = [images + deviation * normal(images.shape, seed + i, images, ops) for i in some]
+        # The same noise for every image, whatever it shares a batch with.
+        copies = [images + deviation * normal((1, *images.shape[1:]), seed + i, images, ops) for i in some]
         yield probe.at(ops.concat(copies, axis=0))

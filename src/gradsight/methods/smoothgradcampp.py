@@ -10,9 +10,11 @@ from gradsight.methods.smoothgrad import noisy_probes
 from gradsight.registry import method
 
 
-@method("smoothgradcampp", title="Smooth Grad-CAM++", source="arXiv:1908.01224", passes="n + 1, n = 8")
+@method("smoothgradcampp", title="Smooth Grad-CAM++", source="arXiv:1908.01224", passes="n + 1, n = 8", costly=True)
 def smoothgradcampp(probe: Probe, ops: Any, *, samples: int = 8, noise: float = 0.15, seed: int = 0) -> Any:
     """Grad-CAM++ with gradients, their squares and cubes averaged over noisy copies of the image.
+
+    The numerator of alpha is the mean square, as the derivation of Grad-CAM++ has it and torchcam corrects it.
 
     Args:
         probe: the pass.

@@ -10,7 +10,14 @@ from gradsight.methods.scorecam import combined, seen_through
 from gradsight.registry import method
 
 
-@method("sscam", title="SS-CAM", source="arXiv:2006.14255", gradient=False, passes="c n + 1, c channels, n = 35")
+@method(
+    "sscam",
+    title="SS-CAM",
+    source="arXiv:2006.14255",
+    gradient=False,
+    passes="c n + 1, c channels, n = 35",
+    costly=True,
+)
 def sscam(probe: Probe, ops: Any, *, samples: int = 35, std: float = 2.0, seed: int = 0) -> Any:
     """Score-CAM with weights averaged over noisy masks (the paper's first variant, algorithm 1).
 
@@ -25,7 +32,9 @@ def sscam(probe: Probe, ops: Any, *, samples: int = 35, std: float = 2.0, seed: 
     for sample in range(samples):
 
         def noisy(masks: Any, some: range, sample: int = sample) -> Any:
-            return masks + std * normal(masks.shape, seed + 7919 * sample + some.start, masks, ops)
+            shape = (1, 1, *masks.shape[3:])  # the same for every image, whatever it shares a batch with
+            noise = [normal(shape, seed + 7919 * sample + channel, masks, ops) for channel in some]
+            return masks + std * ops.stack(noise, axis=0)
 
         rounds = seen_through(probe, probe.activations, ops, noisy)
         scores = [ops.reshape(probe.image.tail(masked), (-1, *probe.scores.shape)) for masked in rounds]

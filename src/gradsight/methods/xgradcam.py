@@ -11,11 +11,13 @@ from gradsight.registry import method
 
 @method("xgradcam", title="XGrad-CAM", source="arXiv:2008.02312")
 def xgradcam(probe: Probe, ops: Any) -> Any:
-    """Weigh each channel by the mean of its gradients, weighted by its activations (eq. 7).
+    """Weigh each channel by the mean of its gradients, weighted by its activations.
 
-    A channel whose activations sum to 0 gets no weight.
+    A channel whose activations cancel each other gets no weight: the mean has no meaning there.
     """
     activations = probe.activations
     products = ops.sum(probe.gradients * activations[:, None], axis=probe.spatial)
-    total = ops.sum(activations, axis=probe.spatial)[:, None]
+    total = ops.sum(activations, axis=probe.spatial)
+    cancelled = ops.abs(total) <= 1e-5 * ops.sum(ops.abs(activations), axis=probe.spatial)
+    total = ops.where(cancelled, 0 * total, total)[:, None]
     return weighted_sum(ratio(products, ops.broadcast_to(total, products.shape), ops), activations, ops)

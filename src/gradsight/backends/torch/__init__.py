@@ -19,7 +19,7 @@ from gradsight.backends.torch.biases import Biases
 from gradsight.backends.torch.outputs import describe, logits_in, scores_in
 from gradsight.backends.torch.probe import Forward, TorchPass, pick
 from gradsight.backends.torch.rectify import Rectified
-from gradsight.backends.torch.tail import trace_tail
+from gradsight.backends.torch.tail import Tail, trace_tail
 from gradsight.backends.torch.trace import first_image, record
 from gradsight.backends.torch.view import View, tensors_of
 from gradsight.errors import InvalidType, ModelError, received, unknown
@@ -186,11 +186,12 @@ class TorchBackend:
             leaf = self.image(shared.inputs).detach().clone().requires_grad_()
             inputs = self.with_image(shared.inputs, leaf.clone())
 
-            def run(taps: dict[str, tap.Tap]) -> torch.Tensor:
-                tap.install(looking.view.modules, list(taps))
-                return shared.score(looking._execute(inputs, taps))
-
-            return Biases(looking.view.modules, run, self.size(inputs), self.ops)
+            return Biases(
+                looking.view.modules.values(),
+                lambda: shared.score(looking._execute(inputs, {})),
+                self.size(inputs),
+                self.ops,
+            )
 
     def trace(self, inputs: Any, targets: Any) -> list[Seen]:
         """Run the first image once, with every module seen; ``targets`` settles the score as in `run`."""
@@ -224,30 +225,25 @@ class TorchBackend:
         return only_layout(layer.name, shape, layouts(shape, self.count(inputs), self.size(inputs), layer.known))
 
     def tail(
-        self,
-        name: str,
-        raw: torch.Tensor,
-        held: torch.Tensor,
-        axis: int,
-        inputs: Any,
-        outputs: Any,
-        times: int,
-        *,
-        traced: bool = True,
+        self, name: str, raw: torch.Tensor, axis: int, forward: Forward, times: int, *, traced: bool = True
     ) -> Any:
-        """The model's output where layer ``name`` gives ``raw``.
+        """The model's output where layer ``name`` gives ``raw``, ``times`` rows for each image of ``forward``.
 
-        At a cut a graph of the tail alone runs, traced once; elsewhere, and if not ``traced``, the whole model runs
+        A graph of the tail alone runs, traced once. Where there is none, and if not ``traced``, the whole model runs
         with the layer's output replaced, its attention the plain one that has a second derivative.
         """
         raw = raw.contiguous()
         with torch.inference_mode(False):
             if not traced:
                 with sdpa_kernel(SDPBackend.MATH):
-                    return self._replay(name, _tiled(inputs, times), raw)
+                    return self._replay(name, _tiled(forward.inputs, times), raw)
             with torch.no_grad():
-                graph = self._tail_graph(name, held, axis, inputs, outputs)
-            return self._replay(name, _tiled(inputs, times), raw) if graph is None else graph(raw)
+                tail = self._tail_graph(name, axis, forward)
+                if tail is not None and name not in forward.bypasses:
+                    forward.bypasses[name] = tail.bypasses(forward.inputs, forward.held[name])
+            if tail is None:
+                return self._replay(name, _tiled(forward.inputs, times), raw)
+            return tail(raw, forward.bypasses[name], times)
 
     def numpy(self, array: torch.Tensor) -> np.ndarray[Any, Any]:
         """Copy to NumPy: float64 stays, everything else becomes float32."""
@@ -288,27 +284,32 @@ class TorchBackend:
         wanted = int(call) if call else self.view.calls[module] - 1
         return self._execute(inputs, {module: tap.replacing(raw, wanted)})
 
-    def _tail_graph(self, name: str, held: torch.Tensor, axis: int, inputs: Any, outputs: Any) -> Any:
+    def _tail_graph(self, name: str, axis: int, forward: Forward) -> Tail | None:
+        held = forward.held[name]
         device = held.device.type
         precision = (held.dtype, device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))
-        key = (name, axis, tuple(s for i, s in enumerate(held.shape) if i != axis), *precision)
+        sizes = tuple(x.shape[1:] for x in tensors_of(forward.inputs))
+        key = (name, axis, tuple(s for i, s in enumerate(held.shape) if i != axis), sizes, *precision)
         with self._lock:
             if key not in self.view.tails:
-                self.view.tails[key] = self._checked_tail(name, held, axis, inputs, outputs)
-            return self.view.tails[key]
+                self.view.tails[key] = self._checked_tail(name, held, axis, forward)
+            return self.view.tails[key]  # type: ignore[no-any-return]
 
-    def _checked_tail(self, name: str, held: torch.Tensor, axis: int, inputs: Any, outputs: Any) -> Any:
+    def _checked_tail(self, name: str, held: torch.Tensor, axis: int, forward: Forward) -> Tail | None:
         """The traced tail, trusted once it gives this very pass's output again; None where it does not."""
+        inputs = forward.inputs
         for linked in (True, False):
             try:
-                graph = trace_tail(lambda fed, z: self._replay(name, fed, z), inputs, held, axis, linked=linked)
-                if graph is None:
-                    return None
-                again = graph(torch.cat((held, held), dim=axis).contiguous())
+                tail = trace_tail(lambda fed, z: self._replay(name, fed, z), inputs, held, axis, linked=linked)
+                if tail is None:
+                    continue
+                # So many rows that their number is no prime: the example's is one, and a tail may be fixed to it.
+                times = 4 if self.count(inputs) == 1 else 2
+                again = tail(torch.cat([held] * times, dim=axis).contiguous(), tail.bypasses(inputs, held), times)
             except Exception:  # tracing fails in as many ways as models are written; the whole model always runs
                 continue
-            if _same(again, _tiled(outputs, 2)):
-                return graph
+            if _same(again, _tiled(forward.outputs, times)):
+                return tail
         return None
 
 

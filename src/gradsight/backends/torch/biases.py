@@ -1,18 +1,21 @@
-"""What each module of a model adds to a score by itself: the terms of FullGrad (arXiv:1905.00780, proposition 1)."""
+"""What each module of a model adds to a score by itself: the terms of FullGrad (arXiv:1905.00780, section 3)."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
-from gradsight.backends.torch.tap import Tap
 from gradsight.layouts import layouts
+
+_LINEAR = (nn.Linear, nn.modules.conv._ConvNd)
 
 
 @dataclass(frozen=True)
@@ -31,39 +34,43 @@ class Biases:
     """
 
     def __init__(
-        self,
-        modules: dict[str, nn.Module],
-        run: Callable[[dict[str, Tap]], torch.Tensor],
-        size: tuple[int, ...],
-        ops: Any,
+        self, modules: Iterable[nn.Module], run: Callable[[], torch.Tensor], size: tuple[int, ...], ops: Any
     ) -> None:
         """Run once.
 
         Args:
-            modules: the modules of a view that is this run's own.
-            run: one forward pass with the given taps, from the input's leaf to the scores (n, k).
+            modules: the modules of a view that is this run's own: they get hooks.
+            run: one forward pass, from the input's leaf to the scores (n, k).
             size: the positions of the input.
             ops: array functions.
         """
         self.added: list[_Added] = []
         self._size, self._ops = size, ops
-        leaves = [name for name, module in modules.items() if name and next(module.children(), None) is None]
-        for name in leaves:
-            if hasattr(modules[name], "inplace"):
-                vars(modules[name])["inplace"] = False  # its input has to be there when it has run
-        self._scores = run(dict.fromkeys(leaves, self._see))
+        for module in modules:
+            if next(module.children(), None) is None:
+                if hasattr(module, "inplace"):
+                    vars(module)["inplace"] = False  # its input has to be there when it has run
+                module.register_forward_hook(self._see, with_kwargs=True)
+        self._scores = run()
 
-    def _see(self, _name: str, module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
-        if not output.requires_grad or getattr(module, "bias", module) is None:
+    def _see(self, module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Any:
+        leaves, spec = pytree.tree_flatten(output)
+        main = next((i for i, x in enumerate(leaves) if isinstance(x, torch.Tensor) and x.requires_grad), None)
+        if main is None or (isinstance(module, _LINEAR) and module.bias is None):
             return output
-        bias = output.detach() - _linear_part(module, arguments)
-        if bias.any():
-            self.added.append(_Added(output, bias))
-        return output.clone()
+        whole = leaves[main]
+        bias = whole.detach() - _linear_part(module, (arguments, keywords), main)
+        rounding = 4 * torch.finfo(whole.dtype).eps * whole.detach().abs().max()
+        if bias.abs().max() > rounding:
+            self.added.append(_Added(whole, bias))
+        leaves[main] = whole.clone()
+        return pytree.tree_unflatten(leaves, spec)
 
     def terms(self, target: int) -> Iterator[torch.Tensor]:
         """The gradient of each output times its bias: (n, c, *s), or (n, c) for an output without positions."""
         outputs = [added.output for added in self.added]
+        if not outputs:
+            return
         score = self._scores[:, target].sum()
         grads = torch.autograd.grad(score, outputs, retain_graph=True, allow_unused=True)
         for added, grad in zip(self.added, grads, strict=True):
@@ -75,19 +82,34 @@ class Biases:
         return found[0].fold(term, self._ops) if found else term.flatten(1)
 
 
-def _linear_part(module: nn.Module, arguments: Any) -> torch.Tensor:
-    """The derivative of a module in the direction of its own input: all of its output, where it is linear."""
-    given = [i for i, x in enumerate(arguments) if isinstance(x, torch.Tensor) and x.is_floating_point()]
+def _linear_part(module: nn.Module, given: Any, main: int) -> torch.Tensor:
+    """The derivative of a module's output in the direction of its own input: all of it, where the module is linear.
 
-    def function(*tensors: torch.Tensor) -> Any:
-        filled = list(arguments)
-        for i, tensor in zip(given, tensors, strict=True):
+    Args:
+        module: the module.
+        given: its positional and keyword arguments.
+        main: which of the tensors that it gives.
+    """
+    leaves, spec = pytree.tree_flatten(given)
+    moving = [i for i, x in enumerate(leaves) if isinstance(x, torch.Tensor) and x.is_floating_point()]
+
+    def function(*tensors: torch.Tensor) -> torch.Tensor:
+        filled = list(leaves)
+        for i, tensor in zip(moving, tensors, strict=True):
             filled[i] = tensor
-        return module.forward(*filled)
+        arguments, keywords = pytree.tree_unflatten(filled, spec)
+        found: torch.Tensor = pytree.tree_leaves(module.forward(*arguments, **keywords))[main]
+        return found
 
-    with warnings.catch_warnings():  # PyTorch's own table of derivatives is made with its deprecated compiler
-        warnings.simplefilter("ignore", DeprecationWarning)
-        import_module("torch._decomp.decompositions_for_jvp")
-    point = tuple(arguments[i].detach() for i in given)
+    _load_derivatives()
+    point = tuple(leaves[i].detach() for i in moving)
     along: torch.Tensor = torch.func.jvp(function, point, point)[1]
     return along.detach()
+
+
+@cache
+def _load_derivatives() -> None:
+    """Load PyTorch's table of forward derivatives, once: it is made with PyTorch's own deprecated compiler."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import_module("torch._decomp.decompositions_for_jvp")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from gradsight.backends.torch.gradients import ClassGradients, jacobian
 from gradsight.backends.torch.outputs import logits_in, scores_in
 from gradsight.errors import ModelError
 from gradsight.layers import INPUT, Layer
@@ -38,6 +38,8 @@ class Forward:
         layouts: by layer name, how it is laid out.
         rule: the rule by which gradients pass rectifiers; None for the true one.
         batch_size: how many rows further passes may have.
+        by_class: the gradients of single classes that were asked for so far.
+        bypasses: by layer, what bypasses it, where that was asked for.
     """
 
     inputs: Any
@@ -46,6 +48,8 @@ class Forward:
     layouts: dict[str, Layout]
     rule: str | None
     batch_size: int
+    by_class: ClassGradients = field(default_factory=ClassGradients)
+    bypasses: dict[str, tuple[torch.Tensor, ...]] = field(default_factory=dict)
 
 
 class TorchPass:
@@ -69,20 +73,11 @@ class TorchPass:
     @cached_property
     def gradients(self) -> dict[str, torch.Tensor]:
         """By layer, d scores[:, k] / d output: (k, *output)."""
-        names, graph = list(self.held), self._graph
-        if not graph.requires_grad:
-            raise ModelError(
-                f"the scores carry no gradient back to layer {names[0]!r}: it does not take part in them, or the "
-                "model's forward leaves the graph after it (torch.no_grad, torch.inference_mode, detach, argmax). "
-                "Name another layer, or take that out of forward."
-            )
-        with torch.inference_mode(False), torch.enable_grad():
-            # A whole model's backward pass, batched over classes, would hold its activations once for each class.
-            grads = _jacobian(graph, [self.held[name] for name in names], batched=INPUT.name not in names)
-        missing = [name for name, grad in zip(names, grads, strict=True) if grad is None]
-        if missing:
-            raise ModelError(f"the scores do not depend on layer {missing[0]!r}. Name another layer.")
-        return dict(zip(names, grads, strict=True))
+        if any(part.classes is None for part in self.targets.parts):
+            return jacobian(self._graph, self.held)
+        logits, axes = scores_in(self.outputs), {name: x.axes[0] for name, x in self.forward.layouts.items()}
+        assert logits is not None  # the targets are classes
+        return self.forward.by_class.combined(self.targets, logits, self.held, axes)
 
     @cached_property
     def image(self) -> TorchProbe:
@@ -107,22 +102,6 @@ class TorchPass:
         inputs = self.inputs if inputs is None else inputs
         targets, size = self.targets.tiled(times), self.forward.batch_size
         return self.backend.run(inputs, layers, targets, size, rule=rule)
-
-
-def _jacobian(scores: torch.Tensor, held: list[torch.Tensor], *, batched: bool) -> list[Any]:
-    """d scores[:, k] / d held for all k, (k, *held): in one batched backward pass, or one by one where that fails.
-
-    The graph stays, for other targets of the same pass.
-    """
-    n, k = scores.shape
-    each = torch.eye(k, dtype=scores.dtype, device=scores.device)[:, None].expand(k, n, k)
-    if k > 1 and batched:
-        with contextlib.suppress(RuntimeError):  # some operation of the tail has no batched gradient
-            return list(
-                torch.autograd.grad(scores, held, each, is_grads_batched=True, retain_graph=True, allow_unused=True)
-            )
-    rows = [torch.autograd.grad(scores, held, row, retain_graph=True, allow_unused=True) for row in each]
-    return [None if parts[0] is None else torch.stack(parts) for parts in zip(*rows, strict=True)]
 
 
 class TorchProbe:
@@ -167,9 +146,7 @@ class TorchProbe:
         raw = self.layout.unfold(activations.to(held.dtype), like, self._ops)
         if self.held_as == INPUT.name:
             return shared.score(shared.backend.outputs(shared.backend.with_image(shared.inputs, raw, times)))
-        outputs = shared.backend.tail(
-            self.held_as, raw, held, axis, shared.inputs, shared.outputs, times, traced=not twice_differentiable
-        )
+        outputs = shared.backend.tail(self.held_as, raw, axis, shared.forward, times, traced=not twice_differentiable)
         return shared.score(outputs)
 
     def _times(self, rows: torch.Tensor) -> int:
@@ -184,7 +161,14 @@ class TorchProbe:
         try:
             return self._curvature(direction, twice_differentiable=False)
         except RuntimeError:  # fused attention has no second derivative; the model runs again with the plain one
+            pass
+        try:
             return self._curvature(direction, twice_differentiable=True)
+        except RuntimeError as error:
+            raise ModelError(
+                f"what is behind layer {self.name!r} has no second derivative in PyTorch, which this method needs: "
+                f"{error} Use a method without it, such as 'gradcam'."
+            ) from error
 
     def _curvature(self, direction: torch.Tensor, *, twice_differentiable: bool) -> torch.Tensor:
         with torch.inference_mode(False), torch.enable_grad():

@@ -19,7 +19,11 @@ _RECTIFIERS: set[Any] = {
     *(F.leaky_relu, F.elu, F.celu, F.selu, F.silu, F.gelu, F.mish, F.softplus, F.hardtanh),
     *(torch.prelu, torch.Tensor.prelu, torch.selu, torch.celu, torch._C._nn.gelu, torch._C._nn.silu),
 }
-_IN_PLACE: set[Any] = {torch.relu_, torch.Tensor.relu_}
+_IN_PLACE: set[Any] = {
+    *(torch.relu_, torch.Tensor.relu_, torch.selu_, torch.celu_),
+    *(F.leaky_relu_, F.elu_, F.hardtanh_),
+}
+_RECTIFIERS |= _IN_PLACE
 
 
 class _Rectifier(torch.autograd.Function):
@@ -58,11 +62,11 @@ class Rectified(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Replace what a rectifier does to gradients; everything else goes its way."""
-        kwargs = kwargs or {}
-        if func not in _RECTIFIERS or not args:
+        kwargs = dict(kwargs or {})
+        if func not in _RECTIFIERS:
             return func(*args, **kwargs)
         self.met += 1
-        x, rest = args[0], args[1:]
+        x, rest = (args[0], args[1:]) if args else (kwargs.pop("input"), ())
         result = _Rectifier.apply(x, lambda value: func(value, *rest, **kwargs), self._rule)  # type: ignore[no-untyped-call]
         return x.copy_(result) if func in _IN_PLACE or kwargs.get("inplace") else result
 

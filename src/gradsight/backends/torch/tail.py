@@ -2,25 +2,65 @@
 
 from __future__ import annotations
 
+import copy
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 # Tracing patches process-wide state of torch.fx; running a traced graph does not.
 _tracing = threading.Lock()
 
-# The stem is traced on inputs filled with this. A node that makes such an input and is still needed in the end shows
-# that something bypasses the layer. No model fills a tensor with it.
+# The stem is traced on inputs filled with this, times 1, 2, 3 ...: a node that makes such an input and is still needed
+# in the end shows that something bypasses the layer. No model fills a tensor with it.
 _MARK = -7.25e-31
 
+Run = Callable[[Any, torch.Tensor], Any]
 
-def trace_tail(
-    run: Callable[[Any, torch.Tensor], Any], inputs: Any, activations: torch.Tensor, batch_axis: int, *, linked: bool
-) -> torch.fx.GraphModule | None:
+
+class Tail:
+    """What the model computes from a layer's output on.
+
+    Where nothing bypasses the layer it is a function of that output alone; where something does (a skip connection,
+    another input), what does is computed once from the inputs and fed to every run.
+    """
+
+    def __init__(self, graph: GraphModule, stem: GraphModule | None = None, axes: Sequence[int | None] = ()) -> None:
+        """Take traced graphs.
+
+        Args:
+            graph: ``(activations, *bypasses) -> outputs``.
+            stem: ``(activations, *inputs) -> bypasses``; None where there are none.
+            axes: of each bypass, the axis that counts images; None where it is the same for all of them.
+        """
+        self._graph, self._stem, self._axes = graph, stem, axes
+        self._writes = any(_writes(node) for node in graph.graph.nodes)
+
+    @property
+    def is_cut(self) -> bool:
+        """Nothing bypasses the layer."""
+        return self._stem is None
+
+    def bypasses(self, inputs: Any, activations: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What bypasses the layer in the pass that gave ``activations`` for ``inputs``."""
+        if self._stem is None:
+            return ()
+        return tuple(self._stem(activations, *_tensors(inputs)))
+
+    def __call__(self, activations: torch.Tensor, bypasses: Sequence[torch.Tensor], times: int) -> Any:
+        """The model's output for other, contiguous activations: ``times`` rows for each image; row j is image j % n."""
+        tiled = [
+            x if axis is None or times == 1 else torch.cat([x] * times, dim=axis)
+            for x, axis in zip(bypasses, self._axes, strict=True)
+        ]
+        return self._graph(activations.clone() if self._writes else activations, *tiled)
+
+
+def trace_tail(run: Run, inputs: Any, activations: torch.Tensor, batch_axis: int, *, linked: bool) -> Tail | None:
     """Trace what the model computes from ``activations`` on.
 
     Args:
@@ -32,15 +72,14 @@ def trace_tail(
             but a stem that makes a plain number of it (``len(x)``) fixes it for the tail too, unless it is not linked.
 
     Returns:
-        A module ``activations -> outputs`` for contiguous activations of any batch size, or None where the tail is no
-        function of the activations alone.
+        The tail, or None where something bypasses the layer that cannot be repeated for more rows.
     """
     leaves, spec = pytree.tree_flatten(inputs)
-    blank = [isinstance(x, torch.Tensor) and x.ndim > 0 for x in leaves]
+    blanks = {i: _MARK * (1 + i) for i, x in enumerate(leaves) if _is_batch(x)}
 
     def forward(z: torch.Tensor) -> Any:
         m = z.shape[batch_axis] if linked else 1
-        fed = [_blank(x, m) if is_blank else x for x, is_blank in zip(leaves, blank, strict=True)]
+        fed = [_blank(x, m, blanks[i]) if i in blanks else x for i, x in enumerate(leaves)]
         return run(pytree.tree_unflatten(fed, spec), z)
 
     # Sizes that are equal in the example are taken for one and the same, so the example's batch has a size of its own.
@@ -48,37 +87,137 @@ def trace_tail(
     batch = next(size for size in (2, 3, 5, 7, 11, 13, 17, 19, 23) if size not in sizes)
     example = activations.detach().narrow(batch_axis, 0, 1)
     example = torch.cat([example] * batch, dim=batch_axis).contiguous()
+    traced = _traced(forward, example)
+    tail = _clean(copy.deepcopy(traced))
+    if not _blank_nodes(tail, leaves, blanks):
+        return Tail(tail)
+    if not linked:
+        return None
+    if any(_writes(node) for node in traced.graph.nodes):
+        # A write into what bypasses the layer has to come before or after the cut; without writes there is no question.
+        traced = _traced(torch.func.functionalize(forward, remove="mutations"), example)
+    return _split(traced, leaves, blanks, batch_axis)
+
+
+def _traced(function: Callable[[torch.Tensor], Any], example: torch.Tensor) -> GraphModule:
     with _tracing, torch.no_grad():
-        traced = make_fx(forward, tracing_mode="symbolic", _allow_non_fake_inputs=True)(example)
-    _erase_stem(traced)
-    whole = [x for x, is_blank in zip(leaves, blank, strict=True) if is_blank and not x.is_floating_point()]
-    return None if any(_makes_input(node, whole) for node in traced.graph.nodes) else traced
+        traced: GraphModule = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)(example)
+    return traced
 
 
-def _erase_stem(traced: torch.fx.GraphModule) -> None:
-    """Erase every node that the output does not need. Of writes, those on values made from the activations stay."""
-    made: set[torch.fx.Node] = set()
-    for node in traced.graph.nodes:
-        tensors = (x for x in node.all_input_nodes if isinstance(x.meta.get("val"), torch.Tensor))
-        if node.op == "placeholder" or any(x in made for x in tensors):
+def _split(traced: GraphModule, leaves: list[Any], blanks: dict[int, float], batch_axis: int) -> Tail | None:
+    """Cut a graph in two where values made from the inputs meet those made from the activations."""
+    start = next(node for node in traced.graph.nodes if node.op == "placeholder")
+    symbol = start.meta["val"].shape[batch_axis].node.expr
+    _count_at(start, batch_axis, symbol, traced.graph)
+    below = _made_from([start], traced.graph)
+    above = _made_from(list(_blank_nodes(traced, leaves, blanks).values()), traced.graph)
+    crossing = [
+        node
+        for node in traced.graph.nodes
+        if node in above
+        and node not in below
+        and isinstance(node.meta["val"], torch.Tensor)
+        and any(user in below or user.op == "output" for user in node.users)
+    ]
+    axes = []
+    for node in crossing:
+        counting = [i for i, size in enumerate(node.meta["val"].shape) if _depends(size, symbol)]
+        if len(counting) > 1:
+            return None
+        axes.append(counting[0] if counting else None)
+    names = [node.name for node in crossing]
+    stem, graph = copy.deepcopy(traced), traced
+    by_name = {node.name: node for node in stem.graph.nodes}
+    output = next(node for node in stem.graph.nodes if node.op == "output")
+    output.args = (tuple(by_name[name] for name in names),)
+    made = _blank_nodes(stem, leaves, blanks)
+    _as_arguments(stem.graph, [made.get(i) for i in blanks])
+    _as_arguments(graph.graph, crossing)
+    if _blank_nodes(_clean(graph), leaves, blanks):
+        return None
+    return Tail(graph, _clean(stem), axes)
+
+
+def _count_at(start: Node, axis: int, symbol: Any, graph: Graph) -> None:
+    """Let every node that reads the batch size off some tensor read it off the activations."""
+    size = torch.ops.aten.sym_size.int
+    with graph.inserting_after(start):
+        count = graph.call_function(size, (start, axis))
+    count.meta["val"] = start.meta["val"].shape[axis]
+    for node in list(graph.nodes):
+        value = node.meta.get("val")
+        if node is not count and node.target is size and isinstance(value, torch.SymInt) and value.node.expr == symbol:
+            node.replace_all_uses_with(count)
+            graph.erase_node(node)
+
+
+def _made_from(starts: list[Node], graph: Graph) -> set[Node]:
+    """Every node that computes with tensors made from ``starts``; sizes do not count."""
+    made = set(starts)
+    for node in graph.nodes:
+        if node.op != "output" and _holds_tensors(node) and any(x in made for x in node.all_input_nodes):
             made.add(node)
+    return made
 
-    def has_effect(node: torch.fx.Node) -> bool:
-        writes = isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
-        return node.op in ("placeholder", "output") or (writes and node in made)
 
-    traced.graph.eliminate_dead_code(has_effect)
+def _holds_tensors(node: Node) -> bool:
+    return isinstance(node.meta.get("val"), torch.Tensor | tuple | list)
+
+
+def _as_arguments(graph: Graph, nodes: Sequence[Node | None]) -> None:
+    """Replace nodes by further arguments of the graph, in this order; None is an argument that is not used."""
+    last = next(node for node in graph.nodes if node.op == "placeholder")
+    for i, node in enumerate(nodes):
+        with graph.inserting_after(last):
+            last = graph.placeholder(f"given_{i}")
+        if node is not None:
+            last.meta = node.meta
+            node.replace_all_uses_with(last)
+            graph.erase_node(node)
+
+
+def _clean(traced: GraphModule) -> GraphModule:
+    """Erase every node that the output does not need. Of writes, those on values made from the activations stay."""
+    made = _made_from([node for node in traced.graph.nodes if node.op == "placeholder"], traced.graph)
+    traced.graph.eliminate_dead_code(
+        lambda node: node.op in ("placeholder", "output") or (_writes(node) and node in made)
+    )
     traced.recompile()
+    return traced
 
 
-def _blank(x: torch.Tensor, m: Any) -> torch.Tensor:
-    fill = _MARK if x.is_floating_point() else 0
+def _writes(node: Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+
+
+def _depends(size: Any, symbol: Any) -> bool:
+    return isinstance(size, torch.SymInt) and symbol in size.node.expr.free_symbols
+
+
+def _tensors(inputs: Any) -> list[torch.Tensor]:
+    return [x for x in pytree.tree_leaves(inputs) if _is_batch(x)]
+
+
+def _is_batch(x: Any) -> bool:
+    return isinstance(x, torch.Tensor) and x.ndim > 0
+
+
+def _blank(x: torch.Tensor, m: Any, mark: float) -> torch.Tensor:
+    fill = mark if x.is_floating_point() else 0
     return torch.full((m, *x.shape[1:]), fill, dtype=x.dtype, device=x.device)
 
 
-def _makes_input(node: torch.fx.Node, whole: list[torch.Tensor]) -> bool:
-    """Whether a node makes one of the blank inputs; whole-numbered ones (token ids) are told by their shape."""
-    if node.target is not torch.ops.aten.full.default:
-        return False
-    value = node.meta["val"]
-    return bool(node.args[1] == _MARK) or any(value.shape[1:] == x.shape[1:] and value.dtype == x.dtype for x in whole)
+def _blank_nodes(traced: GraphModule, leaves: list[Any], blanks: dict[int, float]) -> dict[int, Node]:
+    """The nodes that make the blank inputs, by input; whole-numbered inputs (token ids) are told by their shape."""
+    found = {}
+    for node in traced.graph.nodes:
+        if node.target is torch.ops.aten.full.default:
+            value = node.meta["val"]
+            for i, mark in blanks.items():
+                x = leaves[i]
+                alike = value.shape[1:] == x.shape[1:] and value.dtype == x.dtype
+                if i not in found and (node.args[1] == mark or (alike and not x.is_floating_point())):
+                    found[i] = node
+                    break
+    return found

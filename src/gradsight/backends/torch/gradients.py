@@ -1,0 +1,124 @@
+"""Gradients of scores by layers' outputs: batched over targets, and never twice for the same class."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import torch
+
+from gradsight.errors import ModelError
+from gradsight.layers import INPUT
+from gradsight.targets import Resolved
+
+Gradients = dict[str, torch.Tensor]
+"""By layer, d scores[:, j] / d output for each column j: (columns, *output)."""
+
+
+def jacobian(scores: torch.Tensor, held: dict[str, torch.Tensor]) -> Gradients:
+    """d scores[:, j] / d output of each layer, for scores (n, k). The graph stays, for other targets of the same pass.
+
+    Raises:
+        ModelError: the scores do not depend on a layer, or leave the graph before it.
+    """
+    names = list(held)
+    if not scores.requires_grad:
+        raise ModelError(
+            f"the scores carry no gradient back to layer {names[0]!r}: it does not take part in them, or the "
+            "model's forward leaves the graph after it (torch.no_grad, torch.inference_mode, detach, argmax). "
+            "Name another layer, or take that out of forward."
+        )
+    with torch.inference_mode(False), torch.enable_grad():
+        # A whole model's backward pass, batched over classes, would hold its activations once for each class.
+        grads = _rows(scores, list(held.values()), batched=INPUT.name not in held)
+    missing = [name for name, grad in zip(names, grads, strict=True) if grad is None]
+    if missing:
+        raise ModelError(f"the scores do not depend on layer {missing[0]!r}. Name another layer.")
+    return dict(zip(names, grads, strict=True))
+
+
+def _rows(scores: torch.Tensor, held: list[torch.Tensor], *, batched: bool) -> list[Any]:
+    """In one batched backward pass, or one by one where that fails."""
+    n, k = scores.shape
+    each = torch.eye(k, dtype=scores.dtype, device=scores.device)[:, None].expand(k, n, k)
+    if k > 1 and batched:
+        with contextlib.suppress(RuntimeError):  # some operation of the tail has no batched gradient
+            return list(
+                torch.autograd.grad(scores, held, each, is_grads_batched=True, retain_graph=True, allow_unused=True)
+            )
+    rows = [torch.autograd.grad(scores, held, row, retain_graph=True, allow_unused=True) for row in each]
+    return [None if parts[0] is None else torch.stack(parts) for parts in zip(*rows, strict=True)]
+
+
+class ClassGradients:
+    """The gradients of the classes that were asked for in one forward pass; differences of classes are made of them.
+
+    Attributes:
+        classes: (n, h) the class of each column, for each image.
+        columns: by layer, the gradients of the columns, (h, *output).
+    """
+
+    def __init__(self) -> None:
+        self.classes: np.ndarray[Any, Any] | None = None
+        self.columns: Gradients = {}
+
+    def combined(
+        self, targets: Resolved, logits: torch.Tensor, held: dict[str, torch.Tensor], batch_axes: dict[str, int]
+    ) -> Gradients:
+        """The gradients of targets that are sums of classes.
+
+        Args:
+            targets: the targets; every part of them classes.
+            logits: (n, classes), with their graph.
+            held: by layer, its output.
+            batch_axes: by layer, the axis of its output that counts images.
+        """
+        wanted = np.concatenate([part.classes for part in targets.parts], axis=1)
+        self._add(wanted, logits, held)
+        if targets.classes is not None and self.classes is not None and np.array_equal(self.classes, targets.classes):
+            return self.columns
+        mix = torch.from_numpy(self._mix(targets)).to(logits)
+        return {name: _mixed(mix, grads, 1 + batch_axes[name]) for name, grads in self.columns.items()}
+
+    def _add(self, wanted: np.ndarray[Any, Any], logits: torch.Tensor, held: dict[str, torch.Tensor]) -> None:
+        """Differentiate the classes that are not there yet; rows are filled up to one length with a class of theirs."""
+        if self.classes is None:
+            new = wanted
+        else:
+            lacking = [np.setdiff1d(row, known) for row, known in zip(wanted, self.classes, strict=True)]
+            count = max(len(row) for row in lacking)
+            if not count:
+                return
+            new = np.array(
+                [
+                    np.resize(row if len(row) else known[:1], count)
+                    for row, known in zip(lacking, self.classes, strict=True)
+                ]
+            )
+        with torch.inference_mode(False), torch.enable_grad():
+            picked = logits.gather(1, torch.from_numpy(np.ascontiguousarray(new)).to(logits.device))
+        found = jacobian(picked, held)
+        if self.classes is None:
+            self.classes, self.columns = new, found
+        else:
+            self.classes = np.concatenate((self.classes, new), axis=1)
+            self.columns = {name: torch.cat((old, found[name])) for name, old in self.columns.items()}
+
+    def _mix(self, targets: Resolved) -> np.ndarray[Any, Any]:
+        """(n, k, h): how much of each column each target is made of."""
+        assert self.classes is not None
+        mix = np.zeros((len(self.classes), targets.count, self.classes.shape[1]))
+        for part in targets.parts:
+            columns = np.argmax(
+                part.classes[..., None] == self.classes[:, None], axis=-1
+            )  # (n, k), the first that fits
+            rows = np.arange(len(mix))[:, None]
+            np.add.at(mix, (rows, np.arange(mix.shape[1])[None], columns), part.factor)
+        return mix
+
+
+def _mixed(mix: torch.Tensor, columns: torch.Tensor, batch_axis: int) -> torch.Tensor:
+    """Sum columns (h, ..., n, ...) by (n, k, h): (k, ..., n, ...)."""
+    by_image = columns.movedim(batch_axis, 1)
+    return torch.einsum("nkh,hn...->kn...", mix.to(columns.dtype), by_image).movedim(1, batch_axis)

@@ -1,0 +1,189 @@
+"""The options that commands share, and what their texts mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import gradsight as gs
+from gradsight.errors import InvalidArgument, received
+
+MODEL_PANEL, PICTURE_PANEL, RESULT_PANEL = "The model", "The picture as the model gets it", "The result"
+
+Model = Annotated[
+    str,
+    typer.Option("--model", "-m", metavar="MODEL", help="`gradsight models` lists them.", rich_help_panel=MODEL_PANEL),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(metavar="FILE|NAME", help="Weights to put into the model.", rich_help_panel=MODEL_PANEL),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(metavar="FILE|FOLDER|imagenet", help="The names of the classes.", rich_help_panel=MODEL_PANEL),
+]
+Fit = Annotated[
+    str | None,
+    typer.Option(metavar="crop|squash|letterbox", help="How it is brought to its size.", rich_help_panel=PICTURE_PANEL),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(metavar="N|HxW", help="Its size in pixels, such as 224 or 240x320.", rich_help_panel=PICTURE_PANEL),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,C", help="Subtracted from pixels in 0..1; one number: grey.", rich_help_panel=PICTURE_PANEL
+    ),
+]
+Std = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,C", help="Divides them after that.", rich_help_panel=PICTURE_PANEL),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        metavar="channels_first|channels_last|tokens", help="The layer's axes, if its shape leaves them open."
+    ),
+]
+Grid = Annotated[str | None, typer.Option(metavar="HxW", help="What tokens fold to, if their number leaves it open.")]
+Class = Annotated[
+    list[str] | None,
+    typer.Option("--class", metavar="CLASS", help="A class to explain, by label or index. Can be repeated."),
+]
+Top = Annotated[
+    int | None, typer.Option(metavar="K", min=1, help="Explain the model's K best classes. 1 if not given.")
+]
+Against = Annotated[
+    list[str] | None, typer.Option(metavar="CLASS", help="What speaks against a class instead. Can be repeated.")
+]
+RatherThan = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CLASS",
+        help="Why the class rather than this one: red speaks for the former, blue for the latter. Can be repeated.",
+    ),
+]
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="How many variations of a photo go through the model at once.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+Colormap = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="plasma, viridis, turbo, or any name of cmap; bwr where both signs count.",
+        rich_help_panel=RESULT_PANEL,
+        show_default="plasma",
+    ),
+]
+Opacity = Annotated[
+    str,
+    typer.Option(
+        metavar="value|0..1", help="Of the colours: by value, or everywhere the same.", rich_help_panel=RESULT_PANEL
+    ),
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to.", rich_help_panel=RESULT_PANEL)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.", rich_help_panel=RESULT_PANEL)]
+
+
+def targets(
+    classes: list[str] | None, top: int | None, against: list[str] | None, rather_than: list[str] | None
+) -> Any:
+    """What is to be explained.
+
+    Raises:
+        InvalidArgument: options that exclude each other.
+    """
+    given = [name for name, value in (("--class", classes), ("--top", top), ("--against", against)) if value]
+    if len(given) > 1:
+        raise InvalidArgument(
+            f"{given[0]} and {given[1]} exclude each other: name the classes, ask for the best ones, or for what "
+            "speaks against some."
+        )
+    if against and rather_than:
+        raise InvalidArgument(
+            "--against and --rather-than exclude each other: --class A --rather-than B shows what speaks for A and B."
+        )
+    found: Any = _classes(classes) if classes else gs.Against(_classes(against)) if against else gs.Top(top or 1)
+    return gs.Contrast(found, _classes(rather_than)) if rather_than else found
+
+
+def _classes(names: list[str]) -> gs.Classes:
+    return gs.Classes(*dict.fromkeys(names))
+
+
+def methods(names: Sequence[str]) -> list[Any]:
+    """Methods by name, variants included, each once.
+
+    Raises:
+        GradsightError: there is no such method or option, or the name cannot be read.
+    """
+    from gradsight.variants import as_method
+
+    found = [as_method(name) for name in names]
+    return list({method.name: method for method in found}.values())
+
+
+def split(text: str) -> list[str]:
+    """``"gradcam, fuse(layercam, by='max')"`` at the commas outside of brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([") - (letter in ")]")
+        if letter == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]
+
+
+def loading(
+    *, size: str | None = None, mean: str | None = None, std: str | None = None, **texts: str | None
+) -> dict[str, Any]:
+    """The keyword arguments of `load_model`."""
+    return {
+        **texts,
+        "size": sides(size, "--size", one=True),
+        "mean": numbers(mean, "--mean"),
+        "std": numbers(std, "--std"),
+    }
+
+
+def sides(text: str | None, option: str, *, one: bool = False) -> tuple[int, int] | None:
+    """``"240x320"`` to (240, 320); with ``one``, ``"224"`` to (224, 224)."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,5})(?:[xX×]([1-9]\d{0,5}))?", text.strip())
+    if found is None or (found[2] is None and not one):
+        raise InvalidArgument(
+            f"{option} must be {'N or ' if one else ''}HxW. {received(text)} Pass {option} {'224' if one else '14x14'}."
+        )
+    return int(found[1]), int(found[2] or found[1])
+
+
+def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+    """``"0.5,0.5,0.5"`` as numbers."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        way_out = f"Pass {option} 0.5 or {option} 0.5,0.5,0.5."
+        raise InvalidArgument(f"{option} must be one number or three. {received(text)} {way_out}") from None
+
+
+def number(text: str) -> str | float:
+    """A number, or the word that it is not."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
