@@ -345,3 +345,11 @@ def test_every_option_of_a_method_or_variant_has_a_default_and_is_told() -> None
     }
     with pytest.raises(GradsightError, match="no option of scorecam 'best'"):
         with_options(METHODS["scorecam"], best=3)
+
+
+@pytest.mark.parametrize(
+    "function", [lambda probe, ops: probe.activations, lambda probe, ops: probe.scores, lambda probe, ops: None]
+)
+def test_a_function_that_gives_no_maps_is_told_what_maps_are(function: Any) -> None:
+    with pytest.raises(InvalidType, match=r"must return maps of shape \(n=3, k=1, \*s\)\. Received"):
+        gs.Explainer(toys.convolutional(), method=function)(torch.randn(3, 3, 12, 10), targets=0)

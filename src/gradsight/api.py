@@ -231,7 +231,11 @@ class Explainer:
 
     def _explanation(self, given: _Given, method: Method, shared: Pass, probe: Any, layer: str) -> Explanation:
         backend, placements = given.backend, given.placements
-        raw = backend.numpy(method.function(probe, backend.ops)).astype(np.float32)
+        maps = method.function(probe, backend.ops)
+        n, k = shared.scores.shape
+        if tuple(getattr(maps, "shape", ()))[:2] != (n, k) or maps.ndim < 3:
+            raise InvalidType(f"method {method.name!r} must return maps of shape (n={n}, k={k}, *s). {received(maps)}")
+        raw = backend.numpy(maps).astype(np.float32)
         explanation = Explanation(
             maps=raw,
             scores=backend.numpy(shared.scores).astype(np.float32),
