@@ -290,10 +290,11 @@ def by_masks(view: Any, channels: Any, versions: Callable[[Any, int], list[Any]]
 
 @oracle("rise")
 def rise(view: Any, *, masks: int = 1000, cells: int = 7, share: float = 0.5, seed: int = 0) -> Any:
-    """Eq. 6, with masks as the authors' code makes them; for each mask its cells are drawn, then its shifts."""
+    """Eq. 6, less the mean score of all masks, with masks as the authors' code makes them: cells first, then shifts."""
     size = view.images.shape[2:]
     random = np.random.default_rng(seed)
     maps = np.zeros((view.n, view.k, *size))
+    drawn = []
     for _ in range(masks):
         coarse = (random.random((cells,) * len(size)) < share).astype(float)
         steps = [math.ceil(side / cells) for side in size]
@@ -301,9 +302,11 @@ def rise(view: Any, *, masks: int = 1000, cells: int = 7, share: float = 0.5, se
         for axis, (step, side) in enumerate(zip(steps, size, strict=True)):
             shift = int(random.integers(step))
             large = np.take(large, range(shift, shift + side), axis=axis)
-        scores = view.score(view.images * large)
+        drawn.append((large, view.score(view.images * large)))
+    mean = sum(scores for _, scores in drawn) / masks
+    for large, scores in drawn:
         for i, j in pairs(view):
-            maps[i, j] += scores[i, j] * large / (masks * share)
+            maps[i, j] += (scores[i, j] - mean[i, j]) * large / (masks * share)
     return maps
 
 

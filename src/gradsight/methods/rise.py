@@ -16,9 +16,10 @@ from gradsight.registry import method
     "rise", title="RISE", source="arXiv:1806.07421", at="input", gradient=False, passes="n + 1, n = 1000", costly=True
 )
 def rise(probe: Probe, ops: Any, *, masks: int = 1000, cells: int = 7, share: float = 0.5, seed: int = 0) -> Any:
-    """Average random smooth masks, each weighted by the score of the image seen through it.
+    """Average random smooth masks, each weighted by how much better than the mean the image scores through it (eq. 6).
 
-    The score is the model's logit, as for every method here; the paper takes the probability.
+    The paper takes the score itself. Its map is this one and, everywhere, the mean score: a constant that hides the map
+    where scores are logits, as for every method here, and not the paper's probabilities.
 
     Args:
         probe: the pass.
@@ -37,13 +38,17 @@ def rise(probe: Probe, ops: Any, *, masks: int = 1000, cells: int = 7, share: fl
     size = images.shape[2:]
     random = np.random.default_rng(seed)
     total: Any = 0
+    opened: Any = 0
+    scored: Any = 0
     for some in rounds(masks, len(images), probe.batch_size):
         seen = ops.stack([_mask(random, size, cells, share, images, ops) for _ in some], axis=0)
         shown = ops.reshape(seen, (len(some), 1, 1, *size))
         scores = probe.image.tail(ops.reshape(images * shown, (-1, *images.shape[1:])))
         scores = ops.permute_dims(ops.reshape(scores, (len(some), *probe.scores.shape)), (1, 2, 0))
         total = total + ops.tensordot(scores, seen, axes=1)
-    return total / (masks * share)
+        opened, scored = opened + ops.sum(seen, axis=0), scored + ops.sum(scores, axis=-1)
+    mean = ops.reshape(scored / masks, (*scored.shape, *[1] * len(size)))
+    return (total - mean * opened) / (masks * share)
 
 
 def _mask(random: np.random.Generator, size: Any, cells: int, share: float, images: Any, ops: Any) -> Any:
