@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -157,6 +158,40 @@ def test_a_tail_that_writes_leaves_the_activations_alone() -> None:
     probe.tail(probe.activations)
     assert is_cut(backend)
     assert torch.equal(probe.activations, before)
+
+
+def test_nothing_is_destroyed_within_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Last:
+        """Computes as it goes, as grad-cam's objects do."""
+
+        def __init__(self) -> None:
+            self.me, self.kept = self, kept
+
+        def __del__(self) -> None:
+            seen.append(type(self.kept + 1))
+
+    kept = torch.ones(2)
+
+    class Litters(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            Last()  # garbage that only the collector finds
+            return x * 1
+
+    seen: list[type] = []
+    model, inputs = (
+        nn.Sequential(toys.convolutional()[:5], Litters(), toys.convolutional()[5:]).eval(),
+        torch.randn(2, 3, 16, 12),
+    )
+    probe, _ = probe_of(model, inputs, "0", [[0], [4]])
+    threshold = gc.get_threshold()
+    gc.set_threshold(1)  # collects at every turn
+    try:
+        probe.tail(probe.activations)
+        assert gc.isenabled()
+    finally:
+        gc.set_threshold(*threshold)
+    gc.collect()
+    assert set(seen) == {torch.Tensor}
 
 
 def test_what_bypasses_the_layer_is_computed_once() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import gc
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -100,9 +102,21 @@ def trace_tail(run: Run, inputs: Any, activations: torch.Tensor, batch_axis: int
 
 
 def _traced(function: Callable[[torch.Tensor], Any], example: torch.Tensor) -> GraphModule:
-    with _tracing, torch.no_grad():
+    with _tracing, _uncollected(), torch.no_grad():
         traced: GraphModule = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)(example)
     return traced
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector away: what it destroys may compute as it goes, and would do so in our trace."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _split(traced: GraphModule, leaves: list[Any], blanks: dict[int, float], batch_axis: int) -> Tail | None:
