@@ -129,7 +129,10 @@ class Explainer:
         method = self.method if method is None else method
         layer = self.layer if layer is None else layer
         methods = [as_method(chosen) for chosen in _several(method)]
-        found = [self._explanation(given, *way) for way in self._run(given, _several(layer), methods, targets)]
+        ways = self._run(given, _several(layer), methods, targets)
+        # Of the same batch, whatever is explained in it.
+        predictions = self._predictions(ways[0][1].logits) if ways else ()
+        found = [self._explanation(given, predictions, *way) for way in ways]
         return tuple(found) if isinstance(method, list | tuple) or isinstance(layer, list | tuple) else found[0]
 
     def layers(self, inputs: Any) -> list[Candidate]:
@@ -229,7 +232,9 @@ class Explainer:
                 study = self._studies[size] = _Study(names, rank(seen, size), known_grids(seen, size))
             return study
 
-    def _explanation(self, given: _Given, method: Method, shared: Pass, probe: Any, layer: str) -> Explanation:
+    def _explanation(
+        self, given: _Given, predictions: Any, method: Method, shared: Pass, probe: Any, layer: str
+    ) -> Explanation:
         backend, placements = given.backend, given.placements
         maps = method.function(probe, backend.ops)
         n, k = shared.scores.shape
@@ -244,7 +249,7 @@ class Explainer:
             method=method.name,
             model=self.name,
             input_size=backend.size(given.batch),
-            predictions=self._predictions(shared.logits),
+            predictions=predictions,
             photos=given.photos,
             placements=placements,
             title=method.title,

@@ -77,6 +77,11 @@ def rounds(count: int, rows: int, batch_size: int) -> Iterator[range]:
         yield range(first, min(first + step, count))
 
 
+def by_copy(rows: Array, n: int, ops: Any) -> Array:
+    """Rows (r * n, ...) of a pass that held a batch of n images r times, as (r, n, ...); row j is image j % n."""
+    return ops.reshape(rows, (-1, n, *rows.shape[1:]))
+
+
 def principal(samples: Array, ops: Any, *, centred: bool = False) -> Array:
     """Project samples on their first principal direction, by the smaller of the two Gram matrices.
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gradsight.arrays import positive, principal, resize, rounds, to_unit
+from gradsight.arrays import by_copy, positive, principal, resize, rounds, to_unit
 from gradsight.contracts import Probe
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, received, unknown
 from gradsight.registry import METHODS, Method
@@ -144,8 +144,7 @@ def smooth(method: MethodLike) -> Method:
         for some in rounds(len(versions), len(images), probe.batch_size):
             chosen = [versions[i] for i in some]
             copies = [factor * (ops.flip(images, axis=-1) if mirrored else images) for mirrored, factor in chosen]
-            maps = inner.function(probe.at(ops.concat(copies, axis=0)), ops)
-            maps = ops.reshape(maps, (len(chosen), -1, *maps.shape[1:]))
+            maps = by_copy(inner.function(probe.at(ops.concat(copies, axis=0)), ops), len(images), ops)
             for i, (mirrored, _) in enumerate(chosen):
                 total = total + (ops.flip(maps[i], axis=-1) if mirrored else maps[i])
         return total / len(versions)

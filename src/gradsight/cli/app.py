@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -94,13 +94,8 @@ def explain(
         targets = options.targets(class_, top, against, rather_than)
         output = Output(out, colormap, options.number(opacity))
         loading = options.loading(weights=weights, labels=labels, fit=fit, size=size, mean=mean, std=std)
-        settings: dict[str, Any] = {
-            "method": options.methods(method or ["gradcam"]),
-            "layer": list(dict.fromkeys(layer or [])) or None,
-            "layout": layout,
-            "grid": options.sides(grid, "--grid"),
-            "batch_size": batch_size,
-        }
+        settings = options.looking(layer or [], layout, grid, batch_size)
+        settings["method"] = options.methods(method or ["gradcam"])
         photos, errors = find_photos(images)
         for error in errors:
             complain(str(error), "Failed")
@@ -178,12 +173,7 @@ def compare(
         named = options.methods([*options.split(methods or ""), *(method or [])])
         chosen = chosen_methods(named, everything=everything)
         loading = options.loading(weights=weights, labels=labels, fit=fit, size=size, mean=mean, std=std)
-        settings: dict[str, Any] = {
-            "layer": list(dict.fromkeys([*options.split(layers or ""), *(layer or [])])) or None,
-            "layout": layout,
-            "grid": options.sides(grid, "--grid"),
-            "batch_size": batch_size,
-        }
+        settings = options.looking([*options.split(layers or ""), *(layer or [])], layout, grid, batch_size)
         try:
             photo = drawing.read()
             explainer = gs.Explainer(gs.load_model(model, **loading), name=model, **settings)

@@ -146,6 +146,16 @@ def split(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
+def looking(layers: Sequence[str], layout: str | None, grid: str | None, batch_size: int) -> dict[str, Any]:
+    """Keyword arguments of `Explainer`: where to look, and how many rows at once."""
+    return {
+        "layer": list(dict.fromkeys(layers)) or None,
+        "layout": layout,
+        "grid": sides(grid, "--grid"),
+        "batch_size": batch_size,
+    }
+
+
 def loading(
     *, size: str | None = None, mean: str | None = None, std: str | None = None, **texts: str | None
 ) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradsight.arrays import ratio, rounds, weighted_sum
+from gradsight.arrays import by_copy, ratio, rounds, weighted_sum
 from gradsight.contracts import Probe
 from gradsight.registry import method
 
@@ -30,7 +30,7 @@ def ablationcam(probe: Probe, ops: Any) -> Any:
     for some in rounds(c, n, probe.batch_size):
         masks = ops.reshape(kept[some.start : some.stop], (len(some), 1, c, *[1] * len(probe.spatial)))
         rows = ops.reshape(activations * masks, (len(some) * n, *activations.shape[1:]))
-        without.append(ops.reshape(probe.tail(rows), (len(some), *scores.shape)))
-    lost = ops.permute_dims(scores - ops.concat(without, axis=0), (1, 2, 0))
+        without.append(probe.tail(rows))
+    lost = ops.permute_dims(scores - by_copy(ops.concat(without, axis=0), n, ops), (1, 2, 0))
     magnitude = ops.broadcast_to(ops.abs(scores)[..., None], lost.shape)
     return weighted_sum(ratio(lost, magnitude, ops), activations, ops)

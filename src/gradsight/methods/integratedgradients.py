@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gradsight.arrays import rounds
+from gradsight.arrays import by_copy, rounds
 from gradsight.contracts import Probe
 from gradsight.registry import method
 
@@ -38,6 +38,6 @@ def integratedgradients(probe: Probe, ops: Any, *, steps: int = 32, baseline: fl
     total: Any = 0
     for some in rounds(steps, len(images), probe.batch_size):
         points = ops.concat([baseline + float(nodes[i] + 1) / 2 * away for i in some], axis=0)
-        g = ops.reshape(probe.image.at(points).gradients, (len(some), *probe.scores.shape, *images.shape[1:]))
+        g = by_copy(probe.image.at(points).gradients, len(images), ops)
         total = total + sum(float(weights[i]) / 2 * g[row] for row, i in enumerate(some))
     return ops.sum(total * away[:, None], axis=2)

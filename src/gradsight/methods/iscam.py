@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradsight.arrays import by_copy
 from gradsight.contracts import Probe
 from gradsight.methods.scorecam import combined, seen_through
 from gradsight.registry import method
@@ -31,5 +32,6 @@ def iscam(probe: Probe, ops: Any, *, samples: int = 10) -> Any:
     scores = []
     for masked in seen_through(probe, probe.activations, ops):
         faded = (probe.image.tail(masked * (step / samples)) for step in range(1, samples + 1))
-        scores.append(ops.reshape(sum(faded) / samples, (-1, *probe.scores.shape)))
-    return combined(ops.concat(scores, axis=0), probe.activations, ops)
+        scores.append(sum(faded) / samples)
+    by_channel = by_copy(ops.concat(scores, axis=0), len(probe.activations), ops)
+    return combined(by_channel, probe.activations, ops)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradsight.arrays import like, rounds
+from gradsight.arrays import by_copy, like, rounds
 from gradsight.contracts import Probe
 from gradsight.errors import InvalidArgument, received
 from gradsight.registry import method
@@ -51,7 +51,7 @@ def occlusion(probe: Probe, ops: Any, *, window: float = 0.2, stride: float = 0.
         shown = ops.reshape(masks, (len(some), 1, 1, *masks.shape[1:]))
         rows = images * (1 - shown) + fill * shown
         scores = probe.image.tail(ops.reshape(rows, (-1, *images.shape[1:])))
-        lost = probe.scores - ops.reshape(scores, (len(some), *probe.scores.shape))
+        lost = probe.scores - by_copy(scores, len(images), ops)
         total = total + ops.tensordot(ops.permute_dims(lost, (1, 2, 0)), masks, axes=1)
     return total / like(np.sum(covers, axis=0), images, ops)
 

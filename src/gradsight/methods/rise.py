@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gradsight.arrays import like, resize, rounds
+from gradsight.arrays import by_copy, like, resize, rounds
 from gradsight.contracts import Probe
 from gradsight.errors import InvalidArgument, received
 from gradsight.registry import method
@@ -44,7 +44,7 @@ def rise(probe: Probe, ops: Any, *, masks: int = 1000, cells: int = 7, share: fl
         seen = ops.stack([_mask(random, size, cells, share, images, ops) for _ in some], axis=0)
         shown = ops.reshape(seen, (len(some), 1, 1, *size))
         scores = probe.image.tail(ops.reshape(images * shown, (-1, *images.shape[1:])))
-        scores = ops.permute_dims(ops.reshape(scores, (len(some), *probe.scores.shape)), (1, 2, 0))
+        scores = ops.permute_dims(by_copy(scores, len(images), ops), (1, 2, 0))
         total = total + ops.tensordot(scores, seen, axes=1)
         opened, scored = opened + ops.sum(seen, axis=0), scored + ops.sum(scores, axis=-1)
     mean = ops.reshape(scored / masks, (*scored.shape, *[1] * len(size)))

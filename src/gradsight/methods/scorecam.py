@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
-from gradsight.arrays import resize, rounds, softmax, to_unit, weighted_sum
+from gradsight.arrays import by_copy, resize, rounds, softmax, to_unit, weighted_sum
 from gradsight.contracts import Probe
 from gradsight.errors import InvalidArgument, received
 from gradsight.registry import method
@@ -28,11 +28,15 @@ def scorecam(probe: Probe, ops: Any, *, top: int | None = None, groups: int | No
         groups: neighbouring channels, so many groups of them, share a mask (their mean) and a weight.
     """
     channels = chosen(probe.activations, ops, top=top, groups=groups)
-    scores = [
-        ops.reshape(probe.image.tail(masked), (-1, *probe.scores.shape))
-        for masked in seen_through(probe, channels, ops)
-    ]
-    return combined(ops.concat(scores, axis=0), channels, ops)
+    return combined(scores_through(probe, channels, ops), channels, ops)
+
+
+def scores_through(
+    probe: Probe, channels: Any, ops: Any, change: Callable[[Any, range], Any] = lambda masks, _: masks
+) -> Any:
+    """The scores (c, n, k) of the images seen through each of their channels; see `seen_through`."""
+    rounds = seen_through(probe, channels, ops, change)
+    return by_copy(ops.concat([probe.image.tail(masked) for masked in rounds], axis=0), len(channels), ops)
 
 
 def combined(scores: Any, channels: Any, ops: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gradsight.arrays import normal, rounds
+from gradsight.arrays import by_copy, normal, rounds
 from gradsight.contracts import Probe
 from gradsight.methods.gradient import strongest
 from gradsight.registry import method
@@ -31,8 +31,7 @@ def smoothgrad(probe: Probe, ops: Any, *, samples: int = 16, noise: float = 0.15
     """
     total: Any = 0
     for other in noisy_probes(probe.image, ops, samples=samples, noise=noise, seed=seed):
-        g = ops.reshape(other.gradients, (-1, *probe.scores.shape, *probe.image.activations.shape[1:]))
-        total = total + ops.sum(g, axis=0) / samples
+        total = total + ops.sum(by_copy(other.gradients, len(probe.scores), ops), axis=0) / samples
     return strongest(total, ops)
 
 

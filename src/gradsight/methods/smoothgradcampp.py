@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradsight.arrays import positive, ratio, weighted_sum
+from gradsight.arrays import by_copy, positive, ratio, weighted_sum
 from gradsight.contracts import Probe
 from gradsight.methods.smoothgrad import noisy_probes
 from gradsight.registry import method
@@ -27,7 +27,7 @@ def smoothgradcampp(probe: Probe, ops: Any, *, samples: int = 8, noise: float = 
     second: Any = 0
     third: Any = 0
     for other in noisy_probes(probe, ops, samples=samples, noise=noise, seed=seed):
-        g = ops.reshape(other.gradients, (-1, *probe.scores.shape, *probe.activations.shape[1:]))
+        g = by_copy(other.gradients, len(probe.scores), ops)
         first, second, third = (
             total + ops.sum(power, axis=0) / samples for total, power in ((first, g), (second, g**2), (third, g**3))
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from gradsight.arrays import normal
 from gradsight.contracts import Probe
-from gradsight.methods.scorecam import combined, seen_through
+from gradsight.methods.scorecam import combined, scores_through
 from gradsight.registry import method
 
 
@@ -36,7 +36,5 @@ def sscam(probe: Probe, ops: Any, *, samples: int = 35, std: float = 2.0, seed: 
             noise = [normal(shape, seed + 7919 * sample + channel, masks, ops) for channel in some]
             return masks + std * ops.stack(noise, axis=0)
 
-        rounds = seen_through(probe, probe.activations, ops, noisy)
-        scores = [ops.reshape(probe.image.tail(masked), (-1, *probe.scores.shape)) for masked in rounds]
-        total = total + ops.concat(scores, axis=0) / samples
+        total = total + scores_through(probe, probe.activations, ops, noisy) / samples
     return combined(total, probe.activations, ops)

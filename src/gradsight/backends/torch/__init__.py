@@ -20,7 +20,7 @@ from gradsight.backends.torch.outputs import describe, logits_in, scores_in
 from gradsight.backends.torch.probe import Forward, TorchPass, pick
 from gradsight.backends.torch.rectify import Rectified
 from gradsight.backends.torch.tail import Tail, trace_tail
-from gradsight.backends.torch.trace import first_image, record
+from gradsight.backends.torch.trace import record
 from gradsight.backends.torch.view import View, tensors_of
 from gradsight.errors import InvalidType, ModelError, received, unknown
 from gradsight.layers import INPUT, Layer, Seen
@@ -105,22 +105,23 @@ class TorchBackend:
         Raises:
             ModelError: no input has positions.
         """
+        return tuple(self.image(inputs).shape[2:])
+
+    def image(self, inputs: Any) -> torch.Tensor:
+        """The image among the inputs: the first floating one with positions.
+
+        Raises:
+            ModelError: no input has positions.
+        """
         tensors = list(tensors_of(inputs))
-        image = first_image(tensors)
-        if image is None:
+        found = next((x for x in tensors if x.is_floating_point() and x.ndim >= 3), None)
+        if found is None:
             shapes = ", ".join(str(tuple(x.shape)) for x in tensors)
             raise ModelError(
                 "`inputs` must hold an image, a signal or a volume: a floating-point array (n, channels, positions "
                 f"...). Received: {shapes}. A single image needs a batch axis: pass inputs[None]."
             )
-        return tuple(tensors[image].shape[2:])
-
-    def image(self, inputs: Any) -> torch.Tensor:
-        """The image among the inputs."""
-        tensors = list(tensors_of(inputs))
-        found = first_image(tensors)
-        assert found is not None  # `size` was asked first
-        return tensors[found]
+        return found
 
     def image_layout(self, inputs: Any) -> Layout:
         """How the image is laid out: (n, channels, positions ...)."""
@@ -131,6 +132,11 @@ class TorchBackend:
         """The inputs with another image, and everything else ``times`` times as often."""
         old = self.image(inputs)
         return pytree.tree_map(lambda x: image.to(x.dtype) if x is old else _tiled(x, times), inputs)
+
+    def from_leaf(self, inputs: Any) -> tuple[torch.Tensor, Any]:
+        """A leaf for the graph to start at, in the place of the image, and the inputs made from it."""
+        leaf = self.image(inputs).detach().clone().requires_grad_()
+        return leaf, self.with_image(inputs, leaf.clone())  # the model may write into what it is given
 
     def forward(self, inputs: Any, names: set[str]) -> tuple[Any, dict[str, torch.Tensor]]:
         """Run the model and hold the named layers' outputs, where the graph starts.
@@ -144,9 +150,7 @@ class TorchBackend:
         holder = tap.Holder(names, self.view.calls)
         self._install(holder.modules)
         if whole:
-            leaf = self.image(inputs).detach().clone().requires_grad_()
-            holder.held[INPUT.name] = leaf
-            inputs = self.with_image(inputs, leaf.clone())  # the model may write into what it is given
+            holder.held[INPUT.name], inputs = self.from_leaf(inputs)
         with contextlib.nullcontext() if names or whole else torch.no_grad():
             outputs = self._execute(inputs, dict.fromkeys(holder.modules, holder))
         self.view.calls.update(holder.calls)
@@ -183,9 +187,7 @@ class TorchBackend:
         """See a pass again, with every innermost module's own contribution."""
         with torch.inference_mode(False), torch.enable_grad():
             looking = TorchBackend(self._model)  # its own hooks and settings, see `trace`
-            leaf = self.image(shared.inputs).detach().clone().requires_grad_()
-            inputs = self.with_image(shared.inputs, leaf.clone())
-
+            _, inputs = self.from_leaf(shared.inputs)
             return Biases(
                 looking.view.modules.values(),
                 lambda: shared.score(looking._execute(inputs, {})),
@@ -196,18 +198,13 @@ class TorchBackend:
     def trace(self, inputs: Any, targets: Any) -> list[Seen]:
         """Run the first image once, with every module seen; ``targets`` settles the score as in `run`."""
         with torch.inference_mode(False), torch.enable_grad():
-            leaves, spec = pytree.tree_flatten(inputs)
-            leaves = [x[:1] if isinstance(x, torch.Tensor) and x.ndim else x for x in leaves]
-            tensors = [i for i, x in enumerate(leaves) if isinstance(x, torch.Tensor)]
-            image = first_image([leaves[i] for i in tensors])
-            assert image is not None  # `size` was asked first
-            source = leaves[tensors[image]].clone().requires_grad_()
-            leaves[tensors[image]] = source
+            first = pytree.tree_map(lambda x: x[:1] if isinstance(x, torch.Tensor) and x.ndim else x, inputs)
+            source, fed = self.from_leaf(first)
             # A view of its own: a hook on every module, even one that sleeps, would slow down all later passes.
             looking = TorchBackend(self._model)
 
             def run(taps: dict[str, tap.Tap]) -> torch.Tensor:
-                outputs = looking._execute(pytree.tree_unflatten(leaves, spec), taps)
+                outputs = looking._execute(fed, taps)
                 resolved = targets(logits_in(outputs), outputs)
                 score: torch.Tensor = resolved.scores(outputs, scores_in(outputs), self.ops)[:, 0]
                 return score.sum()

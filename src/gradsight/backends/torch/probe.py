@@ -158,17 +158,16 @@ class TorchProbe:
 
     def curvature(self, direction: torch.Tensor) -> torch.Tensor:
         """The Hessian of each score times ``direction``: (n, c, *s) -> (n, k, c, *s)."""
-        try:
-            return self._curvature(direction, twice_differentiable=False)
-        except RuntimeError:  # fused attention has no second derivative; the model runs again with the plain one
-            pass
-        try:
-            return self._curvature(direction, twice_differentiable=True)
-        except RuntimeError as error:
-            raise ModelError(
-                f"what is behind layer {self.name!r} has no second derivative in PyTorch, which this method needs: "
-                f"{error} Use a method without it, such as 'gradcam'."
-            ) from error
+        failed: RuntimeError | None = None
+        for twice_differentiable in (False, True):  # fused attention has no second derivative, the plain one has
+            try:
+                return self._curvature(direction, twice_differentiable=twice_differentiable)
+            except RuntimeError as error:
+                failed = error
+        raise ModelError(
+            f"what is behind layer {self.name!r} has no second derivative in PyTorch, which this method needs: "
+            f"{failed} Use a method without it, such as 'gradcam'."
+        ) from failed
 
     def _curvature(self, direction: torch.Tensor, *, twice_differentiable: bool) -> torch.Tensor:
         with torch.inference_mode(False), torch.enable_grad():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,8 +124,3 @@ def dominators(start: Any, source: torch.Tensor) -> set[Any]:
         leaf = above[leaf]
         found.add(leaf)
     return found
-
-
-def first_image(inputs: Sequence[torch.Tensor]) -> int | None:
-    """Which of several inputs is the image: the first floating one with positions."""
-    return next((i for i, x in enumerate(inputs) if x.is_floating_point() and x.ndim >= 3), None)
