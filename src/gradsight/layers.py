@@ -55,6 +55,7 @@ class Seen:
         same: it handed its argument through, as dropout does; the layer is the one that made it.
         cut: nothing bypasses it.
         gradient: d score / d output as a NumPy array of ``shape``; None where it was not asked for.
+        ways: how its output can be read as a map, where the backend knows; None to find out by its shape.
     """
 
     name: str
@@ -65,6 +66,11 @@ class Seen:
     same: bool
     cut: bool
     gradient: Any = None
+    ways: tuple[Layout, ...] | None = None
+
+    def layouts(self, size: Sequence[int], known: frozenset[tuple[int, ...]] = frozenset()) -> Sequence[Layout]:
+        """Every way its output can be read as a map of an image with positions ``size``."""
+        return layouts(self.shape, 1, size, known) if self.ways is None else self.ways
 
 
 @dataclass(frozen=True)
@@ -96,15 +102,15 @@ class Candidate:
 
 def known_grids(seen: Sequence[Seen], size: Sequence[int]) -> frozenset[tuple[int, ...]]:
     """Grids of the layers that keep their positions as axes; they leave no doubt."""
-    dense = {x.shape for x in seen if len(x.shape) == len(size) + 2}
-    return frozenset(layout.grid for shape in dense for layout in layouts(shape, 1, size)) - {tuple(size)}
+    dense = {(x.shape, x.ways): x for x in seen if len(x.shape) == len(size) + 2}
+    return frozenset(layout.grid for x in dense.values() for layout in x.layouts(size)) - {tuple(size)}
 
 
 def candidates(seen: Sequence[Seen], size: Sequence[int], known: frozenset[tuple[int, ...]]) -> list[Candidate]:
     """Turn what a backend saw into the layers that can be explained, in the order they ran."""
     found = []
     for x in seen:
-        options = layouts(x.shape, 1, size, known)
+        options = x.layouts(size, known)
         if not options or x.same:
             continue
         layout = options[0]
@@ -123,10 +129,10 @@ def _pools(seen: Sequence[Seen], size: Sequence[int], known: frozenset[tuple[int
     A pool takes a map of c channels and gives a vector of c channels: the positions are gone, the channels are not. It
     holds no block of its own that is a cut, or it would be a network, not a pool.
     """
-    blocks = [x.name for x in seen if x.cut and x.composite and layouts(x.shape, 1, size, known)]
+    blocks = [x.name for x in seen if x.cut and x.composite and x.layouts(size, known)]
     pools = {}
     for x in seen:
-        if x.received is None or not x.composite or layouts(x.shape, 1, size, known):
+        if x.received is None or not x.composite or x.layouts(size, known):
             continue
         taken = [m for m in layouts(x.received, 1, size, known) if x.received[m.axes[1]] == math.prod(x.shape)]
         if taken and not any(name.startswith(x.name + ".") for name in blocks):

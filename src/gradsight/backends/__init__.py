@@ -19,6 +19,10 @@ def user_model(model: Any) -> UserModel:
     Raises:
         InvalidType: ``model`` belongs to no framework that gradsight knows.
     """
+    if "keras" in sys.modules and _is_layer(model):  # first: on its torch engine a Keras layer is a module too
+        from gradsight.backends.keras import KerasModel
+
+        return KerasModel(model)
     if "torch" in sys.modules:
         from gradsight.backends.torch import TorchModel, is_torch
 
@@ -29,4 +33,10 @@ def user_model(model: Any) -> UserModel:
         hint = " Pass torch.export.unflatten(program): hooks fire only there."
     elif isinstance(model, str):
         hint = " A name goes to gs.load_model(name), whose `.model` fits here, or to gs.explain(photo, model=name)."
-    raise InvalidType(f"`model` must be a torch.nn.Module. {received(model)}{hint}")
+    raise InvalidType(f"`model` must be a torch.nn.Module or a Keras 3 model. {received(model)}{hint}")
+
+
+def _is_layer(model: Any) -> bool:
+    """Whether a model is Keras 3's; no module is imported to know."""
+    bases = ((base.__module__, base.__name__) for base in type(model).__mro__)
+    return ("keras.src.layers.layer", "Layer") in bases

@@ -1,0 +1,289 @@
+"""Keras 3 on TensorFlow, JAX or PyTorch: any `keras.Model`, and nothing of it is touched (see `view`)."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Collection, Sequence
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+
+from gradsight.backends.keras.engines import engine_for
+from gradsight.backends.keras.ops import OPS
+from gradsight.backends.keras.outputs import describe, is_floating, numpy_of, tensors_in
+from gradsight.backends.keras.probe import Forward, KerasPass
+from gradsight.backends.keras.tap import Holder, Start, Tap, path_of, replacing, tapped
+from gradsight.backends.keras.trace import record
+from gradsight.backends.keras.view import View
+from gradsight.errors import GradsightError, InvalidType, ModelError, received
+from gradsight.layers import INPUT, Layer, Seen
+from gradsight.layouts import Layout, forced_layout, layouts, only_layout
+
+
+def is_keras(model: Any) -> bool:
+    """Whether a model is Keras's."""
+    return isinstance(model, keras.Layer)
+
+
+class KerasModel:
+    """`contracts.UserModel` for one Keras model. Threads may share it."""
+
+    def __init__(self, model: Any) -> None:
+        """Keep the model; nothing is run or copied yet."""
+        self._model = model
+        self._lock = threading.Lock()
+        self._kept: KerasBackend | None = None
+
+    def backend(self) -> KerasBackend:
+        """The backend of the model as it is now: the last one, or a new one when the model has changed since."""
+        with self._lock:
+            if self._kept is None or not self._kept.view.is_current():
+                self._kept = KerasBackend(self._model)
+            return self._kept
+
+
+class KerasBackend:
+    """`contracts.Backend` for one Keras model as it was when this was made. Threads may share it."""
+
+    ops: Any = OPS
+
+    def __init__(self, model: Any) -> None:
+        """Make a view of the model; nothing is run."""
+        self.view = View(model)
+        self.engine = engine_for(self.view)
+        self._lock = threading.Lock()
+
+    @property
+    def was_training(self) -> bool:
+        """Never: a Keras model is told in each call whether it is training."""
+        return False
+
+    @property
+    def left_out(self) -> str:
+        """The activation at the model's end that was left out to get logits, such as ``"softmax"``; empty if none."""
+        return self.view.left_out
+
+    def prepare(self, inputs: Any) -> Any:
+        """Make tensors of a batch in the model's precision; whole numbers with positions become floating.
+
+        Raises:
+            InvalidType: there is no array in ``inputs``.
+        """
+        dtype = self.view.root.variable_dtype
+
+        def convert(x: Any) -> Any:
+            if not keras.ops.is_tensor(x):
+                if not hasattr(x, "__array__"):
+                    return x
+                x = np.asarray(x)
+            floating = x.ndim >= 3 or is_floating(x)
+            return keras.ops.stop_gradient(keras.ops.convert_to_tensor(x, dtype=dtype if floating else None))
+
+        given = dict(inputs) if hasattr(inputs, "keys") else list(inputs) if isinstance(inputs, tuple) else inputs
+        prepared = keras.tree.map_structure(convert, given)
+        if not tensors_in(prepared):
+            raise InvalidType(
+                f"`inputs` must be a batch: an array (n, ...), or a tuple or dict of them. {received(inputs)}"
+            )
+        return prepared
+
+    def names(self) -> Collection[str]:
+        """The names of the model's layers."""
+        return self.view.layers.keys()
+
+    def count(self, inputs: Any) -> int:
+        """How many images a batch holds."""
+        return len(tensors_in(inputs)[0])
+
+    def size(self, inputs: Any) -> tuple[int, ...]:
+        """The image's positions, such as (224, 224).
+
+        Raises:
+            ModelError: no input has positions.
+        """
+        return self.image_layout(inputs).grid
+
+    def image(self, inputs: Any) -> Any:
+        """The image among the inputs: the first one with positions.
+
+        Raises:
+            ModelError: there is none.
+        """
+        tensors = tensors_in(inputs)
+        found = [x for x in tensors if is_floating(x) and x.ndim >= 3]
+        if not found:
+            order = "positions ..., channels" if self.view.data_format == "channels_last" else "channels, positions ..."
+            raise ModelError(
+                f"`inputs` must hold an image, a signal or a volume: an array (n, {order}). Received: "
+                f"{', '.join(str(tuple(x.shape)) for x in tensors)}. A single image needs a batch axis: pass "
+                "inputs[None]."
+            )
+        return found[0]
+
+    def image_layout(self, inputs: Any) -> Layout:
+        """How the image is laid out."""
+        return _dense(tuple(self.image(inputs).shape), self.view.data_format)
+
+    def with_image(self, inputs: Any, image: Any, times: int = 1) -> Any:
+        """The inputs with another image, and everything else ``times`` times as often."""
+        old = self.image(inputs)
+
+        def change(x: Any) -> Any:
+            return keras.ops.cast(image, old.dtype) if x is old else _tiled(x, times)
+
+        return keras.tree.map_structure(change, inputs)
+
+    def run(self, inputs: Any, layers: Sequence[Layer], targets: Any, batch_size: int = 32) -> KerasPass:
+        """Push a batch through; see `contracts.Backend.run`. ``targets`` may be `Resolved` already."""
+        paths = {layer.name: layer.name if layer.name == INPUT.name else self.view.path(layer.name) for layer in layers}
+        if not layers:
+            return KerasPass(self, Forward(inputs, self.outputs(inputs), {}, None, {}, batch_size), targets)
+        outputs, held, pull = self._linearized(inputs, sorted(set(paths.values())))
+        found = {paths[x.name]: self.layout(x, tuple(held[paths[x.name]].shape), inputs) for x in layers}
+        return KerasPass(self, Forward(inputs, outputs, held, pull, found, batch_size), targets)
+
+    def outputs(self, inputs: Any) -> Any:
+        """Run the model."""
+        self._find_end(inputs)
+        return self.engine.plain("outputs", lambda given, _start: self.execute(given, None), inputs)
+
+    def tail(self, name: str, raw: Any, inputs: Any, times: int) -> Any:
+        """The model's output where layer ``name`` gives ``raw``, ``times`` rows for each image of ``inputs``."""
+        path, _, call = name.partition("#")
+        wanted = int(call) if call else self.view.calls[path] - 1
+        short = self.view.tail(path)
+        if short is not None:
+            return self.engine.plain(("short tail", name), lambda given, _start: short(given), raw)
+
+        def body(given: Any, _start: Start) -> Any:
+            return self.execute(given[0], replacing(path, wanted, given[1]))
+
+        return self.engine.plain(
+            ("tail", name), body, [keras.tree.map_structure(lambda x: _tiled(x, times), inputs), raw]
+        )
+
+    def raw_gradients(self, inputs: Any, names: list[str], targets: Any) -> dict[str, Any]:
+        """d scores[:, j] / d output for layers, as they are laid out: (k, *output)."""
+        outputs, held, pull = self._linearized(inputs, names)
+        return KerasPass(self, Forward(inputs, outputs, held, pull, {}, 1), targets).gradients
+
+    def trace(self, inputs: Any, targets: Any) -> list[Seen]:
+        """Run the first image once, with every layer seen; ``targets`` settles the score as in `run`."""
+        self._find_end(inputs)
+        return record(self, _first(inputs), targets)
+
+    def dense_layout(self, name: str, shape: tuple[int, ...], inputs: Any) -> Layout | None:
+        """How the output of a layer that keeps its positions as axes is laid out; None where its rank is another."""
+        if len(shape) != self.image(inputs).ndim:
+            return None
+        own = self.view.layers[self.view.path(name).partition("#")[0]]
+        return _dense(shape, getattr(own, "data_format", None) or self.view.data_format)
+
+    def layout(self, layer: Layer, shape: tuple[int, ...], inputs: Any) -> Layout:
+        """How a layer's output is laid out: as the user says, as was found, or as its rank and shape tell."""
+        if layer.name == INPUT.name:
+            return self.image_layout(inputs)
+        if layer.order is not None or layer.grid is not None:
+            return forced_layout(shape, layer.order, layer.grid)
+        dense = self.dense_layout(layer.name, shape, inputs)
+        found = layer.layout or dense
+        if found is not None:
+            return found
+        return only_layout(layer.name, shape, layouts(shape, self.count(inputs), self.size(inputs), layer.known))
+
+    def describe(self, outputs: Any) -> str:
+        """A model's output in words."""
+        return describe(outputs)
+
+    def numpy(self, array: Any) -> Any:
+        """Copy to NumPy: float64 stays, everything else becomes float32."""
+        return numpy_of(array)
+
+    def execute(self, inputs: Any, tap: Tap | None) -> Any:
+        """One forward pass of the view, with its layers tapped."""
+        root = self.view.root
+        try:
+            with tapped(tap):
+                if isinstance(inputs, dict) and self._spreads:
+                    return root(**inputs, training=False)
+                if isinstance(inputs, list) and self._spreads:
+                    return root(*inputs, training=False)
+                return root(inputs, training=False)
+        except GradsightError:
+            raise
+        except Exception as error:
+            shapes = ", ".join(str(tuple(x.shape)) for x in tensors_in(inputs))
+            text = " ".join(str(error).split())
+            raise ModelError(
+                f"the model failed on inputs of shape {shapes}: {type(error).__name__}: {text} "
+                "(`inputs` is a batch, as the model itself takes it; pass a single image as inputs[None])"
+            ) from error
+
+    @cached_property
+    def _spreads(self) -> bool:
+        """Several inputs are several arguments of the model's ``call``, which is the user's own."""
+        if self.view.is_graph:
+            return False
+        parameters = inspect.signature(type(self.view.root).call).parameters
+        return len([name for name in parameters if name not in ("self", "training", "mask")]) > 1
+
+    def _linearized(self, inputs: Any, names: list[str]) -> Any:
+        """The outputs, what was held of the named layers, and the way back."""
+        self._find_end(inputs)
+
+        def body(given: Any, start: Start) -> Any:
+            if INPUT.name in names:
+                given = self.with_image(given, start(INPUT.name, self.image(given)))
+            holder = Holder([name for name in names if name != INPUT.name], self.view.calls, start)
+            outputs = self.execute(given, holder)
+            self.view.calls.update(holder.calls)
+            missing = sorted(set(names) - holder.reached - {INPUT.name})
+            if missing:
+                raise ModelError(
+                    f"layer {missing[0]!r} was not reached: it ran {holder.calls[missing[0].partition('#')[0]]} "
+                    "time(s) in this forward pass. Name another layer, or another call (name#0 is the first)."
+                )
+            return outputs
+
+        return self.engine.linearize(("layers", *names), body, inputs)
+
+    def _find_end(self, inputs: Any) -> None:
+        """Look, once, for the layer that gives the output of a model that is the user's own code."""
+        with self._lock:
+            if self.view.end_is_known:
+                return
+            self._look_for_end(inputs)
+            self.view.end_is_known = True
+
+    def _look_for_end(self, inputs: Any) -> None:
+        last: list[Any] = []
+
+        def see(layer: Any, _arguments: Any, output: Any) -> Any:
+            if path_of(layer) is not None:
+                last.append((layer, output))
+            return output
+
+        outputs = self.engine.plain(None, lambda given, _start: self.execute(given, see), _first(inputs))
+        giving = [layer for layer, output in last if output is outputs]
+        if giving and len([layer for layer, _ in last if layer is giving[0]]) == 1:
+            self.view.leave_out(giving[0])
+
+
+def _dense(shape: tuple[int, ...], data_format: str) -> Layout:
+    rank = len(shape)
+    if data_format == "channels_first":
+        return Layout(tuple(range(rank)), shape[2:])
+    return Layout((0, rank - 1, *range(1, rank - 1)), shape[1:-1])
+
+
+def _tiled(x: Any, times: int) -> Any:
+    """A tensor, its rows repeated as a whole: row j is row j % n."""
+    return keras.ops.concatenate([x] * times) if times > 1 and keras.ops.is_tensor(x) and x.ndim else x
+
+
+def _first(inputs: Any) -> Any:
+    """The first row of every tensor."""
+    return keras.tree.map_structure(lambda x: x[:1] if keras.ops.is_tensor(x) and x.ndim else x, inputs)

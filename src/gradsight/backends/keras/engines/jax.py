@@ -1,0 +1,114 @@
+"""Keras on JAX: a perturbation of zeros is added to the tapped outputs, and each kind of pass is compiled once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+
+from gradsight.backends.keras.engines.graph import cuts_of
+from gradsight.backends.keras.outputs import floating_in
+
+
+class Jax:
+    """See `gradsight.backends.keras.engines`."""
+
+    def __init__(self, view: Any) -> None:
+        """Work on a view, which keeps the compiled passes."""
+        self._variables, self._kept = view.variables, view.kept
+
+    def plain(self, key: Any, body: Any, inputs: Any) -> Any:
+        """The outputs, without a gradient."""
+        if key is None:
+            with keras.StatelessScope():
+                return body(inputs, lambda _name, output: output)
+        return self._compiled(("plain", key), lambda run: lambda x: run(x, lambda _name, output: output), body, inputs)
+
+    def linearize(self, key: Any, body: Any, inputs: Any) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
+        """The outputs, what was held, and the way back."""
+        outputs, held, back = self._compiled(("linearize", key), _linearized, body, inputs)
+        return outputs, held, lambda cotangents: _pulled(back, cotangents)
+
+    def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
+        """Values (n, k) of tensors, and each column's sum by each tensor."""
+        values, back = jax.vjp(function, tensors)
+        k = values.shape[1]
+        each = jnp.broadcast_to(jnp.eye(k, dtype=values.dtype)[:, None], (k, *values.shape))
+        return values, jax.vmap(back)(each)[0]
+
+    def cuts(self, body: Any, inputs: list[Any]) -> set[str]:
+        """The started tensors that every path from the first input passes."""
+        names: dict[str, str] = {}
+
+        def start(name: str, output: Any) -> Any:
+            mark = f"gradsight {len(names)}"
+            names[mark] = name
+            return jax.ad_checkpoint.checkpoint_name(output, mark)
+
+        with keras.StatelessScope():
+            jaxpr = jax.make_jaxpr(lambda *given: body(list(given), start))(*inputs).jaxpr
+        made = {variable: i for i, equation in enumerate(jaxpr.eqns) for variable in equation.outvars}
+        source = -1
+        made[jaxpr.invars[0]] = source
+        marked = {
+            names[equation.params["name"]]: i
+            for i, equation in enumerate(jaxpr.eqns)
+            if equation.primitive.name == "name" and equation.params["name"] in names
+        }
+
+        def before(node: int) -> list[int]:  # what carries a gradient
+            if node == source:
+                return []
+            arguments = (x for x in jaxpr.eqns[node].invars if not hasattr(x, "val"))
+            return [made[x] for x in arguments if x in made and jnp.issubdtype(x.aval.dtype, jnp.floating)]
+
+        end = made.get(jaxpr.outvars[0])
+        return set() if end is None else cuts_of(end, source, before, marked)
+
+    def _compiled(self, key: Any, way: Any, body: Any, inputs: Any) -> Any:
+        """``way(run)(inputs)``, compiled at its first use for a key; ``run`` is ``body`` with the variables given."""
+        if key not in self._kept:
+            variables = self._variables
+
+            def whole(values: list[Any], inputs: Any) -> Any:
+                def run(inputs: Any, start: Any) -> Any:
+                    with keras.StatelessScope(list(zip(variables, values, strict=True))):
+                        return body(inputs, start)
+
+                return way(run)(inputs)
+
+            self._kept[key] = jax.jit(whole)
+        return self._kept[key]([variable.value for variable in self._variables], inputs)
+
+
+def _linearized(run: Any) -> Any:
+    def linearized(inputs: Any) -> Any:
+        shapes: dict[str, Any] = {}
+
+        def note(name: str, output: Any) -> Any:
+            shapes[name] = jax.ShapeDtypeStruct(output.shape, output.dtype)
+            return output
+
+        jax.eval_shape(lambda x: floating_in(run(x, note)), inputs)
+        zeros = {name: jnp.zeros(x.shape, x.dtype) for name, x in shapes.items()}
+
+        def perturbed(added: dict[str, Any]) -> Any:
+            held: dict[str, Any] = {}
+
+            def start(name: str, output: Any) -> Any:
+                held[name] = output + added[name]
+                return held[name]
+
+            outputs = run(inputs, start)
+            return floating_in(outputs), (outputs, held)
+
+        _, back, (outputs, held) = jax.vjp(perturbed, zeros, has_aux=True)
+        return outputs, held, back
+
+    return linearized
+
+
+_pulled: Any = jax.jit(lambda back, cotangents: jax.vmap(back)(cotangents)[0])

@@ -1,0 +1,120 @@
+"""Keras on PyTorch: the tapped outputs become leaves, and variables ask for no gradient."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import torch
+
+from gradsight.backends.keras.engines.graph import cuts_of
+from gradsight.backends.keras.outputs import floating_in
+
+
+class Torch:
+    """See `gradsight.backends.keras.engines`."""
+
+    def __init__(self, view: Any) -> None:
+        """Work on a view; its variables are looked up in every pass."""
+        self._variables = view.variables
+
+    def _scope(self) -> Any:
+        """Variables without a gradient, and what a pass assigns to them stays within the pass."""
+        return keras.StatelessScope([(v, v.value.detach()) for v in self._variables])
+
+    def plain(self, _key: Any, body: Any, inputs: Any) -> Any:
+        """The outputs, without a gradient."""
+        with torch.inference_mode(False), torch.no_grad(), self._scope():
+            return body(inputs, lambda _name, output: output)
+
+    def linearize(self, _key: Any, body: Any, inputs: Any) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
+        """The outputs, what was held, and the way back."""
+        held: dict[str, Any] = {}
+
+        def start(name: str, output: Any) -> Any:
+            held[name] = output.clone() if output.requires_grad else output.detach().requires_grad_()
+            return held[name]
+
+        with torch.inference_mode(False), torch.enable_grad(), self._scope():
+            outputs = body(inputs, start)
+        leaves = floating_in(outputs)
+        live = [i for i, x in enumerate(leaves) if x.requires_grad]
+
+        def pull(cotangents: list[Any]) -> dict[str, Any]:
+            k = len(cotangents[0])
+            if not live:
+                return {name: x.new_zeros((k, *x.shape)) for name, x in held.items()}
+            found = _pulled([leaves[i] for i in live], list(held.values()), [cotangents[i] for i in live])
+            return dict(zip(held, found, strict=True))
+
+        with torch.no_grad():
+            given = keras.tree.map_structure(
+                lambda x: x.detach() if isinstance(x, torch.Tensor) and x.requires_grad else x, outputs
+            )
+        return given, {name: x.detach() for name, x in held.items()}, pull
+
+    def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
+        """Values (n, k) of tensors, and each column's sum by each tensor."""
+        with torch.inference_mode(False), torch.enable_grad():
+            tensors = [x.detach().clone().requires_grad_() for x in tensors]
+            values = function(tensors)
+            k = values.shape[1]
+            if not values.requires_grad:
+                return values, [x.new_zeros((k, *x.shape)) for x in tensors]
+            each = torch.eye(k, dtype=values.dtype, device=values.device)[:, None].expand(k, *values.shape)
+            return values.detach(), _pulled([values], tensors, [each])
+
+    def cuts(self, body: Any, inputs: list[Any]) -> set[str]:
+        """The started tensors that every path from the first input passes."""
+        marked: dict[str, Any] = {}
+        source = inputs[0].detach().clone().requires_grad_()
+
+        def start(name: str, output: Any) -> Any:
+            if not output.requires_grad:
+                return output
+            output = output.clone()
+            marked[name] = output.grad_fn
+            return output
+
+        with torch.inference_mode(False), torch.enable_grad(), self._scope():
+            end = body([source.clone(), *inputs[1:]], start).grad_fn
+        nodes: dict[Any, list[Any]] = {}
+
+        def before(node: Any) -> list[Any]:  # kept, so that a node stays one object
+            if node not in nodes:
+                nodes[node] = [child for child, _ in node.next_functions if child is not None]
+            return nodes[node]
+
+        if end is None:
+            return set()
+        leaf = _leaf(end, source, before)
+        return set() if leaf is None else cuts_of(end, leaf, before, marked)
+
+
+def _leaf(end: Any, source: Any, before: Callable[[Any], list[Any]]) -> Any:
+    seen, stack = {end}, [end]
+    while stack:
+        node = stack.pop()
+        if getattr(node, "variable", None) is source:
+            return node
+        new = [child for child in before(node) if child not in seen]
+        seen.update(new)
+        stack.extend(new)
+    return None
+
+
+def _pulled(outputs: list[Any], held: list[Any], cotangents: list[Any]) -> list[Any]:
+    """In one batched backward pass, or one by one where that fails."""
+    k = len(cotangents[0])
+    options: dict[str, Any] = {"retain_graph": True, "allow_unused": True}
+    if k > 1:
+        with contextlib.suppress(RuntimeError):  # some operation has no batched gradient
+            batched = torch.autograd.grad(outputs, held, cotangents, is_grads_batched=True, **options)
+            return [x.new_zeros((k, *x.shape)) if g is None else g for x, g in zip(held, batched, strict=True)]
+    rows = [torch.autograd.grad(outputs, held, [c[j] for c in cotangents], **options) for j in range(k)]
+    return [
+        torch.stack([torch.zeros_like(x) if g is None else g for g in parts])
+        for x, parts in zip(held, zip(*rows, strict=True), strict=True)
+    ]

@@ -1,0 +1,46 @@
+"""`keras.ops` under the names of the Array API standard."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def _asarray(values: Any, dtype: Any = None, device: Any = None) -> Any:  # noqa: ARG001 - Keras places arrays itself
+    return ops.convert_to_tensor(values, dtype=None if dtype is None else keras.backend.standardize_dtype(dtype))
+
+
+def _eye(rows: int, columns: int | None = None, *, dtype: Any = None, device: Any = None) -> Any:
+    return _asarray(np.eye(rows, columns), dtype or "float32", device)
+
+
+def _clip(values: Any, low: Any = None, high: Any = None) -> Any:
+    values = values if low is None else ops.maximum(values, low)
+    return values if high is None else ops.minimum(values, high)
+
+
+def pick(logits: Any, indices: Any) -> Any:
+    """Some classes of each row: (m, classes), (m, k) -> (m, k)."""
+    return ops.take_along_axis(logits, ops.convert_to_tensor(indices, dtype="int32"), axis=1)
+
+
+OPS: Any = SimpleNamespace(
+    **{
+        **vars(ops),
+        "asarray": _asarray,
+        "astype": lambda values, dtype: ops.cast(values, keras.backend.standardize_dtype(dtype)),
+        "clip": _clip,
+        "concat": ops.concatenate,
+        "eye": _eye,
+        "float64": "float64",
+        "linalg": SimpleNamespace(eigh=ops.eigh),
+        "matrix_transpose": lambda values: ops.swapaxes(values, -1, -2),
+        "permute_dims": ops.transpose,
+        "pick": pick,
+    }
+)
+"""What methods call: everything of `keras.ops`, and the few verbs that it names otherwise."""

@@ -1,0 +1,116 @@
+"""Seeing one image run through a view: every layer's output, and which of them are cuts of the graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from gradsight.backends.keras.outputs import is_floating, logits_in, numpy_of, scores_in
+from gradsight.backends.keras.tap import Start, Tap, path_of
+from gradsight.layers import Seen
+from gradsight.layouts import Layout, layouts
+
+if TYPE_CHECKING:
+    from gradsight.backends.keras import KerasBackend
+
+
+@dataclass
+class _Record:
+    layer: Any
+    call: int
+    shape: tuple[int, ...]
+    received: tuple[int, ...] | None
+    same: bool
+    floating: bool
+
+    @property
+    def key(self) -> str:
+        """The call, whether it is the last or not."""
+        return f"{path_of(self.layer)}#{self.call}"
+
+
+def record(backend: KerasBackend, inputs: Any, targets: Any) -> list[Seen]:
+    """Run the view on one image, and describe every call of every layer.
+
+    Args:
+        backend: of the view.
+        inputs: one image, and what else goes in.
+        targets: settles the score, as in `contracts.Backend.run`.
+    """
+    records: list[_Record] = []
+    calls: dict[str, int] = {}
+
+    def see(layer: Any, arguments: Any, output: Any) -> Any:
+        path = path_of(layer)
+        if path is not None:
+            tensors = [x for x in keras.tree.flatten(arguments) if keras.ops.is_tensor(x)]
+            received = tuple(tensors[0].shape) if tensors else None
+            same = any(output is x for x in tensors)
+            floating = is_floating(output)
+            records.append(_Record(layer, calls.get(path, 0), tuple(output.shape), received, same, floating))
+            calls[path] = calls.get(path, 0) + 1
+        return output
+
+    outputs = backend.engine.plain(None, lambda given, _start: backend.execute(given, see), inputs)
+    backend.view.calls.update(calls)
+    resolved = targets(logits_in(outputs), outputs)
+
+    def score(given: list[Any], start: Start) -> Any:
+        outputs = backend.execute(backend.with_image(inputs, given[0]), _starting(start))
+        return keras.ops.sum(resolved.scores(outputs, scores_in(outputs), backend.ops)[:, 0])
+
+    cuts = backend.engine.cuts(score, [backend.image(inputs)])
+    asked = [r for r in records if r.key in cuts and len(r.shape) > 2 and r.floating]
+    if not asked:  # nothing is a cut: the gradients of whatever there is must decide
+        asked = [r for r in records if len(r.shape) > 2 and r.floating]
+    gradients = backend.raw_gradients(inputs, [r.key for r in asked], resolved) if asked else {}
+    return [_seen(r, r.key in cuts, calls, gradients.get(r.key), _ways(backend, r, inputs), backend) for r in records]
+
+
+def _starting(start: Start) -> Tap:
+    """A tap that starts at every call of every layer."""
+    calls: dict[str, int] = {}
+
+    def tap(layer: Any, _arguments: Any, output: Any) -> Any:
+        path = path_of(layer)
+        if path is None or not is_floating(output):
+            return output
+        calls[path] = calls.get(path, 0) + 1
+        return start(f"{path}#{calls[path] - 1}", output)
+
+    return tap
+
+
+def _ways(backend: KerasBackend, r: _Record, inputs: Any) -> tuple[Layout, ...] | None:
+    """How a layer with the image's axes is laid out, if its positions are the image's at all."""
+    dense = backend.dense_layout(r.key, r.shape, inputs)
+    if dense is None:
+        return None
+    turned = tuple(r.shape[axis] for axis in dense.axes)
+    fits = any(layout.grid == dense.grid for layout in layouts(turned, 1, backend.size(inputs)))
+    return (dense,) if fits else ()
+
+
+def _seen(
+    r: _Record,
+    cut: bool,
+    calls: dict[str, int],
+    gradient: Any,
+    ways: tuple[Layout, ...] | None,
+    backend: KerasBackend,
+) -> Seen:
+    path = str(path_of(r.layer))
+    name = path if r.call == calls[path] - 1 else r.key
+    return Seen(
+        name=name,
+        kind=type(r.layer).__name__,
+        shape=r.shape,
+        received=r.received,
+        composite=bool(backend.view.children(r.layer)),
+        same=r.same,
+        cut=cut,
+        gradient=None if gradient is None else numpy_of(gradient[0]),
+        ways=ways,
+    )

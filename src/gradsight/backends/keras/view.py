@@ -1,0 +1,226 @@
+"""A private view of the user's model: new layer objects around the same variables.
+
+The user's layers are never run, patched or switched. Their copies are: each shows its output to the tap of the thread
+that runs it, and a softmax or sigmoid at the very end is left out, so that scores are logits.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Collection
+from typing import Any
+
+import keras
+from keras.src.layers.convolutional.base_conv import BaseConv
+from keras.src.models.functional import Functional
+from keras.src.ops.node import Node
+
+from gradsight.backends.keras.tap import listening, path_of
+from gradsight.errors import ModelError, unknown
+
+_CONTAINERS = (list, tuple, dict, set)
+_GRAPH = ("_inbound_nodes", "_outbound_nodes")
+_GRAPHS = (keras.Sequential, Functional)
+_ENDS = (keras.layers.Dense, keras.layers.Activation, BaseConv)
+_SQUASHING = ("softmax", "sigmoid")
+
+
+class View:
+    """The copy, and what tells that the original has changed since.
+
+    Attributes:
+        root: the copied model.
+        layers: the copied layers by name: their own names, after those of the layers that they are in.
+        variables: the model's variables, shared with it.
+        data_format: ``"channels_last"`` or ``"channels_first"``, of the first layer that has one.
+        is_graph: the model is made of layers alone, functional or in sequence.
+        end_is_known: the layer that gives the output has been looked for.
+        left_out: the activation at the end that the view leaves out, such as ``"softmax"``; empty where there is none.
+        calls: how often layers ran in a pass, as far as known.
+        kept: what engines keep for this view, such as compiled passes.
+    """
+
+    def __init__(self, model: Any) -> None:
+        """Copy the shells of ``model`` and of the layers inside; nothing is run.
+
+        Raises:
+            ModelError: the model has no weights yet.
+        """
+        if not model.built:
+            raise ModelError("the model has not been built: it has no weights yet. Run it once on a real batch.")
+        self._copies: dict[int, Any] = {}
+        self._originals: list[Any] = []  # keeps every id in _copies taken
+        self.root = self._copy(model)
+        self._then = [(vars(layer), _snapshot(layer)) for layer in self._originals]
+        self.variables = list(model.variables)
+        self.layers: dict[str, Any] = {}
+        self._name(self.root, "")
+        own = (getattr(layer, "data_format", None) for layer in (*self.layers.values(), self.root))
+        self.data_format: str = next((x for x in own if x), None) or keras.config.image_data_format()
+        self.calls: dict[str, int] = {}
+        self.kept: dict[Any, Any] = {}
+        self.left_out = ""
+        self.is_graph = self.end_is_known = isinstance(model, _GRAPHS)
+        if self.is_graph:
+            self.leave_out(_end(self.root))
+
+    def is_current(self) -> bool:
+        """Whether the original still has the layers, variables and attributes that were copied."""
+        return all(_unchanged(live, then) for live, then in self._then)
+
+    def path(self, name: str) -> str:
+        """The name of a layer in `layers`; its own name will do where no other layer has it.
+
+        Raises:
+            UnknownName: no layer, or more than one, has that name.
+        """
+        path, mark, call = name.partition("#")
+        if path not in self.layers:
+            found = [known for known in self.layers if known.rpartition("/")[2] == path]
+            if len(found) != 1:
+                raise unknown("layer", name, found or self.layers, "`gradsight layers` lists the good ones.")
+            path = found[0]
+        return path + mark + call
+
+    def tail(self, path: str) -> Any:
+        """What is behind a layer, as a function of its output; None where something bypasses it, or it is inside."""
+        if ("tail", path) not in self.kept:
+            self.kept["tail", path] = self._tail(path)
+        return self.kept["tail", path]
+
+    def _tail(self, path: str) -> Any:
+        model = vars(self.root).get("_functional") or self.root
+        if not isinstance(model, Functional):
+            return None
+        wanted = self.layers[path]
+        nodes = [node for depth in vars(model)["_nodes_by_depth"].values() for node in depth]
+        calls = [node for node in nodes if node.operation is wanted]
+        if len(calls) != 1 or len(calls[0].outputs) != 1:
+            return None
+        try:
+            graph = keras.Function(calls[0].outputs, vars(model)["_outputs_struct"])
+        except ValueError:  # the output needs more than this layer
+            return None
+
+        def run(output: Any) -> Any:
+            found = graph._run_through_graph([output], operation_fn=self._evaluating)
+            return found[0] if isinstance(found, list | tuple) and len(found) == 1 else found
+
+        return run
+
+    def _evaluating(self, operation: Any) -> Any:
+        copy = self._copies.get(id(operation), operation)
+        return functools.partial(copy, training=False) if isinstance(copy, keras.Layer) else copy
+
+    def leave_out(self, layer: Any) -> bool:
+        """Leave out the softmax or sigmoid of the last layer, if it has one."""
+        activation = getattr(getattr(layer, "activation", None), "__name__", "")
+        if isinstance(layer, keras.layers.Softmax):
+            self.left_out = "softmax"
+            layer.__dict__["call"] = listening(layer, lambda inputs, *_, **__: inputs)
+        elif activation in _SQUASHING and isinstance(layer, _ENDS):
+            self.left_out = activation
+            layer.__dict__["activation"] = keras.activations.linear
+        return bool(self.left_out)
+
+    def children(self, layer: Any) -> Collection[Any]:
+        """The layers inside of a copied layer."""
+        return [x for x in vars(layer).get("_layers", ()) if isinstance(x, keras.Layer) and x is not layer]
+
+    def _name(self, layer: Any, within: str) -> None:
+        for child in self.children(layer):
+            if path_of(child) is not None or isinstance(child, keras.layers.InputLayer) or child is self.root:
+                continue
+            path = base = within + child.name
+            number = 1
+            while path in self.layers:
+                number += 1
+                path = f"{base}_{number}"
+            self.layers[path] = child
+            child.__dict__["_gradsight_path"] = path
+            self._name(child, path + "/")
+
+    def _copy(self, layer: Any) -> Any:
+        if id(layer) in self._copies:
+            return self._copies[id(layer)]
+        copy = object.__new__(type(layer))
+        self._copies[id(layer)] = copy
+        self._originals.append(layer)
+        own = dict(vars(layer))
+        copy.__dict__.update(own)
+        for name, value in own.items():
+            if name not in _GRAPH:
+                copy.__dict__[name] = self._swap(value)
+        copy.__dict__["activity_regularizer"] = None
+        copy.__dict__["call"] = listening(copy, copy.call)
+        return copy
+
+    def _swap(self, value: Any) -> Any:
+        """``value`` with every reference to an original layer led to its copy; lists and dicts are the copy's own."""
+        if isinstance(value, keras.Layer):
+            return self._copy(value)
+        if isinstance(value, Node):
+            return self._swap_node(value)
+        if isinstance(value, types.MethodType) and isinstance(value.__self__, keras.Layer):
+            return types.MethodType(value.__func__, self._copy(value.__self__))
+        if isinstance(value, dict):
+            items = {key: self._swap(item) for key, item in value.items()}
+            if type(value) is dict or any(items[key] is not value[key] for key in value):
+                return items
+            return value
+        if isinstance(value, tuple):
+            swapped = [self._swap(item) for item in value]
+            return tuple(swapped) if type(value) is tuple else value
+        if isinstance(value, list):
+            return [self._swap(item) for item in value]
+        if isinstance(value, set):
+            return {self._swap(item) for item in value}
+        return value
+
+    def _swap_node(self, node: Any) -> Any:
+        if id(node) not in self._copies:
+            copy = object.__new__(Node)
+            self._copies[id(node)] = copy
+            self._originals.append(node)
+            copy.__dict__.update(vars(node))
+            copy.operation = self._swap(node.operation)
+        return self._copies[id(node)]
+
+
+def _end(model: Any) -> Any:
+    """The layer that gives a Sequential's or functional model's only output, once; None where it is no layer."""
+    if isinstance(model, keras.Sequential):
+        layers = [x for x in vars(model)["_layers"] if not isinstance(x, keras.layers.InputLayer)]
+        last = layers[-1] if layers else None
+        return None if layers.count(last) != 1 else _end(last)
+    if not isinstance(model, Functional):
+        return model
+    nodes = [node for depth in vars(model)["_nodes_by_depth"].values() for node in depth]
+    giving = [node for node in nodes if any(out is model.outputs[0] for out in node.outputs)]
+    if len(model.outputs) != 1 or len(giving) != 1:
+        return None
+    last = giving[0].operation
+    return _end(last) if sum(node.operation is last for node in nodes) == 1 else None
+
+
+def _snapshot(thing: Any) -> dict[str, Any]:
+    return {key: (value, _members(value)) for key, value in vars(thing).items() if key not in _GRAPH}
+
+
+def _members(value: Any) -> Any:
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    return list(value) if isinstance(value, _CONTAINERS) else None
+
+
+def _unchanged(live: dict[str, Any], then: dict[str, Any]) -> bool:
+    if live.keys() - set(_GRAPH) != then.keys():
+        return False
+    return all(live[key] is value and _alike(_members(live[key]), members) for key, (value, members) in then.items())
+
+
+def _alike(now: Any, then: Any) -> bool:
+    if now is None or then is None:
+        return now is then
+    return len(now) == len(then) and all(a is b for a, b in zip(now, then, strict=True))

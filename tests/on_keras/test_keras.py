@@ -1,0 +1,396 @@
+"""Keras: every method against its oracle on a PyTorch twin, on the engine of this process (`test_keras_engines`)."""
+
+from __future__ import annotations
+
+import ast
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import torch
+import twins
+from keras import layers as L
+from torch import nn
+
+import gradsight as gs
+from gradsight.errors import GradsightError, InvalidType, ModelError, UnknownName
+from gradsight.registry import METHODS
+from oracles import ORACLES
+from plain import Plain, activations_and_gradients
+
+# Keras's own convert_to_numpy on PyTorch
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+CLASSES = [[0, 3], [4, 1]]
+NOT_YET = ["deconvnet", "fullgrad", "guidedbackprop", "guidedgradcam", "shapleycam"]
+WORKING = [name for name in METHODS if name not in NOT_YET]
+FEW = {
+    "fem": "deviations=1.0",
+    "rise": "masks=20",
+    "sscam": "samples=2",
+    "iscam": "samples=3",
+    "smoothgrad": "samples=3",
+    "smoothgradcampp": "samples=3",
+    "integratedgradients": "steps=5",
+    "occlusion": "window=0.4, stride=0.3",
+}
+KINDS = ["functional", "sequential", "nested", "own"]
+found_maps: dict[str, np.ndarray] = {}
+differences: dict[str, float] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept() -> Iterator[None]:
+    yield
+    if os.environ.get("GRADSIGHT_KERAS_MAPS"):
+        np.savez(os.environ["GRADSIGHT_KERAS_MAPS"], **found_maps)
+    worst = sorted(differences, key=differences.__getitem__)[-3:]
+    print(keras.backend.backend(), "largest differences:", {name: differences[name] for name in worst})
+
+
+def asked(name: str) -> str:
+    return f"{name}({FEW[name]})" if name in FEW else name
+
+
+def maps_of(model: Any, inputs: Any, name: str, layer: Any, **options: Any) -> np.ndarray:
+    found = gs.Explainer(model, layer=layer, **options)(inputs, targets=CLASSES, method=asked(name))
+    return (found[0] if isinstance(found, tuple) else found).maps
+
+
+def expected(twin: nn.Module, batch: torch.Tensor, name: str, layer: Any) -> np.ndarray:
+    call = ast.parse(f"f({FEW.get(name, '')})", mode="eval").body
+    options = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    return ORACLES[name](Plain(twin, layer, batch, CLASSES), **options)
+
+
+def assert_same(maps: np.ndarray, other: Any, name: str, tolerance: float = 1e-5) -> None:
+    assert maps.shape == other.shape
+    scale = np.abs(other).max()
+    assert scale > 0
+    differences[name] = float(np.abs(maps - other).max() / scale)
+    assert differences[name] < tolerance
+    found_maps[name] = maps
+
+
+def layers_for(name: str) -> tuple[Any, Any]:
+    """In the twin and in the Keras model."""
+    return (["2", "4"], ["m2", "m4"]) if METHODS[name].at == "layers" else ("4", "m4")
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+@pytest.mark.parametrize("name", WORKING)
+def test_method_equals_its_oracle(name: str, dimensions: int) -> None:
+    if name == "kpcacam" and keras.backend.backend() == "jax":
+        pytest.xfail("JAX has float64 only where jax_enable_x64 is set, and KPCA-CAM needs it")
+    twin = (twins.plain if name == "cam" else twins.curved)(dimensions)
+    model, batch = twins.model_like(twin, dimensions=dimensions), twins.images(dimensions)
+    theirs, ours = layers_for(name)
+    maps = maps_of(model, twins.turned(batch), name, ours)
+    assert maps.dtype == np.float32
+    assert_same(maps, expected(twin, batch, name, theirs), f"{name}, {dimensions} axes")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["gradcam", "layercam", "ablationcam", "scorecam", "gradient", "smoothgradcampp"])
+def test_every_kind_of_model_gives_the_maps_of_the_oracle(name: str, kind: str) -> None:
+    twin, batch = twins.curved(), twins.images()
+    model = twins.model_like(twin, kind)
+    assert_same(maps_of(model, twins.turned(batch), name, "m4"), expected(twin, batch, name, "4"), f"{name}, {kind}")
+    if kind == "nested":
+        again = maps_of(model, twins.turned(batch), name, "body/m4")
+        np.testing.assert_array_equal(again, found_maps[f"{name}, {kind}"])
+
+
+@pytest.mark.parametrize("layer", ["one", "act", "out1", "out2"])
+@pytest.mark.parametrize("name", ["gradcam", "hirescam", "ablationcam"])
+def test_a_layer_inside_a_branch_is_explained_as_well(name: str, layer: str) -> None:
+    twin, model = twins.residual()
+    batch = twins.images()
+    maps = maps_of(model, twins.turned(batch), name, layer)
+    assert_same(maps, expected(twin, batch, name, layer), f"{name}, {layer}")
+
+
+@pytest.mark.parametrize(("layer", "call"), [("conv", 1), ("conv#1", 1), ("conv#0", 0)])
+def test_each_call_of_a_shared_layer_is_explained(layer: str, call: int) -> None:
+    twin, model = twins.shared()
+    batch = twins.images()
+    rows = activations_and_gradients(twin, "conv", batch.clone(), CLASSES, call=call)
+    for name in ("gradcam", "hirescam"):
+        maps = maps_of(model, twins.turned(batch), name, layer)
+        assert_same(maps, ORACLES[name](*(x.numpy() for x in rows)), f"{name}, {layer}")
+
+
+@pytest.mark.parametrize("wrap", [tuple, lambda x: dict(zip(("image", "more"), x, strict=True))], ids=["tuple", "dict"])
+def test_two_inputs_are_explained_at_the_image(wrap: Any) -> None:
+    twin, model = twins.two_inputs()
+    batch, more = twins.images(), torch.randn(2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+    rows = activations_and_gradients(twin, "conv", (batch.clone(), more.clone()), CLASSES)
+    inputs = wrap((twins.turned(batch), more.numpy().astype(np.float32)))
+    maps = maps_of(model, inputs, "hirescam", "conv")
+    assert_same(maps, ORACLES["hirescam"](*(x.numpy() for x in rows)), "two inputs")
+    scores = gs.Explainer(model, layer="conv", method="ablationcam")(inputs, targets=CLASSES)
+    assert np.isfinite(scores.maps).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("end", ["softmax", "sigmoid", "layer", "activation"])
+def test_a_softmax_at_the_end_is_left_out(kind: str, end: str) -> None:
+    twin, batch = twins.curved(), twins.images()
+    model = twins.model_like(twin, kind, end=end)
+    explainer = gs.Explainer(model, layer="m4")
+    explanation = explainer(twins.turned(batch), targets=CLASSES)
+    view = Plain(twin, "4", batch, CLASSES)
+    assert_same(explanation.scores, view.scores, f"scores, {kind}, {end}")
+    assert_same(explanation.maps, ORACLES["gradcam"](view), f"gradcam, {kind}, {end}")
+    assert explainer._model.backend().left_out == ("sigmoid" if end == "sigmoid" else "softmax")
+    if end != "sigmoid":
+        given = keras.ops.convert_to_numpy(model(twins.turned(batch), training=False))
+        np.testing.assert_allclose(given.sum(axis=1), 1, atol=1e-5)
+        assert not any("probabilities" in note for row in explanation.target_notes for note in sum(row, ()))
+
+
+def test_a_softmax_elsewhere_stays() -> None:
+    entry = keras.Input((12, 10, 3))
+    attended = L.Conv2D(4, 3, activation="softmax", name="conv")(entry)
+    model = keras.Model(entry, L.Dense(5)(L.GlobalAveragePooling2D()(attended)))
+    batch = twins.turned(twins.images())
+    explanation = gs.Explainer(model, layer="conv")(batch, targets=CLASSES)
+    scores = keras.ops.convert_to_numpy(model(batch, training=False))
+    np.testing.assert_allclose(explanation.scores, np.take_along_axis(scores, np.array(CLASSES), 1), atol=1e-5)
+
+
+def test_the_layer_that_is_chosen_is_the_last_cut() -> None:
+    _, model = twins.residual()
+    batch = twins.turned(twins.images())
+    explainer = gs.Explainer(model)
+    ranked = explainer.layers(batch)
+    cuts = [x.name for x in ranked if x.cut and not x.name.startswith("zero")]
+    assert cuts == ["out2", "out1", "add1", "stem"]
+    assert explainer(batch, targets=1).layer == "out2"
+    assert ranked[0].layout.grid == (12, 10)
+    assert {x.name for x in ranked if not x.cut} >= {"one", "norm", "two", "act"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_layer_is_chosen_in_every_kind_of_model(kind: str) -> None:
+    twin = twins.curved()
+    chosen = gs.Explainer(twins.model_like(twin, kind))(twins.turned(twins.images()), targets=1).layer
+    assert chosen.rpartition("/")[2] == "m6"
+    assert gs.Explainer(twin)(twins.images(), targets=1).layer == "6"
+
+
+def test_tokens_are_folded() -> None:
+    entry = keras.Input((16, 16, 3))
+    x = L.Conv2D(8, 4, strides=4, name="patches")(entry)
+    x = L.Reshape((16, 8), name="tokens")(x)
+    for i in range(2):
+        x = L.Add(name=f"block{i}")([x, L.MultiHeadAttention(2, 4, name=f"mha{i}")(x, x)])
+    x = L.LayerNormalization(name="norm")(x)
+    model = keras.Model(entry, L.Dense(5)(L.GlobalAveragePooling1D()(x)))
+    batch = np.random.default_rng(0).standard_normal((2, 16, 16, 3), np.float32)
+    explanation = gs.Explainer(model)(batch, targets=CLASSES)
+    assert explanation.layer == "norm"
+    assert explanation.maps.shape == (2, 2, 4, 4)
+
+
+def test_channels_first_follows_the_layer() -> None:
+    if keras.backend.backend() == "tensorflow":
+        pytest.skip("TensorFlow has no channels-first convolution on a CPU")
+    twin, batch = twins.plain(), twins.images()
+    entry = keras.Input((3, 12, 10))
+    conv = L.Conv2D(4, 3, padding="same", data_format="channels_first", name="m0")
+    head = L.Dense(5)
+    pooled = L.GlobalAveragePooling2D(data_format="channels_first")(conv(entry))
+    model = keras.Model(entry, head(pooled))
+    explanation = gs.Explainer(model, layer="m0")(batch.float().numpy(), targets=CLASSES)
+    assert explanation.maps.shape == (2, 2, 12, 10)
+    assert explanation.input_size == (12, 10)
+    conv.set_weights([np.moveaxis(twin[0].weight.detach().numpy(), (0, 1), (-1, -2)), twin[0].bias.detach().numpy()])
+    again = gs.Explainer(model, layer="m0", method="hirescam")(batch.float().numpy(), targets=CLASSES)
+    own = nn.Sequential(twin[0], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)).double()
+    own[3].weight.data, own[3].bias.data = (torch.from_numpy(np.array(x)).double() for x in _linear(head))
+    assert_same(again.maps, ORACLES["hirescam"](Plain(own, "0", batch, CLASSES)), "channels first")
+    found_maps.pop("channels first")  # not on every engine
+
+
+def _linear(head: Any) -> tuple[np.ndarray, np.ndarray]:
+    kernel, bias = head.get_weights()
+    return kernel.T, bias
+
+
+def state(model: Any) -> dict[str, Any]:
+    """All that a user could see of a model: weights, and every attribute of every layer."""
+    kept: dict[str, Any] = {f"weight {i}": w.tobytes() for i, w in enumerate(model.get_weights())}
+    for i, layer in enumerate(model._flatten_layers()):
+        for name, value in vars(layer).items():
+            members = [id(x) for x in value] if isinstance(value, list | tuple | set) else None
+            members = [(id(k), id(v)) for k, v in value.items()] if isinstance(value, dict) else members
+            kept[f"layer {i}.{name}"] = (id(value), members)
+        kept[f"losses {i}"] = len(layer.losses)
+    return kept
+
+
+class Careless(keras.Model):
+    """Normalises by the batch whatever it is told, drops out always, and keeps what it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = L.Conv2D(4, 3, activity_regularizer="l2")
+        self.norm, self.drop = L.BatchNormalization(), L.Dropout(0.3, seed=1)
+        self.head = L.Dense(5, activation="softmax")
+        self.seen: list[Any] = []
+
+    def call(self, x: Any) -> Any:
+        x = self.norm(self.conv(x), training=True)
+        self.seen.append(1)
+        return self.head(self.drop(keras.ops.mean(x, axis=(1, 2)), training=True))
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "careless"])
+def test_the_model_stays_as_it_is(kind: str) -> None:
+    twin, batch = twins.curved(), twins.turned(twins.images())
+    model = Careless() if kind == "careless" else twins.model_like(twin, kind, end="softmax")
+    scores = keras.ops.convert_to_numpy(model(batch, training=False))
+    before = state(model)
+    explainer = gs.Explainer(model)
+    for name in ("gradcam", "ablationcam", "gradient", "scorecam"):
+        explainer(batch, method=name, targets=CLASSES)
+    for broken in (
+        lambda: explainer(batch, layer="nowhere"),
+        lambda: explainer(batch[:, :, :, :2]),
+        lambda: explainer(batch, targets=99),
+        lambda: explainer(batch, method="shapleycam"),
+        lambda: explainer(batch, targets=lambda outputs: outputs),
+    ):
+        with pytest.raises(GradsightError):
+            broken()
+    assert state(model) == before
+    if kind != "careless":
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(batch, training=False)), scores)
+
+
+def test_a_changed_model_is_seen_as_it_is_now() -> None:
+    twin, batch = twins.curved(), twins.images()
+    model = twins.model_like(twin)
+    explainer = gs.Explainer(model, layer="m4")
+    first = explainer(twins.turned(batch), targets=CLASSES).maps
+    with torch.no_grad():
+        twin[5].weight.mul_(-1.5)
+    twins.fill(model.get_layer("m5"), twin[5])
+    assert_same(explainer(twins.turned(batch), targets=CLASSES).maps, expected(twin, batch, "gradcam", "4"), "changed")
+    assert np.abs(explainer(twins.turned(batch), targets=CLASSES).maps - first).max() > 0
+    twin[6] = nn.ReLU()
+    model.get_layer("m6").activation = keras.activations.relu
+    assert_same(explainer(twins.turned(batch), targets=CLASSES).maps, expected(twin, batch, "gradcam", "4"), "replaced")
+
+
+def test_threads_share_a_model_undisturbed() -> None:
+    twin, batch = twins.curved(), twins.turned(twins.images())
+    model = twins.model_like(twin, end="softmax")
+    explainer = gs.Explainer(model, layer="m4")
+    want = explainer(batch, targets=CLASSES).maps
+    scores = keras.ops.convert_to_numpy(model(batch, training=False))
+    wrong: list[Any] = []
+
+    def forward() -> None:
+        for _ in range(20):
+            if not np.array_equal(keras.ops.convert_to_numpy(model(batch, training=False)), scores):
+                wrong.append("forward")
+
+    def explain() -> None:
+        for _ in range(5):
+            if not np.allclose(explainer(batch, targets=CLASSES).maps, want, atol=1e-7):
+                wrong.append("maps")
+
+    threads = [threading.Thread(target=target) for target in (forward, explain, explain)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_many_layers_and_methods_in_one_pass() -> None:
+    twin, batch = twins.curved(), twins.images()
+    explainer = gs.Explainer(twins.model_like(twin), layer=["m4", "m2"], method=["gradcam", "hirescam"])
+    found = explainer(twins.turned(batch), targets=CLASSES)
+    assert [(x.layer, x.method) for x in found] == [
+        (layer, name) for layer in ("m4", "m2") for name in ("gradcam", "hirescam")
+    ]
+    for x in found:
+        assert_same(x.maps, expected(twin, batch, x.method, x.layer[1:]), f"{x.method}, {x.layer} together")
+
+
+def test_a_function_of_the_output_can_be_explained() -> None:
+    twin, batch = twins.curved(), twins.images()
+    explainer = gs.Explainer(twins.model_like(twin), layer="m4", method="hirescam")
+    maps = explainer(twins.turned(batch), targets=lambda out: out[:, 1] * out[:, 2]).maps
+    view = Plain(twin, "4", batch, [lambda out, _image: out[0, 1] * out[0, 2]])
+    assert_same(maps, ORACLES["hirescam"](view), "function")
+
+
+@pytest.mark.parametrize("text", ["smooth(gradcam)", "fuse(gradcam)", "eigen_smooth(gradcam)", "contrast(gradcam)"])
+def test_variants_give_the_maps_of_the_twin(text: str) -> None:
+    twin, batch = twins.curved(), twins.images()
+    layers = (["m2", "m4"], ["2", "4"]) if text.startswith("fuse") else ("m4", "4")
+    ours, theirs = (
+        gs.Explainer(model, layer=layer, method=text)(inputs, targets=CLASSES)
+        for model, layer, inputs in (
+            (twins.model_like(twin), layers[0], twins.turned(batch)),
+            (twin, layers[1], batch),
+        )
+    )
+    ours, theirs = (x[0] if isinstance(x, tuple) else x for x in (ours, theirs))
+    assert_same(ours.maps, theirs.maps, text)
+
+
+def test_half_precision_is_explained() -> None:
+    twin, batch = twins.curved(), twins.images()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = twins.model_like(twin)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    maps = maps_of(model, twins.turned(batch), "gradcam", "m4")
+    assert maps.dtype == np.float32
+    want = expected(twin, batch, "gradcam", "4")
+    np.testing.assert_allclose(maps, want, atol=0.1 * np.abs(want).max(), rtol=0)
+
+
+def test_whole_numbers_are_images_too() -> None:
+    twin = twins.curved()
+    batch = np.random.default_rng(0).integers(0, 256, (2, 12, 10, 3), np.uint8)
+    explainer = gs.Explainer(twins.model_like(twin), layer="m4")
+    np.testing.assert_array_equal(explainer(batch).maps, explainer(batch.astype(np.float32)).maps)
+
+
+@pytest.mark.parametrize("name", NOT_YET)
+def test_a_method_that_is_not_on_keras_yet_says_so(name: str) -> None:
+    model = twins.model_like(twins.curved())
+    with pytest.raises(ModelError, match=r"on PyTorch models only so far. Use '\w+'.$"):
+        gs.Explainer(model, layer="m4", method=name)(twins.turned(twins.images()))
+
+
+def test_errors_are_one_sentence_in_words() -> None:
+    twin, batch = twins.curved(), twins.turned(twins.images())
+    model = twins.model_like(twin)
+    explainer = gs.Explainer(model)
+    for broken, error, text in (
+        (lambda: explainer(batch, layer="m44"), UnknownName, "no layer 'm44'. Did you mean 'm4'"),
+        (lambda: explainer(batch, layer="m4#1"), ModelError, "layer 'm4#1' was not reached: it ran 1 time"),
+        (lambda: explainer(batch, layer="m9"), ModelError, "no positions to draw a map on"),
+        (lambda: explainer(batch[0]), ModelError, r"inputs\[None\]"),
+        (lambda: explainer(batch[..., :2], layer="m4"), ModelError, r"failed on inputs of shape \(2, 12, 10, 2\)"),
+        (lambda: explainer(np.zeros((2, 5), np.float32)), ModelError, "must hold an image"),
+        (lambda: explainer("no"), GradsightError, "`preprocess`"),
+        (lambda: explainer({"image": "no"}), InvalidType, "must be a batch"),
+        (lambda: gs.Explainer(twins.Own([L.Dense(3)]))(batch), ModelError, "has not been built"),
+    ):
+        with pytest.raises(error, match=text) as caught:
+            broken()
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 1500
