@@ -10,9 +10,12 @@ import numpy
 import pytest
 import torch
 
-import torchvision_shim
+import frameworks
 
-torchvision_shim.install()
+if not frameworks.ON_KERAS:
+    import torchvision_shim
+
+    torchvision_shim.install()
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -21,6 +24,13 @@ SEED = 20161007
 # No test may reach for a hub: what a package does not carry, a test makes.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On Keras, leave out what is of PyTorch alone."""
+    if frameworks.ON_KERAS:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("pytorch")])
+        items[:] = [item for item in items if not item.get_closest_marker("pytorch")]
 
 
 @pytest.fixture(scope="session")

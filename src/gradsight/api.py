@@ -60,9 +60,11 @@ class Explainer:
         grid: the positions that tokens fold to, such as ``(14, 14)``, where their number leaves it open.
         name: what to call the model.
         batch_size: how many rows go through the model at once in the further passes of methods that need some.
+        probabilities: explain what a Keras model gives, its last softmax or sigmoid included, whose gradients
+            saturate; without it, scores are the logits before that.
 
     Raises:
-        InvalidArgument: ``batch_size`` is not positive.
+        InvalidArgument: ``batch_size`` is not positive, or ``probabilities`` are asked of a PyTorch model.
         InvalidType: the model belongs to no framework that gradsight knows.
         UnknownName: there is no such method.
     """
@@ -80,11 +82,12 @@ class Explainer:
         grid: Sequence[int] | None = None,
         name: str | None = None,
         batch_size: int = 32,
+        probabilities: bool = False,
     ) -> None:
         if isinstance(model, LoadedModel):
             preprocess, labels = preprocess or model.preprocess, labels or model.labels
             model = model.model
-        self._model = user_model(model)
+        self._model = user_model(model, probabilities=probabilities)
         self.name = name or type(model).__name__
         self.layer, self.method, self.targets = layer, method, targets
         self.preprocess, self.labels = preprocess, labels
@@ -131,7 +134,7 @@ class Explainer:
         methods = [as_method(chosen) for chosen in _several(method)]
         ways = self._run(given, _several(layer), methods, targets)
         # Of the same batch, whatever is explained in it.
-        predictions = self._predictions(ways[0][1].logits) if ways else ()
+        predictions = self._predictions(ways[0][1].logits, given.backend.left_out) if ways else ()
         found = [self._explanation(given, predictions, *way) for way in ways]
         return tuple(found) if isinstance(method, list | tuple) or isinstance(layer, list | tuple) else found[0]
 
@@ -254,7 +257,7 @@ class Explainer:
             placements=placements,
             title=method.title,
         )
-        general = notes.of_model(shared.logits, backend.was_training)
+        general = notes.of_model(shared.logits, backend.was_training, backend.left_out)
         scale = explanation.scale
         rows = []
         for i, maps in enumerate(raw):
@@ -269,11 +272,10 @@ class Explainer:
             )
         return replace(explanation, target_notes=tuple(rows))
 
-    def _predictions(self, logits: Any, most: int = 5) -> tuple[tuple[Prediction, ...], ...]:
+    def _predictions(self, logits: Any, left_out: str, most: int = 5) -> tuple[tuple[Prediction, ...], ...]:
         if logits is None or logits.shape[1] < 2:
             return ()
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares = logits if notes.are_probabilities(logits) else shifted / shifted.sum(axis=1, keepdims=True)
+        shares = _probabilities(logits, left_out)
         order = np.argsort(-shares, axis=1, kind="stable")[:, :most]
         return tuple(
             tuple(Prediction(int(i), class_name(int(i), self.labels), float(row[i])) for i in best)
@@ -296,6 +298,16 @@ def explain(photos: Any, model: Any = "demo", **options: Any) -> Any:
     loaded = load_model(model) if isinstance(model, str) else model
     options.setdefault("name", model if isinstance(model, str) else None)
     return Explainer(loaded, **options)(photos)
+
+
+def _probabilities(logits: Any, left_out: str) -> Any:
+    """Of each class, (n, classes); the activation that the model's end was freed of is put back."""
+    if notes.are_probabilities(logits):
+        return logits
+    if left_out == "sigmoid":
+        return 1 / (1 + np.exp(-logits))
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 def _several(value: Any) -> list[Any]:

@@ -128,6 +128,14 @@ class Backend(Protocol):
     def was_training(self) -> bool:
         """Whether some part of the model is in training mode; it is explained in evaluation mode all the same."""
 
+    @property
+    def left_out(self) -> str:
+        """The activation at the model's end that is left out to have logits, such as ``"softmax"``; empty if none."""
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether images are (n, *positions, channels)."""
+
     def prepare(self, inputs: Any) -> Any:
         """Turn NumPy arrays or tensors into a batch on the model's device, in its precision."""
 

@@ -123,6 +123,11 @@ def candidates(seen: Sequence[Seen], size: Sequence[int], known: frozenset[tuple
     return found
 
 
+def _within(name: str, outer: str) -> bool:
+    """Whether a layer is inside of another, as PyTorch (``block.conv``) or Keras (``block/conv``) names it."""
+    return name.startswith((outer + ".", outer + "/"))
+
+
 def _pools(seen: Sequence[Seen], size: Sequence[int], known: frozenset[tuple[int, ...]]) -> dict[str, set[Any]]:
     """By name, the modules that pool, with the grids that they take.
 
@@ -135,7 +140,7 @@ def _pools(seen: Sequence[Seen], size: Sequence[int], known: frozenset[tuple[int
         if x.received is None or not x.composite or x.layouts(size, known):
             continue
         taken = [m for m in layouts(x.received, 1, size, known) if x.received[m.axes[1]] == math.prod(x.shape)]
-        if taken and not any(name.startswith(x.name + ".") for name in blocks):
+        if taken and not any(_within(name, x.name) for name in blocks):
             pools[x.name] = {m.grid for m in taken}
     return pools
 
@@ -146,7 +151,7 @@ def _passed_over(candidate: Candidate, pools: dict[str, set[Any]]) -> str:
         # Every method shows the same picture there (Grad-CAM is CAM), and its channels are classes, not features.
         return "a class-score map: the score depends on one channel alone"
     for name, grids in pools.items():
-        if candidate.name.startswith(name + ".") and candidate.layout.grid in grids:
+        if _within(candidate.name, name) and candidate.layout.grid in grids:
             return f"part of the pool {name!r}, which reads the features"
     return ""
 

@@ -50,9 +50,11 @@ def are_probabilities(logits: Any) -> bool:
     return bool((logits >= 0).all() and (logits <= 1).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3))
 
 
-def of_model(logits: Any, was_training: bool) -> list[str]:
-    """Notes that concern every map of a pass."""
+def of_model(logits: Any, was_training: bool, left_out: str = "") -> list[str]:
+    """Notes that concern every map of a pass; ``left_out`` is the activation that the model ends in."""
     notes = []
+    if left_out:
+        notes.append(f"the model ends in a {left_out}; the scores are the logits before it")
     if was_training:
         notes.append("the model was in training mode; it was explained in evaluation mode")
     if are_probabilities(logits):

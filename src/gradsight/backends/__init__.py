@@ -10,29 +10,41 @@ import sys
 from typing import Any
 
 from gradsight.contracts import UserModel
-from gradsight.errors import InvalidType, received
+from gradsight.errors import InvalidArgument, InvalidType, received
 
 
-def user_model(model: Any) -> UserModel:
+def user_model(model: Any, *, probabilities: bool = False) -> UserModel:
     """A model in the hands of its framework's backend.
 
+    Args:
+        model: the user's.
+        probabilities: keep the softmax or sigmoid that a Keras model ends in.
+
     Raises:
+        InvalidArgument: ``probabilities`` are asked of a PyTorch model.
         InvalidType: ``model`` belongs to no framework that gradsight knows.
     """
     if "keras" in sys.modules and _is_layer(model):  # first: on its torch engine a Keras layer is a module too
         from gradsight.backends.keras import KerasModel
 
-        return KerasModel(model)
+        return KerasModel(model, probabilities=probabilities)
     if "torch" in sys.modules:
         from gradsight.backends.torch import TorchModel, is_torch
 
         if is_torch(model):
+            if probabilities:
+                raise InvalidArgument(
+                    "`probabilities` is for Keras models, whose last softmax or sigmoid is left out without it; a "
+                    f"PyTorch model is explained as it is. {received(model)} Pass nn.Sequential(model, nn.Softmax(1))."
+                )
             return TorchModel(model)
     hint = ""
     if type(model).__name__ == "ExportedProgram":
         hint = " Pass torch.export.unflatten(program): hooks fire only there."
     elif isinstance(model, str):
         hint = " A name goes to gs.load_model(name), whose `.model` fits here, or to gs.explain(photo, model=name)."
+    elif any(base.__module__.startswith("tf_keras") for base in type(model).__mro__):
+        hint = " It is a Keras 2 model: save it, and load it with Keras 3."
     raise InvalidType(f"`model` must be a torch.nn.Module or a Keras 3 model. {received(model)}{hint}")
 
 

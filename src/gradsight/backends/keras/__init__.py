@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 
+from gradsight.backends import probe
+from gradsight.backends.keras.biases import Biases
 from gradsight.backends.keras.engines import engine_for
+from gradsight.backends.keras.engines.replay import replayed, tiled
 from gradsight.backends.keras.ops import OPS
-from gradsight.backends.keras.outputs import describe, is_floating, numpy_of, tensors_in
-from gradsight.backends.keras.probe import Forward, KerasPass
-from gradsight.backends.keras.tap import Holder, Start, Tap, path_of, replacing, tapped
+from gradsight.backends.keras.outputs import (
+    describe,
+    floating_in,
+    full_precision,
+    is_floating,
+    logits_in,
+    numpy_of,
+    scores_in,
+    tensors_in,
+    with_floating,
+)
+from gradsight.backends.keras.rectify import rectified
+from gradsight.backends.keras.tap import Call, Holder, Start, Tap, tapped
 from gradsight.backends.keras.trace import record
 from gradsight.backends.keras.view import View
 from gradsight.errors import GradsightError, InvalidType, ModelError, received
@@ -23,17 +38,29 @@ from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, layouts, only_layout
 
 
-def is_keras(model: Any) -> bool:
-    """Whether a model is Keras's."""
-    return isinstance(model, keras.Layer)
+@dataclass(frozen=True)
+class Forward(probe.Forward):
+    """One forward pass of one batch.
+
+    Attributes:
+        key: names the body that ran, for engines that compile.
+        body: what ran.
+        pull: cotangents of the outputs to gradients by layer name; None where nothing was held.
+        bypasses: by layer, what bypasses it, where that was asked for.
+    """
+
+    key: Any = None
+    body: Any = None
+    pull: Any = None
+    bypasses: dict[str, Any] = field(default_factory=dict)
 
 
 class KerasModel:
     """`contracts.UserModel` for one Keras model. Threads may share it."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, probabilities: bool = False) -> None:
         """Keep the model; nothing is run or copied yet."""
-        self._model = model
+        self._model, self._probabilities = model, probabilities
         self._lock = threading.Lock()
         self._kept: KerasBackend | None = None
 
@@ -41,7 +68,7 @@ class KerasModel:
         """The backend of the model as it is now: the last one, or a new one when the model has changed since."""
         with self._lock:
             if self._kept is None or not self._kept.view.is_current():
-                self._kept = KerasBackend(self._model)
+                self._kept = KerasBackend(self._model, probabilities=self._probabilities)
             return self._kept
 
 
@@ -49,10 +76,21 @@ class KerasBackend:
     """`contracts.Backend` for one Keras model as it was when this was made. Threads may share it."""
 
     ops: Any = OPS
+    # What `backends.probe` asks of a framework, where it is no matter of the model.
+    no_gradient = staticmethod(contextlib.nullcontext)
+    detached = staticmethod(lambda array: array)
+    full_precision = staticmethod(full_precision)
+    scores_in = staticmethod(scores_in)
+    logits_in = staticmethod(logits_in)
 
-    def __init__(self, model: Any) -> None:
-        """Make a view of the model; nothing is run."""
-        self.view = View(model)
+    def __init__(self, model: Any, *, probabilities: bool = False) -> None:
+        """Make a view of the model; nothing is run.
+
+        Args:
+            model: the user's.
+            probabilities: explain what the model gives, its last softmax or sigmoid included.
+        """
+        self.view = View(model, probabilities=probabilities)
         self.engine = engine_for(self.view)
         self._lock = threading.Lock()
 
@@ -65,6 +103,11 @@ class KerasBackend:
     def left_out(self) -> str:
         """The activation at the model's end that was left out to get logits, such as ``"softmax"``; empty if none."""
         return self.view.left_out
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether images are (n, *positions, channels)."""
+        return self.view.data_format == "channels_last"
 
     def prepare(self, inputs: Any) -> Any:
         """Make tensors of a batch in the model's precision; whole numbers with positions become floating.
@@ -132,43 +175,82 @@ class KerasBackend:
         old = self.image(inputs)
 
         def change(x: Any) -> Any:
-            return keras.ops.cast(image, old.dtype) if x is old else _tiled(x, times)
+            return keras.ops.cast(image, old.dtype) if x is old else tiled(x, times)
 
         return keras.tree.map_structure(change, inputs)
 
-    def run(self, inputs: Any, layers: Sequence[Layer], targets: Any, batch_size: int = 32) -> KerasPass:
-        """Push a batch through; see `contracts.Backend.run`. ``targets`` may be `Resolved` already."""
+    def run(
+        self,
+        inputs: Any,
+        layers: Sequence[Layer],
+        targets: Any,
+        batch_size: int = 32,
+        *,
+        rule: str | None = None,
+    ) -> probe.ModelPass:
+        """Push a batch through; see `contracts.Backend.run`.
+
+        ``targets`` may be `Resolved` already; ``rule`` says how gradients pass rectifiers, see `rectify.rectified`.
+        """
         paths = {layer.name: layer.name if layer.name == INPUT.name else self.view.path(layer.name) for layer in layers}
         if not layers:
-            return KerasPass(self, Forward(inputs, self.outputs(inputs), {}, None, {}, batch_size), targets)
-        outputs, held, pull = self._linearized(inputs, sorted(set(paths.values())))
+            return probe.ModelPass(self, Forward(inputs, self.outputs(inputs), {}, {}, rule, batch_size), targets)
+        key, body, (outputs, held, pull) = self._linearized(inputs, sorted(set(paths.values())), rule)
         found = {paths[x.name]: self.layout(x, tuple(held[paths[x.name]].shape), inputs) for x in layers}
-        return KerasPass(self, Forward(inputs, outputs, held, pull, found, batch_size), targets)
+        forward = Forward(inputs, outputs, held, found, rule, batch_size, key, body, pull)
+        return probe.ModelPass(self, forward, targets)
 
     def outputs(self, inputs: Any) -> Any:
         """Run the model."""
         self._find_end(inputs)
         return self.engine.plain("outputs", lambda given, _start: self.execute(given, None), inputs)
 
-    def tail(self, name: str, raw: Any, inputs: Any, times: int) -> Any:
-        """The model's output where layer ``name`` gives ``raw``, ``times`` rows for each image of ``inputs``."""
-        path, _, call = name.partition("#")
-        wanted = int(call) if call else self.view.calls[path] - 1
-        short = self.view.tail(path)
-        if short is not None:
-            return self.engine.plain(("short tail", name), lambda given, _start: short(given), raw)
+    def tail(self, name: str, raw: Any, axis: int, forward: Any, times: int, *, traced: bool = True) -> Any:
+        """The model's output where layer ``name`` gives ``raw``, ``times`` rows for each image of ``forward``."""
+        if axis != 0 or not traced:
+            inputs = [tiled(forward.inputs, times), raw]
+            return self.engine.plain(("replay", forward.key, name), replayed(forward.body, name), inputs)
+        return self.engine.tail(forward.key, forward.body, name, raw, forward, times)
 
-        def body(given: Any, _start: Start) -> Any:
-            return self.execute(given[0], replacing(path, wanted, given[1]))
+    def slopes(self, shared: probe.ModelPass, outputs: Any) -> tuple[Any, list[Any]]:
+        """A pass's scores (n, k) of an output, and their gradients by the floating-point tensors in it: (k, ...)."""
 
-        return self.engine.plain(
-            ("tail", name), body, [keras.tree.map_structure(lambda x: _tiled(x, times), inputs), raw]
-        )
+        def score(leaves: list[Any]) -> Any:
+            return shared.score(with_floating(outputs, leaves))
+
+        found: tuple[Any, list[Any]] = self.engine.slopes(score, floating_in(outputs))
+        return found
+
+    def gradients(self, shared: probe.ModelPass) -> dict[str, Any]:
+        """By layer, d scores[:, k] / d output: (k, *output)."""
+        forward: Any = shared.forward
+        found: dict[str, Any] = forward.pull(self.slopes(shared, forward.outputs)[1])
+        return found
+
+    def curvature(self, function: Callable[..., Any], leaf: Any, direction: Any, layer: str) -> Any:
+        """The Hessian of each column of ``function(leaf)`` (n, k), times ``direction``: (n, k, *leaf[0]).
+
+        Raises:
+            ModelError: something behind the layer has no second derivative.
+        """
+        try:
+            return keras.ops.stack(self.engine.curvature(function, leaf, direction), axis=1)
+        except GradsightError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"what is behind layer {layer!r} has no second derivative on {keras.backend.backend()}, which this "
+                f"method needs: {' '.join(str(error).split())[:300]} Use a method without it, such as 'gradcam'."
+            ) from error
+
+    def biases(self, shared: probe.ModelPass) -> Biases:
+        """What layers add by themselves."""
+        return Biases(self, shared)
 
     def raw_gradients(self, inputs: Any, names: list[str], targets: Any) -> dict[str, Any]:
         """d scores[:, j] / d output for layers, as they are laid out: (k, *output)."""
-        outputs, held, pull = self._linearized(inputs, names)
-        return KerasPass(self, Forward(inputs, outputs, held, pull, {}, 1), targets).gradients
+        key, body, (outputs, held, pull) = self._linearized(inputs, names, None)
+        return probe.ModelPass(self, Forward(inputs, outputs, held, {}, None, 1, key, body, pull), targets).gradients
 
     def trace(self, inputs: Any, targets: Any) -> list[Seen]:
         """Run the first image once, with every layer seen; ``targets`` settles the score as in `run`."""
@@ -230,15 +312,16 @@ class KerasBackend:
         parameters = inspect.signature(type(self.view.root).call).parameters
         return len([name for name in parameters if name not in ("self", "training", "mask")]) > 1
 
-    def _linearized(self, inputs: Any, names: list[str]) -> Any:
-        """The outputs, what was held of the named layers, and the way back."""
+    def _linearized(self, inputs: Any, names: list[str], rule: str | None) -> Any:
+        """The key and the body of a pass; its outputs, what was held of the named layers, and the way back."""
         self._find_end(inputs)
 
         def body(given: Any, start: Start) -> Any:
             if INPUT.name in names:
                 given = self.with_image(given, start(INPUT.name, self.image(given)))
             holder = Holder([name for name in names if name != INPUT.name], self.view.calls, start)
-            outputs = self.execute(given, holder)
+            with rectified(rule):
+                outputs = self.execute(given, holder)
             self.view.calls.update(holder.calls)
             missing = sorted(set(names) - holder.reached - {INPUT.name})
             if missing:
@@ -248,7 +331,8 @@ class KerasBackend:
                 )
             return outputs
 
-        return self.engine.linearize(("layers", *names), body, inputs)
+        key = ("layers", rule, *names)
+        return key, body, self.engine.linearize(key, body, inputs)
 
     def _find_end(self, inputs: Any) -> None:
         """Look, once, for the layer that gives the output of a model that is the user's own code."""
@@ -261,10 +345,10 @@ class KerasBackend:
     def _look_for_end(self, inputs: Any) -> None:
         last: list[Any] = []
 
-        def see(layer: Any, _arguments: Any, output: Any) -> Any:
-            if path_of(layer) is not None:
-                last.append((layer, output))
-            return output
+        def see(call: Call) -> Any:
+            if call.path is not None:
+                last.append((call.layer, call.output))
+            return call.output
 
         outputs = self.engine.plain(None, lambda given, _start: self.execute(given, see), _first(inputs))
         giving = [layer for layer, output in last if output is outputs]
@@ -277,11 +361,6 @@ def _dense(shape: tuple[int, ...], data_format: str) -> Layout:
     if data_format == "channels_first":
         return Layout(tuple(range(rank)), shape[2:])
     return Layout((0, rank - 1, *range(1, rank - 1)), shape[1:-1])
-
-
-def _tiled(x: Any, times: int) -> Any:
-    """A tensor, its rows repeated as a whole: row j is row j % n."""
-    return keras.ops.concatenate([x] * times) if times > 1 and keras.ops.is_tensor(x) and x.ndim else x
 
 
 def _first(inputs: Any) -> Any:

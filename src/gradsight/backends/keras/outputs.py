@@ -32,6 +32,12 @@ def with_floating(tree: Any, values: list[Any]) -> Any:
     return keras.tree.map_structure(lambda x: next(left) if keras.ops.is_tensor(x) and is_floating(x) else x, tree)
 
 
+def full_precision(tensor: Any) -> Any:
+    """Half precisions as float32: methods sum over thousands of products."""
+    half = keras.backend.standardize_dtype(tensor.dtype) in ("float16", "bfloat16")
+    return keras.ops.cast(tensor, "float32") if half else tensor
+
+
 def scores_in(outputs: Any) -> Any:
     """The class scores in a model's output, (n, classes); None where there are none.
 

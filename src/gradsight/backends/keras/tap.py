@@ -5,14 +5,48 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 
 from gradsight.backends.keras.outputs import is_floating
 
-Tap = Callable[[Any, Any, Any], Any]
-"""``(layer, arguments, output) -> output``: what the rest of the model goes on with."""
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a copied layer.
+
+    Attributes:
+        layer: the layer.
+        function: what it does to its arguments, unseen by any tap.
+        arguments: positional.
+        keywords: by name.
+        result: all that it gave.
+        output: the tensor in it that could be a map.
+    """
+
+    layer: Any
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+    result: Any
+    output: Any
+
+    @property
+    def path(self) -> str | None:
+        """The layer's name in its view; None for the model itself."""
+        return path_of(self.layer)
+
+    @property
+    def tensors(self) -> list[Any]:
+        """The tensors among the arguments."""
+        given = keras.tree.flatten([list(self.arguments), self.keywords])
+        return [x for x in given if keras.ops.is_tensor(x)]
+
+
+Tap = Callable[[Call], Any]
+"""``call -> output``: what the rest of the model goes on with, in the place of the call's own."""
 
 Start = Callable[[str, Any], Any]
 """``(name, output) -> output``: makes an output a start of differentiation."""
@@ -20,25 +54,25 @@ Start = Callable[[str, Any], Any]
 _running = threading.local()
 
 
-def listening(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+def listening(layer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     """The ``call`` of a copied layer that shows its output to the tap of this thread, if there is one."""
 
     def heard(*arguments: Any, **keywords: Any) -> Any:
-        output = call(*arguments, **keywords)
+        result = function(*arguments, **keywords)
         tap: Tap | None = getattr(_running, "tap", None)
         if tap is None:
-            return output
-        leaves = keras.tree.flatten(output)
-        main = _main(leaves)
+            return result
+        leaves = keras.tree.flatten(result)
+        main = main_of(leaves)
         if main is None:
-            return output
-        leaves[main] = tap(layer, (*arguments, *keywords.values()), leaves[main])
-        return keras.tree.pack_sequence_as(output, leaves)
+            return result
+        leaves[main] = tap(Call(layer, function, arguments, keywords, result, leaves[main]))
+        return keras.tree.pack_sequence_as(result, leaves)
 
     return heard
 
 
-def _main(leaves: list[Any]) -> int | None:
+def main_of(leaves: list[Any]) -> int | None:
     """Which tensor of a layer's output is the map: the only one, or the first that could hold positions."""
     tensors = [i for i, leaf in enumerate(leaves) if keras.ops.is_tensor(leaf)]
     if len(leaves) == 1:
@@ -55,6 +89,25 @@ def tapped(tap: Tap | None) -> Iterator[None]:
         yield
     finally:
         _running.tap = before
+
+
+class Numbered:
+    """Counts the calls of each layer.
+
+    Attributes:
+        calls: by layer, how often it ran.
+    """
+
+    def __init__(self) -> None:
+        self.calls: dict[str, int] = {}
+
+    def name(self, call: Call) -> str | None:
+        """A name for this very call, ``path#i``; None for the model itself."""
+        path = call.path
+        if path is None:
+            return None
+        self.calls[path] = self.calls.get(path, 0) + 1
+        return f"{path}#{self.calls[path] - 1}"
 
 
 class Holder:
@@ -79,32 +132,18 @@ class Holder:
         self.calls = dict.fromkeys(self._wanted, 0)
         self.reached: set[str] = set()
 
-    def __call__(self, layer: Any, _arguments: Any, output: Any) -> Any:
-        """Start at ``output`` if it is wanted."""
-        path = path_of(layer)
+    def __call__(self, call: Call) -> Any:
+        """Start at a call's output if it is wanted."""
+        path = call.path
         if path not in self._wanted:
-            return output
-        call = self.calls[path]
+            return call.output
+        number = self.calls[path]
         self.calls[path] += 1
-        name = self._wanted[path].get(call, self._wanted[path].get(None))
+        name = self._wanted[path].get(number, self._wanted[path].get(None))
         if name is None:
-            return output
+            return call.output
         self.reached.add(name)
-        return self._start(name, output)
-
-
-def replacing(path: str, call: int, value: Any) -> Tap:
-    """A tap that puts ``value`` in the place of what the given call of a layer gave."""
-    count = 0
-
-    def tap(layer: Any, _arguments: Any, output: Any) -> Any:
-        nonlocal count
-        if path_of(layer) != path:
-            return output
-        count += 1
-        return value if call == count - 1 else output
-
-    return tap
+        return self._start(name, call.output)
 
 
 def path_of(layer: Any) -> str | None:

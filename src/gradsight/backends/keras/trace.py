@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from gradsight.backends.keras.outputs import is_floating, logits_in, numpy_of, scores_in
-from gradsight.backends.keras.tap import Start, Tap, path_of
+from gradsight.backends.keras.tap import Call, Numbered, Start, Tap
 from gradsight.layers import Seen
 from gradsight.layouts import Layout, layouts
 
@@ -18,17 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Record:
+    key: str
     layer: Any
-    call: int
     shape: tuple[int, ...]
     received: tuple[int, ...] | None
     same: bool
     floating: bool
-
-    @property
-    def key(self) -> str:
-        """The call, whether it is the last or not."""
-        return f"{path_of(self.layer)}#{self.call}"
 
 
 def record(backend: KerasBackend, inputs: Any, targets: Any) -> list[Seen]:
@@ -40,20 +35,20 @@ def record(backend: KerasBackend, inputs: Any, targets: Any) -> list[Seen]:
         targets: settles the score, as in `contracts.Backend.run`.
     """
     records: list[_Record] = []
-    calls: dict[str, int] = {}
+    numbered = Numbered()
 
-    def see(layer: Any, arguments: Any, output: Any) -> Any:
-        path = path_of(layer)
-        if path is not None:
-            tensors = [x for x in keras.tree.flatten(arguments) if keras.ops.is_tensor(x)]
-            received = tuple(tensors[0].shape) if tensors else None
-            same = any(output is x for x in tensors)
-            floating = is_floating(output)
-            records.append(_Record(layer, calls.get(path, 0), tuple(output.shape), received, same, floating))
-            calls[path] = calls.get(path, 0) + 1
-        return output
+    def see(call: Call) -> Any:
+        name = numbered.name(call)
+        if name is not None:
+            received = tuple(call.tensors[0].shape) if call.tensors else None
+            same = any(call.output is x for x in call.tensors)
+            records.append(
+                _Record(name, call.layer, tuple(call.output.shape), received, same, is_floating(call.output))
+            )
+        return call.output
 
     outputs = backend.engine.plain(None, lambda given, _start: backend.execute(given, see), inputs)
+    calls = numbered.calls
     backend.view.calls.update(calls)
     resolved = targets(logits_in(outputs), outputs)
 
@@ -71,14 +66,11 @@ def record(backend: KerasBackend, inputs: Any, targets: Any) -> list[Seen]:
 
 def _starting(start: Start) -> Tap:
     """A tap that starts at every call of every layer."""
-    calls: dict[str, int] = {}
+    numbered = Numbered()
 
-    def tap(layer: Any, _arguments: Any, output: Any) -> Any:
-        path = path_of(layer)
-        if path is None or not is_floating(output):
-            return output
-        calls[path] = calls.get(path, 0) + 1
-        return start(f"{path}#{calls[path] - 1}", output)
+    def tap(call: Call) -> Any:
+        name = numbered.name(call)
+        return call.output if name is None or not is_floating(call.output) else start(name, call.output)
 
     return tap
 
@@ -101,8 +93,8 @@ def _seen(
     ways: tuple[Layout, ...] | None,
     backend: KerasBackend,
 ) -> Seen:
-    path = str(path_of(r.layer))
-    name = path if r.call == calls[path] - 1 else r.key
+    path, _, number = r.key.partition("#")
+    name = path if int(number) == calls[path] - 1 else r.key
     return Seen(
         name=name,
         kind=type(r.layer).__name__,

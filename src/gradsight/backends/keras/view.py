@@ -6,23 +6,24 @@ that runs it, and a softmax or sigmoid at the very end is left out, so that scor
 
 from __future__ import annotations
 
-import functools
+import operator
 import types
 from collections.abc import Collection
 from typing import Any
 
 import keras
-from keras.src.layers.convolutional.base_conv import BaseConv
-from keras.src.models.functional import Functional
 from keras.src.ops.node import Node
 
+from gradsight.backends.keras.rectify import rectifiable
 from gradsight.backends.keras.tap import listening, path_of
 from gradsight.errors import ModelError, unknown
 
-_CONTAINERS = (list, tuple, dict, set)
 _GRAPH = ("_inbound_nodes", "_outbound_nodes")
-_GRAPHS = (keras.Sequential, Functional)
-_ENDS = (keras.layers.Dense, keras.layers.Activation, BaseConv)
+_GRAPHS = (keras.Sequential, keras.Function)
+_ENDS = (
+    *(keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Activation),
+    *(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D),
+)
 _SQUASHING = ("softmax", "sigmoid")
 
 
@@ -41,8 +42,12 @@ class View:
         kept: what engines keep for this view, such as compiled passes.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, probabilities: bool = False) -> None:
         """Copy the shells of ``model`` and of the layers inside; nothing is run.
+
+        Args:
+            model: the user's.
+            probabilities: leave nothing out.
 
         Raises:
             ModelError: the model has no weights yet.
@@ -52,7 +57,7 @@ class View:
         self._copies: dict[int, Any] = {}
         self._originals: list[Any] = []  # keeps every id in _copies taken
         self.root = self._copy(model)
-        self._then = [(vars(layer), _snapshot(layer)) for layer in self._originals]
+        self._then = [_Snapshot(thing) for thing in self._originals]
         self.variables = list(model.variables)
         self.layers: dict[str, Any] = {}
         self._name(self.root, "")
@@ -61,13 +66,14 @@ class View:
         self.calls: dict[str, int] = {}
         self.kept: dict[Any, Any] = {}
         self.left_out = ""
-        self.is_graph = self.end_is_known = isinstance(model, _GRAPHS)
-        if self.is_graph:
+        self.is_graph = isinstance(model, _GRAPHS)
+        self.end_is_known = self.is_graph or probabilities
+        if self.is_graph and not probabilities:
             self.leave_out(_end(self.root))
 
     def is_current(self) -> bool:
         """Whether the original still has the layers, variables and attributes that were copied."""
-        return all(_unchanged(live, then) for live, then in self._then)
+        return all(then.holds() for then in self._then)
 
     def path(self, name: str) -> str:
         """The name of a layer in `layers`; its own name will do where no other layer has it.
@@ -83,37 +89,7 @@ class View:
             path = found[0]
         return path + mark + call
 
-    def tail(self, path: str) -> Any:
-        """What is behind a layer, as a function of its output; None where something bypasses it, or it is inside."""
-        if ("tail", path) not in self.kept:
-            self.kept["tail", path] = self._tail(path)
-        return self.kept["tail", path]
-
-    def _tail(self, path: str) -> Any:
-        model = vars(self.root).get("_functional") or self.root
-        if not isinstance(model, Functional):
-            return None
-        wanted = self.layers[path]
-        nodes = [node for depth in vars(model)["_nodes_by_depth"].values() for node in depth]
-        calls = [node for node in nodes if node.operation is wanted]
-        if len(calls) != 1 or len(calls[0].outputs) != 1:
-            return None
-        try:
-            graph = keras.Function(calls[0].outputs, vars(model)["_outputs_struct"])
-        except ValueError:  # the output needs more than this layer
-            return None
-
-        def run(output: Any) -> Any:
-            found = graph._run_through_graph([output], operation_fn=self._evaluating)
-            return found[0] if isinstance(found, list | tuple) and len(found) == 1 else found
-
-        return run
-
-    def _evaluating(self, operation: Any) -> Any:
-        copy = self._copies.get(id(operation), operation)
-        return functools.partial(copy, training=False) if isinstance(copy, keras.Layer) else copy
-
-    def leave_out(self, layer: Any) -> bool:
+    def leave_out(self, layer: Any) -> None:
         """Leave out the softmax or sigmoid of the last layer, if it has one."""
         activation = getattr(getattr(layer, "activation", None), "__name__", "")
         if isinstance(layer, keras.layers.Softmax):
@@ -122,7 +98,6 @@ class View:
         elif activation in _SQUASHING and isinstance(layer, _ENDS):
             self.left_out = activation
             layer.__dict__["activation"] = keras.activations.linear
-        return bool(self.left_out)
 
     def children(self, layer: Any) -> Collection[Any]:
         """The layers inside of a copied layer."""
@@ -153,7 +128,9 @@ class View:
             if name not in _GRAPH:
                 copy.__dict__[name] = self._swap(value)
         copy.__dict__["activity_regularizer"] = None
-        copy.__dict__["call"] = listening(copy, copy.call)
+        # PReLU is written in two ReLUs, but is one rectifier.
+        call = rectifiable(copy.call) if isinstance(layer, keras.layers.PReLU) else copy.call
+        copy.__dict__["call"] = listening(copy, call)
         return copy
 
     def _swap(self, value: Any) -> Any:
@@ -194,7 +171,7 @@ def _end(model: Any) -> Any:
         layers = [x for x in vars(model)["_layers"] if not isinstance(x, keras.layers.InputLayer)]
         last = layers[-1] if layers else None
         return None if layers.count(last) != 1 else _end(last)
-    if not isinstance(model, Functional):
+    if not isinstance(model, keras.Function):
         return model
     nodes = [node for depth in vars(model)["_nodes_by_depth"].values() for node in depth]
     giving = [node for node in nodes if any(out is model.outputs[0] for out in node.outputs)]
@@ -204,23 +181,26 @@ def _end(model: Any) -> Any:
     return _end(last) if sum(node.operation is last for node in nodes) == 1 else None
 
 
-def _snapshot(thing: Any) -> dict[str, Any]:
-    return {key: (value, _members(value)) for key, value in vars(thing).items() if key not in _GRAPH}
+class _Snapshot:
+    """What an object held: its attributes, and what was in those that can be filled; told by identity."""
+
+    def __init__(self, thing: Any) -> None:
+        self._live = vars(thing)
+        self._values = tuple(self._live.values())
+        fillable = [v for key, v in self._live.items() if key not in _GRAPH and isinstance(v, list | dict | set)]
+        self._members = [(value, _members(value)) for value in fillable]
+
+    def holds(self) -> bool:
+        """Whether nothing has changed; this runs before every pass, for every layer."""
+        if len(self._live) != len(self._values) or not all(map(operator.is_, self._live.values(), self._values)):
+            return False
+        for value, then in self._members:
+            if value or then:
+                now = _members(value)
+                if len(now) != len(then) or not all(map(operator.is_, now, then)):
+                    return False
+        return True
 
 
-def _members(value: Any) -> Any:
-    if isinstance(value, dict):
-        return [*value.keys(), *value.values()]
-    return list(value) if isinstance(value, _CONTAINERS) else None
-
-
-def _unchanged(live: dict[str, Any], then: dict[str, Any]) -> bool:
-    if live.keys() - set(_GRAPH) != then.keys():
-        return False
-    return all(live[key] is value and _alike(_members(live[key]), members) for key, (value, members) in then.items())
-
-
-def _alike(now: Any, then: Any) -> bool:
-    if now is None or then is None:
-        return now is then
-    return len(now) == len(then) and all(a is b for a, b in zip(now, then, strict=True))
+def _members(value: Any) -> tuple[Any, ...]:
+    return (*value.keys(), *value.values()) if isinstance(value, dict) else tuple(value)

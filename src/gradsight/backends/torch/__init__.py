@@ -14,12 +14,13 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
-from gradsight.backends.torch import tap
+from gradsight.backends.probe import ModelPass
+from gradsight.backends.torch import probe, tap
 from gradsight.backends.torch.biases import Biases
 from gradsight.backends.torch.outputs import describe, logits_in, scores_in
-from gradsight.backends.torch.probe import Forward, TorchPass, pick
+from gradsight.backends.torch.probe import Forward, pick
 from gradsight.backends.torch.rectify import Rectified
-from gradsight.backends.torch.tail import Tail, trace_tail
+from gradsight.backends.torch.tail import Tail, checked_tail, tiled
 from gradsight.backends.torch.trace import record
 from gradsight.backends.torch.view import View, tensors_of
 from gradsight.errors import InvalidType, ModelError, received, unknown
@@ -53,6 +54,16 @@ class TorchBackend:
     """`contracts.Backend` for one `torch.nn.Module` as it was when this was made. Threads may share it."""
 
     ops: Any = SimpleNamespace(**{**vars(array_api), "pick": pick})
+    left_out = ""
+    channels_last = False
+    # What `backends.probe` asks of a framework, where it is no matter of the model.
+    no_gradient = staticmethod(torch.no_grad)
+    detached = staticmethod(torch.Tensor.detach)
+    full_precision = staticmethod(probe.full_precision)
+    scores_in = staticmethod(scores_in)
+    logits_in = staticmethod(logits_in)
+    gradients = staticmethod(probe.gradients)
+    curvature = staticmethod(probe.curvature)
 
     def __init__(self, model: torch.nn.Module) -> None:
         """Make a view of the model; nothing is run."""
@@ -131,7 +142,7 @@ class TorchBackend:
     def with_image(self, inputs: Any, image: torch.Tensor, times: int = 1) -> Any:
         """The inputs with another image, and everything else ``times`` times as often."""
         old = self.image(inputs)
-        return pytree.tree_map(lambda x: image.to(x.dtype) if x is old else _tiled(x, times), inputs)
+        return pytree.tree_map(lambda x: image.to(x.dtype) if x is old else tiled(x, times), inputs)
 
     def from_leaf(self, inputs: Any) -> tuple[torch.Tensor, Any]:
         """A leaf for the graph to start at, in the place of the image, and the inputs made from it."""
@@ -170,7 +181,7 @@ class TorchBackend:
 
     def run(
         self, inputs: Any, layers: Sequence[Layer], targets: Any, batch_size: int = 32, *, rule: str | None = None
-    ) -> TorchPass:
+    ) -> ModelPass:
         """Push a batch through; see `contracts.Backend.run`.
 
         ``targets`` may be `Resolved` already; ``rule`` says how gradients pass rectifiers, see `rectify.Rectified`.
@@ -181,9 +192,9 @@ class TorchBackend:
             if rectified is not None:
                 rectified.check()
             found = {layer.name: self.layout(layer, held[layer.name].shape, inputs) for layer in layers}
-            return TorchPass(self, Forward(inputs, outputs, held, found, rule, batch_size), targets)
+            return ModelPass(self, Forward(inputs, outputs, held, found, rule, batch_size), targets)
 
-    def biases(self, shared: TorchPass) -> Biases:
+    def biases(self, shared: ModelPass) -> Biases:
         """See a pass again, with every innermost module's own contribution."""
         with torch.inference_mode(False), torch.enable_grad():
             looking = TorchBackend(self._model)  # its own hooks and settings, see `trace`
@@ -233,13 +244,13 @@ class TorchBackend:
         with torch.inference_mode(False):
             if not traced:
                 with sdpa_kernel(SDPBackend.MATH):
-                    return self._replay(name, _tiled(forward.inputs, times), raw)
+                    return self._replay(name, tiled(forward.inputs, times), raw)
             with torch.no_grad():
                 tail = self._tail_graph(name, axis, forward)
                 if tail is not None and name not in forward.bypasses:
                     forward.bypasses[name] = tail.bypasses(forward.inputs, forward.held[name])
             if tail is None:
-                return self._replay(name, _tiled(forward.inputs, times), raw)
+                return self._replay(name, tiled(forward.inputs, times), raw)
             return tail(raw, forward.bypasses[name], times)
 
     def numpy(self, array: torch.Tensor) -> np.ndarray[Any, Any]:
@@ -289,40 +300,7 @@ class TorchBackend:
         key = (name, axis, tuple(s for i, s in enumerate(held.shape) if i != axis), sizes, *precision)
         with self._lock:
             if key not in self.view.tails:
-                self.view.tails[key] = self._checked_tail(name, held, axis, forward)
+                self.view.tails[key] = checked_tail(
+                    lambda fed, z: self._replay(name, fed, z), forward.inputs, forward.outputs, held, axis
+                )
             return self.view.tails[key]  # type: ignore[no-any-return]
-
-    def _checked_tail(self, name: str, held: torch.Tensor, axis: int, forward: Forward) -> Tail | None:
-        """The traced tail, trusted once it gives this very pass's output again; None where it does not."""
-        inputs = forward.inputs
-        for linked in (True, False):
-            try:
-                tail = trace_tail(lambda fed, z: self._replay(name, fed, z), inputs, held, axis, linked=linked)
-                if tail is None:
-                    continue
-                # So many rows that their number is no prime: the example's is one, and a tail may be fixed to it.
-                times = 4 if self.count(inputs) == 1 else 2
-                again = tail(torch.cat([held] * times, dim=axis).contiguous(), tail.bypasses(inputs, held), times)
-            except Exception:  # tracing fails in as many ways as models are written; the whole model always runs
-                continue
-            if _same(again, _tiled(forward.outputs, times)):
-                return tail
-        return None
-
-
-def _tiled(tree: Any, times: int) -> Any:
-    """Every tensor in inputs or outputs, its rows repeated as a whole: row j is row j % n."""
-    return pytree.tree_map(lambda x: torch.cat([x] * times) if isinstance(x, torch.Tensor) and x.ndim else x, tree)
-
-
-def _same(outputs: Any, expected: Any) -> bool:
-    one, two = ([x for x in pytree.tree_leaves(y) if isinstance(x, torch.Tensor)] for y in (outputs, expected))
-    return len(one) == len(two) and all(_close(a, b) for a, b in zip(one, two, strict=True))
-
-
-def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Equal up to the rounding of another order of operations."""
-    if a.shape != b.shape or not a.is_floating_point():
-        return torch.equal(a, b)
-    scale = float(b.abs().max()) if b.numel() else 0.0
-    return bool(((a - b).abs() <= 64 * torch.finfo(a.dtype).eps * scale).all())

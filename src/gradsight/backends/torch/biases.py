@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -59,7 +59,7 @@ class Biases:
         if main is None or (isinstance(module, _LINEAR) and module.bias is None):
             return output
         whole = leaves[main]
-        bias = whole.detach() - _linear_part(module, (arguments, keywords), main)
+        bias = whole.detach() - _linear_part(module.forward, (arguments, keywords), main)
         rounding = 4 * torch.finfo(whole.dtype).eps * whole.detach().abs().max()
         if bias.abs().max() > rounding:
             self.added.append(_Added(whole, bias))
@@ -82,11 +82,11 @@ class Biases:
         return found[0].fold(term, self._ops) if found else term.flatten(1)
 
 
-def _linear_part(module: nn.Module, given: Any, main: int) -> torch.Tensor:
+def _linear_part(forward: Callable[..., Any], given: Any, main: int) -> torch.Tensor:
     """The derivative of a module's output in the direction of its own input: all of it, where the module is linear.
 
     Args:
-        module: the module.
+        forward: what the module computes.
         given: its positional and keyword arguments.
         main: which of the tensors that it gives.
     """
@@ -98,12 +98,16 @@ def _linear_part(module: nn.Module, given: Any, main: int) -> torch.Tensor:
         for i, tensor in zip(moving, tensors, strict=True):
             filled[i] = tensor
         arguments, keywords = pytree.tree_unflatten(filled, spec)
-        found: torch.Tensor = pytree.tree_leaves(module.forward(*arguments, **keywords))[main]
+        found: torch.Tensor = pytree.tree_leaves(forward(*arguments, **keywords))[main]
         return found
 
+    return along_itself(function, [leaves[i].detach() for i in moving])
+
+
+def along_itself(function: Callable[..., torch.Tensor], tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The derivative of a function of tensors in the direction of these tensors."""
     _load_derivatives()
-    point = tuple(leaves[i].detach() for i in moving)
-    along: torch.Tensor = torch.func.jvp(function, point, point)[1]
+    along: torch.Tensor = torch.func.jvp(function, tuple(tensors), tuple(tensors))[1]
     return along.detach()
 
 

@@ -6,11 +6,15 @@ differentiation and gives what the body goes on with. It offers:
 - ``plain(key, body, inputs)``: the outputs, without a gradient;
 - ``linearize(key, body, inputs)``: the outputs, the tensors held by name, and ``pull``: a list of cotangents (k, ...),
   one for each floating-point output, to gradients (k, ...) by name;
+- ``tail(key, body, name, raw, forward, times)``: the outputs where ``raw`` stands in the place of what was held by a
+  name, ``times`` rows for each row of ``forward.inputs``; what does not depend on ``raw`` is not computed again;
 - ``slopes(function, tensors)``: values (n, k) of a list of tensors, and each column's sum by each tensor: (k, ...);
+- ``along(function, tensors)``: the derivative of a tensor by ``tensors`` in the direction of themselves, within a body;
+- ``curvature(function, leaf, direction)``: the Hessian of each column's sum by ``leaf``, times ``direction``;
 - ``cuts(body, inputs)``: of all that was started, the names that every path from ``inputs[0]`` to the output, one
   scalar, passes.
 
-``key`` names the body, for engines that compile.
+``key`` names the body, for engines that compile; None for a body that runs once.
 """
 
 from __future__ import annotations

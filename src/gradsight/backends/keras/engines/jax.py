@@ -24,13 +24,28 @@ class Jax:
         """The outputs, without a gradient."""
         if key is None:
             with keras.StatelessScope():
-                return body(inputs, lambda _name, output: output)
-        return self._compiled(("plain", key), lambda run: lambda x: run(x, lambda _name, output: output), body, inputs)
+                return body(inputs, _nothing)
+        return self._compiled(("plain", key), lambda run: lambda x: run(x, _nothing), body)(inputs)
 
     def linearize(self, key: Any, body: Any, inputs: Any) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
         """The outputs, what was held, and the way back."""
-        outputs, held, back = self._compiled(("linearize", key), _linearized, body, inputs)
+        outputs, held, back = self._compiled(("linearize", key), _linearized, body)(inputs)
         return outputs, held, lambda cotangents: _pulled(back, cotangents)
+
+    def tail(self, key: Any, body: Any, name: str, raw: Any, forward: Any, times: int) -> Any:
+        """The outputs with ``raw`` in the place of what was held; row j of ``raw`` belongs to row j % n."""
+
+        def behind(run: Any) -> Any:
+            def one(given: Any) -> Any:
+                inputs, rows = given
+                # Only what depends on the rows is mapped over them; of the rest, nothing at all is left at a cut.
+                return jax.vmap(lambda row: run(inputs, lambda at, output: row if at == name else output))(rows)
+
+            return one
+
+        rows = jnp.reshape(raw, (times, -1, *raw.shape[1:]))
+        outputs = self._compiled(("tail", key, name), behind, body)((forward.inputs, rows))
+        return keras.tree.map_structure(lambda x: x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0], outputs)
 
     def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""
@@ -38,6 +53,16 @@ class Jax:
         k = values.shape[1]
         each = jnp.broadcast_to(jnp.eye(k, dtype=values.dtype)[:, None], (k, *values.shape))
         return values, jax.vmap(back)(each)[0]
+
+    def along(self, function: Any, tensors: list[Any]) -> Any:
+        """The derivative of a tensor by ``tensors`` in the direction of themselves."""
+        return jax.jvp(function, tensors, tensors)[1]
+
+    def curvature(self, function: Any, leaf: Any, direction: Any) -> list[Any]:
+        """The Hessian of each column's sum by ``leaf``, times ``direction``."""
+        k = jax.eval_shape(function, leaf).shape[1]
+        slopes = (jax.grad(lambda x, j=j: function(x)[:, j].sum()) for j in range(k))
+        return [jax.jvp(slope, [leaf], [direction])[1] for slope in slopes]
 
     def cuts(self, body: Any, inputs: list[Any]) -> set[str]:
         """The started tensors that every path from the first input passes."""
@@ -68,8 +93,8 @@ class Jax:
         end = made.get(jaxpr.outvars[0])
         return set() if end is None else cuts_of(end, source, before, marked)
 
-    def _compiled(self, key: Any, way: Any, body: Any, inputs: Any) -> Any:
-        """``way(run)(inputs)``, compiled at its first use for a key; ``run`` is ``body`` with the variables given."""
+    def _compiled(self, key: Any, way: Any, body: Any) -> Callable[[Any], Any]:
+        """``way(run)``, compiled at its first use for a key; ``run`` is ``body`` with the variables given."""
         if key not in self._kept:
             variables = self._variables
 
@@ -81,7 +106,12 @@ class Jax:
                 return way(run)(inputs)
 
             self._kept[key] = jax.jit(whole)
-        return self._kept[key]([variable.value for variable in self._variables], inputs)
+        compiled = self._kept[key]
+        return lambda inputs: compiled([variable.value for variable in self._variables], inputs)
+
+
+def _nothing(_name: str, output: Any) -> Any:
+    return output
 
 
 def _linearized(run: Any) -> Any:
@@ -112,3 +142,4 @@ def _linearized(run: Any) -> Any:
 
 
 _pulled: Any = jax.jit(lambda back, cotangents: jax.vmap(back)(cotangents)[0])
+"""All cotangents at once."""

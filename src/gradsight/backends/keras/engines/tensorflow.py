@@ -1,7 +1,8 @@
-"""Keras on TensorFlow: a tape that watches the tapped outputs and nothing else."""
+"""Keras on TensorFlow: each kind of pass is traced once, and only those parts of its graph run that are needed."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,58 +10,90 @@ import keras
 import tensorflow as tf
 
 from gradsight.backends.keras.engines.graph import cuts_of
-from gradsight.backends.keras.outputs import floating_in
+from gradsight.backends.keras.engines.replay import replayed, same, tiled
+from gradsight.backends.keras.engines.traced import Traced
+from gradsight.backends.keras.outputs import tensors_in
 
 _ZERO = tf.UnconnectedGradients.ZERO
-
-
-def _tape() -> Any:
-    return tf.GradientTape(persistent=True, watch_accessed_variables=False)
 
 
 class TensorFlow:
     """See `gradsight.backends.keras.engines`."""
 
-    def __init__(self, _view: Any) -> None:
-        """Nothing of a view is needed: what a pass assigns to a variable stays within the pass."""
+    def __init__(self, view: Any) -> None:
+        """Work on a view, which keeps the traced passes."""
+        self._kept = view.kept
+        self._tracing = threading.RLock()
 
-    def plain(self, _key: Any, body: Any, inputs: Any) -> Any:
+    def plain(self, key: Any, body: Any, inputs: Any) -> Any:
         """The outputs, without a gradient."""
-        with keras.StatelessScope():
-            return body(inputs, lambda _name, output: output)
+        if key is None:
+            with keras.StatelessScope():
+                return body(inputs, lambda _name, output: output)
+        return self._traced(key, body, inputs).forward(inputs)[0]
 
-    def linearize(self, _key: Any, body: Any, inputs: Any) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
+    def linearize(self, key: Any, body: Any, inputs: Any) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
         """The outputs, what was held, and the way back."""
-        held: dict[str, Any] = {}
-        with keras.StatelessScope(), _tape() as tape:
+        traced = self._traced(key, body, inputs)
+        outputs, held, needed = traced.forward(inputs)
+        return outputs, held, lambda cotangents: traced.backward(cotangents, held, needed)
 
-            def start(name: str, output: Any) -> Any:
-                held[name] = tf.identity(output)  # a layer that hands its argument through shares it with others
-                tape.watch(held[name])
-                return held[name]
+    def tail(self, key: Any, body: Any, name: str, raw: Any, forward: Any, times: int) -> Any:
+        """The outputs with ``raw`` in the place of what was held; row j of ``raw`` belongs to row j % n."""
+        traced = self._traced(key, body, forward.inputs)
+        if not self._is_sound(traced, name, forward):
+            inputs = [tiled(forward.inputs, times), raw]
+            return self.plain(("replay", key, name), replayed(body, name), inputs)
+        return traced.tail(name, raw, self._bypasses(traced, name, forward), times)
 
-            outputs = body(inputs, start)
-        leaves = floating_in(outputs)
+    def _bypasses(self, traced: Traced, name: str, forward: Any) -> list[Any]:
+        if name not in forward.bypasses:
+            forward.bypasses[name] = traced.bypasses(name, forward.inputs)
+        return forward.bypasses[name]  # type: ignore[no-any-return]
 
-        def pull(cotangents: list[Any]) -> dict[str, Any]:
-            rows = [
-                tape.gradient(leaves, held, [c[j] for c in cotangents], unconnected_gradients=_ZERO)
-                for j in range(len(cotangents[0]))
-            ]
-            return {name: tf.stack([tf.convert_to_tensor(row[name]) for row in rows]) for name in held}
-
-        return outputs, held, pull
+    def _is_sound(self, traced: Traced, name: str, forward: Any) -> bool:
+        """Whether the tail gives this very pass's output again, for more rows."""
+        with self._tracing:
+            if (traced, name) not in self._kept:
+                twice = tiled(forward.held[name], 2)
+                try:
+                    again = traced.tail(name, twice, self._bypasses(traced, name, forward), 2)
+                except Exception:  # in as many ways as models are written; the whole model always runs
+                    again = None
+                self._kept[traced, name] = again is not None and same(again, tiled(forward.outputs, 2))
+            return self._kept[traced, name]  # type: ignore[no-any-return]
 
     def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""
-        with _tape() as tape:
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tensors = [tf.identity(x) for x in tensors]
-            for x in tensors:
-                tape.watch(x)
+            tape.watch(tensors)
             values = function(tensors)
             columns = [tf.reduce_sum(values[:, j]) for j in range(values.shape[1])]
         rows = [tape.gradient(column, tensors, unconnected_gradients=_ZERO) for column in columns]
         return values, [tf.stack([tf.convert_to_tensor(x) for x in parts]) for parts in zip(*rows, strict=True)]
+
+    def along(self, function: Any, tensors: list[Any]) -> Any:
+        """The derivative of a tensor by ``tensors`` in the direction of themselves."""
+        # The way back is linear in what goes back, so its own way back is the way there.
+        tensors = [tf.identity(x) for x in tensors]
+        value = function(*tensors)
+        blank = tf.zeros_like(value)
+        back = tf.gradients(value, tensors, grad_ys=blank, unconnected_gradients="zero")
+        (found,) = tf.gradients(back, blank, grad_ys=tensors, unconnected_gradients="zero")
+        return found
+
+    def curvature(self, function: Any, leaf: Any, direction: Any) -> list[Any]:
+        """The Hessian of each column's sum by ``leaf``, times ``direction``."""
+        leaf = tf.identity(leaf)
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as outer:
+            outer.watch(leaf)
+            with tf.GradientTape(persistent=True, watch_accessed_variables=False) as inner:
+                inner.watch(leaf)
+                values = function(leaf)
+                columns = [tf.reduce_sum(values[:, j]) for j in range(values.shape[1])]
+            slopes = [inner.gradient(column, leaf, unconnected_gradients=_ZERO) for column in columns]
+        return [outer.gradient(slope, leaf, direction, unconnected_gradients=_ZERO) for slope in slopes]
 
     def cuts(self, body: Any, inputs: list[Any]) -> set[str]:
         """The started tensors that every path from the first input passes."""
@@ -83,3 +116,23 @@ class TensorFlow:
             return (x.op for x in op.inputs if x.dtype.is_floating)
 
         return cuts_of(end, source, before, marked)
+
+    def _traced(self, key: Any, body: Any, inputs: Any) -> Traced:
+        """A body as a graph, for any number of rows where the model can be traced so."""
+        shapes = tuple((tuple(x.shape), x.dtype) for x in tensors_in(inputs))
+        free = (key, tuple((shape[1:], dtype) for shape, dtype in shapes))
+        with self._tracing:
+            for place, rows_free in ((free, True), ((key, shapes), False)):
+                if place not in self._kept:
+                    self._kept[place] = self._try(body, inputs, rows_free)
+                if self._kept[place] is not None:
+                    return self._kept[place]  # type: ignore[no-any-return]
+        raise AssertionError("tracing with fixed shapes gives a graph or an error")
+
+    def _try(self, body: Any, inputs: Any, rows_free: bool) -> Traced | None:
+        try:
+            return Traced(body, inputs, rows_free=rows_free)
+        except Exception:  # a model may fail in any way on a batch whose size is not known
+            if rows_free:
+                return None
+            raise

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gradsight.backends.keras.engines.graph import cuts_of
-from gradsight.backends.keras.outputs import floating_in
+from gradsight.backends.keras.outputs import floating_in, tensors_in
+from gradsight.backends.torch.biases import along_itself
+from gradsight.backends.torch.probe import hessian_products
+from gradsight.backends.torch.tail import Tail, checked_tail, tiled
 
 
 class Torch:
     """See `gradsight.backends.keras.engines`."""
 
     def __init__(self, view: Any) -> None:
-        """Work on a view; its variables are looked up in every pass."""
-        self._variables = view.variables
+        """Work on a view; its variables are looked up in every pass, and it keeps the traced tails."""
+        self._variables, self._kept = view.variables, view.kept
+        self._tracing = threading.RLock()
 
     def _scope(self) -> Any:
         """Variables without a gradient, and what a pass assigns to them stays within the pass."""
@@ -35,7 +41,7 @@ class Torch:
 
         def start(name: str, output: Any) -> Any:
             held[name] = output.clone() if output.requires_grad else output.detach().requires_grad_()
-            return held[name]
+            return held[name].clone()  # what follows may write into it
 
         with torch.inference_mode(False), torch.enable_grad(), self._scope():
             outputs = body(inputs, start)
@@ -49,11 +55,37 @@ class Torch:
             found = _pulled([leaves[i] for i in live], list(held.values()), [cotangents[i] for i in live])
             return dict(zip(held, found, strict=True))
 
-        with torch.no_grad():
-            given = keras.tree.map_structure(
-                lambda x: x.detach() if isinstance(x, torch.Tensor) and x.requires_grad else x, outputs
-            )
+        given = keras.tree.map_structure(
+            lambda x: x.detach() if isinstance(x, torch.Tensor) and x.requires_grad else x, outputs
+        )
         return given, {name: x.detach() for name, x in held.items()}, pull
+
+    def tail(self, key: Any, body: Any, name: str, raw: Any, forward: Any, times: int) -> Any:
+        """The outputs with ``raw`` in the place of what was held; row j of ``raw`` belongs to row j % n."""
+        if torch.is_grad_enabled() and raw.requires_grad:  # a traced tail may use what has no second derivative
+            with sdpa_kernel(SDPBackend.MATH):
+                return self._replay(body, name, tiled(forward.inputs, times), raw)
+        with torch.inference_mode(False), torch.no_grad():
+            tail = self._tail(key, body, name, forward)
+            if tail is None:
+                return self._replay(body, name, tiled(forward.inputs, times), raw)
+            if name not in forward.bypasses:
+                forward.bypasses[name] = tail.bypasses(forward.inputs, forward.held[name])
+            return tail(raw.contiguous(), forward.bypasses[name], times)
+
+    def _replay(self, body: Any, name: str, inputs: Any, raw: Any) -> Any:
+        with self._scope():  # its own: what a pass that is traced assigns must not be found by the next
+            return body(inputs, lambda at, output: raw if at == name else output)
+
+    def _tail(self, key: Any, body: Any, name: str, forward: Any) -> Tail | None:
+        held = forward.held[name]
+        place = (key, name, held.dtype, held.shape[1:], *(tuple(x.shape[1:]) for x in tensors_in(forward.inputs)))
+        with self._tracing:
+            if place not in self._kept:
+                self._kept[place] = checked_tail(
+                    lambda fed, z: self._replay(body, name, fed, z), forward.inputs, forward.outputs, held, 0
+                )
+            return self._kept[place]  # type: ignore[no-any-return]
 
     def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""
@@ -65,6 +97,14 @@ class Torch:
                 return values, [x.new_zeros((k, *x.shape)) for x in tensors]
             each = torch.eye(k, dtype=values.dtype, device=values.device)[:, None].expand(k, *values.shape)
             return values.detach(), _pulled([values], tensors, [each])
+
+    def along(self, function: Any, tensors: list[Any]) -> Any:
+        """The derivative of a tensor by ``tensors`` in the direction of themselves."""
+        return along_itself(function, [x.detach() for x in tensors])
+
+    def curvature(self, function: Any, leaf: Any, direction: Any) -> list[Any]:
+        """The Hessian of each column's sum by ``leaf``, times ``direction``."""
+        return hessian_products(function, leaf, direction)
 
     def cuts(self, body: Any, inputs: list[Any]) -> set[str]:
         """The started tensors that every path from the first input passes."""

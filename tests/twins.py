@@ -17,12 +17,9 @@ SIZE = (12, 10, 8)
 
 
 def curved(dimensions: int = 2) -> nn.Sequential:
-    """`toys.curved` with one mean at the end, in float64."""
+    """`toys.curved`, in float64."""
     torch.manual_seed(1)
-    model = toys.curved(dimensions=dimensions)
-    model[7] = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[dimensions - 1](1)
-    model[9] = nn.Linear(4, 5)
-    return model.eval().double()
+    return toys.curved(dimensions=dimensions).eval().double()
 
 
 def plain(dimensions: int = 2) -> nn.Sequential:
@@ -45,8 +42,9 @@ def counterpart(module: nn.Module, name: str) -> list[Any]:
     if isinstance(module, nn.modules.conv._ConvNd):
         d = len(module.kernel_size)
         pads = [getattr(L, f"ZeroPadding{d}D")(module.padding[0])] if module.padding[0] else []
-        conv = getattr(L, f"Conv{d}D")(module.out_channels, module.kernel_size, module.stride, name=name)
-        return [*pads, conv]
+        conv = getattr(L, f"Conv{d}D")
+        bias = module.bias is not None
+        return [*pads, conv(module.out_channels, module.kernel_size, module.stride, use_bias=bias, name=name)]
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         return [L.BatchNormalization(epsilon=module.eps, name=name)]
     if isinstance(module, nn.ReLU):
@@ -55,13 +53,32 @@ def counterpart(module: nn.Module, name: str) -> list[Any]:
         return [L.Activation("tanh", name=name)]
     if isinstance(module, nn.modules.pooling._AdaptiveAvgPoolNd):
         d = {nn.AdaptiveAvgPool1d: 1, nn.AdaptiveAvgPool2d: 2, nn.AdaptiveAvgPool3d: 3}[type(module)]
-        return [getattr(L, f"GlobalAveragePooling{d}D")(name=name)]
+        if module.output_size in (1, (1,) * d):
+            return [getattr(L, f"GlobalAveragePooling{d}D")(name=name)]
+        return [getattr(L, f"AdaptiveAveragePooling{d}D")(module.output_size, name=name)]
+    if isinstance(module, nn.AvgPool2d):
+        return [L.AveragePooling2D(module.kernel_size, name=name)]
+    if isinstance(module, nn.AdaptiveMaxPool2d):
+        return [L.GlobalMaxPooling2D(name=name)]
+    if isinstance(module, nn.LayerNorm):
+        return [L.LayerNormalization(epsilon=module.eps, name=name)]
+    if isinstance(module, nn.Softmax):
+        return [L.Softmax(name=name)]
+    if isinstance(module, nn.Identity):
+        return [L.Identity(name=name)]
     if isinstance(module, nn.Dropout):
         return [L.Dropout(module.p, name=name)]
     if isinstance(module, nn.Linear):
         return [L.Dense(module.out_features, name=name)]
     assert isinstance(module, nn.Flatten)
-    return []
+    return [ChannelsFirst(), L.Flatten(name=name)]
+
+
+class ChannelsFirst(L.Layer):
+    """PyTorch's order, in which it flattens."""
+
+    def call(self, x: Any) -> Any:
+        return keras.ops.moveaxis(x, -1, 1) if x.ndim > 2 else x
 
 
 def fill(layer: Any, module: nn.Module) -> None:
@@ -69,9 +86,11 @@ def fill(layer: Any, module: nn.Module) -> None:
     weights = {name: value.detach().numpy() for name, value in module.state_dict().items()}
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         layer.set_weights([weights[name] for name in ("weight", "bias", "running_mean", "running_var")])
+    elif isinstance(module, nn.LayerNorm):
+        layer.set_weights([weights["weight"], weights["bias"]])
     elif weights:
         kernel = np.moveaxis(weights["weight"], (0, 1), (-1, -2))
-        layer.set_weights([kernel, weights["bias"]])
+        layer.set_weights([kernel, weights["bias"]] if "bias" in weights else [kernel])
 
 
 class Own(keras.Model):
@@ -88,32 +107,39 @@ class Own(keras.Model):
         return self.head(x)
 
 
-def model_like(twin: nn.Sequential, kind: str = "functional", dimensions: int = 2, end: str | None = None) -> Any:
-    """A Keras model of a kind; layer i of the twin is called ``m<i>``."""
-    made = {i: counterpart(module, f"m{i}") for i, module in enumerate(twin)}
+def model_like(
+    twin: nn.Sequential,
+    kind: str = "functional",
+    dimensions: int = 2,
+    end: str | None = None,
+    size: Sequence[int] | None = None,
+) -> Any:
+    """A Keras model of a kind; layer ``i`` of the twin, or ``i.j`` within a sequence, is called ``m<i>``."""
+    size = SIZE[:dimensions] if size is None else tuple(size)
+    modules = {name: module for name, module in twin.named_modules() if not isinstance(module, nn.Sequential)}
+    made = {name: counterpart(module, f"m{name}") for name, module in modules.items()}
     layers = [layer for some in made.values() for layer in some]
     layers += (
         [L.Softmax(name="end")] if end == "layer" else [L.Activation("softmax", name="end")] * (end == "activation")
     )
     if end in ("softmax", "sigmoid"):
         layers[-1] = L.Dense(5, activation=end, name=layers[-1].name)
-        made[len(twin) - 1] = layers[-1:]
-    entry = keras.Input((*SIZE[:dimensions], 3))
+        made[next(reversed(made))] = layers[-1:]
+    entry = keras.Input((*size, 3))
     if kind == "functional":
         model = keras.Model(entry, chained(layers, entry))
     elif kind == "sequential":
         model = keras.Sequential([entry, *layers])
     elif kind == "nested":
-        cut = layers.index(made[4][-1]) + 1
+        cut = layers.index(made["4"][-1]) + 1
         inner = keras.Model(entry, chained(layers[:cut], entry), name="body")
         head = keras.Sequential(layers[cut:], name="head")
-        model = keras.Sequential([keras.Input((*SIZE[:dimensions], 3)), inner, head])
+        model = keras.Sequential([keras.Input((*size, 3)), inner, head])
     else:
         model = Own(layers)
-        model(np.zeros((1, *SIZE[:dimensions], 3), np.float32))
-    for i, module in enumerate(twin):
-        if made[i]:
-            fill(made[i][-1], module)
+        model(np.zeros((1, *size, 3), np.float32))
+    for name, module in modules.items():
+        fill(made[name][-1], module)
     return model
 
 

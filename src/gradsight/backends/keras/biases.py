@@ -1,0 +1,79 @@
+"""What each layer of a model adds to a score by itself: the terms of FullGrad (arXiv:1905.00780, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from gradsight.backends.keras.outputs import floating_in, is_floating, numpy_of
+from gradsight.backends.keras.tap import Call, Numbered, Start, main_of
+from gradsight.layouts import layouts
+
+if TYPE_CHECKING:
+    from gradsight.backends.keras import KerasBackend
+    from gradsight.backends.probe import ModelPass
+
+
+class Biases:
+    """One forward pass in which every innermost layer's own contribution was seen."""
+
+    def __init__(self, backend: KerasBackend, shared: ModelPass) -> None:
+        """Run once more the inputs of a pass."""
+        self._backend, self._inputs = backend, shared.inputs
+        found, self._held, self._pull = backend.engine.linearize("biases", self._body, shared.inputs)
+        outputs, self._added = found
+        _, self._cotangents = backend.slopes(shared, outputs)
+
+    def _body(self, inputs: Any, start: Start) -> Any:
+        """The outputs, and by call of a layer the part of its output that is not linear in its input."""
+        numbered, added = Numbered(), {}
+
+        def see(call: Call) -> Any:
+            name = numbered.name(call)
+            bare = getattr(call.layer, "use_bias", True) is False and _is_linear(call.layer)
+            if name is None or bare or self._backend.view.children(call.layer) or not is_floating(call.output):
+                return call.output
+            added[name] = ops.stop_gradient(call.output - self._linear_part(call))
+            return start(name, call.output)
+
+        return self._backend.execute(inputs, see), added
+
+    def _linear_part(self, call: Call) -> Any:
+        """The derivative of a layer's output in the direction of its own input: all of it, where it is linear."""
+        given = [list(call.arguments), call.keywords]
+
+        def function(*tensors: Any) -> Any:
+            left = iter(tensors)
+            arguments, keywords = keras.tree.map_structure(lambda x: next(left) if _moves(x) else x, given)
+            leaves = keras.tree.flatten(call.function(*arguments, **keywords))
+            return leaves[main_of(leaves) or 0]
+
+        return self._backend.engine.along(function, [x for x in keras.tree.flatten(given) if _moves(x)])
+
+    def terms(self, target: int) -> Iterator[Any]:
+        """The gradient of each output times its bias: (n, c, *s), or (n, c) for an output without positions."""
+        rows = [c[target : target + 1] for c in self._cotangents]
+        rows += [ops.zeros((1, *x.shape), x.dtype) for x in floating_in(self._added)]
+        gradients = self._pull(rows)
+        for name, bias in self._added.items():
+            whole, part = numpy_of(self._held[name]), numpy_of(bias)
+            if np.abs(part).max(initial=0) > 4 * np.finfo(whole.dtype).eps * np.abs(whole).max(initial=0):
+                yield self._folded(name, gradients[name][0] * bias)
+
+    def _folded(self, name: str, term: Any) -> Any:
+        backend, shape = self._backend, tuple(term.shape)
+        layout = backend.dense_layout(name, shape, self._inputs)
+        found = [layout] if layout else layouts(shape, len(term), backend.size(self._inputs))
+        return found[0].fold(term, backend.ops) if found else ops.reshape(term, (len(term), -1))
+
+
+def _moves(x: Any) -> bool:
+    return keras.ops.is_tensor(x) and is_floating(x)
+
+
+def _is_linear(layer: Any) -> bool:
+    return getattr(layer, "activation", None) in (None, keras.activations.linear)

@@ -1,0 +1,131 @@
+"""A body as a TensorFlow graph, of which parts are run: the forward pass, the way back, the tail of a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from gradsight.backends.keras.outputs import floating_in, tensors_in
+
+
+class Traced:
+    """One body for one kind of inputs."""
+
+    def __init__(self, body: Any, inputs: Any, *, rows_free: bool) -> None:
+        """Trace ``body(inputs, start)``; with ``rows_free``, for any number of rows."""
+        self._held: dict[str, Any] = {}
+        self._outputs: Any = None
+
+        def start(name: str, output: Any) -> Any:
+            self._held[name] = tf.identity(output)  # a layer that hands its argument through shares it with others
+            return self._held[name]
+
+        def run(*tensors: Any) -> None:
+            given = iter(tensors)
+            filled = keras.tree.map_structure(lambda x: next(given) if keras.ops.is_tensor(x) else x, inputs)
+            with keras.StatelessScope():
+                self._outputs = body(filled, start)
+
+        specs = [
+            tf.TensorSpec((None, *x.shape[1:]) if rows_free and x.shape.rank else x.shape, x.dtype)
+            for x in tensors_in(inputs)
+        ]
+        self._wrapped = tf.compat.v1.wrap_function(run, specs)
+        self._inputs = list(self._wrapped.inputs[: len(specs)])
+        self._floating = floating_in(self._outputs)
+        with self._wrapped.graph.as_default():
+            self._cotangents = [tf.compat.v1.placeholder(y.dtype, y.shape) for y in self._floating]
+            found = tf.gradients(self._floating, list(self._held.values()), self._cotangents) if self._held else []
+            self._gradients = {
+                name: tf.convert_to_tensor(g) for name, g in zip(self._held, found, strict=True) if g is not None
+            }
+        self._from_inputs = _made_from(self._inputs, self._wrapped.graph)
+        self._needed = self._crossing(self._gradients.values(), self._cotangents)
+        self._leaves = [y for y in keras.tree.flatten(self._outputs) if keras.ops.is_tensor(y)]
+        self._forward = self._part(self._inputs, [*self._leaves, *self._held.values(), *self._needed])
+        self._backward = self._part([*self._cotangents, *self._needed], list(self._gradients.values()))
+        self._tails: dict[str, Any] = {}
+
+    def forward(self, inputs: Any) -> tuple[Any, dict[str, Any], list[Any]]:
+        """The outputs, what was held, and what the way back needs to know."""
+        found = iter(self._forward(tensors_in(inputs)))
+        leaves = [next(found) for _ in self._leaves]
+        return self._packed(leaves), {name: next(found) for name in self._held}, list(found)
+
+    def backward(self, cotangents: Sequence[Any], held: dict[str, Any], needed: list[Any]) -> dict[str, Any]:
+        """Cotangents (k, ...) of each floating-point output to gradients (k, ...) by name."""
+        k = len(cotangents[0])
+        rows = [self._row([c[j] for c in cotangents], needed) for j in range(k)]
+        return {
+            name: tf.stack([row.get(name, tf.zeros_like(held[name])) for row in rows]) if rows else held[name][None][:0]
+            for name in held
+        }
+
+    def _row(self, cotangents: list[Any], needed: list[Any]) -> dict[str, Any]:
+        return dict(zip(self._gradients, self._backward([*cotangents, *needed]), strict=True))
+
+    def bypasses(self, name: str, inputs: Any) -> list[Any]:
+        """What the outputs need besides what was held by a name."""
+        crossing, stem, _ = self._tail(name)
+        return list(stem(tensors_in(inputs))) if crossing else []
+
+    def tail(self, name: str, raw: Any, bypasses: list[Any], times: int) -> Any:
+        """The outputs with ``raw`` in the place of what was held by a name."""
+        crossing, _, behind = self._tail(name)
+        tiled = [
+            tf.concat([value] * times, axis=0) if node.shape.rank and node.shape[0] is None else value
+            for node, value in zip(crossing, bypasses, strict=True)
+        ]
+        return self._packed(list(behind([raw, *tiled])))
+
+    def _tail(self, name: str) -> tuple[list[Any], Any, Any]:
+        if name not in self._tails:
+            held = self._held[name]
+            crossing = self._crossing(self._leaves, [held])
+            stem = self._part(self._inputs, crossing)
+            self._tails[name] = crossing, stem, self._part([held, *crossing], self._leaves)
+        return self._tails[name]  # type: ignore[no-any-return]
+
+    def _crossing(self, ends: Iterable[Any], starts: Sequence[Any]) -> list[Any]:
+        """The tensors made from the inputs that what lies between ``starts`` and ``ends`` takes in."""
+        behind = _made_from(starts, self._wrapped.graph)
+        found: dict[int, Any] = {}
+        stack, seen = list(ends), {start.op for start in starts}
+        while stack:
+            tensor = stack.pop()
+            if tensor.op not in behind:
+                if tensor.op in self._from_inputs:
+                    found[id(tensor)] = tensor
+            elif tensor.op not in seen:
+                seen.add(tensor.op)
+                stack.extend(tensor.op.inputs)
+        return list(found.values())
+
+    def _part(self, feeds: Sequence[Any], fetches: Sequence[Any]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+        """The part of the graph between tensors, as a function; what is fed and fetched is handed through."""
+        made = [x for x in fetches if all(x is not feed for feed in feeds)]
+        specs = tuple(tf.TensorSpec(x.shape, x.dtype, name=f"given_{i}") for i, x in enumerate(feeds))
+        function = self._wrapped.prune(list(feeds), made, input_signature=(specs, {})) if made else None
+
+        def run(values: Sequence[Any]) -> Sequence[Any]:
+            found = iter(function(*values) if function is not None else ())
+            given = {id(feed): value for feed, value in zip(feeds, values, strict=True)}
+            return [given[id(x)] if id(x) in given else next(found) for x in fetches]
+
+        return run
+
+    def _packed(self, leaves: list[Any]) -> Any:
+        given = iter(leaves)
+        return keras.tree.map_structure(lambda y: next(given) if keras.ops.is_tensor(y) else y, self._outputs)
+
+
+def _made_from(tensors: Iterable[Any], graph: Any) -> set[Any]:
+    """The operations that made tensors, and every one that comes after them: by what it takes in, or by order alone."""
+    found = {tensor.op for tensor in tensors}
+    for op in graph.get_operations():  # in an order in which each comes after what it needs
+        if any(x.op in found for x in op.inputs) or any(x in found for x in op.control_inputs):
+            found.add(op)
+    return found

@@ -1,0 +1,55 @@
+"""The framework of this test process: PyTorch, or Keras on its engine where ``GRADSIGHT_TEST_ON=keras``.
+
+Tests describe networks in PyTorch and judge by them (`plain.Plain`); on Keras a network with the same weights is
+explained instead, see `twins`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import gradsight as gs
+
+ON_KERAS = os.environ.get("GRADSIGHT_TEST_ON") == "keras"
+
+TOLERANCE = 3e-5 if ON_KERAS else 1e-6
+"""Of full scale: twins are float32, networks float64."""
+
+_explainers: dict[Any, Any] = {}
+
+
+def explain(
+    model: nn.Module, batch: torch.Tensor, *, layer: Any = None, method: Any = None, targets: Any = None, **options: Any
+) -> Any:
+    """The explanation of a network, or of its twin; the first where there are several."""
+    explainer = _twin_explainer(model, batch, options) if ON_KERAS else gs.Explainer(model, **options)
+    found = explainer(given(batch), layer=at(layer), method=method, targets=targets)
+    return found[0] if isinstance(found, tuple) else found
+
+
+def given(batch: torch.Tensor) -> Any:
+    """A batch as the framework has it."""
+    return np.ascontiguousarray(np.moveaxis(batch.numpy(), 1, -1), np.float32) if ON_KERAS else batch
+
+
+def at(layer: Any) -> Any:
+    """A layer's name, or several, as the framework has them."""
+    if not ON_KERAS or layer is None:
+        return layer
+    return f"m{layer}" if isinstance(layer, str) else [f"m{name}" for name in layer]
+
+
+def _twin_explainer(model: nn.Module, batch: torch.Tensor, options: dict[str, Any]) -> Any:
+    """Kept by the network's weights: what an engine compiles takes longer than the tests."""
+    import twins
+
+    weights = b"".join(x.detach().numpy().tobytes() for x in model.state_dict().values())
+    key = (str(model), weights, tuple(batch.shape[1:]), tuple(options.items()))
+    if key not in _explainers:
+        _explainers[key] = gs.Explainer(twins.model_like(model, size=batch.shape[2:]), **options)
+    return _explainers[key]

@@ -1,0 +1,170 @@
+"""What a call costs on each engine in floating-point operations, as a ratio to one plain forward pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as L
+
+import gradsight as gs
+
+ENGINE = keras.backend.backend()
+SIZE = 64
+LAST = "conv5_block3_out"
+
+
+@pytest.fixture(scope="module")
+def resnet() -> Any:
+    keras.utils.set_random_seed(0)
+    return keras.applications.ResNet50(weights=None, input_shape=(SIZE, SIZE, 3))
+
+
+@pytest.fixture(scope="module")
+def nested() -> Any:
+    keras.utils.set_random_seed(0)
+    body = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(SIZE, SIZE, 3), alpha=0.35)
+    return keras.Sequential([keras.Input((SIZE, SIZE, 3)), body, L.GlobalAveragePooling2D(), L.Dense(5)])
+
+
+@pytest.fixture(scope="module")
+def batch() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((2, SIZE, SIZE, 3), np.float32)
+
+
+def flops(call: Callable[[], Any]) -> float:
+    """The operations of products and convolutions of a call, made twice: the second is counted."""
+    counter = {"tensorflow": of_tensorflow, "jax": of_jax, "torch": of_torch}[ENGINE]
+    with pytest.MonkeyPatch.context() as patch:
+        return counter(call, patch)
+
+
+def of_torch(call: Callable[[], Any], _patch: Any) -> float:
+    from costs import flops as counted
+
+    call()
+    return counted(call).total()
+
+
+def of_jax(call: Callable[[], Any], patch: Any) -> float:
+    """As the compiler counts them, after it has thrown away what is not needed."""
+    import jax
+
+    from gradsight.backends.keras.engines import jax as engine
+
+    total = [0.0]
+    compile_as_usual = jax.jit
+
+    def counting(compiled: Any) -> Any:
+        def run(*arguments: Any) -> Any:
+            total[0] += compiled.lower(*arguments).compile().cost_analysis()["flops"]
+            return compiled(*arguments)
+
+        return run
+
+    patch.setattr(jax, "jit", lambda function, **options: counting(compile_as_usual(function, **options)))
+    patch.setattr(engine, "_pulled", counting(engine._pulled))
+    call()
+    total[0] = 0.0
+    call()
+    return total[0]
+
+
+def of_tensorflow(call: Callable[[], Any], patch: Any) -> float:
+    """Of the parts of graphs that run, from the shapes of their products and convolutions."""
+    from gradsight.backends.keras.engines.traced import Traced
+
+    total = [0.0]
+    build = Traced._part
+
+    def counting(self: Any, feeds: Any, fetches: Any) -> Any:
+        run = build(self, feeds, fetches)
+        graphs = [cell.cell_contents.graph for cell in run.__closure__ if hasattr(cell.cell_contents, "graph")]
+
+        def counted(values: Any) -> Any:
+            rows = len(values[0])
+            total[0] += sum(_of_operation(op, rows) for graph in graphs for op in _running(graph))
+            return run(values)
+
+        return counted
+
+    patch.setattr(Traced, "_part", counting)
+    call()
+    total[0] = 0.0
+    call()
+    return total[0]
+
+
+def _running(graph: Any) -> set[Any]:
+    """What the results need; TensorFlow runs nothing else."""
+    found: set[Any] = set()
+    stack = [x.op for x in graph.outputs]
+    while stack:
+        op = stack.pop()
+        if op not in found:
+            found.add(op)
+            stack.extend([*(x.op for x in op.inputs), *op.control_inputs])
+    return found
+
+
+def _of_operation(op: Any, rows: int) -> float:
+    def size(tensor: Any) -> float:
+        return math.prod(rows if side is None else side for side in tensor.shape)
+
+    if op.type == "MatMul":
+        return 2 * size(op.outputs[0]) * op.inputs[0].shape[-2 if op.get_attr("transpose_a") else -1]
+    if op.type in ("Conv2D", "DepthwiseConv2dNative"):
+        kernel = op.inputs[1].shape
+        return 2 * size(op.outputs[0]) * math.prod(kernel[: 3 if op.type == "Conv2D" else 2])
+    if "Backprop" in op.type:
+        kernel = op.inputs[1].shape if op.type.endswith("Input") else op.outputs[0].shape
+        return 2 * size(op.inputs[2]) * math.prod(kernel[: 3 if op.type.startswith("Conv2D") else 2])
+    return 0.0
+
+
+def plain(model: Any, batch: np.ndarray) -> float:
+    """One forward pass; a method without a gradient makes it and no more."""
+    return flops(lambda: gs.Explainer(model)._model.backend().outputs(keras.ops.convert_to_tensor(batch)))
+
+
+@pytest.fixture(scope="module")
+def forward(resnet: Any, batch: np.ndarray) -> float:
+    return plain(resnet, batch)
+
+
+def test_a_plain_forward_is_counted_as_the_textbook_has_it(forward: float) -> None:
+    # ResNet-50 takes 4.1 billion multiplications at 224 pixels (He et al., table 1), by area the 12th part at 64.
+    assert forward / 2 / 2 == pytest.approx(4.1e9 * (SIZE / 224) ** 2, rel=0.1)
+
+
+@pytest.mark.parametrize(("classes", "most"), [(1, 1.01), (10, 1.1)])
+def test_gradcam_takes_one_forward_and_no_gradient_of_the_stem(
+    classes: int, most: float, resnet: Any, batch: np.ndarray, forward: float
+) -> None:
+    explainer = gs.Explainer(resnet, layer=LAST)
+    assert flops(lambda: explainer(batch, targets=gs.Top(classes))) / forward < most
+
+
+def test_the_gradient_of_the_input_takes_the_way_back_once(resnet: Any, batch: np.ndarray, forward: float) -> None:
+    explainer = gs.Explainer(resnet, method="gradient")
+    # through images, not weights
+    assert 1.7 < flops(lambda: explainer(batch)) / forward < 2.1
+
+
+def test_ablation_takes_the_stem_once_and_tails(resnet: Any, batch: np.ndarray, forward: float) -> None:
+    explainer = gs.Explainer(resnet, layer=LAST, method="ablationcam")
+    channels, classes = 2048, 1000
+    tails = channels * 2 * 2 * channels * classes  # a product for each channel and image
+    assert flops(lambda: explainer(batch)) < 1.1 * (forward + tails)
+
+
+@pytest.mark.parametrize(("method", "tails"), [("gradcam", 1), ("ablationcam", 1280)])
+def test_a_layer_of_a_nested_model_is_cut_as_well(method: str, tails: int, nested: Any, batch: np.ndarray) -> None:
+    forward = plain(nested, batch)
+    explainer = gs.Explainer(nested, layer="out_relu", method=method)
+    tail = 2 * 2 * 1280 * 5
+    assert flops(lambda: explainer(batch)) < 1.1 * (forward + tails * tail)
