@@ -21,6 +21,9 @@ TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 SEED = 20161007
 
+# The networks are small and many: compiling them takes longer than running them.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # No test may reach for a hub: what a package does not carry, a test makes.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")

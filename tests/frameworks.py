@@ -41,7 +41,7 @@ def at(layer: Any) -> Any:
     """A layer's name, or several, as the framework has them."""
     if not ON_KERAS or layer is None:
         return layer
-    return f"m{layer}" if isinstance(layer, str) else [f"m{name}" for name in layer]
+    return f"m{layer}".replace(".", "_") if isinstance(layer, str) else [at(name) for name in layer]
 
 
 def _twin_explainer(model: nn.Module, batch: torch.Tensor, options: dict[str, Any]) -> Any:

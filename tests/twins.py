@@ -114,10 +114,10 @@ def model_like(
     end: str | None = None,
     size: Sequence[int] | None = None,
 ) -> Any:
-    """A Keras model of a kind; layer ``i`` of the twin, or ``i.j`` within a sequence, is called ``m<i>``."""
+    """A Keras model of a kind; layer ``i`` of the twin, or ``i.j`` within a sequence, is called ``m<i>`` or ``m<i>_<j>``."""
     size = SIZE[:dimensions] if size is None else tuple(size)
     modules = {name: module for name, module in twin.named_modules() if not isinstance(module, nn.Sequential)}
-    made = {name: counterpart(module, f"m{name}") for name, module in modules.items()}
+    made = {name: counterpart(module, f"m{name}".replace(".", "_")) for name, module in modules.items()}
     layers = [layer for some in made.values() for layer in some]
     layers += (
         [L.Softmax(name="end")] if end == "layer" else [L.Activation("softmax", name="end")] * (end == "activation")

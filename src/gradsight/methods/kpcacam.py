@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from gradsight.arrays import agreeing, first_component
@@ -23,22 +24,25 @@ def kpcacam(probe: Probe, ops: Any, *, kernel: str = "sigmoid", gamma: float | N
     activations = probe.activations
     n, c, *grid = activations.shape
     samples = ops.matrix_transpose(ops.reshape(activations, (n, c, -1)))
-    samples = ops.astype(samples, ops.float64)  # a kernel is near 1 everywhere, and what counts is in the last digits
-    samples = samples - ops.mean(samples, axis=1, keepdims=True)
+    samples = ops.astype(samples, ops.float64)
+    spread = samples - ops.mean(samples, axis=1, keepdims=True)
+    # Where all positions are alike, what is left is rounding.
+    alike = ops.max(ops.abs(spread), axis=(1, 2)) <= 1e-6 * ops.max(ops.abs(samples), axis=(1, 2))
+    samples = ops.where(alike[:, None, None], 0 * spread, spread)
     products = ops.matmul(samples, ops.matrix_transpose(samples))
     gamma = 1 / c if gamma is None else gamma
+    # A kernel is near its value at 0 everywhere, and what counts is in the last digits; centring takes that value off
+    # anyway, so it is left out from the start.
     if kernel == "sigmoid":
-        gram = ops.tanh(gamma * products + 1)
+        slope, level = ops.tanh(gamma * products), math.tanh(1)
+        gram = slope * (1 - level**2) / (1 + slope * level)  # tanh(x + 1) - tanh(1)
     elif kernel == "rbf":
         squares = ops.sum(samples**2, axis=-1, keepdims=True)
-        gram = ops.exp(-gamma * (squares + ops.matrix_transpose(squares) - 2 * products))
+        gram = ops.expm1(-gamma * (squares + ops.matrix_transpose(squares) - 2 * products))
     else:
         raise unknown("kernel", kernel, ("sigmoid", "rbf"))
     centred = gram - ops.mean(gram, axis=-1, keepdims=True) - ops.mean(gram, axis=-2, keepdims=True)
     centred = centred + ops.mean(gram, axis=(-2, -1), keepdims=True)
-    # Where all positions are alike, what is left is rounding.
-    noise = 1e-14 * gram.shape[-1] * ops.max(ops.abs(gram), axis=(-2, -1), keepdims=True)
-    centred = ops.where(ops.max(ops.abs(centred), axis=(-2, -1), keepdims=True) > noise, centred, 0 * centred)
     projection = ops.astype(agreeing(first_component(centred, ops), samples, ops), activations.dtype)
     maps = ops.reshape(projection, (n, 1, *grid))
     return ops.broadcast_to(maps, (*probe.scores.shape, *grid))
