@@ -8,15 +8,23 @@ INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench slow format clean
+.PHONY: help demo test check bench bench-keras slow format clean
+
+# Keras is one engine a process.
+ENGINES ?= tensorflow jax torch
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(VENV)/.demo  ## explain the bundled photo with the embedded model
 	$(BIN)/gradsight demo
 
-test: $(VENV)/.dev  ## run the tests, without those marked slow
+test: $(VENV)/.dev  ## run the tests, without those marked slow; those of Keras on each engine
+	@for engine in $(ENGINES); do \
+		echo "Keras on $$engine:"; \
+		GRADSIGHT_TEST_ON=keras KERAS_BACKEND=$$engine $(BIN)/python -m pytest tests/test_methods.py tests/on_keras $(ARGS) \
+			|| exit 1; \
+	done
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev  ## formatting, lint, types and import contracts
@@ -27,6 +35,9 @@ check: $(VENV)/.dev  ## formatting, lint, types and import contracts
 
 bench: $(VENV)/.dev  ## time gradsight beside its peers
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+bench-keras: $(VENV)/.dev  ## time gradsight on each engine of Keras
+	@for engine in $(ENGINES); do KERAS_BACKEND=$$engine $(BIN)/python benchmarks/bench_keras.py $(ARGS) || exit 1; done
 
 slow: $(VENV)/.dev  ## run only the tests marked slow
 	$(BIN)/python -m pytest -m slow $(ARGS)

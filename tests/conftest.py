@@ -17,6 +17,8 @@ if not frameworks.ON_KERAS:
 
     torchvision_shim.install()
 
+collect_ignore = [] if frameworks.ON_KERAS else ["on_keras"]
+
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 SEED = 20161007

@@ -114,7 +114,7 @@ def model_like(
     end: str | None = None,
     size: Sequence[int] | None = None,
 ) -> Any:
-    """A Keras model of a kind; layer ``i`` of the twin, or ``i.j`` within a sequence, is called ``m<i>`` or ``m<i>_<j>``."""
+    """A Keras model of a kind; layer ``i`` of the twin is called ``m<i>``, and ``i.j`` of a sequence ``m<i>_<j>``."""
     size = SIZE[:dimensions] if size is None else tuple(size)
     modules = {name: module for name, module in twin.named_modules() if not isinstance(module, nn.Sequential)}
     made = {name: counterpart(module, f"m{name}".replace(".", "_")) for name, module in modules.items()}

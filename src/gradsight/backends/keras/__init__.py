@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import keras
@@ -17,6 +15,7 @@ from gradsight.backends import probe
 from gradsight.backends.keras.biases import Biases
 from gradsight.backends.keras.engines import engine_for
 from gradsight.backends.keras.engines.replay import replayed, tiled
+from gradsight.backends.keras.inputs import first_row, image_in, with_image
 from gradsight.backends.keras.ops import OPS
 from gradsight.backends.keras.outputs import (
     describe,
@@ -29,8 +28,7 @@ from gradsight.backends.keras.outputs import (
     tensors_in,
     with_floating,
 )
-from gradsight.backends.keras.rectify import rectified
-from gradsight.backends.keras.tap import Call, Holder, Start, Tap, tapped
+from gradsight.backends.keras.running import Running
 from gradsight.backends.keras.trace import record
 from gradsight.backends.keras.view import View
 from gradsight.errors import GradsightError, InvalidType, ModelError, received
@@ -82,6 +80,8 @@ class KerasBackend:
     full_precision = staticmethod(full_precision)
     scores_in = staticmethod(scores_in)
     logits_in = staticmethod(logits_in)
+    image = staticmethod(image_in)
+    with_image = staticmethod(with_image)
 
     def __init__(self, model: Any, *, probabilities: bool = False) -> None:
         """Make a view of the model; nothing is run.
@@ -92,7 +92,7 @@ class KerasBackend:
         """
         self.view = View(model, probabilities=probabilities)
         self.engine = engine_for(self.view)
-        self._lock = threading.Lock()
+        self.running = Running(self.view, self.engine)
 
     @property
     def was_training(self) -> bool:
@@ -149,35 +149,9 @@ class KerasBackend:
         """
         return self.image_layout(inputs).grid
 
-    def image(self, inputs: Any) -> Any:
-        """The image among the inputs: the first one with positions.
-
-        Raises:
-            ModelError: there is none.
-        """
-        tensors = tensors_in(inputs)
-        found = [x for x in tensors if is_floating(x) and x.ndim >= 3]
-        if not found:
-            order = "positions ..., channels" if self.view.data_format == "channels_last" else "channels, positions ..."
-            raise ModelError(
-                f"`inputs` must hold an image, a signal or a volume: an array (n, {order}). Received: "
-                f"{', '.join(str(tuple(x.shape)) for x in tensors)}. A single image needs a batch axis: pass "
-                "inputs[None]."
-            )
-        return found[0]
-
     def image_layout(self, inputs: Any) -> Layout:
         """How the image is laid out."""
         return _dense(tuple(self.image(inputs).shape), self.view.data_format)
-
-    def with_image(self, inputs: Any, image: Any, times: int = 1) -> Any:
-        """The inputs with another image, and everything else ``times`` times as often."""
-        old = self.image(inputs)
-
-        def change(x: Any) -> Any:
-            return keras.ops.cast(image, old.dtype) if x is old else tiled(x, times)
-
-        return keras.tree.map_structure(change, inputs)
 
     def run(
         self,
@@ -195,15 +169,14 @@ class KerasBackend:
         paths = {layer.name: layer.name if layer.name == INPUT.name else self.view.path(layer.name) for layer in layers}
         if not layers:
             return probe.ModelPass(self, Forward(inputs, self.outputs(inputs), {}, {}, rule, batch_size), targets)
-        key, body, (outputs, held, pull) = self._linearized(inputs, sorted(set(paths.values())), rule)
+        key, body, (outputs, held, pull) = self.running.linearized(inputs, sorted(set(paths.values())), rule)
         found = {paths[x.name]: self.layout(x, tuple(held[paths[x.name]].shape), inputs) for x in layers}
         forward = Forward(inputs, outputs, held, found, rule, batch_size, key, body, pull)
         return probe.ModelPass(self, forward, targets)
 
     def outputs(self, inputs: Any) -> Any:
         """Run the model."""
-        self._find_end(inputs)
-        return self.engine.plain("outputs", lambda given, _start: self.execute(given, None), inputs)
+        return self.running.outputs(inputs)
 
     def tail(self, name: str, raw: Any, axis: int, forward: Any, times: int, *, traced: bool = True) -> Any:
         """The model's output where layer ``name`` gives ``raw``, ``times`` rows for each image of ``forward``."""
@@ -249,13 +222,12 @@ class KerasBackend:
 
     def raw_gradients(self, inputs: Any, names: list[str], targets: Any) -> dict[str, Any]:
         """d scores[:, j] / d output for layers, as they are laid out: (k, *output)."""
-        key, body, (outputs, held, pull) = self._linearized(inputs, names, None)
+        key, body, (outputs, held, pull) = self.running.linearized(inputs, names, None)
         return probe.ModelPass(self, Forward(inputs, outputs, held, {}, None, 1, key, body, pull), targets).gradients
 
     def trace(self, inputs: Any, targets: Any) -> list[Seen]:
         """Run the first image once, with every layer seen; ``targets`` settles the score as in `run`."""
-        self._find_end(inputs)
-        return record(self, _first(inputs), targets)
+        return record(self, first_row(inputs), targets)
 
     def dense_layout(self, name: str, shape: tuple[int, ...], inputs: Any) -> Layout | None:
         """How the output of a layer that keeps its positions as axes is laid out; None where its rank is another."""
@@ -284,85 +256,9 @@ class KerasBackend:
         """Copy to NumPy: float64 stays, everything else becomes float32."""
         return numpy_of(array)
 
-    def execute(self, inputs: Any, tap: Tap | None) -> Any:
-        """One forward pass of the view, with its layers tapped."""
-        root = self.view.root
-        try:
-            with tapped(tap):
-                if isinstance(inputs, dict) and self._spreads:
-                    return root(**inputs, training=False)
-                if isinstance(inputs, list) and self._spreads:
-                    return root(*inputs, training=False)
-                return root(inputs, training=False)
-        except GradsightError:
-            raise
-        except Exception as error:
-            shapes = ", ".join(str(tuple(x.shape)) for x in tensors_in(inputs))
-            text = " ".join(str(error).split())
-            raise ModelError(
-                f"the model failed on inputs of shape {shapes}: {type(error).__name__}: {text} "
-                "(`inputs` is a batch, as the model itself takes it; pass a single image as inputs[None])"
-            ) from error
-
-    @cached_property
-    def _spreads(self) -> bool:
-        """Several inputs are several arguments of the model's ``call``, which is the user's own."""
-        if self.view.is_graph:
-            return False
-        parameters = inspect.signature(type(self.view.root).call).parameters
-        return len([name for name in parameters if name not in ("self", "training", "mask")]) > 1
-
-    def _linearized(self, inputs: Any, names: list[str], rule: str | None) -> Any:
-        """The key and the body of a pass; its outputs, what was held of the named layers, and the way back."""
-        self._find_end(inputs)
-
-        def body(given: Any, start: Start) -> Any:
-            if INPUT.name in names:
-                given = self.with_image(given, start(INPUT.name, self.image(given)))
-            holder = Holder([name for name in names if name != INPUT.name], self.view.calls, start)
-            with rectified(rule):
-                outputs = self.execute(given, holder)
-            self.view.calls.update(holder.calls)
-            missing = sorted(set(names) - holder.reached - {INPUT.name})
-            if missing:
-                raise ModelError(
-                    f"layer {missing[0]!r} was not reached: it ran {holder.calls[missing[0].partition('#')[0]]} "
-                    "time(s) in this forward pass. Name another layer, or another call (name#0 is the first)."
-                )
-            return outputs
-
-        key = ("layers", rule, *names)
-        return key, body, self.engine.linearize(key, body, inputs)
-
-    def _find_end(self, inputs: Any) -> None:
-        """Look, once, for the layer that gives the output of a model that is the user's own code."""
-        with self._lock:
-            if self.view.end_is_known:
-                return
-            self._look_for_end(inputs)
-            self.view.end_is_known = True
-
-    def _look_for_end(self, inputs: Any) -> None:
-        last: list[Any] = []
-
-        def see(call: Call) -> Any:
-            if call.path is not None:
-                last.append((call.layer, call.output))
-            return call.output
-
-        outputs = self.engine.plain(None, lambda given, _start: self.execute(given, see), _first(inputs))
-        giving = [layer for layer, output in last if output is outputs]
-        if giving and len([layer for layer, _ in last if layer is giving[0]]) == 1:
-            self.view.leave_out(giving[0])
-
 
 def _dense(shape: tuple[int, ...], data_format: str) -> Layout:
     rank = len(shape)
     if data_format == "channels_first":
         return Layout(tuple(range(rank)), shape[2:])
     return Layout((0, rank - 1, *range(1, rank - 1)), shape[1:-1])
-
-
-def _first(inputs: Any) -> Any:
-    """The first row of every tensor."""
-    return keras.tree.map_structure(lambda x: x[:1] if keras.ops.is_tensor(x) and x.ndim else x, inputs)

@@ -40,7 +40,7 @@ class Biases:
             added[name] = ops.stop_gradient(call.output - self._linear_part(call))
             return start(name, call.output)
 
-        return self._backend.execute(inputs, see), added
+        return self._backend.running.execute(inputs, see), added
 
     def _linear_part(self, call: Call) -> Any:
         """The derivative of a layer's output in the direction of its own input: all of it, where it is linear."""

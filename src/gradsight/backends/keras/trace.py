@@ -47,13 +47,14 @@ def record(backend: KerasBackend, inputs: Any, targets: Any) -> list[Seen]:
             )
         return call.output
 
-    outputs = backend.engine.plain(None, lambda given, _start: backend.execute(given, see), inputs)
+    backend.running.find_end(inputs)
+    outputs = backend.engine.plain(None, lambda given, _start: backend.running.execute(given, see), inputs)
     calls = numbered.calls
     backend.view.calls.update(calls)
     resolved = targets(logits_in(outputs), outputs)
 
     def score(given: list[Any], start: Start) -> Any:
-        outputs = backend.execute(backend.with_image(inputs, given[0]), _starting(start))
+        outputs = backend.running.execute(backend.with_image(inputs, given[0]), _starting(start))
         return keras.ops.sum(resolved.scores(outputs, scores_in(outputs), backend.ops)[:, 0])
 
     cuts = backend.engine.cuts(score, [backend.image(inputs)])

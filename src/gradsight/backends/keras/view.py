@@ -19,6 +19,15 @@ from gradsight.backends.keras.tap import listening, path_of
 from gradsight.errors import ModelError, unknown
 
 _GRAPH = ("_inbound_nodes", "_outbound_nodes")
+# What calling, compiling and fitting leave on a model, and no forward pass reads.
+_UNREAD = {
+    *_GRAPH,
+    *("_called", "_compile_config", "_compile_loss", "_compile_metrics", "_compiled_trainable_state"),
+    *("_eval_epoch_iterator", "_jax_state", "_jit_compile", "_loss_tracker", "compiled", "history", "loss"),
+    *("optimizer", "predict_function", "test_function", "train_function"),
+    *("stop_evaluating", "stop_predicting", "stop_training", "training"),
+    *("_self_unconditional_checkpoint_dependencies", "_self_unconditional_dependency_names"),
+}
 _GRAPHS = (keras.Sequential, keras.Function)
 _ENDS = (
     *(keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Activation),
@@ -187,19 +196,26 @@ class _Snapshot:
     def __init__(self, thing: Any) -> None:
         self._live = vars(thing)
         self._values = tuple(self._live.values())
-        fillable = [v for key, v in self._live.items() if key not in _GRAPH and isinstance(v, list | dict | set)]
+        self._read = self._read_now()
+        fillable = [v for key, v in self._live.items() if key not in _UNREAD and isinstance(v, list | dict | set)]
         self._members = [(value, _members(value)) for value in fillable]
+
+    def _read_now(self) -> dict[str, Any]:
+        return {key: value for key, value in self._live.items() if key not in _UNREAD}
 
     def holds(self) -> bool:
         """Whether nothing has changed; this runs before every pass, for every layer."""
-        if len(self._live) != len(self._values) or not all(map(operator.is_, self._live.values(), self._values)):
-            return False
-        for value, then in self._members:
-            if value or then:
-                now = _members(value)
-                if len(now) != len(then) or not all(map(operator.is_, now, then)):
-                    return False
-        return True
+        values = tuple(self._live.values())
+        if not _same(values, self._values):
+            now = self._read_now()
+            if now.keys() != self._read.keys() or not _same(tuple(now.values()), tuple(self._read.values())):
+                return False
+            self._values = values
+        return all(_same(_members(value), then) for value, then in self._members if value or then)
+
+
+def _same(now: tuple[Any, ...], then: tuple[Any, ...]) -> bool:
+    return len(now) == len(then) and all(map(operator.is_, now, then))
 
 
 def _members(value: Any) -> tuple[Any, ...]:

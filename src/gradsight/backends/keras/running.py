@@ -1,0 +1,108 @@
+"""Running a view on its engine."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from functools import cached_property
+from typing import Any
+
+from gradsight.backends.keras.inputs import first_row, image_in, with_image
+from gradsight.backends.keras.outputs import tensors_in
+from gradsight.backends.keras.rectify import rectified
+from gradsight.backends.keras.tap import Call, Holder, Start, Tap, tapped
+from gradsight.backends.keras.view import View
+from gradsight.errors import GradsightError, ModelError
+from gradsight.layers import INPUT
+
+
+class Running:
+    """The passes of one view."""
+
+    def __init__(self, view: View, engine: Any) -> None:
+        """Nothing is run."""
+        self._view, self._engine = view, engine
+        self._looking = threading.Lock()
+
+    def outputs(self, inputs: Any) -> Any:
+        """Run the model."""
+        self.find_end(inputs)
+        return self._engine.plain("outputs", lambda given, _start: self.execute(given, None), inputs)
+
+    def linearized(self, inputs: Any, names: list[str], rule: str | None) -> Any:
+        """The key and the body of a pass; its outputs, what was held of the named layers, and the way back.
+
+        Raises:
+            ModelError: the model failed, a layer did not run, or there is no rectifier for a ``rule``.
+        """
+        self.find_end(inputs)
+
+        def body(given: Any, start: Start) -> Any:
+            if INPUT.name in names:
+                given = with_image(given, start(INPUT.name, image_in(given)))
+            holder = Holder([name for name in names if name != INPUT.name], self._view.calls, start)
+            with rectified(rule):
+                outputs = self.execute(given, holder)
+            self._view.calls.update(holder.calls)
+            missing = sorted(set(names) - holder.reached - {INPUT.name})
+            if missing:
+                raise ModelError(
+                    f"layer {missing[0]!r} was not reached: it ran {holder.calls[missing[0].partition('#')[0]]} "
+                    "time(s) in this forward pass. Name another layer, or another call (name#0 is the first)."
+                )
+            return outputs
+
+        key = ("layers", rule, *names)
+        return key, body, self._engine.linearize(key, body, inputs)
+
+    def execute(self, inputs: Any, tap: Tap | None) -> Any:
+        """One forward pass, with the layers tapped.
+
+        Raises:
+            ModelError: the model failed.
+        """
+        root = self._view.root
+        try:
+            with tapped(tap):
+                if isinstance(inputs, dict) and self._spreads:
+                    return root(**inputs, training=False)
+                if isinstance(inputs, list) and self._spreads:
+                    return root(*inputs, training=False)
+                return root(inputs, training=False)
+        except GradsightError:
+            raise
+        except Exception as error:
+            shapes = ", ".join(str(tuple(x.shape)) for x in tensors_in(inputs))
+            text = " ".join(str(error).split())
+            raise ModelError(
+                f"the model failed on inputs of shape {shapes}: {type(error).__name__}: {text} "
+                "(`inputs` is a batch, as the model itself takes it; pass a single image as inputs[None])"
+            ) from error
+
+    @cached_property
+    def _spreads(self) -> bool:
+        """Several inputs are several arguments of the model's ``call``, which is the user's own."""
+        if self._view.is_graph:
+            return False
+        parameters = inspect.signature(type(self._view.root).call).parameters
+        return len([name for name in parameters if name not in ("self", "training", "mask")]) > 1
+
+    def find_end(self, inputs: Any) -> None:
+        """Look, once, for the layer that gives the output of a model that is the user's own code."""
+        with self._looking:
+            if not self._view.end_is_known:
+                self._look_for_end(inputs)
+                self._view.end_is_known = True
+
+    def _look_for_end(self, inputs: Any) -> None:
+        seen: list[Call] = []
+
+        def see(call: Call) -> Any:
+            if call.path is not None:
+                seen.append(call)
+            return call.output
+
+        outputs = self._engine.plain(None, lambda given, _start: self.execute(given, see), first_row(inputs))
+        giving = [call.layer for call in seen if call.output is outputs]
+        if giving and len([call for call in seen if call.layer is giving[0]]) == 1:
+            self._view.leave_out(giving[0])
