@@ -261,6 +261,25 @@ def test_options_of_the_picture_reach_the_model(here):
     assert small["targets"][0]["box"][3] - small["targets"][0]["box"][1] > 170
 
 
+def test_interpolation_and_a_function_of_the_user_s_reach_the_model(here):
+    (here / "cli_pixels.py").write_text(
+        "import numpy as np\n"
+        "def swapped(pixels): return np.ascontiguousarray(pixels[..., ::-1]) / 255\n"
+        "def flat(pixels): return pixels[..., 0]\n"
+    )
+    swapped = ("--preprocess", "cli_pixels:swapped")
+    (record,) = lines(explain("photo.png", "--json", "--class", "blue", *swapped).stdout)
+    assert inside(record["targets"][0]["peak"], (64, 256, 192, 384))  # its red square is blue to the model
+    tiny = ("photo.png", "--json", "--size", "32", "--fit", "squash", "--class", "red", "--method", "gradient")
+    scores = [
+        lines(explain(*tiny, "--interpolation", way).stdout)[0]["targets"][0]["score"] for way in ("nearest", "box")
+    ]
+    assert scores[0] != scores[1]
+    found = explain("photo.png", "--preprocess", "cli_pixels:flat")
+    assert (found.exit_code, len(found.stderr.splitlines())) == (2, 1)
+    assert "preprocess: its function must return numbers of shape (224, 224, channels)" in found.stderr
+
+
 def test_colours_and_opacity_reach_the_drawing(here):
     explain("photo.png", "--opacity", "0")
     with Image.open("photo.png") as photo, Image.open("out/photo.gradcam.red.png") as overlay:
@@ -501,6 +520,9 @@ MISTAKES = {
     "opacity": (["--opacity", "2"], "[0, 1]"),
     "opacity word": (["--opacity", "strong"], "Choose from: value"),
     "fit": (["--fit", "crops"], "'crop'"),
+    "interpolation": (["--interpolation", "nearst"], "'nearest'"),
+    "preprocess": (["--preprocess", "cli_models:pixels"], "function 'pixels'"),
+    "preprocess and mean": (["--preprocess", "cli_models:colours", "--mean", "0"], "exclude each other"),
     "layout": (["--layout", "sideways"], "channels_first"),
     "size": (["--size", "small"], "--size must be"),
     "size the model refuses": (["--size", "100"], "multiples of 32"),
@@ -593,7 +615,8 @@ def test_models_say_what_is_installed_and_how_to_get_the_rest(monkeypatch):
     found = listing.find_spec
     monkeypatch.setattr(listing, "find_spec", lambda name: None if name == "torchvision" else found(name))
     rows = {row["scheme"]: row for row in lines(run("models", "--json").stdout)}
-    assert {"demo", "file", "function", "torchvision"} <= set(rows)
+    assert {"demo", "file", "function", "keras", "torchvision"} <= set(rows)
+    assert (rows["keras"]["example"], rows["keras"]["install"]) == ("keras:Xception", "pip install 'gradsight[keras]'")
     assert rows["demo"]["installed"] is True
     assert rows["torchvision"]["installed"] is False
     assert rows["torchvision"]["install"] == "pip install torchvision"

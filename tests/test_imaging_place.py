@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gradsight.errors import ImageError, InvalidArgument, UnknownName
+from gradsight.errors import ImageError, InvalidArgument, InvalidType, ModelError, UnknownName
 from gradsight.imaging import Placement, Preprocess, Region, read, region, resize
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -122,6 +122,74 @@ def test_a_hair_is_not_blown_up_into_a_giant(monkeypatch: pytest.MonkeyPatch) ->
 
 
 # ---- there and back
+
+
+def test_channels_last_is_the_same_array_turned() -> None:
+    plain = Preprocess((30, 41), fit="letterbox", mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    last, placement = dataclasses.replace(plain, channels_last=True).place(noise(50, 70))
+    first, same = plain.place(noise(50, 70))
+    np.testing.assert_array_equal(last, first.transpose(1, 2, 0))
+    assert placement == same
+    assert last.flags["C_CONTIGUOUS"]
+    grey = Preprocess((30, 41), mean=(0.0,), std=(1.0,), channels_last=True)(noise(50, 70))
+    assert grey.shape == (30, 41, 1)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_function_gets_the_fitted_picture_and_decides_its_values(channels_last: bool) -> None:
+    seen: list[Any] = []
+
+    def function(pixels: Any) -> Any:
+        seen.append(pixels.copy())
+        pixels /= 2  # as Keras's own do, in place
+        return pixels[..., ::-1].astype(np.float64)
+
+    settings = Preprocess((20, 28), fit="squash", channels_last=channels_last, function=function)
+    made, placement = settings.place(noise(50, 70))
+    window = np.asarray(settings.window(noise(50, 70)))
+    assert (seen[0].dtype, seen[0].shape) == (np.float32, (20, 28, 3))
+    np.testing.assert_array_equal(seen[0], window)
+    expected = window[..., ::-1] / np.float32(2)
+    np.testing.assert_array_equal(made, expected if channels_last else expected.transpose(2, 0, 1))
+    assert made.dtype == np.float32
+    assert placement.input_size == (20, 28)
+    np.testing.assert_array_equal(settings(noise(50, 70)), made)  # the picture was not changed by the first time
+
+
+def test_a_function_gets_grey_where_the_mean_is_one_value_and_may_return_other_channels() -> None:
+    settings = Preprocess((9, 7), mean=(0.0,), std=(1.0,), function=lambda x: np.concatenate([x, -x], axis=2))
+    made = settings(noise(30, 40))
+    assert made.shape == (2, 9, 7)
+    np.testing.assert_array_equal(made[0], np.asarray(settings.window(noise(30, 40))))
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (lambda x: x[None], InvalidType, r"\(8, 8, channels\), without a batch axis.*\(1, 8, 8, 3\).*RGB in 0\.\.255"),
+        (lambda x: x[1:], InvalidType, r"\(7, 8, 3\)"),
+        (lambda x: x.transpose(2, 0, 1), InvalidType, r"\(3, 8, 8\)"),
+        (lambda x: x[..., 0], InvalidType, r"\(8, 8\)"),
+        (lambda x: None, InvalidType, "Received: None"),
+        (lambda x: x.astype(str), InvalidType, "must return numbers"),
+        (lambda x: x + np.nan, ModelError, "192 NaN or infinite values of 192"),
+        (lambda x: x.no_such_thing, ModelError, "failed on a picture. AttributeError: .*RGB in 0"),
+        (lambda: 0, ModelError, "takes 0 positional arguments"),
+        ("xception", InvalidType, "function must be .*Received: 'xception'"),
+    ],
+)
+def test_functions_that_do_not_do_are_one_line(function: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        Preprocess((8, 8), function=function)(noise(20, 20))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_that_a_function_raises_on_purpose_stays() -> None:
+    def refuse(pixels: Any) -> Any:
+        raise ImageError("too dark")
+
+    with pytest.raises(ImageError, match=r"^too dark$"):
+        Preprocess((8, 8), function=refuse)(noise(20, 20))
 
 
 @pytest.mark.parametrize("size", [(224, 224), (161, 203)])

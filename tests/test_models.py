@@ -61,7 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_every_source_is_listed_with_an_example_that_names_it() -> None:
-    assert list(SOURCES) == ["demo", "file", "function", "torchvision"]
+    assert list(SOURCES) == ["demo", "file", "function", "keras", "torchvision"]
     for source in SOURCES.values():
         assert source.title
         assert source.example
@@ -70,7 +70,8 @@ def test_every_source_is_listed_with_an_example_that_names_it() -> None:
 def test_listing_the_sources_loads_no_framework() -> None:
     code = (
         "import sys; from gradsight.registry import SOURCES; list(SOURCES); "
-        "print([m for m in ('torch', 'torchvision', 'safetensors', 'efficientnet_lite_pytorch') if m in sys.modules])"
+        "names = ('torch', 'torchvision', 'safetensors', 'efficientnet_lite_pytorch', 'keras', 'h5py'); "
+        "print([m for m in names if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -144,9 +145,19 @@ def test_misspelt_scheme_gets_the_nearest_one(folder: Any) -> None:
     refused(UnknownName, "'torchvison'", "Did you mean 'torchvision'?", spec="torchvison:resnet50")
 
 
-@pytest.mark.parametrize("spec", ["timm:resnet50", "hf:google/vit", "keras:Xception"])
+@pytest.mark.parametrize("spec", ["timm:resnet50", "hf:google/vit"])
 def test_sources_to_come_say_so(spec: str) -> None:
     refused(InvalidArgument, spec, "not there yet", "package.module:function", spec=spec)
+
+
+def test_keras_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)
+    install = "pip install 'gradsight[keras]'"
+    refused(MissingDependency, install, spec="keras:Xception")
+    for name in ("model.keras", "model.h5"):
+        (tmp_path / name).write_bytes(b"some")
+        refused(MissingDependency, install, spec=tmp_path / name)
+    refused(MissingDependency, install, spec=SMALL, weights="none", preprocess="xception")
 
 
 def test_a_model_object_is_no_name() -> None:
@@ -434,6 +445,85 @@ def test_labels_from_a_file_or_by_name(folder: Any) -> None:
     (folder.path / "names.txt").write_text("cat\ndog\n")
     assert load_model("gradsight_test_net:build", labels="names.txt").labels == ("cat", "dog")
     assert load_model("gradsight_test_net:build", labels="imagenet").labels == imagenet_labels()
+
+
+def test_interpolation_can_be_replaced() -> None:
+    preprocess = load_model(SMALL, weights="none", interpolation="lanczos").preprocess
+    assert preprocess == Preprocess((224, 224), 256, "crop", "lanczos")
+    refused(UnknownName, "'nearst'", "'nearest'", spec=SMALL, weights="none", interpolation="nearst")
+
+
+PREPROCESS = """
+    import gradsight as gs
+
+    def halves(pixels): return pixels / 2
+    def fails(pixels): raise ValueError("no")
+    whole = gs.Preprocess((64, 48), fit="squash", function=halves)
+    number = 3
+"""
+
+
+def test_preprocess_replaces_how_pixels_are_scaled_and_nothing_else(folder: Any) -> None:
+    folder.write("gradsight_test_pixels", PREPROCESS)
+    loaded = load_model(SMALL, weights="none", preprocess="gradsight_test_pixels:halves", size=112, fit="squash")
+    settings = loaded.preprocess
+    assert isinstance(settings, Preprocess)
+    assert (settings.size, settings.resize, settings.fit) == ((112, 112), 128, "squash")
+    pixels = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(settings(pixels), pixels.transpose(2, 0, 1) / np.float32(2))
+    function = settings.function
+    assert load_model(SMALL, weights="none", preprocess=function).preprocess == Preprocess(
+        (224, 224), 256, function=function
+    )
+
+
+def test_preprocess_may_be_a_whole_one(folder: Any) -> None:
+    folder.write("gradsight_test_pixels", PREPROCESS)
+    whole = Preprocess((64, 48), fit="letterbox")
+    assert load_model(SMALL, weights="none", preprocess=whole).preprocess == whole
+    assert load_model(SMALL, weights="none", preprocess=whole, size=96).preprocess == Preprocess(
+        (96, 96), fit="letterbox"
+    )
+    named = load_model(SMALL, weights="none", preprocess="gradsight_test_pixels:whole").preprocess
+    assert isinstance(named, Preprocess)
+    assert (named.size, named.fit) == ((64, 48), "squash")
+
+
+def test_mean_and_std_replace_a_function_together(folder: Any) -> None:
+    folder.write("gradsight_test_net", NET)
+    folder.write("gradsight_test_pixels", PREPROCESS)
+    (folder.path / "gradsight_test_both.py").write_text(
+        "import gradsight_test_net as net, gradsight_test_pixels as p\ndef build(): return net.build(), p.whole, None\n"
+    )
+    both = "gradsight_test_both:build"
+    loaded = load_model(both, mean=0.5, std=0.25)
+    assert loaded.preprocess == Preprocess((64, 48), fit="squash", mean=(0.5,), std=(0.25,))
+    for name in ("mean", "std"):
+        refused(InvalidArgument, "mean and std must be given together", "Give both", spec=both, **{name: 0.5})
+
+
+def test_preprocess_that_cannot_be(folder: Any) -> None:
+    folder.write("gradsight_test_net", NET)
+    folder.write("gradsight_test_pixels", PREPROCESS)
+    build, pixels = "gradsight_test_net:build", "gradsight_test_pixels"
+    refused(InvalidType, "preprocess must be a gs.Preprocess", "Received: 3 (int)", spec=build, preprocess=3)
+    refused(UnknownName, "function 'halve'", "'halves'", spec=build, preprocess=f"{pixels}:halve")
+    refused(
+        UnknownName, "module 'gradsight_test_pixel'", f"'{pixels}'", spec=build, preprocess="gradsight_test_pixel:a"
+    )
+    refused(InvalidType, f"preprocess: {pixels}:number must be a function", spec=build, preprocess=f"{pixels}:number")
+    refused(InvalidArgument, "preprocess must be package.module:function", spec=build, preprocess="a b:c")
+    words = ("preprocess and mean exclude each other", "Leave one out")
+    refused(InvalidArgument, *words, spec=build, preprocess=f"{pixels}:halves", mean=0.5)
+    refused(
+        InvalidArgument,
+        "preprocess can only replace",
+        spec="gradsight_test_net:own",
+        preprocess=f"{pixels}:halves",
+    )
+    settings = load_model(build, preprocess=f"{pixels}:fails").preprocess
+    with pytest.raises(ModelError, match="its function failed on a picture"):
+        settings(np.zeros((30, 30, 3), np.uint8))
 
 
 # Labels

@@ -208,16 +208,28 @@ def test_weights_alone_are_no_model(trained: nn.Module, tmp_path: Path) -> None:
         line(InvalidArgument, lambda path=path: load_model(path), *words)
 
 
-@pytest.mark.parametrize("name", ["m.onnx", "m.keras", "m.h5"])
-def test_formats_to_come_say_so(name: str) -> None:
-    line(InvalidArgument, lambda: load_model(name), "not there yet", "package.module:function")
+def test_formats_to_come_say_so() -> None:
+    line(InvalidArgument, lambda: load_model("m.onnx"), "not there yet", "package.module:function")
 
 
 def test_files_that_are_no_model(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("x")
     line(InvalidArgument, lambda: load_model(tmp_path / "nowhere.pt2"), "no such file")
+    for name in ("nowhere.keras", "nowhere.h5"):
+        line(InvalidArgument, lambda name=name: load_model(tmp_path / name), "no such file")
     line(InvalidArgument, lambda: load_model(tmp_path), "it is a folder")
-    line(InvalidArgument, lambda: load_model(tmp_path / "notes.md"), "known kind: .pt2", "torch.export.save")
+    words = ("known kind: .pt2, .keras, .h5, .hdf5", "torch.export.save")
+    line(InvalidArgument, lambda: load_model(tmp_path / "notes.md"), *words)
+    (tmp_path / "saved_model.pb").touch()
+    line(InvalidArgument, lambda: load_model(tmp_path), "TensorFlow SavedModel", "model.save('model.keras')")
+
+
+@pytest.mark.parametrize("suffix", [".pt2", ".pt", ".safetensors"])
+def test_pytorch_is_not_installed(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / f"m{suffix}").write_bytes(b"some")
+    monkeypatch.setattr("gradsight.models.files.find_spec", lambda name: None)
+    with pytest.raises(MissingDependency, match=r"needs PyTorch.*pip install 'gradsight\[torch\]'"):
+        load_model(tmp_path / f"m{suffix}")
 
 
 # Exported programs

@@ -52,7 +52,7 @@ class Source:
 
     Attributes:
         name: the scheme before the colon in ``--model scheme:name``.
-        function: ``(name, *, weights) -> LoadedModel``.
+        function: ``(name, *, weights) -> LoadedModel``, or with ``size`` too.
         title: what it loads, in a few words.
         example: a full ``--model`` value that works.
         packages: the importable packages it needs.
@@ -144,7 +144,10 @@ def method(
 def source(
     name: str, *, title: str, example: str, packages: tuple[str, ...] = (), install: str = ""
 ) -> Callable[[Function], Function]:
-    """Enter a function ``(name, *, weights) -> LoadedModel`` as a model source."""
+    """Enter a function ``(name, *, weights) -> LoadedModel`` as a model source.
+
+    One that has an argument ``size`` too, (height, width) or None, builds the model for the size that is asked for.
+    """
 
     def enter(function: Function) -> Function:
         SOURCES.add(name, Source(name, function, title, example, packages, install))

@@ -75,9 +75,11 @@ def explain(
     grid: options.Grid = None,
     batch_size: options.BatchSize = 32,
     fit: options.Fit = None,
+    interpolation: options.Interpolation = None,
     size: options.Size = None,
     mean: options.Mean = None,
     std: options.Std = None,
+    preprocess: options.Preprocess = None,
     out: options.Out = Path("gradsight-out"),
     colormap: options.Colormap = None,
     opacity: options.Opacity = "value",
@@ -93,7 +95,8 @@ def explain(
     with mistakes():
         targets = options.targets(class_, top, against, rather_than)
         output = Output(out, colormap, options.number(opacity))
-        loading = options.loading(weights=weights, labels=labels, fit=fit, size=size, mean=mean, std=std)
+        picture = options.picture(fit, interpolation, size, mean, std, preprocess)
+        loading = {"weights": weights, "labels": labels, **picture}
         settings = options.looking(layer or [], layout, grid, batch_size)
         settings["method"] = options.methods(method or ["gradcam"])
         photos, errors = find_photos(images)
@@ -138,9 +141,11 @@ def compare(
     grid: options.Grid = None,
     batch_size: options.BatchSize = 32,
     fit: options.Fit = None,
+    interpolation: options.Interpolation = None,
     size: options.Size = None,
     mean: options.Mean = None,
     std: options.Std = None,
+    preprocess: options.Preprocess = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -172,7 +177,8 @@ def compare(
         drawing = Drawing(image, out, scale, colormap, options.number(opacity))
         named = options.methods([*options.split(methods or ""), *(method or [])])
         chosen = chosen_methods(named, everything=everything)
-        loading = options.loading(weights=weights, labels=labels, fit=fit, size=size, mean=mean, std=std)
+        picture = options.picture(fit, interpolation, size, mean, std, preprocess)
+        loading = {"weights": weights, "labels": labels, **picture}
         settings = options.looking([*options.split(layers or ""), *(layer or [])], layout, grid, batch_size)
         try:
             photo = drawing.read()
@@ -190,9 +196,11 @@ def layers(
     model: options.Model = "demo",
     weights: options.Weights = None,
     fit: options.Fit = None,
+    interpolation: options.Interpolation = None,
     size: options.Size = None,
     mean: options.Mean = None,
     std: options.Std = None,
+    preprocess: options.Preprocess = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Not only the best ten.", rich_help_panel=options.RESULT_PANEL)
     ] = False,
@@ -203,8 +211,8 @@ def layers(
     from gradsight.cli.listing import list_layers
 
     with mistakes():
-        loading = options.loading(weights=weights, fit=fit, size=size, mean=mean, std=std)
-        explainer = gs.Explainer(gs.load_model(model, **loading), name=model)
+        picture = options.picture(fit, interpolation, size, mean, std, preprocess)
+        explainer = gs.Explainer(gs.load_model(model, weights=weights, **picture), name=model)
         try:
             list_layers(explainer, image or bundled_photo().source, everything=everything, as_json=as_json)
         except ImageError as error:

@@ -20,7 +20,11 @@ Model = Annotated[
 ]
 Weights = Annotated[
     str | None,
-    typer.Option(metavar="FILE|NAME", help="Weights to put into the model.", rich_help_panel=MODEL_PANEL),
+    typer.Option(
+        metavar="FILE|NAME",
+        help="A file of weights, or a name that the source knows: imagenet, none.",
+        rich_help_panel=MODEL_PANEL,
+    ),
 ]
 Labels = Annotated[
     str | None,
@@ -29,6 +33,12 @@ Labels = Annotated[
 Fit = Annotated[
     str | None,
     typer.Option(metavar="crop|squash|letterbox", help="How it is brought to its size.", rich_help_panel=PICTURE_PANEL),
+]
+Interpolation = Annotated[
+    str | None,
+    typer.Option(
+        metavar="nearest|bilinear|bicubic|lanczos|box", help="How it is resized.", rich_help_panel=PICTURE_PANEL
+    ),
 ]
 Size = Annotated[
     str | None,
@@ -43,6 +53,15 @@ Mean = Annotated[
 Std = Annotated[
     str | None,
     typer.Option(metavar="A,B,C", help="Divides them after that.", rich_help_panel=PICTURE_PANEL),
+]
+Preprocess = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|package.module:function",
+        help="In place of mean and std: a family of keras.applications, such as resnet50, or a function of yours that "
+        "gets float32 (height, width, 3), RGB in 0..255.",
+        rich_help_panel=PICTURE_PANEL,
+    ),
 ]
 Layout = Annotated[
     str | None,
@@ -156,15 +175,22 @@ def looking(layers: Sequence[str], layout: str | None, grid: str | None, batch_s
     }
 
 
-def loading(
-    *, size: str | None = None, mean: str | None = None, std: str | None = None, **texts: str | None
+def picture(
+    fit: str | None,
+    interpolation: str | None,
+    size: str | None,
+    mean: str | None,
+    std: str | None,
+    preprocess: str | None,
 ) -> dict[str, Any]:
-    """The keyword arguments of `load_model`."""
+    """Keyword arguments of `load_model`: the picture as the model gets it."""
     return {
-        **texts,
+        "fit": fit,
+        "interpolation": interpolation,
         "size": sides(size, "--size", one=True),
         "mean": numbers(mean, "--mean"),
         "std": numbers(std, "--std"),
+        "preprocess": preprocess,
     }
 
 

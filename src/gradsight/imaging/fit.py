@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gradsight.errors import ImageError, InvalidArgument, received, unknown
+from gradsight.errors import GradsightError, ImageError, InvalidArgument, InvalidType, ModelError, received, unknown
 from gradsight.imaging import read
 from gradsight.imaging.placement import Placement
 
@@ -21,6 +22,7 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "box": Image.Resampling.BOX,
 }
+_CONTRACT = "It gets a float32 array (height, width, 3), RGB in 0..255, and returns one of the same height and width."
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,15 @@ class Preprocess:
         mean: subtracted from each channel of the [0, 1] picture; one value makes it a grey, one-channel model.
         std: divides each channel after that.
         fill: the grey of the letterbox, in [0, 1].
+        channels_last: the input is (height, width, channels), as most Keras models have it, rather than (channels,
+            height, width).
+        function: used instead of mean and std. It gets the fitted picture as float32 (height, width, 3), RGB in 0..255
+            (or (height, width, 1), grey, where ``mean`` has one value), and returns the input of the same height and
+            width, (height, width, channels), which ``channels_last`` then decides about.
 
     Raises:
         InvalidArgument: a size, mean, std or fill that breaks these rules.
+        InvalidType: the function is none.
         UnknownName: there is no such fit or interpolation.
     """
 
@@ -50,6 +58,8 @@ class Preprocess:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     fill: float = 0.5
+    channels_last: bool = False
+    function: Callable[[NDArray[np.float32]], Any] | None = None
 
     def __post_init__(self) -> None:
         if len(self.size) != 2 or min(self.size) < 1:
@@ -72,6 +82,8 @@ class Preprocess:
             )
         if not 0 <= self.fill <= 1:
             raise InvalidArgument(f"fill must be a grey in [0, 1]. {received(self.fill)} Pass 0.5.")
+        if self.function is not None and not callable(self.function):
+            raise InvalidType(f"function must be one of a picture, or None. {received(self.function)} {_CONTRACT}")
 
     def __call__(self, image: Any) -> NDArray[np.float32]:
         """Make the model's input, as ``place`` does, without the placement."""
@@ -84,20 +96,48 @@ class Preprocess:
             image: whatever ``read_image`` reads.
 
         Returns:
-            The normalised input of shape (channels, height, width), float32, and its placement.
+            The normalised input of shape (channels, height, width), or (height, width, channels) with
+            ``channels_last``, float32, and its placement.
 
         Raises:
             ImageError: the picture cannot be read, or is so narrow that its resized version would be gigantic.
+            InvalidType: the function returned something else than an array of the picture's height and width.
+            ModelError: the function failed on the picture, or returned NaN or infinity.
         """
         window, placement = self._cut(image)
-        pixels = np.asarray(window, dtype=np.float32) / np.float32(255)
-        pixels = pixels.reshape(*self.size, len(self.mean))
-        normalised = (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
-        return np.ascontiguousarray(normalised.transpose(2, 0, 1)), placement
+        pixels = np.asarray(window, dtype=np.float32).reshape(*self.size, len(self.mean))
+        made = self._normalised(pixels) if self.function is None else self._made(self.function, pixels)
+        return np.ascontiguousarray(made if self.channels_last else made.transpose(2, 0, 1)), placement
 
     def window(self, image: Any) -> Image.Image:
         """Show what the model gets before it is normalised: an RGB (or grey, L) picture of ``size``."""
         return self._cut(image)[0]
+
+    def _normalised(self, pixels: NDArray[np.float32]) -> NDArray[Any]:
+        return (pixels / np.float32(255) - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+
+    def _made(self, function: Callable[[NDArray[np.float32]], Any], pixels: NDArray[np.float32]) -> NDArray[Any]:
+        """What a function of the user's makes of a picture."""
+        try:
+            returned = function(pixels)
+            made = np.asarray(returned)
+        except GradsightError:
+            raise
+        except Exception as error:
+            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise ModelError(f"preprocess: its function failed on a picture. {text} {_CONTRACT}") from error
+        if made.ndim != 3 or made.shape[:2] != tuple(self.size) or made.dtype.kind not in "fiub":
+            raise InvalidType(
+                f"preprocess: its function must return numbers of shape ({self.size[0]}, {self.size[1]}, channels), "
+                f"without a batch axis. {received(returned)} {_CONTRACT}"
+            )
+        if not np.isfinite(made).all():
+            bad = int((~np.isfinite(made)).sum())
+            raise ModelError(
+                f"preprocess: its function must return finite numbers. Received: {bad} NaN or infinite values of "
+                f"{made.size}. Look for a division by zero, such as by the range of a picture of one colour."
+            )
+        return made.astype(np.float32)
 
     def _cut(self, image: Any) -> tuple[Image.Image, Placement]:
         picture = read.read_image(image)

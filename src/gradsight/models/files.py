@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from gradsight.contracts import LoadedModel
-from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.errors import InvalidArgument, MissingDependency, ModelError, received
 from gradsight.imaging import Preprocess
 from gradsight.models import archive
+from gradsight.models.keras import files as keras_files
 from gradsight.models.weights import SUFFIXES, read_weights
 from gradsight.registry import source
 
-_NOT_YET = (".keras", ".h5", ".hdf5", ".onnx")
+_NOT_YET = (".onnx",)
 _GREY = ((0.449,), (0.226,))  # the means over RGB of ImageNet's mean and std
+_INSTALL = "pip install 'gradsight[torch]'"
 _PT2 = "torch.export.save(torch.export.export(model.eval(), (example,)), 'model.pt2')"
 
 
 def is_model_file(path: str) -> bool:
     """Whether a path's suffix is one of a model's, whether or not the file exists."""
-    return Path(path).suffix.lower() in (".pt2", *_NOT_YET, *SUFFIXES)
+    return Path(path).suffix.lower() in (".pt2", *_NOT_YET, *keras_files.SUFFIXES, *SUFFIXES)
 
 
 @source(
     "file",
-    title="a model saved by torch.export (.pt2)",
+    title="a model saved by torch.export (.pt2) or by Keras (.keras, .h5)",
     example="model.pt2",
-    packages=("torch",),
-    install="pip install 'gradsight[torch]'",
 )
 def load(name: str, *, weights: str | None = None) -> LoadedModel:
     """Load a model from a file.
 
     Nothing says how a ``.pt2`` file wants its pictures: the size is that of its example input where it is fixed, the
-    rest ImageNet's usual preprocessing (`Preprocess()`). Its classes have no names. A model whose input is no batch
-    of photos has no preprocessing.
+    rest ImageNet's usual preprocessing (`Preprocess()`). A Keras file says as little: see `preprocess_of` for what it
+    gets. Classes have no names in either. A model whose input is no batch of photos has no preprocessing.
 
     Args:
         name: the path.
@@ -43,6 +44,7 @@ def load(name: str, *, weights: str | None = None) -> LoadedModel:
 
     Raises:
         InvalidArgument: no such file, a format that is not read, or one that holds weights without an architecture.
+        MissingDependency: what the file needs is not installed: PyTorch, or Keras 3 and its engine.
         ModelError: the file is damaged, or would run code.
     """
     path, suffix = Path(name), Path(name).suffix.lower()
@@ -52,8 +54,11 @@ def load(name: str, *, weights: str | None = None) -> LoadedModel:
             f"(--model package.module:function), or export a PyTorch one: {_PT2}"
         )
     if not path.is_file():
-        reason = "it is a folder" if path.is_dir() else "there is no such file"
-        raise InvalidArgument(f"model must be a file: {reason}. {received(name)} Check the path.")
+        raise _no_file(path)
+    if suffix in keras_files.SUFFIXES:
+        return keras_files.load(path, weights)
+    if suffix in (".pt2", *SUFFIXES) and find_spec("torch") is None:
+        raise MissingDependency(f"A {suffix} file needs PyTorch, which is not installed. Run: {_INSTALL}")
     if suffix == ".pt2":
         if weights is not None:
             raise InvalidArgument(
@@ -63,11 +68,22 @@ def load(name: str, *, weights: str | None = None) -> LoadedModel:
     raise _no_architecture(path)
 
 
+def _no_file(path: Path) -> InvalidArgument:
+    if (path / "saved_model.pb").is_file():
+        return InvalidArgument(
+            f"model must be a file: it is a folder, a TensorFlow SavedModel, whose layers cannot be seen. "
+            f"{received(str(path))} Save the Keras model that it was made from: model.save('model.keras')."
+        )
+    reason = "it is a folder" if path.is_dir() else "there is no such file"
+    return InvalidArgument(f"model must be a file: {reason}. {received(str(path))} Check the path.")
+
+
 def _no_architecture(path: Path) -> InvalidArgument:
     """The error for a file of weights alone; one that cannot be read, or would run code, has its own."""
     if path.suffix.lower() not in SUFFIXES:
         return InvalidArgument(
-            f"model must be a file of a known kind: .pt2. {received(str(path))} Export the model: {_PT2}"
+            f"model must be a file of a known kind: .pt2, {', '.join(keras_files.SUFFIXES)}. {received(str(path))} "
+            f"Export the model: {_PT2}"
         )
     number = len(read_weights(path))
     return InvalidArgument(

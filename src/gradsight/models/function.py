@@ -13,27 +13,25 @@ from typing import Any
 from gradsight.contracts import LoadedModel
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, received, unknown
 from gradsight.imaging import Preprocess
-from gradsight.models.weights import load_weights
+from gradsight.models import weights as torch_weights
+from gradsight.models.keras import weights as keras_weights
+from gradsight.models.keras.engine import is_keras, is_keras_2
+from gradsight.models.keras.inputs import preprocess_of
 from gradsight.registry import SOURCES, source
 
-_RETURNS = "Return the torch.nn.Module, (model, preprocess, labels), or a LoadedModel."
+_RETURNS = "Return the torch.nn.Module or keras.Model, (model, preprocess, labels), or a LoadedModel."
 
 
-@source(
-    "function",
-    title="a function of yours that returns the model",
-    example="package.module:function",
-    packages=("torch",),
-    install="pip install 'gradsight[torch]'",
-)
+@source("function", title="a function of yours that returns the model", example="package.module:function")
 def function(name: str, *, weights: str | None = None) -> LoadedModel:
     """Call ``package.module:function`` without arguments and take the model that it returns.
 
-    The module is looked for in the current folder first, then among the installed packages. A bare module gets
-    ImageNet's usual preprocessing (`Preprocess()`) and no labels.
+    The module is looked for in the current folder first, then among the installed packages. A bare PyTorch model gets
+    ImageNet's usual preprocessing (`Preprocess()`), a bare Keras model what `preprocess_of` guesses, and neither gets
+    labels.
 
     Args:
-        name: ``package.module:function``; the function may also be the module itself.
+        name: ``package.module:function``; the function may also be the model itself.
         weights: a file of weights for the model.
 
     Raises:
@@ -42,16 +40,38 @@ def function(name: str, *, weights: str | None = None) -> LoadedModel:
         InvalidType: the function returned something else.
         ModelError: importing the module or calling the function failed, or the weights do not fit.
     """
+    with _current_folder_first():
+        made = _call(find(name, "model"), name)
+    loaded = _loaded(made, name)
+    keras = is_keras(loaded.model)  # which is told in each call whether it trains
+    if weights is not None:
+        (keras_weights if keras else torch_weights).load_weights(loaded.model, weights)
+    if not keras:
+        loaded.model.eval()
+    return loaded
+
+
+def find(name: str, argument: str) -> Any:
+    """Import what ``package.module:name`` names, which can be called.
+
+    Args:
+        name: the text.
+        argument: what it was given for, ``"model"`` or ``"preprocess"``.
+
+    Raises:
+        InvalidArgument: the name is not of that form.
+        UnknownName: there is no such module, or nothing of that name in it.
+        InvalidType: it cannot be called.
+        ModelError: importing the module failed.
+    """
     module_name, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
-        raise InvalidArgument(f"model must be package.module:function. {received(name)} Pass 'my_models:build'.")
+        raise InvalidArgument(f"{argument} must be package.module:function. {received(name)} Pass 'my_models:build'.")
     with _current_folder_first():
-        made = _call(_attribute(_import(module_name, name), attribute), name)
-    loaded = _loaded(made, name)
-    if weights is not None:
-        load_weights(loaded.model, weights)
-    loaded.model.eval()
-    return loaded
+        found = _attribute(_import(module_name, name, argument), attribute)
+    if not callable(found) and not is_keras_2(found):  # which has an error of its own
+        raise InvalidType(f"{argument}: {name} must be a function. {received(found)} Name one that is defined there.")
+    return found
 
 
 @contextmanager
@@ -75,7 +95,7 @@ def _current_folder_first() -> Iterator[None]:
         sys.path.append(folder)
 
 
-def _import(module_name: str, name: str) -> Any:
+def _import(module_name: str, name: str, argument: str) -> Any:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -89,24 +109,21 @@ def _import(module_name: str, name: str) -> Any:
                 "It was looked for in the current folder and among the installed packages; "
                 "`gradsight models` lists the sources that have a name.",
             ) from error
-        raise ModelError(f"model {name!r}: importing its module failed. {_text(error)}") from error
+        raise ModelError(f"{argument} {name!r}: importing its module failed. {_text(error)}") from error
     except Exception as error:
-        raise ModelError(f"model {name!r}: importing its module failed. {_text(error)}") from error
+        raise ModelError(f"{argument} {name!r}: importing its module failed. {_text(error)}") from error
 
 
 def _attribute(module: Any, attribute: str) -> Any:
     try:
-        found = getattr(module, attribute)
+        return getattr(module, attribute)
     except AttributeError:
         public = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
         raise unknown("function", attribute, sorted(public), f"It was looked for in {module.__name__}.") from None
-    if not callable(found):
-        raise InvalidType(f"{module.__name__}:{attribute} must be a function. {received(found)} {_RETURNS}")
-    return found
 
 
 def _call(found: Any, name: str) -> Any:
-    if _is_model(found):
+    if _is_model(found) or is_keras_2(found):
         return found
     try:
         return found()
@@ -124,11 +141,16 @@ def _text(error: Exception) -> str:
 
 def _is_model(value: Any) -> bool:
     torch = sys.modules.get("torch")  # whoever made a module has loaded it
-    return torch is not None and isinstance(value, torch.nn.Module)
+    return is_keras(value) or (torch is not None and isinstance(value, torch.nn.Module))
 
 
 def _loaded(made: Any, name: str) -> LoadedModel:
     parts = made if isinstance(made, tuple) else (made,)
+    if parts and is_keras_2(parts[0]):
+        raise InvalidType(
+            f"model {name!r}: its model is of Keras 2 or tf_keras, and must be of Keras 3. {received(parts[0])} Save "
+            "it with that Keras, model.save('model.h5'), and pass the file: --model model.h5."
+        )
     if not 1 <= len(parts) <= 3 or not _is_model(parts[0]):
         raise InvalidType(f"model {name!r}: the function must return a model. {received(made)} {_RETURNS}")
     model, preprocess, labels = (*parts, None, None)[:3]
@@ -138,4 +160,6 @@ def _loaded(made: Any, name: str) -> LoadedModel:
         if isinstance(labels, str) or not isinstance(labels, Sequence) or not all(isinstance(x, str) for x in labels):
             raise InvalidType(f"model {name!r}: its labels must be a sequence of names. {received(labels)} {_RETURNS}")
         labels = tuple(labels)
-    return LoadedModel(model, Preprocess() if preprocess is None else preprocess, labels)
+    if preprocess is None:
+        preprocess = preprocess_of(model) if is_keras(model) else Preprocess()
+    return LoadedModel(model, preprocess, labels)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, InvalidType, received, unknown
 from gradsight.imaging import Preprocess
 from gradsight.models import files
+from gradsight.models.keras.engine import is_keras
+from gradsight.models.keras.inputs import check_fits
 from gradsight.models.labels import imagenet_labels, read_labels
+from gradsight.models.preprocess import as_size, named, overridden
 from gradsight.registry import SOURCES
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_NOT_YET = ("hf", "keras", "timm")
+_NOT_YET = ("hf", "timm")
 _LIST = "`gradsight models` lists them."
 
 
@@ -25,7 +28,9 @@ def load_model(
     spec: str | os.PathLike[str],
     *,
     weights: str | os.PathLike[str] | None = None,
+    preprocess: str | Preprocess | Callable[[Any], Any] | None = None,
     fit: str | None = None,
+    interpolation: str | None = None,
     size: int | Sequence[int] | None = None,
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
@@ -34,32 +39,41 @@ def load_model(
     """Load a model with the preprocessing and the class names that belong to it.
 
     Args:
-        spec: ``"demo"``, ``"torchvision:resnet50"``, ``"package.module:function"`` or the path of a file such as
-            ``"model.pt2"``. A scheme goes before a file of the same name; write ``"./demo"`` for the file.
+        spec: ``"demo"``, ``"torchvision:resnet50"``, ``"keras:Xception"``, ``"package.module:function"`` or the path of
+            a file such as ``"model.pt2"`` or ``"model.keras"``. A scheme goes before a file of the same name; write
+            ``"./demo"`` for the file.
         weights: a file of weights to put into the model, or what the source itself offers (``"IMAGENET1K_V1"``).
+        preprocess: what is done with a fitted picture in place of the source's mean and std: a function of float32
+            (height, width, 3), RGB in 0..255, that returns (height, width, channels); ``"package.module:function"``;
+            or the name of a family of ``keras.applications``, such as ``"resnet50"``. A `Preprocess` replaces all of
+            the source's, the fit too.
         fit: ``"crop"``, ``"squash"`` or ``"letterbox"``, in place of the source's.
+        interpolation: how the picture is resized: ``"nearest"``, ``"bilinear"``, ``"bicubic"``, ``"lanczos"`` or
+            ``"box"``.
         size: the model's input in pixels, one number or (height, width). The resize before a crop follows in
             proportion, so that the same part of the picture is seen.
         mean: subtracted from pixels in [0, 1], one value (a grey model) or three.
-        std: divides them after that.
+        std: divides them after that. The two together also replace a function of the source's.
         labels: the class names, a file or folder that ``read_labels`` takes, or ``"imagenet"``.
 
     Returns:
         The model in evaluation mode, its preprocessing, and its labels.
 
     Raises:
-        UnknownName: there is no such source, model, module or function.
-        InvalidArgument: a file that cannot be used, or an override that breaks a rule.
+        UnknownName: there is no such source, model, module, function or preprocessing.
+        InvalidArgument: a file that cannot be used, an override that breaks a rule, or one that does not fit a model
+            which says what it takes, as those of Keras do.
         ModelError: the model or its weights cannot be loaded.
         MissingDependency: the source's package is not installed.
     """
-    loaded = _load(_text(spec, "model"), None if weights is None else _text(weights, "weights"))
-    preprocess = loaded.preprocess
-    given = {"fit": fit, "size": size, "mean": mean, "std": std}
+    sides = None if size is None else as_size(size)
+    loaded = _load(_text(spec, "model"), None if weights is None else _text(weights, "weights"), sides)
+    given = {"fit": fit, "interpolation": interpolation, "size": sides, "mean": mean, "std": std}
     overrides = {name: value for name, value in given.items() if value is not None}
-    if overrides:
-        preprocess = _override(preprocess, overrides)
-    return LoadedModel(loaded.model, preprocess, loaded.labels if labels is None else _labels(labels))
+    made = overridden(loaded.preprocess, None if preprocess is None else named(preprocess), overrides)
+    if isinstance(made, Preprocess) and is_keras(loaded.model):
+        check_fits(loaded.model, made)
+    return LoadedModel(loaded.model, made, loaded.labels if labels is None else _labels(labels))
 
 
 def _text(value: Any, argument: str) -> str:
@@ -69,10 +83,12 @@ def _text(value: Any, argument: str) -> str:
     return os.fspath(value)
 
 
-def _load(spec: str, weights: str | None) -> LoadedModel:
+def _load(spec: str, weights: str | None, size: tuple[int, int] | None) -> LoadedModel:
     scheme, _, name = spec.partition(":")
     if scheme in SOURCES:
-        loaded: LoadedModel = SOURCES[scheme].function(name, weights=weights)
+        function = SOURCES[scheme].function
+        sized = size is not None and "size" in inspect.signature(function).parameters
+        loaded: LoadedModel = function(name, weights=weights, **({"size": size} if sized else {}))
     elif scheme in _NOT_YET and name:
         raise InvalidArgument(
             f"model {spec!r}: the source {scheme!r} is not there yet. Write a function without arguments that returns "
@@ -86,40 +102,6 @@ def _load(spec: str, weights: str | None) -> LoadedModel:
         examples = ", ".join(repr(source.example) for source in SOURCES.values())
         raise unknown("model source", spec, SOURCES, f"Models are named as in {examples}; {_LIST}")
     return loaded
-
-
-def _override(preprocess: Any, overrides: dict[str, Any]) -> Preprocess:
-    if not isinstance(preprocess, Preprocess):
-        names = " and ".join(overrides)
-        raise InvalidArgument(
-            f"{names} can only replace those of a gradsight.imaging.Preprocess, and the source of this model gives "
-            f"another preprocessing. {received(preprocess)} Have the function return (model, Preprocess(...), labels)."
-        )
-    changes = dict(overrides)
-    for name in ("mean", "std"):
-        if name in changes:
-            changes[name] = _numbers(changes[name], name)
-    if "size" in changes:
-        changes["size"] = _size(changes["size"])
-        if preprocess.resize is not None:
-            changes["resize"] = round(preprocess.resize * max(changes["size"]) / max(preprocess.size))
-    return replace(preprocess, **changes)
-
-
-def _size(size: Any) -> tuple[int, int]:
-    pair = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, Sequence) else ()
-    if len(pair) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in pair):
-        raise InvalidArgument(f"size must be one positive whole number or (height, width). {received(size)} Pass 224.")
-    return int(pair[0]), int(pair[1])
-
-
-def _numbers(value: Any, name: str) -> tuple[float, ...]:
-    try:
-        return tuple(map(float, value)) if isinstance(value, Sequence) else (float(value),)
-    except (TypeError, ValueError):
-        raise InvalidArgument(
-            f"{name} must be one number or three, in units of [0, 1] pictures. {received(value)} Pass 0.5."
-        ) from None
 
 
 def _labels(labels: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:

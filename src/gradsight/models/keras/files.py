@@ -1,0 +1,111 @@
+"""Whole Keras models from files: ``.keras``, and ``.h5`` or ``.hdf5`` of any Keras."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gradsight.contracts import LoadedModel
+from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.models.keras.config import Stored, read_h5, read_keras, suspects
+from gradsight.models.keras.engine import import_keras, quiet, said
+from gradsight.models.keras.inputs import preprocess_of
+from gradsight.models.keras.older import in_words_of_keras_3, readable
+
+SUFFIXES = (".keras", ".h5", ".hdf5")
+_AGAIN = "Save the model again: model.save('model.keras')."
+_FUNCTION = "and pass that function: --model package.module:function."
+
+
+def load(path: Path, weights: str | None = None) -> LoadedModel:
+    """Load a model that Keras saved as one file.
+
+    Its preprocessing is guessed (`preprocess_of`), since no file says it, and its classes have no names.
+
+    Args:
+        path: the file, which is there.
+        weights: not taken, a model's file holds its weights.
+
+    Raises:
+        InvalidArgument: the file holds weights alone, or does not end in ``.keras``, ``.h5`` or ``.hdf5`` as such.
+        MissingDependency: Keras 3 or its engine is not installed.
+        ModelError: the file is damaged, would run code, needs classes that are not Keras's, or cannot be rebuilt.
+    """
+    if weights is not None:
+        raise InvalidArgument(
+            f"weights do not go with a {path.suffix} file, it holds its own. {received(weights)} Leave it out."
+        )
+    if path.suffix not in SUFFIXES:
+        raise InvalidArgument(
+            f"model: Keras reads a file by how its name ends, in lower case. {received(str(path))} "
+            f"Rename it to end in {path.suffix.lower()}."
+        )
+    if path.stat().st_size == 0:
+        raise ModelError(f"model must not be an empty file. {received(str(path))} Download or save it again.")
+    keras = import_keras()
+    stored = _described(path)
+    _refuse(path, stored)
+    model = _loaded(keras, path, stored)
+    return LoadedModel(model, preprocess_of(model), None)
+
+
+def _described(path: Path) -> Stored:
+    try:
+        stored = read_keras(path) if path.suffix == ".keras" else read_h5(path)
+    except Exception as error:  # damaged bytes end in almost any exception
+        torch = path.suffix != ".keras" and path.read_bytes()[:2] in (b"PK", b"\x80\x02")
+        hint = "It looks like a file of PyTorch's: let its name end in .pt." if torch else _AGAIN
+        raise ModelError(
+            f"model: the {path.suffix} file is no Keras model, or damaged: {said(error)}. {received(str(path))} {hint}"
+        ) from error
+    if stored.config is None:
+        raise InvalidArgument(
+            f"model: this file holds weights and no architecture. {received(str(path))} Name both: "
+            f"--model keras:NAME --weights {path}, or --model package.module:function --weights {path}"
+        )
+    return stored if path.suffix == ".keras" else in_words_of_keras_3(stored)
+
+
+def _refuse(path: Path, stored: Stored) -> None:
+    """Refuse what Keras must not be given."""
+    if path.suffix == ".keras" and stored.version.startswith("2."):
+        raise ModelError(
+            f"model: this .keras file was saved by Keras {stored.version}, of which Keras 3 reads .h5 files only. "
+            f"{received(str(path))} Load it with that Keras and save it again: model.save('model.h5')."
+        )
+    found = suspects(stored.config)
+    if found.running or found.reading:
+        what = "run code" if found.running else "read other files"
+        raise ModelError(
+            f"model: this file would {what} when it is loaded: {_few(found.running or found.reading)}. Nothing of it "
+            f"was run. {received(str(path))} If you trust where it comes from, load it in a function of yours, "
+            f"keras.saving.load_model(path, safe_mode=False), {_FUNCTION}"
+        )
+    if found.unknown:
+        raise ModelError(
+            f"model: this file needs what is not Keras 3's own: {_few(found.unknown)}. {received(str(path))} Write a "
+            "function that registers it (@keras.saving.register_keras_serializable()) and returns "
+            f"keras.saving.load_model(path), {_FUNCTION}{_operations(path)}"
+        )
+
+
+def _operations(path: Path) -> str:
+    return (
+        "" if path.suffix == ".keras" else " Operations of Keras's or TensorFlow's own are kept by .keras files only."
+    )
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _loaded(keras: Any, path: Path, stored: Stored) -> Any:
+    try:
+        with quiet(), readable(path, stored) as file:
+            return keras.saving.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:  # what Keras cannot rebuild ends in almost any exception
+        saved = f", saved by Keras {stored.version}," if stored.version else ""
+        raise ModelError(
+            f"model: Keras {keras.__version__} cannot rebuild this file{saved} or it is damaged: {said(error)}. "
+            f"{received(str(path))} Build the model in a function and load its weights there, {_FUNCTION}"
+        ) from error

@@ -1,0 +1,116 @@
+"""Files of weights for Keras models: arrays in HDF5, and nothing in them is executed."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+import zipfile
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.models.keras.engine import quiet, said
+
+SUFFIXES = (".h5", ".hdf5", ".keras")
+_SAME = "Build the very architecture that the file was saved from: --model package.module:function --weights FILE."
+_BESIDE = ("optimizer", "compile_metrics", "metrics", "loss")  # what a model was trained with
+
+
+def load_weights(model: Any, path: str | PathLike[str]) -> None:
+    """Put the weights of a file into a Keras model: all of them, or an error.
+
+    Args:
+        model: a ``keras.Model`` that has its weights already; half loaded after an error.
+        path: ``.weights.h5``; ``.h5`` or ``.hdf5`` of older Keras; or a whole model, ``.keras`` or ``.h5``, of which
+            the weights are taken and nothing else is read.
+
+    Raises:
+        InvalidArgument: there is no such file, or not of that kind.
+        ModelError: the file is damaged, holds no weights, or does not fit the model.
+    """
+    file = Path(path)
+    if not file.is_file():
+        reason = "it is a folder" if file.is_dir() else "there is no such file"
+        raise InvalidArgument(f"weights must be a file: {reason}. {received(str(path))} Check the path.")
+    if not str(file).endswith(SUFFIXES):  # Keras looks at the name too, and minds the case
+        raise InvalidArgument(
+            f"weights of a Keras model must be a .weights.h5, .h5, .hdf5 or .keras file. {received(str(path))} "
+            "Save them so: model.save_weights('model.weights.h5')."
+        )
+    if file.stat().st_size == 0:
+        raise ModelError(f"weights must not be an empty file. {received(str(path))} Download or save it again.")
+    stored = _stored(file)
+    try:
+        with quiet(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+            model.load_weights(file)
+    except Exception as error:  # ValueError mostly, AttributeError and KeyError where the file is of another model
+        raise ModelError(f"weights must fit {model.name}: {said(error)}. {received(str(path))} {_SAME}") from error
+    # Keras goes through the model, not through the file: what the file holds beyond it would be left out in silence.
+    extra = sorted(stored - _own(model)) if stored else []
+    if extra:
+        few = ", ".join(extra[:3]) + (", ..." if len(extra) > 3 else "")
+        raise ModelError(
+            f"weights must fit {model.name}: {len(extra)} of the file's arrays are not in it ({few}). "
+            f"{received(str(path))} {_SAME}"
+        )
+
+
+def _stored(file: Path) -> set[str]:
+    """The names of a file's arrays; empty for the older format, in which Keras counts them by itself."""
+    import h5py
+
+    try:
+        if file.suffix == ".keras":
+            with (
+                zipfile.ZipFile(file) as archive,
+                archive.open("model.weights.h5") as inside,
+                h5py.File(inside) as saved,
+            ):
+                return _arrays(saved)
+        with h5py.File(file) as content:
+            older = "layer_names" in content.attrs or "layer_names0" in content.attrs or "model_weights" in content
+            _check_name(file, content, older=older)
+            return set() if older else _arrays(content)
+    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+        raise ModelError(
+            f"weights cannot be read, the file is damaged or of another kind: {said(error)}. {received(str(file))} "
+            "Give a file saved by model.save_weights('model.weights.h5')."
+        ) from error
+
+
+def _check_name(file: Path, content: Any, *, older: bool) -> None:
+    """See that the name says the format: Keras goes by it, and finds nothing where it is the other."""
+    newer = not older and any(name in content for name in ("layers", "_layer_checkpoint_dependencies", "vars"))
+    if not older and not newer:
+        raise ModelError(
+            f"weights must be those of a Keras model, and this HDF5 file holds none. {received(str(file))} "
+            "Give a file saved by model.save_weights('model.weights.h5')."
+        )
+    ending = ".h5" if older else ".weights.h5"
+    if newer != str(file).endswith(".weights.h5"):
+        age = "older" if older else "newer"
+        raise InvalidArgument(
+            f"weights: this file is in Keras's {age} format, whose name must end in {ending} and not in "
+            f"{'.weights.h5' if older else file.suffix}. {received(str(file))} Rename it."
+        )
+
+
+def _own(model: Any) -> set[str]:
+    """The names of the arrays that a model itself would save."""
+    import h5py
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "own.weights.h5")
+        model.save_weights(file)
+        with h5py.File(file) as content:
+            return _arrays(content)
+
+
+def _arrays(content: Any) -> set[str]:
+    import h5py
+
+    names: list[str] = []
+    content.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return {name for name in names if name.partition("/")[0] not in _BESIDE}

@@ -1,0 +1,103 @@
+"""What is done with a photo before a model gets it, where the user knows better than the model's source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gradsight.errors import InvalidArgument, InvalidType, received
+from gradsight.imaging import Preprocess
+from gradsight.models.function import find
+from gradsight.models.keras.families import family
+
+
+def named(preprocess: Any) -> Preprocess | Callable[[Any], Any]:
+    """A preprocessing that was given as it is, or by its name.
+
+    Args:
+        preprocess: a `Preprocess`; a function of float32 (h, w, 3), RGB in 0..255; ``"package.module:name"`` of either;
+            or the name of a family of ``keras.applications``, such as ``"xception"``.
+
+    Raises:
+        InvalidType: it is none of these.
+        UnknownName: there is no such family, module or function.
+        MissingDependency: a family was named, and Keras is not installed.
+        ModelError: importing the module failed.
+    """
+    found: Preprocess | Callable[[Any], Any] = preprocess
+    if isinstance(preprocess, str):
+        found = find(preprocess, "preprocess") if ":" in preprocess else family(preprocess)
+    if not callable(found):
+        raise InvalidType(
+            f"preprocess must be a gs.Preprocess, a function of a picture, or the name of one. {received(preprocess)} "
+            "Pass 'package.module:function', or a family of keras.applications such as 'xception'."
+        )
+    return found
+
+
+def overridden(preprocess: Any, given: Any, overrides: dict[str, Any]) -> Any:
+    """A source's preprocessing with what the user gave in its place, or in place of parts of it.
+
+    Args:
+        preprocess: the source's.
+        given: what `named` found, or None.
+        overrides: fields of `Preprocess`.
+
+    Raises:
+        InvalidArgument: it cannot be replaced so, or a value breaks a rule.
+        UnknownName: there is no such fit or interpolation.
+    """
+    if given is not None:
+        for name in ("mean", "std"):
+            if name in overrides:
+                raise InvalidArgument(f"preprocess and {name} exclude each other. {received(given)} Leave one out.")
+    if isinstance(given, Preprocess):
+        preprocess = given
+    elif given is not None:
+        overrides = {"function": given, **overrides}
+    return _override(preprocess, overrides) if overrides else preprocess
+
+
+def _override(preprocess: Any, overrides: dict[str, Any]) -> Preprocess:
+    if not isinstance(preprocess, Preprocess):
+        names = " and ".join("preprocess" if name == "function" else name for name in overrides)
+        raise InvalidArgument(
+            f"{names} can only replace those of a gradsight.imaging.Preprocess, and the source of this model gives "
+            f"another preprocessing. {received(preprocess)} Have the function return (model, Preprocess(...), labels)."
+        )
+    changes = dict(overrides)
+    scales = [name for name in ("mean", "std") if name in changes]
+    for name in scales:
+        changes[name] = _numbers(changes[name], name)
+    if scales and preprocess.function is not None:
+        if len(scales) < 2:
+            raise InvalidArgument(
+                f"mean and std must be given together here: they replace a function, which scales pictures in a way of "
+                f"its own. {received(changes[scales[0]])} Give both."
+            )
+        changes["function"] = None
+    if "size" in changes and preprocess.resize is not None:
+        changes["resize"] = round(preprocess.resize * max(changes["size"]) / max(preprocess.size))
+    return replace(preprocess, **changes)
+
+
+def as_size(size: Any) -> tuple[int, int]:
+    """(height, width) in pixels, of one number or two.
+
+    Raises:
+        InvalidArgument: it is neither.
+    """
+    pair = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, Sequence) else ()
+    if len(pair) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in pair):
+        raise InvalidArgument(f"size must be one positive whole number or (height, width). {received(size)} Pass 224.")
+    return int(pair[0]), int(pair[1])
+
+
+def _numbers(value: Any, name: str) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, value)) if isinstance(value, Sequence) else (float(value),)
+    except (TypeError, ValueError):
+        raise InvalidArgument(
+            f"{name} must be one number or three, in units of [0, 1] pictures. {received(value)} Pass 0.5."
+        ) from None
