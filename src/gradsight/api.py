@@ -17,7 +17,7 @@ from gradsight.backends import user_model
 from gradsight.contracts import Backend, LoadedModel, Pass
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
 from gradsight.explanation import Explanation
-from gradsight.imaging import Placement, read_image
+from gradsight.imaging import Placement, Preprocess, read_image
 from gradsight.layers import INPUT, Candidate, Layer, known_grids, rank, stages
 from gradsight.layouts import AmbiguousLayout
 from gradsight.models.load import load_model
@@ -54,7 +54,8 @@ class Explainer:
         method: the method's name, with options or variants if need be (``"scorecam(top=64)"``, ``"smooth(gradcam)"``),
             or a function ``(probe, ops) -> maps``; a list for several.
         targets: what to explain by default, as in a call.
-        preprocess: turns a photo into the model's input; with it, photos can be given.
+        preprocess: turns a photo into the model's input; with it, photos can be given. A `Preprocess` is laid out as
+            the model's images are.
         labels: class names by index.
         layout: ``"channels_first"``, ``"channels_last"`` or ``"tokens"``, where the layer's shape leaves it open.
         grid: the positions that tokens fold to, such as ``(14, 14)``, where their number leaves it open.
@@ -163,8 +164,11 @@ class Explainer:
                 "`preprocess` must be a gs.Preprocess, or have its method place(photo) -> (array, gs.Placement): maps "
                 f"find their way back onto the photo by it. {received(self.preprocess)}"
             )
+        preprocess = self.preprocess
+        if isinstance(preprocess, Preprocess):
+            preprocess = replace(preprocess, channels_last=backend.channels_last)
         photos = tuple(read_image(x) for x in items)
-        placed = [self.preprocess.place(photo) for photo in photos]
+        placed = [preprocess.place(photo) for photo in photos]
         batch = backend.prepare(np.stack([array for array, _ in placed]))
         return _Given(backend, batch, photos, tuple(placement for _, placement in placed))
 

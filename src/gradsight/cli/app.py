@@ -74,6 +74,7 @@ def explain(
     layout: options.Layout = None,
     grid: options.Grid = None,
     batch_size: options.BatchSize = 32,
+    probabilities: options.Probabilities = False,
     fit: options.Fit = None,
     interpolation: options.Interpolation = None,
     size: options.Size = None,
@@ -97,7 +98,7 @@ def explain(
         output = Output(out, colormap, options.number(opacity))
         picture = options.picture(fit, interpolation, size, mean, std, preprocess)
         loading = {"weights": weights, "labels": labels, **picture}
-        settings = options.looking(layer or [], layout, grid, batch_size)
+        settings = options.looking(layer or [], layout, grid, batch_size, probabilities)
         settings["method"] = options.methods(method or ["gradcam"])
         photos, errors = find_photos(images)
         for error in errors:
@@ -140,6 +141,7 @@ def compare(
     layout: options.Layout = None,
     grid: options.Grid = None,
     batch_size: options.BatchSize = 32,
+    probabilities: options.Probabilities = False,
     fit: options.Fit = None,
     interpolation: options.Interpolation = None,
     size: options.Size = None,
@@ -179,7 +181,9 @@ def compare(
         chosen = chosen_methods(named, everything=everything)
         picture = options.picture(fit, interpolation, size, mean, std, preprocess)
         loading = {"weights": weights, "labels": labels, **picture}
-        settings = options.looking([*options.split(layers or ""), *(layer or [])], layout, grid, batch_size)
+        settings = options.looking(
+            [*options.split(layers or ""), *(layer or [])], layout, grid, batch_size, probabilities
+        )
         try:
             photo = drawing.read()
             explainer = gs.Explainer(gs.load_model(model, **loading), name=model, **settings)

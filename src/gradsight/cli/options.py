@@ -96,6 +96,14 @@ BatchSize = Annotated[
         rich_help_panel=MODEL_PANEL,
     ),
 ]
+Probabilities = Annotated[
+    bool,
+    typer.Option(
+        "--probabilities",
+        help="Explain probabilities of a Keras model that ends in softmax or sigmoid, not the logits before.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
 Colormap = Annotated[
     str | None,
     typer.Option(
@@ -165,13 +173,16 @@ def split(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def looking(layers: Sequence[str], layout: str | None, grid: str | None, batch_size: int) -> dict[str, Any]:
-    """Keyword arguments of `Explainer`: where to look, and how many rows at once."""
+def looking(
+    layers: Sequence[str], layout: str | None, grid: str | None, batch_size: int, probabilities: bool
+) -> dict[str, Any]:
+    """Keyword arguments of `Explainer`: where to look, how many rows at once, and at what scores."""
     return {
         "layer": list(dict.fromkeys(layers)) or None,
         "layout": layout,
         "grid": sides(grid, "--grid"),
         "batch_size": batch_size,
+        "probabilities": probabilities,
     }
 
 

@@ -41,7 +41,8 @@ class View:
 
     Attributes:
         root: the copied model.
-        layers: the copied layers by name: their own names, after those of the layers that they are in.
+        layers: the copied layers by name: their own names, after those of the layers that they are in. The operations
+            of a graph that are no layers, such as the addition in ``x + y``, are among them.
         variables: the model's variables, shared with it.
         data_format: ``"channels_last"`` or ``"channels_first"``, of the first layer that has one.
         is_graph: the model is made of layers alone, functional or in sequence.
@@ -109,8 +110,9 @@ class View:
             layer.__dict__["activation"] = keras.activations.linear
 
     def children(self, layer: Any) -> Collection[Any]:
-        """The layers inside of a copied layer."""
-        return [x for x in vars(layer).get("_layers", ()) if isinstance(x, keras.Layer) and x is not layer]
+        """The layers inside of a copied layer, and the operations of its graph that are no layers."""
+        inside = [x for x in vars(layer).get("_layers", ()) if isinstance(x, keras.Layer) and x is not layer]
+        return inside + [x for x in vars(layer).get("_operations", ()) if not isinstance(x, keras.Layer)]
 
     def _name(self, layer: Any, within: str) -> None:
         for child in self.children(layer):
@@ -136,7 +138,8 @@ class View:
         for name, value in own.items():
             if name not in _GRAPH:
                 copy.__dict__[name] = self._swap(value)
-        copy.__dict__["activity_regularizer"] = None
+        if isinstance(layer, keras.Layer):
+            copy.__dict__["activity_regularizer"] = None
         # PReLU is written in two ReLUs, but is one rectifier.
         call = rectifiable(copy.call) if isinstance(layer, keras.layers.PReLU) else copy.call
         copy.__dict__["call"] = listening(copy, call)
@@ -144,11 +147,11 @@ class View:
 
     def _swap(self, value: Any) -> Any:
         """``value`` with every reference to an original layer led to its copy; lists and dicts are the copy's own."""
-        if isinstance(value, keras.Layer):
+        if isinstance(value, keras.Operation):  # a layer, or what a graph has in the place of one
             return self._copy(value)
         if isinstance(value, Node):
             return self._swap_node(value)
-        if isinstance(value, types.MethodType) and isinstance(value.__self__, keras.Layer):
+        if isinstance(value, types.MethodType) and isinstance(value.__self__, keras.Operation):
             return types.MethodType(value.__func__, self._copy(value.__self__))
         if isinstance(value, dict):
             items = {key: self._swap(item) for key, item in value.items()}
