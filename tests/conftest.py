@@ -32,10 +32,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On Keras, leave out what is of PyTorch alone."""
-    if frameworks.ON_KERAS:
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("pytorch")])
-        items[:] = [item for item in items if not item.get_closest_marker("pytorch")]
+    """Leave out what is not for the framework of this process."""
+    here = [item for item in items if not frameworks.LEFT_OUT & {mark.name for mark in item.iter_markers()}]
+    config.hook.pytest_deselected(items=[item for item in items if item not in here])
+    items[:] = here
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,11 @@ import gradsight as gs
 
 ON_KERAS = os.environ.get("GRADSIGHT_TEST_ON") == "keras"
 
+LEFT_OUT: set[str] = {"pytorch"} if ON_KERAS else set()
+"""Marks of tests that do not run here."""
+if ON_KERAS and os.environ.get("KERAS_BACKEND") == "jax":
+    LEFT_OUT.add("not_on_jax")
+
 TOLERANCE = 3e-5 if ON_KERAS else 1e-6
 """Of full scale: twins are float32, networks float64."""
 

@@ -77,7 +77,9 @@ def test_every_method_has_an_oracle_and_every_oracle_a_method() -> None:
     assert set(METHODS) == set(ORACLES)
 
 
-@pytest.mark.parametrize("dimensions", [1, 2, 3])
+@pytest.mark.parametrize(
+    "dimensions", [pytest.param(1, marks=pytest.mark.not_on_jax), 2, pytest.param(3, marks=pytest.mark.not_on_jax)]
+)
 @pytest.mark.parametrize("name", list(METHODS))
 def test_method_equals_its_oracle(name: str, dimensions: int) -> None:
     model, batch = network(name, dimensions), images(dimensions, n=3 if dimensions == 2 else 2)
@@ -86,6 +88,7 @@ def test_method_equals_its_oracle(name: str, dimensions: int) -> None:
     assert_same(explanation.maps, expected(name, model, batch))
 
 
+@pytest.mark.pytorch
 @pytest.mark.parametrize(
     "text",
     [
@@ -121,6 +124,7 @@ def test_options_do_what_they_do_in_the_oracle(text: str) -> None:
 MANY_PASSES = [*FEW, "scorecam", "ablationcam"]
 
 
+@pytest.mark.not_on_jax
 @pytest.mark.parametrize(("name", "batch_size"), [*((name, 1) for name in METHODS), *((n, 7) for n in MANY_PASSES)])
 def test_the_batch_size_does_not_change_the_maps(name: str, batch_size: int) -> None:
     model, batch = network(name), images()
@@ -158,6 +162,7 @@ def test_the_batch_size_bounds_the_ablated_rows(monkeypatch: pytest.MonkeyPatch)
     assert rows == [12, 6]  # four channels of three images, then the other two
 
 
+@pytest.mark.not_on_jax
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in ("random", "sscam")])
 def test_an_image_is_explained_alike_alone_and_beside_others(name: str) -> None:
     model, batch = network(name), images()
@@ -166,6 +171,7 @@ def test_an_image_is_explained_alike_alone_and_beside_others(name: str) -> None:
     assert_same(alone, together[:1])
 
 
+@pytest.mark.pytorch
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "random"])
 def test_two_targets_are_explained_alike_together_and_one_by_one(name: str) -> None:
     model, batch = network(name), images()
@@ -177,6 +183,7 @@ def test_two_targets_are_explained_alike_together_and_one_by_one(name: str) -> N
     assert (np.abs(both[:, 0] - both[:, 1]).max() > 0) == (name not in AGNOSTIC)
 
 
+@pytest.mark.not_on_jax
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "cam"])
 def test_a_layer_with_negative_activations_equals_the_oracle_too(name: str) -> None:
     model, batch = network(name), images()
@@ -213,6 +220,7 @@ def test_half_precision_gives_finite_maps_near_those_of_double_precision(name: s
     assert_same(explained(name, model.bfloat16(), batch).maps, double, tolerance=0.3)
 
 
+@pytest.mark.pytorch
 @pytest.mark.parametrize("name", list(METHODS))
 @pytest.mark.parametrize("what", ["dead layer", "constant layer", "scores that do not change"])
 def test_maps_are_finite_where_nothing_varies(name: str, what: str) -> None:
@@ -319,6 +327,7 @@ def test_a_method_that_cannot_be_read_is_one_clear_error(text: str, error: type[
     assert len(str(caught.value)) < 400
 
 
+@pytest.mark.pytorch
 @pytest.mark.parametrize(
     ("text", "message"),
     [
