@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gradsight as gs
-from gradsight.errors import InvalidType
+from gradsight.errors import InvalidArgument, InvalidType
 
 
 def test_the_public_names_are_exactly_the_documented_ones() -> None:
@@ -37,6 +37,14 @@ def test_the_import_loads_no_framework_and_nothing_heavy() -> None:
 def test_what_is_no_model_is_refused_in_words(model: object) -> None:
     with pytest.raises(InvalidType, match=r"must be a torch\.nn\.Module.*Received"):
         gs.Explainer(model)
+
+
+def test_an_empty_batch_is_refused_in_words() -> None:
+    import torch
+
+    for layer in (None, "0"):
+        with pytest.raises(InvalidArgument, match="`inputs` must hold at least one image"):
+            gs.Explainer(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)), layer=layer)(torch.zeros(0, 3, 8, 8), targets=1)
 
 
 def test_an_exported_program_is_refused_with_the_way_out() -> None:

@@ -153,7 +153,10 @@ class Explainer:
         if not items or not all(isinstance(x, _Photo) for x in items):
             if isinstance(inputs, list) or any(isinstance(x, _Photo) for x in items):
                 raise InvalidType(f"`inputs` must be one batch, or photos only. {received(inputs)}")
-            return _Given(backend, backend.prepare(inputs))
+            batch = backend.prepare(inputs)
+            if not backend.count(batch):
+                raise InvalidArgument(f"`inputs` must hold at least one image. {received(inputs)}")
+            return _Given(backend, batch)
         if self.preprocess is None:
             raise InvalidArgument(
                 "`inputs` are photos, but this explainer has no `preprocess` to make them the model's input. Pass "

@@ -130,13 +130,16 @@ def pictures(n: int, side: int = 96) -> Any:
 
 
 def livened(model: Any, batch: Any) -> None:
-    """With statistics of these pictures: as built, a network gives all pictures much the same scores."""
+    """With statistics of these pictures: as built, a network gives all pictures much the same scores.
+
+    With a beta of about 1 most of a ReLU's inputs pass, and a deep network makes less of each rounding.
+    """
     random = np.random.default_rng(1)
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, L.BatchNormalization)]
     for norm in norms:
         *gamma, beta, mean, variance = norm.get_weights()
         gamma = [random.uniform(0.7, 1.3, x.shape) for x in gamma]
-        norm.set_weights([*gamma, random.normal(0.5, 0.2, beta.shape), mean, variance])
+        norm.set_weights([*gamma, random.normal(1, 0.2, beta.shape), mean, variance])
         norm.momentum = 0.0
     head = next(layer for layer in reversed(model.layers) if layer.weights)
     with last_activation_removed(model):
@@ -176,6 +179,7 @@ HERE = list(NETWORKS)[: None if ENGINE == "tensorflow" else 2]
 @cache
 def network(name: str) -> tuple[Any, Any]:
     """A network and two pictures."""
+    keras.utils.clear_session(free_memory=False)  # numbers in the names of layers start anew
     keras.utils.set_random_seed(1)
     model = getattr(keras.applications, name)(weights=None, input_shape=(96, 96, 3), classes=10)
     batch = pictures(8) if NETWORKS[name].rescales else pictures(8) / 127.5 - 1

@@ -13,7 +13,10 @@ import real_weights as real
 import gradsight as gs
 
 # Keras's own convert_to_numpy on PyTorch
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.not_on_jax,
+]
 
 # Drawn around the animals by eye, on the photo of 224 x 224: top, left, bottom, right.
 DOG, CAT = (12, 80, 142, 168), (120, 42, 222, 204)

@@ -1,4 +1,4 @@
-"""Keras models by name, from files and from functions, on the engine of this process (`test_keras_engines`)."""
+"""Keras models by name, from files and from functions, on the engine of this process."""
 
 from __future__ import annotations
 
