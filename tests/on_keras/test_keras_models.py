@@ -18,21 +18,12 @@ from gradsight.errors import GradsightError, InvalidType, ModelError, UnknownNam
 from gradsight.registry import METHODS
 from oracles import ORACLES
 from plain import Plain, activations_and_gradients
+from test_methods import FEW
 
 # Keras's own convert_to_numpy on PyTorch
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 CLASSES = [[0, 3], [4, 1]]
-FEW = {
-    "fem": "deviations=1.0",
-    "rise": "masks=20",
-    "sscam": "samples=2",
-    "iscam": "samples=3",
-    "smoothgrad": "samples=3",
-    "smoothgradcampp": "samples=3",
-    "integratedgradients": "steps=5",
-    "occlusion": "window=0.4, stride=0.3",
-}
 KINDS = ["functional", "sequential", "nested", "own"]
 
 

@@ -348,3 +348,24 @@ def test_the_recipe_on_faces_and_trained_weights(file: str, data: Path) -> None:
         assert theirs.raw.max() > 0
         assert apart(found.maps[i, 0], theirs.raw) < SAME
         assert apart(found.heatmaps(size=(4, 4))[i, 0], theirs.shown) < SAME
+
+
+@pytest.mark.not_on_jax
+def test_one_call_from_the_file_gives_the_recipes_heat_map_and_predictions(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(3)
+    loaded = gs.load_model("keras:Xception", weights="none")
+    photo = tmp_path / "photo.png"
+    Image.fromarray(pictures(1, 300)[0].astype(np.uint8)[:, :211]).save(photo)
+    array = keras.utils.img_to_array(keras.utils.load_img(photo, target_size=(299, 299)))
+    batch = keras.applications.xception.preprocess_input(array[None])
+    livened(loaded.model, np.concatenate([batch, batch[:, ::-1]]))
+    theirs = recipe(loaded.model, "block14_sepconv2_act", batch)
+    found = gs.explain(photo, model=loaded, layer="block14_sepconv2_act", method="gradcam")
+    assert apart(found.maps[0, 0], theirs.raw) < SAME
+    shown = np.maximum(found.maps[0, 0], 0) / found.maps[0, 0].max()
+    np.testing.assert_allclose(shown, theirs.shown, atol=SAME)
+    exponents = np.exp(theirs.scores[0] - theirs.scores[0].max())
+    best = np.argsort(-exponents)[:5]
+    assert [x.index for x in found.predictions[0]] == list(best)
+    shares = exponents[best] / exponents.sum()
+    np.testing.assert_allclose([x.probability for x in found.predictions[0]], shares, rtol=1e-4)
