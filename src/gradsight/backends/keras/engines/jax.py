@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import keras
+from jax.ad_checkpoint import checkpoint_name
 
 from gradsight.backends.keras.engines.graph import cuts_of
 from gradsight.backends.keras.outputs import floating_in
@@ -71,7 +72,7 @@ class Jax:
         def start(name: str, output: Any) -> Any:
             mark = f"gradsight {len(names)}"
             names[mark] = name
-            return jax.ad_checkpoint.checkpoint_name(output, mark)
+            return checkpoint_name(output, mark)
 
         with keras.StatelessScope():
             jaxpr = jax.make_jaxpr(lambda *given: body(list(given), start))(*inputs).jaxpr
