@@ -20,21 +20,21 @@ import numpy as np
 import pytest
 from keras import layers as L
 from PIL import ExifTags, Image
-from typer.testing import CliRunner
 
 import gradsight as gs
-from gradsight.cli.app import app
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, MissingDependency, ModelError, UnknownName
 from gradsight.imaging import Preprocess
 from gradsight.models.keras.families import builders, families, preprocess_input_of
 from gradsight.models.keras.inputs import preprocess_of
 
 # Keras's own convert_to_numpy on PyTorch
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.not_on_jax,  # what is read is the same on each engine, see test_keras_cli
+]
 
 SHAPE = (16, 20, 3)
 ENGINE = keras.config.backend()
-compiles_for_long = pytest.mark.skipif(ENGINE == "jax", reason="JAX compiles every shape of a large network by itself")
 
 
 def refused(kind: type[GradsightError], *words: str, **call: Any) -> str:
@@ -240,7 +240,7 @@ def test_a_network_that_the_engine_cannot_build(monkeypatch: pytest.MonkeyPatch)
     assert "fetched" not in text
 
 
-@compiles_for_long
+@pytest.mark.not_on_jax
 def test_a_real_network_gets_a_photo_as_keras_shows_it(tmp_path: Path) -> None:
     path = picture(tmp_path / "photo.png", "RGB")
     model, preprocess, _ = gs.load_model("keras:mobilenetv2", weights="none")
@@ -806,104 +806,3 @@ def test_an_engine_that_is_missing_is_one_line(engine: str, missing: str, words:
     assert len(done.stderr.splitlines()) == 1
     for word in words:
         assert word in done.stderr
-
-
-# The command line
-
-
-def run(*arguments: object) -> Any:
-    result = CliRunner().invoke(app, [str(x) for x in arguments], env={"COLUMNS": "200"})
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def records(text: str) -> list[Any]:
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def test_stdout_is_json_and_nothing_else(saved: Any, tmp_path: Path) -> None:
-    picture(tmp_path / "photo.png", "RGB")
-    (tmp_path / "names.txt").write_text("ant\nbee\ncow\n")
-    arguments = ("--model", str(saved.folder / "net.keras"), "--labels", str(tmp_path / "names.txt"), "--class", "bee")
-    done = process("explain", str(tmp_path / "photo.png"), *arguments, "--out", str(tmp_path / "out"), "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    (record,) = records(done.stdout)
-    assert (record["width"], record["height"]) == (71, 53)
-    assert record["targets"][0]["label"] == "bee"
-    assert sorted(p["label"] for p in record["predictions"]) == ["ant", "bee", "cow"]
-    assert (tmp_path / "out" / "photo.gradcam.bee.png").exists()
-
-
-def test_options_of_the_picture_reach_a_keras_model(folder: Any, saved: Any) -> None:
-    picture(folder.path / "photo.png", "RGB")
-    folder.write("gradsight_keras_pixels", "def halves(pixels): return pixels / 127.5 - 1")
-    arguments = ("explain", "photo.png", "--model", saved.folder / "net.keras", "--out", "out", "--json")
-    (plain,) = records(run(*arguments).stdout)
-    (same,) = records(run(*arguments, "--preprocess", "gradsight_keras_pixels:halves").stdout)
-    (named,) = records(run(*arguments, "--preprocess", "resnet50", "--interpolation", "nearest").stdout)
-    score = plain["targets"][0]["score"]
-    assert same["targets"][0]["score"] == pytest.approx(score, rel=1e-4)
-    assert named["targets"][0]["score"] != pytest.approx(score, rel=1e-2)
-    other = run(*arguments, "--size", "64")
-    assert (other.exit_code, other.stdout, len(other.stderr.splitlines())) == (2, "", 1)
-
-
-@compiles_for_long
-def test_a_real_network_from_the_command_line(folder: Any) -> None:
-    picture(folder.path / "photo.jpg", "RGB", (130, 170))
-    arguments = ("explain", "photo.jpg", "--model", "keras:MobileNetV2", "--weights", "none", "--class", "tabby")
-    result = run(*arguments, "--size", "128", "--layer", "out_relu", "--out", "out", "--json")
-    assert (result.exit_code, result.stderr) == (0, "")
-    (record,) = records(result.stdout)
-    assert (record["model"], record["layer"]) == ("keras:MobileNetV2", "out_relu")
-    assert record["targets"][0]["label"] == "tabby"
-    assert (folder.path / "out" / "photo.gradcam.tabby.png").exists()
-
-
-# Real models on their photos
-
-EMOTIONS = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
-# (left, top, right, bottom) inside of the boxes that the authors' detector drew into the photo
-FACES = {
-    "surprise": (147, 160, 302, 330),
-    "happy": (669, 103, 850, 303),
-    "sad": (140, 597, 320, 794),
-    "angry": (695, 641, 889, 854),
-}
-
-
-@pytest.fixture
-def faces(data: Path, folder: Any) -> Path:
-    """Faces as files, and the emotions' names; gives the folder of the models."""
-    models = data / "keras_mini_xception"
-    with Image.open(models / "photos" / "emotion_classification.jpg") as photo:
-        for name, box in FACES.items():
-            photo.crop(box).save(folder.path / f"{name}.png")
-    (folder.path / "emotions.txt").write_text("\n".join(EMOTIONS))
-    return models
-
-
-@compiles_for_long
-def test_a_model_of_keras_2_knows_the_emotions_that_its_authors_show(faces: Path, folder: Any) -> None:
-    model, preprocess, labels = gs.load_model(
-        faces / "fer2013_mini_XCEPTION.102-0.66.hdf5", labels=folder.path / "emotions.txt"
-    )
-    assert preprocess == Preprocess((64, 64), fit="squash", mean=(0.5,), std=(0.5,), channels_last=True)
-    found = gs.Explainer(model, preprocess=preprocess, labels=labels)([f"{name}.png" for name in FACES])
-    assert [rows[0].label for rows in found.predictions] == list(FACES)
-    assert all(rows[0].probability > 0.5 for rows in found.predictions)
-
-
-@compiles_for_long
-def test_the_mouth_speaks_for_a_happy_face(faces: Path) -> None:
-    model = faces / "fer2013_mini_XCEPTION.102-0.66.hdf5"
-    arguments = ("explain", "happy.png", "--model", model, "--labels", "emotions.txt", "--class", "happy")
-    result = run(*arguments, "--out", "out", "--json")
-    assert (result.exit_code, result.stderr) == (0, "")
-    (record,) = records(result.stdout)
-    assert (record["predictions"][0]["label"], record["layer"]) == ("happy", "add_4")
-    row, column = record["targets"][0]["peak"]
-    assert 100 < row < 160
-    assert 50 < column < 130
-    assert Path("out", "happy.gradcam.happy.png").exists()
