@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -39,7 +38,11 @@ def explain(
 
 def given(batch: torch.Tensor) -> Any:
     """A batch as the framework has it."""
-    return np.ascontiguousarray(np.moveaxis(batch.numpy(), 1, -1), np.float32) if ON_KERAS else batch
+    if not ON_KERAS:
+        return batch
+    import twins
+
+    return twins.turned(batch)
 
 
 def at(layer: Any) -> Any:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.error import URLError
 
@@ -39,22 +37,6 @@ def refused(kind: type[GradsightError], *words: str, **call: Any) -> str:
 @pytest.fixture(scope="module")
 def demo() -> LoadedModel:
     return load_model("demo")
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A current folder to write modules into; they and the folder are forgotten afterwards."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    before = set(sys.modules)
-
-    def write(name: str, text: str) -> None:
-        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
-
-    yield SimpleNamespace(path=tmp_path, write=write)
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
-            del sys.modules[name]
 
 
 # The registry

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from test_keras_sources import folder, picture, process, saved  # noqa: F401 - fixtures too
+from test_keras_sources import picture, process, saved  # noqa: F401 - fixtures too
 from typer.testing import CliRunner
 
 import gradsight as gs

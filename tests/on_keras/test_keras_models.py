@@ -15,20 +15,15 @@ from torch import nn
 import gradsight as gs
 import twins
 from gradsight.errors import GradsightError, InvalidType, ModelError, UnknownName
-from gradsight.registry import METHODS
 from oracles import ORACLES
 from plain import Plain, activations_and_gradients
-from test_methods import FEW
+from test_methods import FEW, asked
 
 # Keras's own convert_to_numpy on PyTorch
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 CLASSES = [[0, 3], [4, 1]]
 KINDS = ["functional", "sequential", "nested", "own"]
-
-
-def asked(name: str) -> str:
-    return f"{name}({FEW[name]})" if name in FEW else name
 
 
 def maps_of(model: Any, inputs: Any, name: str, layer: Any, **options: Any) -> np.ndarray:
@@ -47,11 +42,6 @@ def assert_same(maps: np.ndarray, other: Any, name: str, tolerance: float = 1e-5
     scale = np.abs(other).max()
     assert scale > 0
     assert np.abs(maps - other).max() / scale < tolerance, name
-
-
-def layers_for(name: str) -> tuple[Any, Any]:
-    """In the twin and in the Keras model."""
-    return (["2", "4"], ["m2", "m4"]) if METHODS[name].at == "layers" else ("4", "m4")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -78,22 +78,6 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return SimpleNamespace(folder=folder, model=model)
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A current folder to write modules into; they and the folder are forgotten afterwards."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    before = set(sys.modules)
-
-    def write(name: str, text: str) -> None:
-        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
-
-    yield SimpleNamespace(path=tmp_path, write=write)
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
-            del sys.modules[name]
-
-
 # keras.applications. `Tiny` stands for one of its networks, and this module for the one of its family.
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from gradsight.backends import probe
 from gradsight.backends.keras.biases import Biases
 from gradsight.backends.keras.engines import engine_for
-from gradsight.backends.keras.engines.replay import replayed, tiled
+from gradsight.backends.keras.engines.replay import replay
 from gradsight.backends.keras.inputs import first_row, image_in, with_image
 from gradsight.backends.keras.ops import OPS
 from gradsight.backends.keras.outputs import (
@@ -151,7 +151,7 @@ class KerasBackend:
 
     def image_layout(self, inputs: Any) -> Layout:
         """How the image is laid out."""
-        return _dense(tuple(self.image(inputs).shape), self.view.data_format)
+        return forced_layout(tuple(self.image(inputs).shape), self.view.data_format, None)
 
     def run(
         self,
@@ -181,8 +181,7 @@ class KerasBackend:
     def tail(self, name: str, raw: Any, axis: int, forward: Any, times: int, *, traced: bool = True) -> Any:
         """The model's output where layer ``name`` gives ``raw``, ``times`` rows for each image of ``forward``."""
         if axis != 0 or not traced:
-            inputs = [tiled(forward.inputs, times), raw]
-            return self.engine.plain(("replay", forward.key, name), replayed(forward.body, name), inputs)
+            return replay(self.engine, forward.key, forward.body, name, raw, forward.inputs, times)
         return self.engine.tail(forward.key, forward.body, name, raw, forward, times)
 
     def slopes(self, shared: probe.ModelPass, outputs: Any) -> tuple[Any, list[Any]]:
@@ -234,7 +233,7 @@ class KerasBackend:
         if len(shape) != self.image(inputs).ndim:
             return None
         own = self.view.layers[self.view.path(name).partition("#")[0]]
-        return _dense(shape, getattr(own, "data_format", None) or self.view.data_format)
+        return forced_layout(shape, getattr(own, "data_format", None) or self.view.data_format, None)
 
     def layout(self, layer: Layer, shape: tuple[int, ...], inputs: Any) -> Layout:
         """How a layer's output is laid out: as the user says, as was found, or as its rank and shape tell."""
@@ -255,10 +254,3 @@ class KerasBackend:
     def numpy(self, array: Any) -> Any:
         """Copy to NumPy: float64 stays, everything else becomes float32."""
         return numpy_of(array)
-
-
-def _dense(shape: tuple[int, ...], data_format: str) -> Layout:
-    rank = len(shape)
-    if data_format == "channels_first":
-        return Layout(tuple(range(rank)), shape[2:])
-    return Layout((0, rank - 1, *range(1, rank - 1)), shape[1:-1])

@@ -20,6 +20,11 @@ def replayed(body: Any, name: str) -> Any:
     return whole
 
 
+def replay(engine: Any, key: Any, body: Any, name: str, raw: Any, inputs: Any, times: int) -> Any:
+    """The outputs of the whole model with ``raw`` in the place of what was held by a name."""
+    return engine.plain(("replay", key, name), replayed(body, name), [tiled(inputs, times), raw])
+
+
 def tiled(tree: Any, times: int) -> Any:
     """Every tensor in inputs or outputs, its rows repeated as a whole: row j is row j % n."""
 

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from gradsight.backends.keras.engines.graph import cuts_of
-from gradsight.backends.keras.engines.replay import replayed, same, tiled
+from gradsight.backends.keras.engines.replay import replay, same, tiled
 from gradsight.backends.keras.engines.traced import Traced
 from gradsight.backends.keras.outputs import tensors_in
 
@@ -42,8 +42,7 @@ class TensorFlow:
         """The outputs with ``raw`` in the place of what was held; row j of ``raw`` belongs to row j % n."""
         traced = self._traced(key, body, forward.inputs)
         if not self._is_sound(traced, name, forward):
-            inputs = [tiled(forward.inputs, times), raw]
-            return self.plain(("replay", key, name), replayed(body, name), inputs)
+            return replay(self, key, body, name, raw, forward.inputs, times)
         return traced.tail(name, raw, self._bypasses(traced, name, forward), times)
 
     def _bypasses(self, traced: Traced, name: str, forward: Any) -> list[Any]:

@@ -12,6 +12,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gradsight.backends.keras.engines.graph import cuts_of
+from gradsight.backends.keras.engines.replay import replayed
 from gradsight.backends.keras.outputs import floating_in, tensors_in
 from gradsight.backends.torch.biases import along_itself
 from gradsight.backends.torch.probe import hessian_products
@@ -75,7 +76,7 @@ class Torch:
 
     def _replay(self, body: Any, name: str, inputs: Any, raw: Any) -> Any:
         with self._scope():  # its own: what a pass that is traced assigns must not be found by the next
-            return body(inputs, lambda at, output: raw if at == name else output)
+            return replayed(body, name)([inputs, raw], None)
 
     def _tail(self, key: Any, body: Any, name: str, forward: Any) -> Tail | None:
         held = forward.held[name]
