@@ -43,7 +43,7 @@ def demo() -> LoadedModel:
 
 
 def test_every_source_is_listed_with_an_example_that_names_it() -> None:
-    assert list(SOURCES) == ["demo", "file", "function", "keras", "torchvision"]
+    assert list(SOURCES) == ["demo", "file", "function", "hf", "keras", "timm", "torchvision"]
     for source in SOURCES.values():
         assert source.title
         assert source.example
@@ -125,11 +125,6 @@ def test_unknown_source_gets_the_nearest_one() -> None:
 
 def test_misspelt_scheme_gets_the_nearest_one(folder: Any) -> None:
     refused(UnknownName, "'torchvison'", "Did you mean 'torchvision'?", spec="torchvison:resnet50")
-
-
-@pytest.mark.parametrize("spec", ["timm:resnet50", "hf:google/vit"])
-def test_sources_to_come_say_so(spec: str) -> None:
-    refused(InvalidArgument, spec, "not there yet", "package.module:function", spec=spec)
 
 
 def test_keras_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -372,7 +367,10 @@ def test_function_errors(folder: Any) -> None:
     refused(ModelError, "ModuleNotFoundError", "gradsight_is_not_there", spec="gradsight_test_broken:build")
     refused(ModelError, "ValueError: half baked", spec="gradsight_test_raises:build")
     refused(ModelError, "OSError: disk full", spec=f"{net}:fails")
-    refused(ModelError, "without arguments", "missing 1 required", spec=f"{net}:needs")
+    refused(InvalidArgument, "missing a required argument: 'size'", "--arg name=value", spec=f"{net}:needs")
+    refused(InvalidArgument, "do not fit", "It takes: size", spec=f"{net}:needs", arguments={"sise": 3})
+    refused(InvalidArgument, "is a model", spec=f"{net}:model", arguments={"size": 3})
+    assert load_model(f"{net}:needs", arguments={"size": 3}).model is not None
     refused(InvalidType, "Received: 3 (int).", "Return the torch.nn.Module", spec=f"{net}:number")
     refused(InvalidType, "preprocess must be callable", spec=f"{net}:bad_preprocess")
     refused(InvalidType, "labels must be", spec=f"{net}:bad_labels")
@@ -395,7 +393,7 @@ def test_overrides_replace_what_the_source_says() -> None:
     loaded = load_model(
         SMALL, weights="none", size=(112, 168), fit="letterbox", mean=0.5, std=[0.25], labels=["a", "b"]
     )
-    assert loaded.preprocess == Preprocess((112, 168), 192, "letterbox", mean=(0.5,), std=(0.25,))
+    assert loaded.preprocess == Preprocess((112, 168), None, "letterbox", mean=(0.5,), std=(0.25,))
     assert loaded.labels == ("a", "b")
 
 
@@ -403,6 +401,9 @@ def test_size_keeps_the_share_that_is_cropped() -> None:
     preprocess = load_model(SMALL, weights="none", size=448).preprocess
     assert isinstance(preprocess, Preprocess)
     assert (preprocess.size, preprocess.resize) == ((448, 448), 512)
+    preprocess = load_model(SMALL, weights="none", size=448, crop=0.5).preprocess
+    assert (preprocess.resize, preprocess.fit) == (896, "crop")
+    assert load_model(SMALL, weights="none", fit="squash", crop=1).preprocess == Preprocess(fit="squash", resize=224)
 
 
 def test_override_without_a_resize(folder: Any) -> None:
@@ -418,6 +419,11 @@ def test_overrides_that_cannot_be(folder: Any) -> None:
     refused(InvalidArgument, "mean must be", spec=build, mean="grey")
     refused(UnknownName, "'crops'", "'crop'", spec=build, fit="crops")
     refused(InvalidArgument, "fit can only replace", spec="gradsight_test_net:own", fit="crop")
+    for crop in (0, 1.1, True, "0.5"):
+        refused(InvalidArgument, "crop must be a share", "Pass 0.875", spec=build, crop=crop)
+    refused(InvalidArgument, "crop needs pictures of one size", "fit='crop'", spec=build, fit="keep", crop=0.5)
+    refused(InvalidArgument, "text means nothing", "only to: hf", spec=build, text="what?")
+    refused(InvalidArgument, "arguments means nothing", "only to: function", spec=SMALL, arguments={"depth": 3})
     refused(InvalidType, "labels must be", spec=build, labels=[1, 2])
     refused(InvalidType, "labels must be", spec=build, labels=[])
 
@@ -450,7 +456,7 @@ def test_preprocess_replaces_how_pixels_are_scaled_and_nothing_else(folder: Any)
     loaded = load_model(SMALL, weights="none", preprocess="gradsight_test_pixels:halves", size=112, fit="squash")
     settings = loaded.preprocess
     assert isinstance(settings, Preprocess)
-    assert (settings.size, settings.resize, settings.fit) == ((112, 112), 128, "squash")
+    assert (settings.size, settings.resize, settings.fit) == ((112, 112), None, "squash")
     pixels = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
     np.testing.assert_array_equal(settings(pixels), pixels.transpose(2, 0, 1) / np.float32(2))
     function = settings.function

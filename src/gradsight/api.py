@@ -14,7 +14,7 @@ from PIL import Image
 
 from gradsight import notes
 from gradsight.backends import user_model
-from gradsight.contracts import Backend, LoadedModel, Pass
+from gradsight.contracts import Backend, LoadedModel, Pass, Scores
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
 from gradsight.explanation import Explanation
 from gradsight.imaging import Placement, Preprocess, read_image
@@ -59,6 +59,10 @@ class Explainer:
         labels: class names by index.
         layout: ``"channels_first"``, ``"channels_last"`` or ``"tokens"``, where the layer's shape leaves it open.
         grid: the positions that tokens fold to, such as ``(14, 14)``, where their number leaves it open.
+        scores: where the model gives no row of class scores, a function from its output to one, (n, classes), or a
+            `Scores` that also says how they become probabilities (a softmax, if not said).
+        feed: where the model takes more than the photo, a function from the batch that ``preprocess`` makes of photos,
+            (n, channels, height, width), to the model's inputs: ``lambda x: {"pixel_values": x, "input_ids": ids}``.
         name: what to call the model.
         batch_size: how many rows go through the model at once in the further passes of methods that need some.
         probabilities: explain what a Keras model gives, its last softmax or sigmoid included, whose gradients
@@ -81,17 +85,23 @@ class Explainer:
         labels: Sequence[str] | None = None,
         layout: str | None = None,
         grid: Sequence[int] | None = None,
+        scores: Scores | Callable[[Any], Any] | None = None,
+        feed: Callable[[Any], Any] | None = None,
         name: str | None = None,
         batch_size: int = 32,
         probabilities: bool = False,
     ) -> None:
         if isinstance(model, LoadedModel):
             preprocess, labels = preprocess or model.preprocess, labels or model.labels
+            scores, feed = scores or model.scores, feed or model.feed
             model = model.model
-        self._model = user_model(model, probabilities=probabilities)
+        self._scores = Scores(scores) if callable(scores) else scores
+        self._model = user_model(
+            model, probabilities=probabilities, scores=None if self._scores is None else self._scores.function
+        )
         self.name = name or type(model).__name__
         self.layer, self.method, self.targets = layer, method, targets
-        self.preprocess, self.labels = preprocess, labels
+        self.preprocess, self.labels, self._feed = preprocess, labels, feed
         self._layout, self._grid = layout, None if grid is None else tuple(grid)
         self._studies: dict[tuple[int, ...], _Study] = {}
         self._looking = threading.Lock()
@@ -172,7 +182,14 @@ class Explainer:
             preprocess = replace(preprocess, channels_last=backend.channels_last)
         photos = tuple(read_image(x) for x in items)
         placed = [preprocess.place(photo) for photo in photos]
-        batch = backend.prepare(np.stack([array for array, _ in placed]))
+        sizes = {array.shape for array, _ in placed}
+        if len(sizes) > 1:
+            raise InvalidArgument(
+                f"`inputs` become pictures of {len(sizes)} sizes, since this model takes each in its own proportions "
+                "(fit='keep'), and a batch has one. Explain one photo at a time, or replace the fit: fit='letterbox'."
+            )
+        batch = np.stack([array for array, _ in placed])
+        batch = backend.prepare(batch if self._feed is None else self._feed(batch))
         return _Given(backend, batch, photos, tuple(placement for _, placement in placed))
 
     def _run(
@@ -264,7 +281,7 @@ class Explainer:
             placements=placements,
             title=method.title,
         )
-        general = notes.of_model(shared.logits, backend.was_training, backend.left_out)
+        general = notes.of_model(shared.logits, backend.was_training, backend.left_out, backend.draws)
         scale = explanation.scale
         rows = []
         for i, maps in enumerate(raw):
@@ -280,9 +297,10 @@ class Explainer:
         return replace(explanation, target_notes=tuple(rows))
 
     def _predictions(self, logits: Any, left_out: str, most: int = 5) -> tuple[tuple[Prediction, ...], ...]:
-        if logits is None or logits.shape[1] < 2:
+        activation = left_out or "softmax" if self._scores is None else self._scores.activation
+        if logits is None or logits.shape[1] < 2 or not activation:
             return ()
-        shares = _probabilities(logits, left_out)
+        shares = _probabilities(logits, activation)
         order = np.argsort(-shares, axis=1, kind="stable")[:, :most]
         return tuple(
             tuple(Prediction(int(i), class_name(int(i), self.labels), float(row[i])) for i in best)
@@ -307,11 +325,11 @@ def explain(photos: Any, model: Any = "demo", **options: Any) -> Any:
     return Explainer(loaded, **options)(photos)
 
 
-def _probabilities(logits: Any, left_out: str) -> Any:
-    """Of each class, (n, classes); the activation that the model's end was freed of is put back."""
+def _probabilities(logits: Any, activation: str) -> Any:
+    """Of each class, (n, classes); the activation that the model's end was freed of, or is meant to have, is put on."""
     if notes.are_probabilities(logits):
         return logits
-    if left_out == "sigmoid":
+    if activation == "sigmoid":
         return 1 / (1 + np.exp(-logits))
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)

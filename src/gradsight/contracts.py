@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+from gradsight.errors import InvalidType, received, unknown
 from gradsight.targets import Resolved
 
 Array = Any
@@ -129,6 +131,10 @@ class Backend(Protocol):
         """Whether some part of the model is in training mode; it is explained in evaluation mode all the same."""
 
     @property
+    def draws(self) -> bool:
+        """Whether the model drew random numbers in the passes so far."""
+
+    @property
     def left_out(self) -> str:
         """The activation at the model's end that is left out to have logits, such as ``"softmax"``; empty if none."""
 
@@ -172,15 +178,44 @@ class UserModel(Protocol):
         """The backend of the model as it is now. One call of ours asks once and stays with the answer."""
 
 
-class LoadedModel(NamedTuple):
+@dataclass(frozen=True)
+class Scores:
+    """How the classes' scores are read from what a model gives, where that is not one row of them for each image.
+
+    Attributes:
+        function: from the model's own output to scores (n, classes), differentiable.
+        activation: what makes probabilities of them: ``"softmax"``, ``"sigmoid"``, or empty where they have none, as
+            those of a detector.
+    """
+
+    function: Callable[[Any], Any]
+    activation: str = "softmax"
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise InvalidType(f"`function` of Scores must be outputs -> (n, classes). {received(self.function)}")
+        if self.activation not in ("softmax", "sigmoid", ""):
+            raise unknown("activation", self.activation, ("softmax", "sigmoid", ""))
+
+
+@dataclass(frozen=True)
+class LoadedModel:
     """What a model source gives: ``model, preprocess, labels = gs.load_model("demo")``.
 
     Attributes:
         model: the model, in evaluation mode.
         preprocess: turns a photo into the model's input and knows the way back (`imaging.Preprocess`).
         labels: the class names by index; None where they are not known.
+        scores: how class scores are read from its output; None where it gives one row of them for each image.
+        feed: from a batch of photos as ``preprocess`` makes them to what the model takes; None where it takes that.
     """
 
     model: Any
     preprocess: Callable[..., Any] | None = None
     labels: Sequence[str] | None = None
+    scores: Scores | None = None
+    feed: Callable[[Any], Any] | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        """The model, its preprocessing and its labels."""
+        return iter((self.model, self.preprocess, self.labels))

@@ -56,6 +56,12 @@ def received(value: Any, limit: int = 80) -> str:
     return f"Received: {text if len(text) <= limit else text[: limit - 3] + '...'} ({kind})."
 
 
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """What an exception of a library says, on one line without a final stop, cut at ``limit``; its type if nothing."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return (text if len(text) <= limit else text[: limit - 3] + "...") or type(error).__name__
+
+
 def unknown(kind: str, name: Any, choices: Iterable[str], way_out: str = "") -> UnknownName:
     """Build the error for a name that does not exist, with the nearest names or all of the choices.
 

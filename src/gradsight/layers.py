@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gradsight.errors import ModelError
-from gradsight.layouts import Layout, layouts
+from gradsight.layouts import Layout, layouts, merged, proportional
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,23 @@ class Candidate:
 
 
 def known_grids(seen: Sequence[Seen], size: Sequence[int]) -> frozenset[tuple[int, ...]]:
-    """Grids of the layers that keep their positions as axes; they leave no doubt."""
+    """Grids that leave no doubt: of the layers that keep their positions as axes, and of stages that merge those."""
     dense = {(x.shape, x.ways): x for x in seen if len(x.shape) == len(size) + 2}
-    return frozenset(layout.grid for x in dense.values() for layout in x.layouts(size)) - {tuple(size)}
+    found = frozenset(
+        layout.grid for x in dense.values() for layout in x.layouts(size) if proportional(layout.grid, size)
+    )
+    known = found - {tuple(size)}
+    last = None  # the grid and the channels of the last cut so far
+    for x in seen:
+        if not x.cut:
+            continue
+        grid = None if last is None else merged(x.shape, *last)
+        if grid is not None and math.prod(grid) > 1:
+            known |= {grid}
+        options = x.layouts(size, known) if known else ()
+        if options:
+            last = options[0].grid, x.shape[options[0].axes[1]]
+    return known
 
 
 def candidates(seen: Sequence[Seen], size: Sequence[int], known: frozenset[tuple[int, ...]]) -> list[Candidate]:

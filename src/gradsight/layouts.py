@@ -54,7 +54,7 @@ class Layout:
         return ops.permute_dims(moved, tuple(int(axis) for axis in np.argsort(self.axes)))
 
 
-def _proportional(grid: Sequence[int], size: Sequence[int]) -> bool:
+def proportional(grid: Sequence[int], size: Sequence[int]) -> bool:
     """Whether one stride explains every axis: ``size / grid`` agrees up to the rounding of the grid."""
     low = max(s / (g + 1) for g, s in zip(grid, size, strict=True))
     high = min(s / max(g - 1, 0.5) for g, s in zip(grid, size, strict=True))
@@ -79,7 +79,7 @@ def _dense_layouts(shape: Sequence[int], batch: int, size: Sequence[int]) -> lis
     rank = len(shape)
     first = Layout(tuple(range(rank)), tuple(shape[2:]))
     last = Layout((0, rank - 1, *range(1, rank - 1)), tuple(shape[1:-1]))
-    fitting = [x for x in (first, last) if math.prod(x.grid) > 1 and _proportional(x.grid, size)]
+    fitting = [x for x in (first, last) if math.prod(x.grid) > 1 and proportional(x.grid, size)]
     within = [x for x in fitting if _within(x.grid, size)]
     # Where no order keeps the input's proportions (strides that differ by axis), the order of convolutions is meant.
     stretched = [first] if math.prod(first.grid) > 1 and _within(first.grid, size) else []
@@ -91,13 +91,29 @@ def _within(grid: Sequence[int], size: Sequence[int]) -> bool:
 
 
 def _foldings(tokens: int, size: Sequence[int], known: Collection[tuple[int, ...]], most: int) -> list[tuple[int, Any]]:
-    """(extra tokens, grid) for a number of tokens: a known grid if one fits, else one that a patch size would cut."""
+    """(extra tokens, grid) for a number of tokens.
+
+    A known grid if one fits; where none is known, one that a patch size would cut. Beside known grids, another number
+    is no grid's: the words of a text, the queries of a detector.
+    """
     fits = [(tokens - math.prod(g), g) for g in known if 0 <= tokens - math.prod(g) <= most]
     extra = 0
-    while not fits and extra <= min(most, tokens - 2):
+    while not (fits or known) and extra <= min(most, tokens - 2):
         fits = [(extra, g) for g in _grids(tokens - extra, size)]
         extra += 1
     return [fit for fit in dict.fromkeys(fits) if fit[0] == min(fits)[0]]
+
+
+def merged(shape: Sequence[int], grid: Sequence[int], channels: int) -> tuple[int, ...] | None:
+    """The grid of tokens (n, tokens, more channels) that merge the positions of ``grid`` in pairs along every axis.
+
+    That is what a later stage does. None where the tokens are another number, or have no more channels: the queries of
+    a detector may be as many by chance.
+    """
+    if len(shape) != 3 or shape[2] <= channels:
+        return None
+    halves = (tuple(max(1, half(side / 2)) for side in grid) for half in (math.floor, math.ceil))
+    return next((g for g in halves if math.prod(g) == shape[1]), None)
 
 
 def _token_layouts(
@@ -105,6 +121,8 @@ def _token_layouts(
 ) -> list[Layout]:
     """Outputs that hold their positions on one axis: tokens, possibly after extra ones, or flattened feature maps."""
     usual, flat = [], []
+    if 1 in shape[1:]:  # a pooled vector or a class token, whose number of channels may be a grid's by chance
+        return []
     if shape[0] == batch:
         usual = [Layout((0, 2, 1), grid, extra) for extra, grid in _foldings(shape[1], size, known, MOST_EXTRA_TOKENS)]
         flat = [Layout((0, 1, 2), grid) for _, grid in _foldings(shape[2], size, known, 0)]

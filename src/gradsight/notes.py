@@ -50,9 +50,21 @@ def are_probabilities(logits: Any) -> bool:
     return bool((logits >= 0).all() and (logits <= 1).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3))
 
 
-def of_model(logits: Any, was_training: bool, left_out: str = "") -> list[str]:
-    """Notes that concern every map of a pass; ``left_out`` is the activation that the model ends in."""
+def of_model(logits: Any, was_training: bool, left_out: str = "", draws: bool = False) -> list[str]:
+    """Notes that concern every map of a pass.
+
+    Args:
+        logits: the class scores, (n, classes), or None.
+        was_training: the model was in training mode.
+        left_out: the activation that the model ends in.
+        draws: the model draws random numbers.
+    """
     notes = []
+    if draws:
+        notes.append(
+            "the model draws random numbers as it runs: another run may give another map, and if it shuffles its "
+            "positions, as ViLT does, the map is shuffled too"
+        )
     if left_out:
         notes.append(f"the model ends in a {left_out}; the scores are the logits before it")
     if was_training:

@@ -7,18 +7,20 @@ none by itself.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from gradsight.contracts import UserModel
 from gradsight.errors import InvalidArgument, InvalidType, received
 
 
-def user_model(model: Any, *, probabilities: bool = False) -> UserModel:
+def user_model(model: Any, *, probabilities: bool = False, scores: Callable[[Any], Any] | None = None) -> UserModel:
     """A model in the hands of its framework's backend.
 
     Args:
         model: the user's.
         probabilities: keep the softmax or sigmoid that a Keras model ends in.
+        scores: from the model's output to class scores (n, classes); None to look for them.
 
     Raises:
         InvalidArgument: ``probabilities`` are asked of a PyTorch model.
@@ -27,7 +29,7 @@ def user_model(model: Any, *, probabilities: bool = False) -> UserModel:
     if "keras" in sys.modules and _is_layer(model):  # first: on its torch engine a Keras layer is a module too
         from gradsight.backends.keras import KerasModel
 
-        return KerasModel(model, probabilities=probabilities)
+        return KerasModel(model, probabilities=probabilities, scores=scores)
     if "torch" in sys.modules:
         from gradsight.backends.torch import TorchModel, is_torch
 
@@ -37,7 +39,7 @@ def user_model(model: Any, *, probabilities: bool = False) -> UserModel:
                     "`probabilities` is for Keras models, whose last softmax or sigmoid is left out without it; a "
                     f"PyTorch model is explained as it is. {received(model)} Pass nn.Sequential(model, nn.Softmax(1))."
                 )
-            return TorchModel(model)
+            return TorchModel(model, scores)
     hint = ""
     if type(model).__name__ == "ExportedProgram":
         hint = " Pass torch.export.unflatten(program): hooks fire only there."

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
+import numpy as np
+
 from gradsight.contracts import Array
+from gradsight.errors import InvalidType, received
 from gradsight.layers import INPUT, Layer
 from gradsight.layouts import Layout
 from gradsight.targets import Resolved
@@ -52,8 +55,8 @@ class Arrays(Protocol):
     def scores_in(self, outputs: Any) -> Array | None:
         """The class scores in a model's output, (n, classes); None where there are none."""
 
-    def logits_in(self, outputs: Any) -> Any:
-        """The same as a float64 NumPy array."""
+    def numpy(self, array: Array) -> Any:
+        """Copy an array to NumPy."""
 
     def image(self, inputs: Any) -> Array:
         """The image among the inputs."""
@@ -88,6 +91,26 @@ class Arrays(Protocol):
         """See `contracts.Backend.run`; ``targets`` may be `Resolved` already."""
 
 
+def logits_in(backend: Arrays, outputs: Any) -> Any:
+    """The class scores in a model's output as a float64 NumPy array (n, classes); None where there are none."""
+    scores = backend.scores_in(outputs)
+    return None if scores is None else backend.numpy(scores).astype(np.float64)
+
+
+def score_reader(function: Callable[[Any], Any] | None, default: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What reads the class scores (n, classes) from a model's output: the user's function, checked, or the default."""
+    if function is None:
+        return default
+
+    def read(outputs: Any) -> Any:
+        found = function(outputs)
+        if getattr(found, "ndim", None) != 2:
+            raise InvalidType(f"`scores` must give one row of class scores for each image, (n, k). {received(found)}")
+        return found
+
+    return read
+
+
 class ModelPass:
     """`contracts.Pass`: a forward pass and what is explained in it; backward on demand, for several layers."""
 
@@ -95,7 +118,7 @@ class ModelPass:
         """Explain ``targets`` in a forward pass: `Resolved`, or ``(logits, outputs) -> Resolved``."""
         self.backend, self.forward = backend, forward
         self.inputs, self.outputs, self.held = forward.inputs, forward.outputs, forward.held
-        self.logits = backend.logits_in(self.outputs)
+        self.logits = logits_in(backend, self.outputs)
         self.targets: Resolved = targets if isinstance(targets, Resolved) else targets(self.logits, self.outputs)
         self.graph = self.score(self.outputs)
         self.scores = backend.detached(self.graph)

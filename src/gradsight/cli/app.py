@@ -54,6 +54,8 @@ def explain(
     model: options.Model = "demo",
     weights: options.Weights = None,
     labels: options.Labels = None,
+    text: options.Text = None,
+    arg: options.Arg = None,
     layer: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,6 +82,7 @@ def explain(
     size: options.Size = None,
     mean: options.Mean = None,
     std: options.Std = None,
+    crop: options.Crop = None,
     preprocess: options.Preprocess = None,
     out: options.Out = Path("gradsight-out"),
     colormap: options.Colormap = None,
@@ -96,8 +99,8 @@ def explain(
     with mistakes():
         targets = options.targets(class_, top, against, rather_than)
         output = Output(out, colormap, options.number(opacity))
-        picture = options.picture(fit, interpolation, size, mean, std, preprocess)
-        loading = {"weights": weights, "labels": labels, **picture}
+        picture = options.picture(fit, interpolation, size, mean, std, crop, preprocess)
+        loading = {**options.loading(weights, labels, text, arg), **picture}
         settings = options.looking(layer or [], layout, grid, batch_size, probabilities)
         settings["method"] = options.methods(method or ["gradcam"])
         photos, errors = find_photos(images)
@@ -126,6 +129,8 @@ def compare(
     model: options.Model = "demo",
     weights: options.Weights = None,
     labels: options.Labels = None,
+    text: options.Text = None,
+    arg: options.Arg = None,
     methods: Annotated[
         str | None,
         typer.Option(metavar="A,B,...", help="Methods, with commas; if not given, those that take a few passes."),
@@ -147,6 +152,7 @@ def compare(
     size: options.Size = None,
     mean: options.Mean = None,
     std: options.Std = None,
+    crop: options.Crop = None,
     preprocess: options.Preprocess = None,
     out: Annotated[
         Path | None,
@@ -179,8 +185,8 @@ def compare(
         drawing = Drawing(image, out, scale, colormap, options.number(opacity))
         named = options.methods([*options.split(methods or ""), *(method or [])])
         chosen = chosen_methods(named, everything=everything)
-        picture = options.picture(fit, interpolation, size, mean, std, preprocess)
-        loading = {"weights": weights, "labels": labels, **picture}
+        picture = options.picture(fit, interpolation, size, mean, std, crop, preprocess)
+        loading = {**options.loading(weights, labels, text, arg), **picture}
         settings = options.looking(
             [*options.split(layers or ""), *(layer or [])], layout, grid, batch_size, probabilities
         )
@@ -199,11 +205,15 @@ def layers(
     image: Annotated[Path | None, typer.Argument(metavar="IMAGE", help="The bundled photo if not given.")] = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
+    labels: options.Labels = None,
+    text: options.Text = None,
+    arg: options.Arg = None,
     fit: options.Fit = None,
     interpolation: options.Interpolation = None,
     size: options.Size = None,
     mean: options.Mean = None,
     std: options.Std = None,
+    crop: options.Crop = None,
     preprocess: options.Preprocess = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Not only the best ten.", rich_help_panel=options.RESULT_PANEL)
@@ -215,8 +225,9 @@ def layers(
     from gradsight.cli.listing import list_layers
 
     with mistakes():
-        picture = options.picture(fit, interpolation, size, mean, std, preprocess)
-        explainer = gs.Explainer(gs.load_model(model, weights=weights, **picture), name=model)
+        picture = options.picture(fit, interpolation, size, mean, std, crop, preprocess)
+        loading = {**options.loading(weights, labels, text, arg), **picture}
+        explainer = gs.Explainer(gs.load_model(model, **loading), name=model)
         try:
             list_layers(explainer, image or bundled_photo().source, everything=everything, as_json=as_json)
         except ImageError as error:

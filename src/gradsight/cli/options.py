@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,9 +31,27 @@ Labels = Annotated[
     str | None,
     typer.Option(metavar="FILE|FOLDER|imagenet", help="The names of the classes.", rich_help_panel=MODEL_PANEL),
 ]
+Text = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="What a model that reads a text beside the photo is given: a question, or a caption's beginning.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+Arg = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="An argument of package.module:function: a number, true, false, none, or a text. Can be repeated.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
 Fit = Annotated[
     str | None,
-    typer.Option(metavar="crop|squash|letterbox", help="How it is brought to its size.", rich_help_panel=PICTURE_PANEL),
+    typer.Option(
+        metavar="crop|squash|letterbox|keep", help="How it is brought to its size.", rich_help_panel=PICTURE_PANEL
+    ),
 ]
 Interpolation = Annotated[
     str | None,
@@ -53,6 +72,14 @@ Mean = Annotated[
 Std = Annotated[
     str | None,
     typer.Option(metavar="A,B,C", help="Divides them after that.", rich_help_panel=PICTURE_PANEL),
+]
+Crop = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="How much of its resized shorter side is seen, such as 0.875.",
+        rich_help_panel=PICTURE_PANEL,
+    ),
 ]
 Preprocess = Annotated[
     str | None,
@@ -186,16 +213,35 @@ def looking(
     }
 
 
+def loading(weights: str | None, labels: str | None, text: str | None, arg: list[str] | None) -> dict[str, Any]:
+    """Keyword arguments of `load_model`: the model."""
+    return {"weights": weights, "labels": labels, "text": text, "arguments": dict(map(argument, arg or []))}
+
+
+def argument(text: str) -> tuple[str, Any]:
+    """``"depth=3"`` to ("depth", 3): what reads as a Python number, truth value, None, list or quoted text is one."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip().isidentifier():
+        raise InvalidArgument(f"--arg must be name=value. {received(text)} Pass --arg depth=3.")
+    words = {"true": True, "false": False, "none": None}
+    try:
+        return name.strip(), words[value.lower()] if value.lower() in words else ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return name.strip(), value
+
+
 def picture(
     fit: str | None,
     interpolation: str | None,
     size: str | None,
     mean: str | None,
     std: str | None,
+    crop: float | None,
     preprocess: str | None,
 ) -> dict[str, Any]:
     """Keyword arguments of `load_model`: the picture as the model gets it."""
     return {
+        "crop": crop,
         "fit": fit,
         "interpolation": interpolation,
         "size": sides(size, "--size", one=True),

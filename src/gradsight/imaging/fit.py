@@ -10,11 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gradsight.errors import GradsightError, ImageError, InvalidArgument, InvalidType, ModelError, received, unknown
+from gradsight.errors import (
+    GradsightError,
+    ImageError,
+    InvalidArgument,
+    InvalidType,
+    ModelError,
+    one_line,
+    received,
+    unknown,
+)
 from gradsight.imaging import read
 from gradsight.imaging.placement import Placement
+from gradsight.imaging.sizes import FITS, offset, resized_to
 
-_FITS = ("crop", "squash", "letterbox")
+_ROUNDINGS = ("nearest", "down")
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -30,15 +40,20 @@ class Preprocess:
     """How a model wants its pictures.
 
     Attributes:
-        size: (height, width) of the model's input.
-        resize: with ``fit="crop"``, the length the shorter side is brought to before the cut (None: ``max(size)``).
+        size: (height, width) of the model's input; with ``fit="keep"`` the most that its (shorter, longer) side has.
+        resize: brings the picture to this length instead of ``min(size)``, and ``size`` is cut out of the centre; with
+            ``fit="crop"`` it is that of the picture's shorter side (None: the picture just covers ``size``).
         fit: ``"crop"`` resizes the shorter side and cuts out the centre, pixel for pixel as torchvision's ``Resize``
             and ``CenterCrop`` (black where the picture does not reach); ``"squash"`` stretches the whole picture to
-            ``size``; ``"letterbox"`` puts the whole picture inside, its aspect kept, on grey.
+            ``size``; ``"letterbox"`` puts the whole picture inside, its aspect kept, on grey; ``"keep"`` resizes it,
+            its aspect kept, and the model's input is as large as that, for each picture another size.
         interpolation: Pillow's filter: ``"nearest"``, ``"bilinear"``, ``"bicubic"``, ``"lanczos"`` or ``"box"``.
         mean: subtracted from each channel of the [0, 1] picture; one value makes it a grey, one-channel model.
         std: divides each channel after that.
-        fill: the grey of the letterbox, in [0, 1].
+        fill: the grey of the letterbox, in [0, 1]; or one value for each channel.
+        rounding: where half a pixel is left over, ``"nearest"``: cuts begin at the nearest even one, as torchvision's;
+            ``"down"``: at the one before, as those of transformers.
+        multiple: with ``fit="keep"``, sides are cut down to a multiple of this.
         channels_last: the input is (height, width, channels), as most Keras models have it, rather than (channels,
             height, width).
         function: used instead of mean and std. It gets the fitted picture as float32 (height, width, 3), RGB in 0..255
@@ -57,7 +72,9 @@ class Preprocess:
     interpolation: str = "bilinear"
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    fill: float = 0.5
+    fill: float | tuple[float, ...] = 0.5
+    rounding: str = "nearest"
+    multiple: int = 1
     channels_last: bool = False
     function: Callable[[NDArray[np.float32]], Any] | None = None
 
@@ -66,8 +83,12 @@ class Preprocess:
             raise InvalidArgument(f"size must be a positive (height, width). {received(self.size)} Pass (224, 224).")
         if self.resize is not None and self.resize < 1:
             raise InvalidArgument(f"resize must be a positive number of pixels. {received(self.resize)} Pass 256.")
-        if self.fit not in _FITS:
-            raise unknown("fit", self.fit, _FITS)
+        if self.fit not in FITS:
+            raise unknown("fit", self.fit, FITS)
+        if self.rounding not in _ROUNDINGS:
+            raise unknown("rounding", self.rounding, _ROUNDINGS)
+        if self.multiple < 1:
+            raise InvalidArgument(f"multiple must be a positive number of pixels. {received(self.multiple)} Pass 32.")
         if self.interpolation not in _FILTERS:
             raise unknown("interpolation", self.interpolation, _FILTERS)
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
@@ -80,7 +101,9 @@ class Preprocess:
                 f"mean must be finite and std over 0, in units of [0, 1] pictures. {received((self.mean, self.std))} "
                 "Divide values meant for 0..255 by 255."
             )
-        if not 0 <= self.fill <= 1:
+        if np.ndim(self.fill) and np.size(self.fill) != len(self.mean):
+            raise InvalidArgument(f"fill must have one value, or as many as mean. {received(self.fill)} Pass 0.5.")
+        if not all(0 <= value <= 1 for value in np.atleast_1d(self.fill)):
             raise InvalidArgument(f"fill must be a grey in [0, 1]. {received(self.fill)} Pass 0.5.")
         if self.function is not None and not callable(self.function):
             raise InvalidType(f"function must be one of a picture, or None. {received(self.function)} {_CONTRACT}")
@@ -105,12 +128,12 @@ class Preprocess:
             ModelError: the function failed on the picture, or returned NaN or infinity.
         """
         window, placement = self._cut(image)
-        pixels = np.asarray(window, dtype=np.float32).reshape(*self.size, len(self.mean))
+        pixels = np.asarray(window, dtype=np.float32).reshape(window.height, window.width, len(self.mean))
         made = self._normalised(pixels) if self.function is None else self._made(self.function, pixels)
         return np.ascontiguousarray(made if self.channels_last else made.transpose(2, 0, 1)), placement
 
     def window(self, image: Any) -> Image.Image:
-        """Show what the model gets before it is normalised: an RGB (or grey, L) picture of ``size``."""
+        """Show what the model gets before it is normalised: an RGB (or grey, L) picture."""
         return self._cut(image)[0]
 
     def _normalised(self, pixels: NDArray[np.float32]) -> NDArray[Any]:
@@ -124,11 +147,12 @@ class Preprocess:
         except GradsightError:
             raise
         except Exception as error:
-            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            text = f"{type(error).__name__}: {one_line(error)}"
             raise ModelError(f"preprocess: its function failed on a picture. {text} {_CONTRACT}") from error
-        if made.ndim != 3 or made.shape[:2] != tuple(self.size) or made.dtype.kind not in "fiub":
+        height, width = pixels.shape[:2]
+        if made.ndim != 3 or made.shape[:2] != (height, width) or made.dtype.kind not in "fiub":
             raise InvalidType(
-                f"preprocess: its function must return numbers of shape ({self.size[0]}, {self.size[1]}, channels), "
+                f"preprocess: its function must return numbers of shape ({height}, {width}, channels), "
                 f"without a batch axis. {received(returned)} {_CONTRACT}"
             )
         if not np.isfinite(made).all():
@@ -144,45 +168,26 @@ class Preprocess:
         original = (picture.height, picture.width)
         if len(self.mean) == 1:
             picture = picture.convert("L")
-        height, width = self._resized(original)
+        height, width = resized_to(original, self.size, self.fit, self.resize, self.rounding, self.multiple)
         if height * width > read.MAX_PIXELS:
             raise ImageError(
                 f"A picture of {original[1]} x {original[0]} pixels is too narrow to crop: resized, it would measure "
                 f"{width} x {height}. Use fit='letterbox' or fit='squash'."
             )
         resized = picture.resize((width, height), _FILTERS[self.interpolation])
-        top, left = (_offset(have, want) for have, want in zip((height, width), self.size, strict=True))
+        size = (height, width) if self.fit == "keep" else self.size
+        top, left = (offset(have, want, self.rounding) for have, want in zip((height, width), size, strict=True))
         down, across = original[0] / height, original[1] / width
-        bottom, right = top + self.size[0], left + self.size[1]
-        box = (top * down, left * across, bottom * down, right * across)
-        return self._paste(resized, top, left), Placement(original, self.size, box)
+        box = (top * down, left * across, (top + size[0]) * down, (left + size[1]) * across)
+        return self._paste(resized, top, left, size), Placement(original, size, box)
 
-    def _resized(self, original: tuple[int, int]) -> tuple[int, int]:
-        """(height, width) to which the whole picture is resized before it is cut or padded."""
-        height, width = original
-        if self.fit == "squash":
-            return self.size
-        if self.fit == "letterbox":
-            scale = min(self.size[0] / height, self.size[1] / width)
-            return max(1, round(height * scale)), max(1, round(width * scale))
-        if self.resize is None:  # the smallest picture that covers the input
-            scale = max(self.size[0] / height, self.size[1] / width)
-            return max(self.size[0], int(height * scale)), max(self.size[1], int(width * scale))
-        short = self.resize
-        long = int(short * max(original) / min(original))  # torchvision's rounding
-        return (short, long) if height <= width else (long, short)
-
-    def _paste(self, resized: Image.Image, top: int, left: int) -> Image.Image:
+    def _paste(self, resized: Image.Image, top: int, left: int, size: tuple[int, int]) -> Image.Image:
         """Cut the input out of the resized picture, filling what lies outside; top and left may be negative."""
-        height, width = self.size
+        height, width = size
         if (top, left) == (0, 0) and resized.size == (width, height):
             return resized
-        grey = round(self.fill * 255) if self.fit == "letterbox" else 0  # torchvision pads with black
-        window = Image.new(resized.mode, (width, height), (grey,) * len(self.mean) if len(self.mean) > 1 else grey)
+        outside = np.broadcast_to(self.fill if self.fit == "letterbox" else 0, len(self.mean))  # as torchvision pads
+        colour = tuple(round(float(value) * 255) for value in outside)
+        window = Image.new(resized.mode, (width, height), colour if len(colour) > 1 else colour[0])
         window.paste(resized, (-left, -top))
         return window
-
-
-def _offset(have: int, want: int) -> int:
-    """Where a centred cut begins, as in torchvision's ``center_crop``; negative where the picture must be padded."""
-    return round((have - want) / 2) if have >= want else -((want - have) // 2)

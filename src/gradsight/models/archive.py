@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gradsight.errors import MissingDependency, ModelError, received
+from gradsight.errors import MissingDependency, ModelError, one_line, received
 
 _RECORDS = re.compile(
     r"data/weights/(weight_\d+|model_weights_config\.json)|data/constants/(tensor_\d+|model_constants_config\.json)|"
@@ -96,9 +96,8 @@ def load_program(path: Path) -> Any:
         except MissingDependency:
             raise
         except Exception as error:  # damaged bytes end in almost any exception
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ModelError(
-                f"model: the .pt2 file cannot be read: {reason}. {received(str(path))} {_AGAIN}"
+                f"model: the .pt2 file cannot be read: {one_line(error)}. {received(str(path))} {_AGAIN}"
             ) from error
 
 

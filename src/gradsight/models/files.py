@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gradsight.contracts import LoadedModel
-from gradsight.errors import InvalidArgument, MissingDependency, ModelError, received
+from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received
 from gradsight.imaging import Preprocess
 from gradsight.models import archive
 from gradsight.models.keras import files as keras_files
@@ -108,7 +108,7 @@ def _exported(path: Path) -> LoadedModel:
             model = torch.export.unflatten(program)
     except Exception as error:
         raise ModelError(
-            f"model: the exported program cannot be rebuilt: {' '.join(str(error).split())[:200]}. "
+            f"model: the exported program cannot be rebuilt: {one_line(error)}. "
             f"{received(str(path))} Export it again with the installed PyTorch."
         ) from error
     return LoadedModel(model, _preprocess(_input_shape(program)), None)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gradsight.contracts import LoadedModel
-from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, received, unknown
+from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, one_line, received, unknown
 from gradsight.imaging import Preprocess
 from gradsight.models import weights as torch_weights
 from gradsight.models.keras import weights as keras_weights
@@ -23,8 +25,8 @@ _RETURNS = "Return the torch.nn.Module or keras.Model, (model, preprocess, label
 
 
 @source("function", title="a function of yours that returns the model", example="package.module:function")
-def function(name: str, *, weights: str | None = None) -> LoadedModel:
-    """Call ``package.module:function`` without arguments and take the model that it returns.
+def function(name: str, *, weights: str | None = None, arguments: Mapping[str, Any] | None = None) -> LoadedModel:
+    """Call ``package.module:function`` and take the model that it returns.
 
     The module is looked for in the current folder first, then among the installed packages. A bare PyTorch model gets
     ImageNet's usual preprocessing (`Preprocess()`), a bare Keras model what `preprocess_of` guesses, and neither gets
@@ -33,15 +35,21 @@ def function(name: str, *, weights: str | None = None) -> LoadedModel:
     Args:
         name: ``package.module:function``; the function may also be the model itself.
         weights: a file of weights for the model.
+        arguments: keyword arguments of the function. Where there are none and it is a LightningModule's class, those
+            that its checkpoint was saved with (``save_hyperparameters``) are taken from ``weights``.
 
     Raises:
-        InvalidArgument: the name is not of that form, or there is no such file of weights.
+        InvalidArgument: the name is not of that form, the function does not take the arguments, or there is no such
+            file of weights.
         UnknownName: there is no such module, or nothing of that name in it.
         InvalidType: the function returned something else.
         ModelError: importing the module or calling the function failed, or the weights do not fit.
     """
     with _current_folder_first():
-        made = _call(find(name, "model"), name)
+        found = find(name, "model")
+        if not arguments and weights is not None and _is_lightning(found):
+            arguments = torch_weights.hyperparameters(weights)
+        made = _call(found, name, arguments or {})
     loaded = _loaded(made, name)
     keras = is_keras(loaded.model)  # which is told in each call whether it trains
     if weights is not None:
@@ -122,21 +130,43 @@ def _attribute(module: Any, attribute: str) -> Any:
         raise unknown("function", attribute, sorted(public), f"It was looked for in {module.__name__}.") from None
 
 
-def _call(found: Any, name: str) -> Any:
+def _call(found: Any, name: str, arguments: Mapping[str, Any]) -> Any:
     if _is_model(found) or is_keras_2(found):
+        if arguments:
+            raise InvalidArgument(f"arguments need a function, and {name!r} is a model. {received(dict(arguments))}")
         return found
+    _check_arguments(found, name, arguments)
     try:
-        return found()
+        return found(**arguments)
     except GradsightError:
         raise
     except Exception as error:
-        raise ModelError(
-            f"model {name!r}: the function failed when called without arguments. {_text(error)}"
+        given = f"with {', '.join(arguments)}" if arguments else "without arguments"
+        raise ModelError(f"model {name!r}: the function failed when called {given}. {_text(error)}") from error
+
+
+def _check_arguments(found: Any, name: str, arguments: Mapping[str, Any]) -> None:
+    """Say which arguments a function does not take, or lacks, before its own TypeError does."""
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):  # a builtin tells nothing
+        return
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        takes = ", ".join(map(str, signature.parameters.values())) or "none"
+        raise InvalidArgument(
+            f"model {name!r}: its arguments do not fit: {error}. It takes: {takes}. {received(dict(arguments))} "
+            "Give each with --arg name=value (arguments={...} in Python)."
         ) from error
 
 
+def _is_lightning(found: Any) -> bool:
+    return isinstance(found, type) and any(base.__name__ == "LightningModule" for base in found.__mro__)
+
+
 def _text(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def _is_model(value: Any) -> bool:
@@ -145,7 +175,8 @@ def _is_model(value: Any) -> bool:
 
 
 def _loaded(made: Any, name: str) -> LoadedModel:
-    parts = made if isinstance(made, tuple) else (made,)
+    given = made if isinstance(made, LoadedModel) else LoadedModel(None)
+    parts = tuple(made) if isinstance(made, tuple | LoadedModel) else (made,)
     if parts and is_keras_2(parts[0]):
         raise InvalidType(
             f"model {name!r}: its model is of Keras 2 or tf_keras, and must be of Keras 3. {received(parts[0])} Save "
@@ -162,4 +193,4 @@ def _loaded(made: Any, name: str) -> LoadedModel:
         labels = tuple(labels)
     if preprocess is None:
         preprocess = preprocess_of(model) if is_keras(model) else Preprocess()
-    return LoadedModel(model, preprocess, labels)
+    return replace(given, model=model, preprocess=preprocess, labels=labels)

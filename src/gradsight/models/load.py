@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, InvalidType, received, unknown
 from gradsight.imaging import Preprocess
 from gradsight.models import files
+from gradsight.models.huggingface import is_model_folder
 from gradsight.models.keras.engine import is_keras
 from gradsight.models.keras.inputs import check_fits
 from gradsight.models.labels import imagenet_labels, read_labels
@@ -20,7 +22,6 @@ from gradsight.models.preprocess import as_size, named, overridden
 from gradsight.registry import SOURCES
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_NOT_YET = ("hf", "timm")
 _LIST = "`gradsight models` lists them."
 
 
@@ -34,7 +35,10 @@ def load_model(
     size: int | Sequence[int] | None = None,
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
+    crop: float | None = None,
     labels: str | os.PathLike[str] | Sequence[str] | None = None,
+    text: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> LoadedModel:
     """Load a model with the preprocessing and the class names that belong to it.
 
@@ -47,14 +51,18 @@ def load_model(
             (height, width, 3), RGB in 0..255, that returns (height, width, channels); ``"package.module:function"``;
             or the name of a family of ``keras.applications``, such as ``"resnet50"``. A `Preprocess` replaces all of
             the source's, the fit too.
-        fit: ``"crop"``, ``"squash"`` or ``"letterbox"``, in place of the source's.
+        fit: ``"crop"``, ``"squash"``, ``"letterbox"`` or ``"keep"``, in place of the source's.
         interpolation: how the picture is resized: ``"nearest"``, ``"bilinear"``, ``"bicubic"``, ``"lanczos"`` or
             ``"box"``.
         size: the model's input in pixels, one number or (height, width). The resize before a crop follows in
             proportion, so that the same part of the picture is seen.
         mean: subtracted from pixels in [0, 1], one value (a grey model) or three.
         std: divides them after that. The two together also replace a function of the source's.
-        labels: the class names, a file or folder that ``read_labels`` takes, or ``"imagenet"``.
+        crop: the share of the resized picture's shorter side that the model sees (timm's ``crop_pct``); 1 for all.
+        labels: the class names, a file or folder that ``read_labels`` takes, or ``"imagenet"``. A model that compares
+            pictures with texts (CLIP, SigLIP) compares them with these.
+        text: what a model that reads a text beside the picture is given: a question, or the beginning of a caption.
+        arguments: keyword arguments of the function that ``package.module:function`` names.
 
     Returns:
         The model in evaluation mode, its preprocessing, and its labels.
@@ -67,13 +75,15 @@ def load_model(
         MissingDependency: the source's package is not installed.
     """
     sides = None if size is None else as_size(size)
-    loaded = _load(_text(spec, "model"), None if weights is None else _text(weights, "weights"), sides)
-    given = {"fit": fit, "interpolation": interpolation, "size": sides, "mean": mean, "std": std}
+    names = None if labels is None else _labels(labels)
+    offered = {"size": sides, "labels": names, "text": text, "arguments": arguments or None}
+    loaded = _load(_text(spec, "model"), None if weights is None else _text(weights, "weights"), offered)
+    given = {"fit": fit, "interpolation": interpolation, "size": sides, "mean": mean, "std": std, "crop": crop}
     overrides = {name: value for name, value in given.items() if value is not None}
     made = overridden(loaded.preprocess, None if preprocess is None else named(preprocess), overrides)
     if isinstance(made, Preprocess) and is_keras(loaded.model):
         check_fits(loaded.model, made)
-    return LoadedModel(loaded.model, made, loaded.labels if labels is None else _labels(labels))
+    return replace(loaded, preprocess=made, labels=names or loaded.labels)
 
 
 def _text(value: Any, argument: str) -> str:
@@ -83,25 +93,33 @@ def _text(value: Any, argument: str) -> str:
     return os.fspath(value)
 
 
-def _load(spec: str, weights: str | None, size: tuple[int, int] | None) -> LoadedModel:
+def _load(spec: str, weights: str | None, offered: dict[str, Any]) -> LoadedModel:
+    scheme, name = _scheme(spec)
+    function = SOURCES[scheme].function
+    takes = inspect.signature(function).parameters
+    for argument in ("text", "arguments"):
+        if offered[argument] is not None and argument not in takes:
+            goes_to = ", ".join(n for n, s in SOURCES.items() if argument in inspect.signature(s.function).parameters)
+            raise InvalidArgument(
+                f"{argument} means nothing to the source {scheme!r}, only to: {goes_to}. "
+                f"{received(offered[argument])} Leave it out."
+            )
+    given = {key: value for key, value in offered.items() if value is not None and key in takes}
+    loaded: LoadedModel = function(name, weights=weights, **given)
+    return loaded
+
+
+def _scheme(spec: str) -> tuple[str, str]:
+    """The source that a name belongs to, and what it calls the model."""
     scheme, _, name = spec.partition(":")
     if scheme in SOURCES:
-        function = SOURCES[scheme].function
-        sized = size is not None and "size" in inspect.signature(function).parameters
-        loaded: LoadedModel = function(name, weights=weights, **({"size": size} if sized else {}))
-    elif scheme in _NOT_YET and name:
-        raise InvalidArgument(
-            f"model {spec!r}: the source {scheme!r} is not there yet. Write a function without arguments that returns "
-            "the model, and pass package.module:function."
-        )
-    elif Path(spec).exists() or files.is_model_file(spec):
-        loaded = files.load(spec, weights=weights)
-    elif _FUNCTION.fullmatch(spec):
-        loaded = SOURCES["function"].function(spec, weights=weights)
-    else:
-        examples = ", ".join(repr(source.example) for source in SOURCES.values())
-        raise unknown("model source", spec, SOURCES, f"Models are named as in {examples}; {_LIST}")
-    return loaded
+        return scheme, name
+    if Path(spec).exists() or files.is_model_file(spec):
+        return "hf" if is_model_folder(spec) else "file", spec
+    if _FUNCTION.fullmatch(spec):
+        return "function", spec
+    examples = ", ".join(repr(source.example) for source in SOURCES.values())
+    raise unknown("model source", spec, SOURCES, f"Models are named as in {examples}; {_LIST}")
 
 
 def _labels(labels: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -77,9 +78,25 @@ def _override(preprocess: Any, overrides: dict[str, Any]) -> Preprocess:
                 f"its own. {received(changes[scales[0]])} Give both."
             )
         changes["function"] = None
-    if "size" in changes and preprocess.resize is not None:
+    crop = changes.pop("crop", None)
+    if changes.get("fit", preprocess.fit) != preprocess.fit:
+        changes["resize"] = None  # which was meant for the other fit
+    elif "size" in changes and preprocess.resize is not None:
         changes["resize"] = round(preprocess.resize * max(changes["size"]) / max(preprocess.size))
-    return replace(preprocess, **changes)
+    changed = replace(preprocess, **changes)
+    return changed if crop is None else replace(changed, resize=_before_crop(crop, changed))
+
+
+def _before_crop(crop: Any, preprocess: Preprocess) -> int:
+    """To what length a picture is resized, so that a share of it is cut out; rounded as timm does."""
+    if isinstance(crop, bool) or not isinstance(crop, int | float) or not 0 < crop <= 1:
+        raise InvalidArgument(f"crop must be a share over 0 and up to 1. {received(crop)} Pass 0.875.")
+    if preprocess.fit == "keep":
+        raise InvalidArgument(
+            f"crop needs pictures of one size, and this model takes each in its own (fit='keep'). {received(crop)} "
+            "Give a fit and a size as well: fit='crop', size=224."
+        )
+    return math.floor(min(preprocess.size) / float(crop))
 
 
 def as_size(size: Any) -> tuple[int, int]:

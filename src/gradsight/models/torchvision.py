@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gradsight.contracts import LoadedModel
-from gradsight.errors import InvalidArgument, MissingDependency, ModelError, received, unknown
+from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received, unknown
 from gradsight.imaging import Preprocess
 from gradsight.models.weights import SUFFIXES, load_weights
 from gradsight.registry import source
@@ -63,7 +63,7 @@ def _models() -> Any:
         ) from error
     except RuntimeError as error:  # such as: operator torchvision::nms does not exist
         raise MissingDependency(
-            f"torchvision is installed and does not work: it was built for another PyTorch ({str(error).strip()}). "
+            f"torchvision is installed and does not work: it was built for another PyTorch ({one_line(error)}). "
             "Install the two together: pip install --force-reinstall torch torchvision"
         ) from error
     return torchvision.models
@@ -103,7 +103,7 @@ def _pretrained(models: Any, name: str, entry: Any) -> Any:
     except Exception as error:  # URLError, HTTPError, a wrong hash, a full disk, a damaged file in the cache ...
         raise ModelError(
             f"The weights {entry.name} of torchvision model {name!r} could not be fetched: "
-            f"{' '.join(str(error).split())}. Give --weights FILE, or --weights none for random weights."
+            f"{one_line(error)}. Give --weights FILE, or --weights none for random weights."
         ) from error
 
 

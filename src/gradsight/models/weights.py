@@ -13,7 +13,6 @@ from gradsight.errors import InvalidArgument, MissingDependency, ModelError, rec
 
 SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-_PREFIXES = ("module.", "_orig_mod.", "model.")
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)|for unrecognized function <?(?:built-in )?(?:function |class )?'?([\w.]+)")
 _SAME = "Build the very architecture that the file was saved from: --model package.module:function --weights FILE."
 _TRUST = (
@@ -25,8 +24,8 @@ _TRUST = (
 def load_weights(model: Any, path: str | PathLike[str]) -> None:
     """Put the weights of a file into a torch module: all of them, or an error.
 
-    A dict around them (``{"state_dict": ...}``) and what training wrappers put before the names (``module.``,
-    ``model.``, ``_orig_mod.``) are taken off where the rest then fits.
+    A dict around them (``{"state_dict": ...}``) and what wrappers put before all names (``module.``, ``_orig_mod.``,
+    a LightningModule's ``model.`` or ``net.``) are taken off where the rest then fits.
 
     Args:
         model: a ``torch.nn.Module``; half loaded after an error.
@@ -59,14 +58,28 @@ def read_weights(path: str | PathLike[str]) -> dict[str, Any]:
         MissingDependency: it is a safetensors file and that package is not installed.
         ModelError: the file would run code, is damaged, or holds no weights.
     """
+    return _unwrapped(_content(path), Path(path))
+
+
+def hyperparameters(path: str | PathLike[str]) -> dict[str, Any]:
+    """What a LightningModule was made with, as its checkpoint says (``save_hyperparameters``); empty if it does not.
+
+    Raises:
+        InvalidArgument, MissingDependency, ModelError: as `read_weights`.
+    """
+    content = _content(path)
+    found = content.get("hyper_parameters") if isinstance(content, Mapping) else None
+    return {str(k): v for k, v in found.items() if k != "_instantiator"} if isinstance(found, Mapping) else {}
+
+
+def _content(path: str | PathLike[str]) -> Any:
     file = Path(path)
     if not file.is_file():
         reason = "it is a folder" if file.is_dir() else "there is no such file"
         raise InvalidArgument(f"weights must be a file: {reason}. {received(str(path))} Check the path.")
     if file.stat().st_size == 0:
         raise ModelError(f"weights must not be an empty file. {received(str(path))} Download or save it again.")
-    content = _safetensors(file) if file.suffix.lower() == ".safetensors" else _torch(file)
-    return _unwrapped(content, file)
+    return _safetensors(file) if file.suffix.lower() == ".safetensors" else _torch(file)
 
 
 def _safetensors(file: Path) -> Any:
@@ -141,7 +154,8 @@ def _unwrapped(content: Any, file: Path) -> dict[str, Any]:
 def _without_prefixes(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The weights as they are, then with one wrapper's prefix after the other taken off."""
     yield state
-    while prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), None):
+    while len(first := {name.partition(".")[0] for name in state}) == 1 and all("." in name for name in state):
+        prefix = first.pop() + "."
         state = {name.removeprefix(prefix): value for name, value in state.items()}
         yield state
 

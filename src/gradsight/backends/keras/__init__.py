@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
@@ -22,7 +23,6 @@ from gradsight.backends.keras.outputs import (
     floating_in,
     full_precision,
     is_floating,
-    logits_in,
     numpy_of,
     scores_in,
     tensors_in,
@@ -31,7 +31,7 @@ from gradsight.backends.keras.outputs import (
 from gradsight.backends.keras.running import Running
 from gradsight.backends.keras.trace import record
 from gradsight.backends.keras.view import View
-from gradsight.errors import GradsightError, InvalidType, ModelError, received
+from gradsight.errors import GradsightError, InvalidType, ModelError, one_line, received
 from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, layouts, only_layout
 
@@ -56,9 +56,9 @@ class Forward(probe.Forward):
 class KerasModel:
     """`contracts.UserModel` for one Keras model. Threads may share it."""
 
-    def __init__(self, model: Any, *, probabilities: bool = False) -> None:
-        """Keep the model; nothing is run or copied yet."""
-        self._model, self._probabilities = model, probabilities
+    def __init__(self, model: Any, *, probabilities: bool = False, scores: Callable[[Any], Any] | None = None) -> None:
+        """Keep the model; nothing is run or copied yet. The arguments are those of `KerasBackend`."""
+        self._make = partial(KerasBackend, model, probabilities=probabilities, scores=scores)
         self._lock = threading.Lock()
         self._kept: KerasBackend | None = None
 
@@ -66,7 +66,7 @@ class KerasModel:
         """The backend of the model as it is now: the last one, or a new one when the model has changed since."""
         with self._lock:
             if self._kept is None or not self._kept.view.is_current():
-                self._kept = KerasBackend(self._model, probabilities=self._probabilities)
+                self._kept = self._make()
             return self._kept
 
 
@@ -74,22 +74,23 @@ class KerasBackend:
     """`contracts.Backend` for one Keras model as it was when this was made. Threads may share it."""
 
     ops: Any = OPS
+    draws = False  # a layer that draws is told that it does not train
     # What `backends.probe` asks of a framework, where it is no matter of the model.
     no_gradient = staticmethod(contextlib.nullcontext)
     detached = staticmethod(lambda array: array)
     full_precision = staticmethod(full_precision)
-    scores_in = staticmethod(scores_in)
-    logits_in = staticmethod(logits_in)
     image = staticmethod(image_in)
     with_image = staticmethod(with_image)
 
-    def __init__(self, model: Any, *, probabilities: bool = False) -> None:
+    def __init__(self, model: Any, *, probabilities: bool = False, scores: Callable[[Any], Any] | None = None) -> None:
         """Make a view of the model; nothing is run.
 
         Args:
             model: the user's.
             probabilities: explain what the model gives, its last softmax or sigmoid included.
+            scores: what reads class scores from its output; None to look for them.
         """
+        self.scores_in = probe.score_reader(scores, scores_in)
         self.view = View(model, probabilities=probabilities)
         self.engine = engine_for(self.view)
         self.running = Running(self.view, self.engine)
@@ -212,7 +213,7 @@ class KerasBackend:
         except Exception as error:
             raise ModelError(
                 f"what is behind layer {layer!r} has no second derivative on {keras.backend.backend()}, which this "
-                f"method needs: {' '.join(str(error).split())[:300]} Use a method without it, such as 'gradcam'."
+                f"method needs: {one_line(error)}. Use a method without it, such as 'gradcam'."
             ) from error
 
     def biases(self, shared: probe.ModelPass) -> Biases:

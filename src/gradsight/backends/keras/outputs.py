@@ -56,12 +56,6 @@ def scores_in(outputs: Any) -> Any:
     return None
 
 
-def logits_in(outputs: Any) -> Any:
-    """The same as a float64 NumPy array."""
-    scores = scores_in(outputs)
-    return None if scores is None else numpy_of(scores).astype(np.float64)
-
-
 def numpy_of(tensor: Any) -> Any:
     """Copy to NumPy: float64 stays, everything else becomes float32."""
     if keras.backend.standardize_dtype(tensor.dtype) != "float64":

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from gradsight.backends.keras.outputs import is_floating, logits_in, numpy_of, scores_in
+from gradsight.backends.keras.outputs import is_floating, numpy_of
 from gradsight.backends.keras.tap import Call, Numbered, Start, Tap
+from gradsight.backends.probe import logits_in
 from gradsight.layers import Seen
 from gradsight.layouts import Layout, layouts
 
@@ -51,11 +52,11 @@ def record(backend: KerasBackend, inputs: Any, targets: Any) -> list[Seen]:
     outputs = backend.engine.plain(None, lambda given, _start: backend.running.execute(given, see), inputs)
     calls = numbered.calls
     backend.view.calls.update(calls)
-    resolved = targets(logits_in(outputs), outputs)
+    resolved = targets(logits_in(backend, outputs), outputs)
 
     def score(given: list[Any], start: Start) -> Any:
         outputs = backend.running.execute(backend.with_image(inputs, given[0]), _starting(start))
-        return keras.ops.sum(resolved.scores(outputs, scores_in(outputs), backend.ops)[:, 0])
+        return keras.ops.sum(resolved.scores(outputs, backend.scores_in(outputs), backend.ops)[:, 0])
 
     cuts = backend.engine.cuts(score, [backend.image(inputs)])
     asked = [r for r in records if r.key in cuts and len(r.shape) > 2 and r.floating]

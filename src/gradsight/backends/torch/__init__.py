@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,10 +14,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
-from gradsight.backends.probe import ModelPass
+from gradsight.backends.probe import ModelPass, logits_in, score_reader
 from gradsight.backends.torch import probe, tap
 from gradsight.backends.torch.biases import Biases
-from gradsight.backends.torch.outputs import describe, logits_in, scores_in
+from gradsight.backends.torch.outputs import describe, scores_in
 from gradsight.backends.torch.probe import Forward, pick
 from gradsight.backends.torch.rectify import Rectified
 from gradsight.backends.torch.tail import Tail, checked_tail, tiled
@@ -36,9 +36,9 @@ def is_torch(model: Any) -> bool:
 class TorchModel:
     """`contracts.UserModel` for one `torch.nn.Module`. Threads may share it."""
 
-    def __init__(self, model: torch.nn.Module) -> None:
-        """Keep the model; nothing is run or copied yet."""
-        self._model = model
+    def __init__(self, model: torch.nn.Module, scores: Callable[[Any], Any] | None = None) -> None:
+        """Keep the model, and what reads class scores from its output; nothing is run or copied yet."""
+        self._model, self._scores = model, scores
         self._lock = threading.Lock()
         self._kept: TorchBackend | None = None
 
@@ -46,7 +46,7 @@ class TorchModel:
         """The backend of the model as it is now: the last one, or a new one when the model has changed since."""
         with self._lock:
             if self._kept is None or not self._kept.view.is_current():
-                self._kept = TorchBackend(self._model)
+                self._kept = TorchBackend(self._model, self._scores)
             return self._kept
 
 
@@ -60,14 +60,13 @@ class TorchBackend:
     no_gradient = staticmethod(torch.no_grad)
     detached = staticmethod(torch.Tensor.detach)
     full_precision = staticmethod(probe.full_precision)
-    scores_in = staticmethod(scores_in)
-    logits_in = staticmethod(logits_in)
     gradients = staticmethod(probe.gradients)
     curvature = staticmethod(probe.curvature)
 
-    def __init__(self, model: torch.nn.Module) -> None:
-        """Make a view of the model; nothing is run."""
+    def __init__(self, model: torch.nn.Module, scores: Callable[[Any], Any] | None = None) -> None:
+        """Make a view of the model; nothing is run. ``scores``: what reads class scores from its output."""
         self.view = View(model)
+        self.scores_in = score_reader(scores, scores_in)
         self._model = model
         self._lock = threading.RLock()
 
@@ -75,6 +74,11 @@ class TorchBackend:
     def was_training(self) -> bool:
         """Whether some part of the user's model is in training mode (it is explained in evaluation mode)."""
         return self.view.was_training
+
+    @property
+    def draws(self) -> bool:
+        """Whether the model drew random numbers in the passes so far."""
+        return self.view.draws
 
     def prepare(self, inputs: Any) -> Any:
         """Move a batch to the model's device and precision; NumPy arrays become tensors.
@@ -216,11 +220,12 @@ class TorchBackend:
 
             def run(taps: dict[str, tap.Tap]) -> torch.Tensor:
                 outputs = looking._execute(fed, taps)
-                resolved = targets(logits_in(outputs), outputs)
-                score: torch.Tensor = resolved.scores(outputs, scores_in(outputs), self.ops)[:, 0]
+                resolved = targets(logits_in(self, outputs), outputs)
+                score: torch.Tensor = resolved.scores(outputs, self.scores_in(outputs), self.ops)[:, 0]
                 return score.sum()
 
-            return record(looking.view, run, source)
+            texts = {x.shape[1] for x in tensors_of(first) if x.ndim == 2 and not x.is_floating_point()}
+            return record(looking.view, run, source, texts)
 
     def layout(self, layer: Layer, shape: Sequence[int], inputs: Any) -> Layout:
         """How a layer's output is laid out: as the user says, as was found, or as its shape tells."""

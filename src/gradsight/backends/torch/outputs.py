@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 _SCORE_KEYS = ("logits", "out", "scores", "output", "predictions")
@@ -24,12 +23,6 @@ def scores_in(outputs: Any) -> torch.Tensor | None:
     if all(size == 1 for size in tensor.shape[2:]):
         return tensor.flatten(1)
     return None
-
-
-def logits_in(outputs: Any) -> np.ndarray[Any, Any] | None:
-    """The same as a float64 NumPy array, without a gradient."""
-    scores = scores_in(outputs)
-    return None if scores is None else scores.detach().double().cpu().numpy()
 
 
 def _tensor_in(outputs: Any) -> torch.Tensor | None:

@@ -12,7 +12,6 @@ import torch
 
 from gradsight.backends import probe
 from gradsight.backends.torch.gradients import ClassGradients, jacobian
-from gradsight.backends.torch.outputs import scores_in
 from gradsight.errors import ModelError
 
 
@@ -39,8 +38,8 @@ def gradients(shared: probe.ModelPass) -> dict[str, torch.Tensor]:
     forward: Any = shared.forward
     if any(part.classes is None for part in shared.targets.parts):
         return jacobian(shared.graph, forward.held)
-    logits, axes = scores_in(forward.outputs), {name: x.axes[0] for name, x in forward.layouts.items()}
-    assert logits is not None  # the targets are classes
+    axes = {name: x.axes[0] for name, x in forward.layouts.items()}
+    logits: Any = shared.backend.scores_in(forward.outputs)  # there are some, since the targets are classes
     found: dict[str, torch.Tensor] = forward.by_class.combined(shared.targets, logits, forward.held, axes)
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +25,16 @@ class _Record:
     node: Any = None  # the graph node that only this output leads to; None where the input does not reach it
 
 
-def record(view: View, run: Callable[[dict[str, tap.Tap]], torch.Tensor], source: torch.Tensor) -> list[Seen]:
+def record(
+    view: View, run: Callable[[dict[str, tap.Tap]], torch.Tensor], source: torch.Tensor, texts: Collection[int] = ()
+) -> list[Seen]:
     """Run the view once with gradients of the input on, and describe every call of every module.
 
     Args:
         view: the view that ``run`` runs.
         run: one forward pass of one image with the given taps, to the score that is explained, a scalar.
         source: the image as it goes in; requires a gradient.
+        texts: how many tokens the texts beside the image have; a layer of so many tokens is the text's.
     """
     records: list[_Record] = []
     calls: dict[str, int] = {}
@@ -60,11 +63,12 @@ def record(view: View, run: Callable[[dict[str, tap.Tap]], torch.Tensor], source
         asked = [r for r in records if r.node is not None and r.output.ndim > 2]
     grads = torch.autograd.grad(score, [r.output for r in asked], allow_unused=True) if asked else ()
     by_record = {id(r): g for r, g in zip(asked, grads, strict=True)}
-    return [_seen(r, cut, calls, by_record.get(id(r))) for r, cut in zip(records, is_cut, strict=True)]
+    return [_seen(r, cut, calls, by_record.get(id(r)), texts) for r, cut in zip(records, is_cut, strict=True)]
 
 
-def _seen(r: _Record, cut: bool, calls: dict[str, int], gradient: torch.Tensor | None) -> Seen:
+def _seen(r: _Record, cut: bool, calls: dict[str, int], gradient: torch.Tensor | None, texts: Collection[int]) -> Seen:
     last = r.call == calls[r.name] - 1
+    is_text = r.output.ndim == 3 and r.output.shape[1] in texts
     return Seen(
         name=r.name if last else f"{r.name}#{r.call}",
         kind=type(r.module).__name__,
@@ -74,6 +78,7 @@ def _seen(r: _Record, cut: bool, calls: dict[str, int], gradient: torch.Tensor |
         same=r.same,
         cut=cut,
         gradient=None if gradient is None else gradient.detach().float().cpu().numpy(),
+        ways=() if is_text else None,
     )
 
 

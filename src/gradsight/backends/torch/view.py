@@ -43,7 +43,7 @@ class View:
         like: a parameter, for its device and precision.
         calls: how often modules ran in a pass, as far as known; it tells the last call of a module that runs again.
         tails: traced tails, which hold this view's tensors and end with it.
-        observed, changes_buffers: what the first pass showed, see `guarded`.
+        observed, changes_buffers, draws: what the first pass showed, see `guarded`.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -67,7 +67,7 @@ class View:
         self.like = next((p for p in weights if p.is_floating_point()), torch.empty(0))
         self.calls: dict[str, int] = {}
         self.tails: dict[Any, Any] = {}
-        self.observed = self.changes_buffers = self._draws = False
+        self.observed = self.changes_buffers = self.draws = False
 
     def is_current(self) -> bool:
         """Whether the original still has the modules, tensors, hooks and attributes that were copied."""
@@ -83,7 +83,7 @@ class View:
         The first pass is observed; what it did not change is not guarded in later ones, which then cost nothing.
         """
         with contextlib.ExitStack() as stack:
-            if not self.observed or self._draws:
+            if not self.observed or self.draws:
                 stack.enter_context(self._random_state())
             if not self.observed or self.changes_buffers:
                 stack.enter_context(self._own_buffers())
@@ -112,10 +112,10 @@ class View:
         finally:
             # Written only if something was drawn: another thread may be using the same generator.
             if not torch.equal(cpu, torch.random.get_rng_state()):
-                self._draws = True
+                self.draws = True
                 torch.random.set_rng_state(cpu)
             if cuda is not None and not torch.equal(cuda, torch.cuda.get_rng_state(self.like.device)):
-                self._draws = True
+                self.draws = True
                 torch.cuda.set_rng_state(cuda, self.like.device)
 
     def _copy(self, module: nn.Module) -> Any:

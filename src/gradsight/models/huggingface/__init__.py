@@ -1,0 +1,154 @@
+"""Models of transformers, by name or from a folder that ``save_pretrained`` or a Trainer wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gradsight.contracts import LoadedModel
+from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received
+from gradsight.models.huggingface.processor import preprocess_of
+from gradsight.models.huggingface.tasks import Loading, task_of
+from gradsight.models.weights import load_weights
+from gradsight.registry import source
+
+_INSTALL = "pip install transformers"
+
+
+@source(
+    "hf",
+    title="models of transformers, by name (downloaded at first use) or from a folder",
+    example="hf:google/vit-base-patch16-224",
+    packages=("torch", "transformers"),
+    install=_INSTALL,
+)
+def huggingface(
+    name: str, *, weights: str | None = None, labels: Sequence[str] | None = None, text: str | None = None
+) -> LoadedModel:
+    """Load a model of transformers with its processor: what it was saved as decides what is explained.
+
+    ================================  =================================================================================
+    image classification              its classes
+    semantic segmentation             its classes, each by its mean over the picture's positions
+    object detection                  its classes, each by the detection with the highest score
+    CLIP, SigLIP and their kin        ``labels``, the texts that the picture is compared with
+    visual question answering         ``text`` is the question; the answers, or the first word of one
+    captioning                        ``text`` is the beginning of the caption, or empty; the next word
+    ================================  =================================================================================
+
+    Code of the model's author that comes with it is not run.
+
+    Args:
+        name: a model's name, ``"google/vit-base-patch16-224"``, or the path of a folder.
+        weights: ``"none"`` for random weights, or a file of weights, in place of those under that name.
+        labels: for models that compare pictures with texts, the texts; for others the class names.
+        text: the question, or the beginning of the caption.
+
+    Raises:
+        InvalidArgument: ``labels`` or ``text`` are needed, or mean nothing, or the model does none of these.
+        MissingDependency: transformers is not installed.
+        ModelError: there is no such model, it cannot be fetched, or its weights do not fit.
+    """
+    library = _library()
+    with _quiet(library):
+        config = _read(name, "configuration", library.AutoConfig.from_pretrained)
+        task = task_of(config, name)
+        if text is not None and not task.reads_text:
+            raise InvalidArgument(
+                f"text means nothing to hf model {name!r}, a {task.architecture}. {received(text)} Leave it out."
+            )
+        model = _model(library, config, task.architecture, name, weights)
+        preprocess = preprocess_of(_image_processor(library, config, name))
+        loading = Loading(name, model.eval(), config, labels, text, lambda: _tokenizer(library, name))
+        return replace(task.make(loading), preprocess=preprocess)
+
+
+def is_model_folder(path: str) -> bool:
+    """Whether transformers saved a model in this folder."""
+    return (Path(path) / "config.json").is_file()
+
+
+def _library() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingDependency(f"hf models need a package that is missing: {error}. Run: {_INSTALL}") from error
+    return transformers
+
+
+@contextmanager
+def _quiet(library: Any) -> Iterator[None]:
+    """Keep transformers from logging and from drawing progress bars of what is reported here in one line."""
+    logging = library.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _read(name: str, what: str, reader: Any, **options: Any) -> Any:
+    try:
+        return reader(name, **options)
+    except Exception as error:  # no such model, no connection, a damaged file, an unknown architecture ...
+        raise ModelError(
+            f"hf model {name!r}: its {what} cannot be read: {one_line(error)}. Give the name of a model on the Hub, "
+            "which needs a connection at first use, or a folder that save_pretrained wrote."
+        ) from error
+
+
+def _model(library: Any, config: Any, architecture: str, name: str, weights: str | None) -> Any:
+    import torch
+
+    kind = getattr(library, architecture)
+    if weights is None:
+        # half precision, as some are stored in, is no gain here: maps are sums over thousands of products
+        model, report = _read(
+            name, "weights", kind.from_pretrained, config=config, dtype=torch.float32, output_loading_info=True
+        )
+        missing = sorted(map(str, report["missing_keys"]))
+        if missing:
+            raise ModelError(
+                f"hf model {name!r}: its weights lack {len(missing)} tensors of a {architecture} "
+                f"({', '.join(missing[:3])}), which would be random. Name a model that was trained for this task."
+            )
+        return model
+    try:
+        model = kind(config)
+    except Exception as error:
+        raise ModelError(
+            f"hf model {name!r}: it cannot be built: {one_line(error)}. {received(architecture)}"
+        ) from error
+    if weights.lower() != "none":
+        load_weights(model, weights)
+    return model
+
+
+def _image_processor(library: Any, config: Any, name: str) -> Any:
+    """The processor that was saved with the model, or the usual one of its kind where none was."""
+    try:
+        return library.AutoImageProcessor.from_pretrained(name, backend="pil")
+    except Exception as saved:
+        try:
+            kind = library.models.auto.image_processing_auto.IMAGE_PROCESSOR_MAPPING[type(config)]
+            processor = kind["pil"]()
+        except Exception:
+            raise ModelError(
+                f"hf model {name!r}: its image processor cannot be read: {one_line(saved)}. Save it beside the model: "
+                "processor.save_pretrained(folder)."
+            ) from saved
+        size = getattr(config, "image_size", None)
+        if isinstance(size, int) and "height" in dict(processor.size):
+            processor.size = {"height": size, "width": size}
+        return processor
+
+
+def _tokenizer(library: Any, name: str) -> Any:
+    return _read(name, "tokenizer", library.AutoTokenizer.from_pretrained)

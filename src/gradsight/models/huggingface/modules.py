@@ -1,0 +1,77 @@
+"""Modules around models of transformers whose own forward does not take a photo, or does not give scores."""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Compared(nn.Module):
+    """A model that compares pictures with texts, with texts that stay: what it takes is pictures."""
+
+    def __init__(self, model: nn.Module, texts: dict[str, torch.Tensor]) -> None:
+        """Keep the model, and the tokens of the texts by the names of the model's arguments."""
+        super().__init__()
+        self.model = model
+        self.names = tuple(texts)
+        for name, tokens in texts.items():
+            self.register_buffer(name, tokens, persistent=False)
+
+    def forward(self, pixel_values: torch.Tensor) -> Any:
+        """The model's output for pictures (n, channels, height, width); its ``logits_per_image`` are (n, texts)."""
+        return self.model(pixel_values=pixel_values, **{name: getattr(self, name) for name in self.names})
+
+
+class Answering(nn.Module):
+    """BLIP's question answering up to the first word of the answer.
+
+    The model's own forward wants the answer, gives its loss, and keeps the logits to itself; what is run here is what
+    its ``generate`` runs.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Keep a ``BlipForQuestionAnswering``."""
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+        """The decoder's output after the start of the answer; its ``logits`` are (n, 1, words)."""
+        model: Any = self.model
+        image = model.vision_model(pixel_values=pixel_values).last_hidden_state
+        seen = torch.ones(image.shape[:-1], dtype=torch.long, device=image.device)
+        question = model.text_encoder(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            encoder_hidden_states=image,
+            encoder_attention_mask=seen,
+        )[0]
+        return model.text_decoder(
+            input_ids=torch.full_like(input_ids[:, :1], model.decoder_start_token_id),
+            encoder_hidden_states=question,
+            encoder_attention_mask=torch.ones(question.shape[:-1], dtype=torch.long, device=question.device),
+        )
+
+
+def in_order(model: Any) -> Any:
+    """Let ViLT keep its patches in the order of the picture.
+
+    It draws the patches that it looks at, all of them if there are no more than it may, and so shuffles them. To the
+    answer that is all the same, since each carries its position along; a map would be shuffled too.
+
+    Args:
+        model: a model of ViLT, which is changed.
+    """
+    embeddings = model.vilt.embeddings
+    embeddings.visual_embed = MethodType(_sorted_patches, embeddings)
+    return model
+
+
+def _sorted_patches(embeddings: Any, *arguments: Any, **keywords: Any) -> Any:
+    tokens, mask, (places, grid) = type(embeddings).visual_embed(embeddings, *arguments, **keywords)
+    order = (places[..., 0] * grid[1] + places[..., 1]).argsort(dim=1)
+    class_first = torch.cat([torch.zeros_like(order[:, :1]), order + 1], dim=1)
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    return tokens[rows, class_first], mask[rows, class_first], (places[rows, order], grid)
