@@ -22,7 +22,7 @@ from gradsight.layers import INPUT, Candidate, Layer, known_grids, rank, stages
 from gradsight.layouts import AmbiguousLayout
 from gradsight.models.load import load_model
 from gradsight.registry import PLACES, Method
-from gradsight.targets import Prediction, Resolved, class_name, resolve
+from gradsight.targets import Prediction, Resolved, class_name, of_first_image, resolve
 from gradsight.variants import as_method
 
 _Photo = str | Path | bytes | Image.Image
@@ -50,7 +50,8 @@ class Explainer:
 
     Args:
         model: a `torch.nn.Module`, or what `load_model` gave.
-        layer: the layer's name; a list for several; None to choose (see `layers`).
+        layer: the layer's name; a list for several; None to choose (see `layers`). Of a layer that runs several times,
+            ``name`` is the last call and ``name#0`` the first.
         method: the method's name, with options or variants if need be (``"scorecam(top=64)"``, ``"smooth(gradcam)"``),
             or a function ``(probe, ops) -> maps``; a list for several.
         targets: what to explain by default, as in a call.
@@ -103,7 +104,8 @@ class Explainer:
         self.layer, self.method, self.targets = layer, method, targets
         self.preprocess, self.labels, self._feed = preprocess, labels, feed
         self._layout, self._grid = layout, None if grid is None else tuple(grid)
-        self._studies: dict[tuple[int, ...], _Study] = {}
+        self._studies: dict[Any, _Study] = {}
+        self._elsewhere: dict[Any, bool] = {}
         self._looking = threading.Lock()
         if not isinstance(batch_size, Integral) or isinstance(batch_size, bool) or batch_size < 1:
             raise InvalidArgument(f"`batch_size` must be a whole number of at least 1. {received(batch_size)}")
@@ -123,7 +125,10 @@ class Explainer:
 
         Args:
             inputs: a batch as the model takes it, (n, ...), NumPy or tensor, a tuple or dict for several inputs; or,
-                with a ``preprocess``, a photo or a list of photos (paths, bytes, PIL images).
+                with a ``preprocess``, a photo or a list of photos (paths, bytes, PIL images). Of several inputs, the
+                one with most axes is the image that maps are drawn on, of equals the first: in a dict, whichever you
+                put first. Maps of a video, (n, channels, frames, h, w) or (n, frames, 1 or 3, h, w), are
+                (n, k, frames, h, w).
             targets: what to explain: a class (index or label), ``Top(k)``, ``Classes(...)``, a list with one entry for
                 each image, ``Against(...)``, ``Contrast(...)``, or a function from the model's output to (n,) scores.
                 The top class by default.
@@ -162,7 +167,10 @@ class Explainer:
         items = inputs if isinstance(inputs, list | tuple) else [inputs]
         if not items or not all(isinstance(x, _Photo) for x in items):
             if isinstance(inputs, list) or any(isinstance(x, _Photo) for x in items):
-                raise InvalidType(f"`inputs` must be one batch, or photos only. {received(inputs)}")
+                raise InvalidType(
+                    "`inputs` must be one batch, or photos only; for several inputs a tuple or dict of them, and for a "
+                    f"model that takes a list, that list in a tuple: ([a, b],). {received(inputs)}"
+                )
             batch = backend.prepare(inputs)
             if not backend.count(batch):
                 raise InvalidArgument(f"`inputs` must hold at least one image. {received(inputs)}")
@@ -248,15 +256,15 @@ class Explainer:
         return Layer(candidate.name, self._layout, self._grid, layout, study.known)
 
     def _study(self, given: _Given, wanted: Any) -> _Study:
-        """Look at the layers, once for each input size and architecture."""
+        """Look at the layers, once for each input size, order of inputs and architecture."""
         backend = given.backend
         size, names = backend.size(given.batch), set(backend.names())
+        key = _kind(given)
         with self._looking:
-            study = self._studies.get(size)
+            study = self._studies.get(key)
             if study is None or study.names != names:
-                first = wanted[:1] if isinstance(wanted, list | tuple | np.ndarray) else wanted
-                seen = backend.trace(given.batch, self._settling(backend, first, 1))
-                study = self._studies[size] = _Study(names, rank(seen, size), known_grids(seen, size))
+                seen = backend.trace(given.batch, self._settling(backend, of_first_image(wanted), 1))
+                study = self._studies[key] = _Study(names, rank(seen, size), known_grids(seen, size))
             return study
 
     def _explanation(
@@ -282,6 +290,8 @@ class Explainer:
             title=method.title,
         )
         general = notes.of_model(shared.logits, backend.was_training, backend.left_out, backend.draws)
+        if method.at == "layer" and self._is_elsewhere(given, probe):
+            general.append(notes.ELSEWHERE)
         scale = explanation.scale
         rows = []
         for i, maps in enumerate(raw):
@@ -295,6 +305,20 @@ class Explainer:
                 )
             )
         return replace(explanation, target_notes=tuple(rows))
+
+    def _is_elsewhere(self, given: _Given, probe: Any) -> bool:
+        """Whether nothing of the image reaches a layer, such as the call of a shared encoder for another image."""
+        batch = given.batch.values() if isinstance(given.batch, dict) else given.batch
+        if not isinstance(given.batch, dict | list | tuple) or len(batch) < 2:
+            return False
+        image = probe.image.activations
+        if sum(getattr(x, "ndim", 0) == image.ndim for x in batch) < 2:
+            return False
+        key = (*_kind(given), probe.name)
+        if key not in self._elsewhere:
+            before, after = (given.backend.numpy(x.activations) for x in (probe, probe.at(1 - 3 * image)))
+            self._elsewhere[key] = np.array_equal(before, after)
+        return self._elsewhere[key]
 
     def _predictions(self, logits: Any, left_out: str, most: int = 5) -> tuple[tuple[Prediction, ...], ...]:
         activation = left_out or "softmax" if self._scores is None else self._scores.activation
@@ -323,6 +347,11 @@ def explain(photos: Any, model: Any = "demo", **options: Any) -> Any:
     loaded = load_model(model) if isinstance(model, str) else model
     options.setdefault("name", model if isinstance(model, str) else None)
     return Explainer(loaded, **options)(photos)
+
+
+def _kind(given: _Given) -> tuple[Any, ...]:
+    """What the layers of a model depend on: the image's size, and which input is the image."""
+    return (given.backend.size(given.batch), *(given.batch if isinstance(given.batch, dict) else ()))
 
 
 def _probabilities(logits: Any, activation: str) -> Any:

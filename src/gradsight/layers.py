@@ -11,12 +11,12 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradsight.errors import ModelError
-from gradsight.layouts import Layout, layouts, merged, proportional
+from gradsight.layouts import MIXED_ROWS, Layout, layouts, merged, proportional
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,10 @@ class Seen:
         received: the shape of its first input; None where that is no array.
         composite: it has modules inside.
         same: it handed its argument through, as dropout does; the layer is the one that made it.
-        cut: nothing bypasses it.
+        cut: nothing bypasses it; None where nobody looked.
         gradient: d score / d output as a NumPy array of ``shape``; None where it was not asked for.
         ways: how its output can be read as a map, where the backend knows; None to find out by its shape.
+        reacts: where the score has no gradient: in how many channels it changes with the positions, at most 2.
     """
 
     name: str
@@ -64,9 +65,10 @@ class Seen:
     received: tuple[int, ...] | None
     composite: bool
     same: bool
-    cut: bool
+    cut: bool | None
     gradient: Any = None
     ways: tuple[Layout, ...] | None = None
+    reacts: int = 0
 
     def layouts(self, size: Sequence[int], known: frozenset[tuple[int, ...]] = frozenset()) -> Sequence[Layout]:
         """Every way its output can be read as a map of an image with positions ``size``."""
@@ -81,7 +83,8 @@ class Candidate:
         name, kind, cut: as in `Seen`.
         channels: how many it has.
         layout: how its output is laid out.
-        live: how many channels have a gradient that is not zero at every position.
+        live: how many channels have a gradient that is not zero at every position; where the score has no gradient,
+            how many it reacts to, counted up to 2.
         ambiguous: its tokens can be folded in more than one way.
         remark: why it was passed over, or why it was chosen.
         good: it is a cut whose positions have gradients, and nothing speaks against it.
@@ -90,7 +93,7 @@ class Candidate:
 
     name: str
     kind: str
-    cut: bool
+    cut: bool | None
     channels: int
     layout: Layout
     live: int
@@ -102,14 +105,15 @@ class Candidate:
 
 def known_grids(seen: Sequence[Seen], size: Sequence[int]) -> frozenset[tuple[int, ...]]:
     """Grids that leave no doubt: of the layers that keep their positions as axes, and of stages that merge those."""
-    dense = {(x.shape, x.ways): x for x in seen if len(x.shape) == len(size) + 2}
-    found = frozenset(
-        layout.grid for x in dense.values() for layout in x.layouts(size) if proportional(layout.grid, size)
-    )
+    frames = 4 if len(size) == 3 else 0  # of a video, as rows of their own
+    dense = {(x.shape, x.ways): x for x in seen if len(x.shape) in (len(size) + 2, frames)}
+    grids = {layout.grid for x in dense.values() for layout in x.layouts(size)}
+    # (n, heads, 1, 197) is what a class token attends to, and no map of 1 x 197 positions
+    found = frozenset(grid for grid in grids if 1 not in grid or proportional(grid, size))
     known = found - {tuple(size)}
     last = None  # the grid and the channels of the last cut so far
     for x in seen:
-        if not x.cut:
+        if x.cut is False:
             continue
         grid = None if last is None else merged(x.shape, *last)
         if grid is not None and math.prod(grid) > 1:
@@ -129,7 +133,7 @@ def candidates(seen: Sequence[Seen], size: Sequence[int], known: frozenset[tuple
             continue
         layout = options[0]
         channels = x.shape[layout.axes[1]]
-        live = 0
+        live = x.reacts
         if x.gradient is not None:
             folded = layout.fold(x.gradient, np)[0].reshape(channels, -1)
             live = int(np.count_nonzero(np.any(folded != 0, axis=1)))
@@ -170,6 +174,18 @@ def _passed_over(candidate: Candidate, pools: dict[str, set[Any]]) -> str:
     return ""
 
 
+class _Words(NamedTuple):
+    counts: str
+    dead: str
+    alone: str
+
+
+_BY_GRADIENT = _Words("whose positions have gradients", "no position has a gradient", "with a gradient")
+_BY_REACTION = _Words(
+    "that the score, which has no gradient, reacts to", "the score does not react to it", "that the score reacts to"
+)
+
+
 def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
     """Candidates for the layer, the best first, each with the reason.
 
@@ -179,36 +195,38 @@ def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
     Raises:
         ModelError: no layer has positions, or no position of any layer has a gradient.
     """
-    groups: dict[int, list[Candidate]] = {0: [], 1: [], 2: [], 3: []}
+    groups: dict[int, list[Candidate]] = {0: [], 1: [], 2: [], 3: [], 4: []}
     known = known_grids(seen, size)
     pools = _pools(seen, size, known)
+    words = _BY_REACTION if any(x.reacts for x in seen) else _BY_GRADIENT
     for candidate in reversed(candidates(seen, size, known)):
         against = _passed_over(candidate, pools) if candidate.cut and candidate.live else ""
-        if not candidate.cut:
+        if candidate.cut is None:
+            groups[4].append(replace(candidate, remark="not looked at: a later layer of its resolution is good"))
+        elif not candidate.cut:
             groups[2].append(replace(candidate, remark="something bypasses it"))
         elif not candidate.live:
-            groups[3].append(replace(candidate, remark="a cut, but no position has a gradient"))
+            groups[3].append(replace(candidate, remark=f"a cut, but {words.dead}"))
         elif against:
             groups[1].append(replace(candidate, remark=against))
         else:
-            groups[0].append(replace(candidate, remark="a cut whose positions have gradients", good=True))
+            groups[0].append(replace(candidate, remark=f"a cut {words.counts}", good=True))
     groups[2].sort(key=lambda x: x.live == 0)  # where nothing is a cut, one of these is chosen
     ranked = list(itertools.chain.from_iterable(groups.values()))
     if not ranked:
+        usual = "Grad-CAM needs a convolutional or token layer; pass `layer=`, `layout=` and `grid=` if it has one."
+        mixed = any(len(x.shape) > 3 and x.shape[0] > 1 for x in seen)
         raise ModelError(
             f"the model has no layer with positions for an input of size {tuple(size)}, so there is no map to draw. "
-            "Grad-CAM needs a convolutional or token layer; pass `layer=`, `layout=` and `grid=` if it has one."
+            f"{MIXED_ROWS if mixed else usual}"
         )
     best = ranked[0]
     if not any(x.live for x in ranked):
         raise ModelError(
             "the score has a zero gradient at every position of every layer, so the maps would be empty. Is the last "
-            "layer initialised with zeros, or not trained yet? Load the weights, or explain another target. If forward "
-            "leaves the graph on purpose (torch.no_grad, detach), name the layer: `layer=`."
+            "layer initialised with zeros, or not trained yet? Load the weights, or explain another target."
         )
-    reason = (
-        "the last cut whose positions have gradients" if best.cut else "no layer is a cut; the last with a gradient"
-    )
+    reason = f"the last cut {words.counts}" if best.cut else f"no layer is a cut; the last {words.alone}"
     return [replace(best, chosen=True, remark=reason), *ranked[1:]]
 
 

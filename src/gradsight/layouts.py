@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,15 +28,22 @@ class Layout:
         axes: the permutation that brings the output to (batch, channels, positions ...).
         grid: the positions, such as (7, 7).
         extra: leading tokens that are no position (class, register, distillation).
+        frames: how many rows of the output belong to one image, the frames of a video that goes through a network of
+            pictures frame by frame; they are the first axis of the grid. 0 where rows are images.
     """
 
     axes: tuple[int, ...]
     grid: tuple[int, ...]
     extra: int = 0
+    frames: int = 0
 
     def fold(self, array: Any, ops: Any) -> Any:
         """Bring an output to (n, c, *grid); axes in front of the output's own, as in (k, n, ...), stay in front."""
         lead = array.ndim - len(self.axes)
+        if self.frames:
+            rows = self._of_frames().fold(array, ops)
+            by_image = ops.reshape(rows, (*rows.shape[:lead], -1, self.frames, *rows.shape[lead + 1 :]))
+            return ops.moveaxis(by_image, lead + 1, lead + 2)
         moved = ops.permute_dims(array, (*range(lead), *(lead + axis for axis in self.axes)))
         if moved.shape[lead + 2 :] == self.grid:
             return moved
@@ -45,6 +52,9 @@ class Layout:
 
     def unfold(self, folded: Any, like: Any, ops: Any) -> Any:
         """Invert `fold`: (m, c, *grid) to the layer's own layout, with the extra tokens of ``like``."""
+        if self.frames:
+            rows = ops.moveaxis(folded, 2, 1)
+            return self._of_frames().unfold(ops.reshape(rows, (-1, *rows.shape[2:])), like, ops)
         moved = folded
         if len(self.axes) - 2 != len(self.grid):
             moved = ops.reshape(folded, (*folded.shape[:2], math.prod(self.grid)))
@@ -52,6 +62,9 @@ class Layout:
                 kept = ops.permute_dims(like, self.axes)[..., : self.extra]
                 moved = ops.concat((kept, moved), axis=-1)
         return ops.permute_dims(moved, tuple(int(axis) for axis in np.argsort(self.axes)))
+
+    def _of_frames(self) -> Layout:
+        return Layout(self.axes, self.grid[1:], self.extra)
 
 
 def proportional(grid: Sequence[int], size: Sequence[int]) -> bool:
@@ -79,7 +92,10 @@ def _dense_layouts(shape: Sequence[int], batch: int, size: Sequence[int]) -> lis
     rank = len(shape)
     first = Layout(tuple(range(rank)), tuple(shape[2:]))
     last = Layout((0, rank - 1, *range(1, rank - 1)), tuple(shape[1:-1]))
-    fitting = [x for x in (first, last) if math.prod(x.grid) > 1 and proportional(x.grid, size)]
+    pooled = len(size) == 1 == shape[-1]  # of a signal any grid has the proportions, the channels of a pool too
+    fitting = [
+        x for x in ((first,) if pooled else (first, last)) if math.prod(x.grid) > 1 and proportional(x.grid, size)
+    ]
     within = [x for x in fitting if _within(x.grid, size)]
     # Where no order keeps the input's proportions (strides that differ by axis), the order of convolutions is meant.
     stretched = [first] if math.prod(first.grid) > 1 and _within(first.grid, size) else []
@@ -123,6 +139,8 @@ def _token_layouts(
     usual, flat = [], []
     if 1 in shape[1:]:  # a pooled vector or a class token, whose number of channels may be a grid's by chance
         return []
+    if len(size) == 3 and shape[0] == batch and 0 <= shape[1] - size[0] <= 1:
+        return []  # a video's frames, one vector each
     if shape[0] == batch:
         usual = [Layout((0, 2, 1), grid, extra) for extra, grid in _foldings(shape[1], size, known, MOST_EXTRA_TOKENS)]
         flat = [Layout((0, 1, 2), grid) for _, grid in _foldings(shape[2], size, known, 0)]
@@ -150,15 +168,33 @@ def layouts(
         size: the input's positions, such as (224, 224).
         known: grids of other layers that leave no doubt; they settle how tokens are folded.
 
+    A video's frames may be rows of their own, each image's behind one another.
+
     Returns:
         No layout for an output without positions, one where there is no doubt, several where there is.
     """
+    if len(size) == 3 and len(shape) < 5 and 1 < size[0] == shape[0] / batch:
+        of_frames = layouts(shape, shape[0], size[1:], {g[1:] for g in known if g[:1] == size[:1]})
+        return [replace(x, grid=(size[0], *x.grid), frames=size[0]) for x in of_frames]
     known = {g for g in known if math.prod(g) > 1 and len(g) == len(size)}
     if len(shape) == len(size) + 2:
         return _dense_layouts(shape, batch, size)
     if len(shape) == 3:
         return _token_layouts(shape, batch, size, known)
     return []
+
+
+def image_layout(shape: Sequence[int]) -> Layout:
+    """How an image that is given channels first is laid out: (n, channels, *positions).
+
+    A video is (n, channels, frames, height, width), or (n, frames, channels, height, width) where only the latter
+    makes the channels those of a grey or coloured picture, 1 or 3.
+    """
+    axes = list(range(len(shape)))
+    colours = (1, 3)
+    if len(shape) == 5 and shape[2] in colours and shape[1] not in colours:
+        axes[1:3] = [2, 1]
+    return Layout(tuple(axes), tuple(shape[axis] for axis in axes[2:]))
 
 
 def forced_layout(shape: Sequence[int], order: str | None, grid: Sequence[int] | None) -> Layout:
@@ -183,10 +219,18 @@ def forced_layout(shape: Sequence[int], order: str | None, grid: Sequence[int] |
     return Layout((0, 2, 1), grid, extra)
 
 
-def only_layout(name: str, shape: Sequence[int], found: Sequence[Layout]) -> Layout:
-    """The one layout in ``found``, or the error that says which argument settles it."""
+MIXED_ROWS = (
+    "The model puts several inputs into one batch, so that rows are not images: let its forward call what they share "
+    "once for each of them, or use a method that looks at the input, such as 'gradient' or 'occlusion'."
+)
+
+
+def only_layout(name: str, shape: Sequence[int], found: Sequence[Layout], batch: int | None = None) -> Layout:
+    """The one layout in ``found``, or the error that says which argument settles it; ``batch`` images went in."""
     if len(found) == 1:
         return found[0]
+    if not found and batch is not None and len(shape) > 3 and shape[0] != batch:
+        raise ModelError(f"layer {name!r} gives {shape[0]} rows for {batch} image(s). {MIXED_ROWS}")
     if not found:
         raise ModelError(
             f"layer {name!r} gives an output of shape {tuple(shape)}, which has no positions to draw a map on. "

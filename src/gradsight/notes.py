@@ -10,6 +10,8 @@ import numpy as np
 FAINT = 1e-3
 """A map this much weaker than the strongest one beside it is told apart."""
 
+ELSEWHERE = "nothing of the image that it is drawn on reaches this layer: the map is of another input"
+
 
 def of_map(values: Any, signed: bool = False) -> list[str]:
     """Notes on one raw map; ``signed``: it is drawn with both signs."""

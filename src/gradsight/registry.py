@@ -113,6 +113,12 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 METHODS: Registry[Method] = Registry("method", "gradsight.methods", "gradsight methods")
 SOURCES: Registry[Source] = Registry("model source", "gradsight.models", "gradsight models")
 
+
+def without_gradient() -> list[str]:
+    """The methods that need no gradient of the model; no controls, which say nothing of it."""
+    return [name for name, found in METHODS.items() if not found.gradient and "(control)" not in found.title]
+
+
 PLACES = ("layer", "input", "layers")
 
 

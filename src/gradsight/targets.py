@@ -257,6 +257,15 @@ def _class_columns(targets: Any, logits: Any, labels: Sequence[str] | None, outp
     return np.array([[class_index(which, labels, count) for which in row] for row in rows])
 
 
+def of_first_image(targets: Any) -> Any:
+    """The same for the first image alone: lists have one entry for each image."""
+    if isinstance(targets, Against):
+        return Against(of_first_image(targets.target))
+    if isinstance(targets, Contrast):
+        return Contrast(of_first_image(targets.target), of_first_image(targets.rather_than))
+    return targets[:1] if isinstance(targets, list | tuple | np.ndarray) else targets
+
+
 def resolve(targets: Any, n: int, logits: Any, labels: Sequence[str] | None, outputs: str) -> Resolved:
     """Settle what the user asked for against the model's output.
 

@@ -12,7 +12,7 @@ from gradsight.errors import ModelError
 
 
 def image_in(inputs: Any) -> Any:
-    """The image among the inputs: the first one with positions.
+    """The image among the inputs, which maps are drawn on: of those with most axes the first.
 
     Raises:
         ModelError: there is none.
@@ -25,7 +25,7 @@ def image_in(inputs: Any) -> Any:
             f"model has its axes. Received: {', '.join(str(tuple(x.shape)) for x in tensors)}. A single image needs a "
             "batch axis: pass inputs[None]."
         )
-    return found[0]
+    return max(found, key=lambda x: x.ndim)
 
 
 def with_image(inputs: Any, image: Any, times: int = 1) -> Any:

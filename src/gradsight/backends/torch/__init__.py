@@ -23,9 +23,9 @@ from gradsight.backends.torch.rectify import Rectified
 from gradsight.backends.torch.tail import Tail, checked_tail, tiled
 from gradsight.backends.torch.trace import record
 from gradsight.backends.torch.view import View, tensors_of
-from gradsight.errors import InvalidType, ModelError, received, unknown
+from gradsight.errors import InvalidArgument, InvalidType, ModelError, received, unknown
 from gradsight.layers import INPUT, Layer, Seen
-from gradsight.layouts import Layout, forced_layout, layouts, only_layout
+from gradsight.layouts import Layout, forced_layout, image_layout, layouts, only_layout
 
 
 def is_torch(model: Any) -> bool:
@@ -85,6 +85,7 @@ class TorchBackend:
 
         Raises:
             InvalidType: there is no array in ``inputs``.
+            InvalidArgument: there is one without values.
         """
         like = self.view.like
         keep_dtype = torch.is_autocast_enabled(like.device.type)
@@ -94,6 +95,10 @@ class TorchBackend:
                 x = torch.from_numpy(np.ascontiguousarray(x))
             if not isinstance(x, torch.Tensor):
                 return x
+            if x.is_meta:
+                raise InvalidArgument(
+                    f"`inputs` must not be on the meta device, where they have no values. {received(x)}"
+                )
             dtype = like.dtype if x.is_floating_point() and not keep_dtype else x.dtype
             x = x.detach().to(like.device, dtype)
             return x.clone() if x.is_inference() else x
@@ -112,7 +117,7 @@ class TorchBackend:
 
     def count(self, inputs: Any) -> int:
         """How many images a batch holds."""
-        return len(next(tensors_of(inputs)))
+        return len(self.image(inputs))
 
     def size(self, inputs: Any) -> tuple[int, ...]:
         """The image's positions, such as (224, 224).
@@ -120,28 +125,29 @@ class TorchBackend:
         Raises:
             ModelError: no input has positions.
         """
-        return tuple(self.image(inputs).shape[2:])
+        return self.image_layout(inputs).grid
 
     def image(self, inputs: Any) -> torch.Tensor:
-        """The image among the inputs: the first floating one with positions.
+        """The image among the inputs, which maps are drawn on: of those with most axes the first.
 
         Raises:
-            ModelError: no input has positions.
+            ModelError: no input has positions, or the one that has most does not hold floating-point numbers.
         """
         tensors = list(tensors_of(inputs))
-        found = next((x for x in tensors if x.is_floating_point() and x.ndim >= 3), None)
-        if found is None:
-            shapes = ", ".join(str(tuple(x.shape)) for x in tensors)
+        images = [x for x in tensors if x.ndim >= 3 and (x.is_floating_point() or x.dtype == torch.uint8)]
+        found = max(images, key=lambda x: x.ndim, default=None)
+        if found is None or not found.is_floating_point():
+            shapes = ", ".join(f"{tuple(x.shape)}, dtype {x.dtype}" for x in tensors)
             raise ModelError(
                 "`inputs` must hold an image, a signal or a volume: a floating-point array (n, channels, positions "
-                f"...). Received: {shapes}. A single image needs a batch axis: pass inputs[None]."
+                f"...). Received: {shapes}. A single image needs a batch axis: pass inputs[None]. Whole numbers go in "
+                "as inputs.float(), also where the model itself makes them floating."
             )
         return found
 
     def image_layout(self, inputs: Any) -> Layout:
-        """How the image is laid out: (n, channels, positions ...)."""
-        shape = self.image(inputs).shape
-        return Layout(tuple(range(len(shape))), tuple(shape[2:]))
+        """How the image is laid out, see `layouts.image_layout`."""
+        return image_layout(self.image(inputs).shape)
 
     def with_image(self, inputs: Any, image: torch.Tensor, times: int = 1) -> Any:
         """The inputs with another image, and everything else ``times`` times as often."""
@@ -194,7 +200,7 @@ class TorchBackend:
             with contextlib.nullcontext() if rule is None else Rectified(rule) as rectified:
                 outputs, held = self.forward(inputs, {layer.name for layer in layers})
             if rectified is not None:
-                rectified.check()
+                rectified.check(self.view.quantized)
             found = {layer.name: self.layout(layer, held[layer.name].shape, inputs) for layer in layers}
             return ModelPass(self, Forward(inputs, outputs, held, found, rule, batch_size), targets)
 
@@ -206,6 +212,7 @@ class TorchBackend:
             return Biases(
                 looking.view.modules.values(),
                 lambda: shared.score(looking._execute(inputs, {})),
+                self.count(inputs),
                 self.size(inputs),
                 self.ops,
             )
@@ -218,14 +225,16 @@ class TorchBackend:
             # A view of its own: a hook on every module, even one that sleeps, would slow down all later passes.
             looking = TorchBackend(self._model)
 
-            def run(taps: dict[str, tap.Tap]) -> torch.Tensor:
-                outputs = looking._execute(fed, taps)
-                resolved = targets(logits_in(self, outputs), outputs)
-                score: torch.Tensor = resolved.scores(outputs, self.scores_in(outputs), self.ops)[:, 0]
+            settled: list[Any] = []  # by the image itself, for the others that it may be compared with
+
+            def run(taps: dict[str, tap.Tap], image: torch.Tensor) -> torch.Tensor:
+                outputs = looking._execute(fed if image is source else self.with_image(fed, image), taps)
+                settled.append(settled[0] if settled else targets(logits_in(self, outputs), outputs))
+                score: torch.Tensor = settled[0].scores(outputs, self.scores_in(outputs), self.ops)[:, 0]
                 return score.sum()
 
             texts = {x.shape[1] for x in tensors_of(first) if x.ndim == 2 and not x.is_floating_point()}
-            return record(looking.view, run, source, texts)
+            return record(looking.view, run, source, self.size(first), texts)
 
     def layout(self, layer: Layer, shape: Sequence[int], inputs: Any) -> Layout:
         """How a layer's output is laid out: as the user says, as was found, or as its shape tells."""
@@ -235,7 +244,8 @@ class TorchBackend:
             return forced_layout(shape, layer.order, layer.grid)
         if layer.layout is not None:
             return layer.layout
-        return only_layout(layer.name, shape, layouts(shape, self.count(inputs), self.size(inputs), layer.known))
+        count = self.count(inputs)
+        return only_layout(layer.name, shape, layouts(shape, count, self.size(inputs), layer.known), count)
 
     def tail(
         self, name: str, raw: torch.Tensor, axis: int, forward: Forward, times: int, *, traced: bool = True
@@ -249,13 +259,13 @@ class TorchBackend:
         with torch.inference_mode(False):
             if not traced:
                 with sdpa_kernel(SDPBackend.MATH):
-                    return self._replay(name, tiled(forward.inputs, times), raw)
+                    return self._replay(name, tiled(forward.inputs, times), raw.clone())
             with torch.no_grad():
                 tail = self._tail_graph(name, axis, forward)
                 if tail is not None and name not in forward.bypasses:
                     forward.bypasses[name] = tail.bypasses(forward.inputs, forward.held[name])
             if tail is None:
-                return self._replay(name, tiled(forward.inputs, times), raw)
+                return self._replay(name, tiled(forward.inputs, times), raw.clone())
             return tail(raw, forward.bypasses[name], times)
 
     def numpy(self, array: torch.Tensor) -> np.ndarray[Any, Any]:
@@ -289,7 +299,8 @@ class TorchBackend:
                 shapes = ", ".join(str(tuple(x.shape)) for x in tensors_of(inputs))
                 raise ModelError(
                     f"the model failed on inputs of shape {shapes}: {type(error).__name__}: {error} "
-                    "(`inputs` is a batch, as the model's own forward takes it; pass a single image as inputs[None])"
+                    "(`inputs` is a batch, as the model's own forward takes it; pass a single image as inputs[None], "
+                    "and arguments by their names as a dict)"
                 ) from error
 
     def _replay(self, name: str, inputs: Any, raw: torch.Tensor) -> Any:
@@ -299,6 +310,8 @@ class TorchBackend:
 
     def _tail_graph(self, name: str, axis: int, forward: Forward) -> Tail | None:
         held = forward.held[name]
+        if held.shape[axis] != self.count(forward.inputs):
+            return None  # rows are frames: how many belong to an image is no matter of the tail alone
         device = held.device.type
         precision = (held.dtype, device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))
         sizes = tuple(x.shape[1:] for x in tensors_of(forward.inputs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from gradsight.layouts import layouts
+from gradsight.errors import ModelError
+from gradsight.layouts import MIXED_ROWS, layouts
 
 _LINEAR = (nn.Linear, nn.modules.conv._ConvNd)
 
@@ -34,18 +36,19 @@ class Biases:
     """
 
     def __init__(
-        self, modules: Iterable[nn.Module], run: Callable[[], torch.Tensor], size: tuple[int, ...], ops: Any
+        self, modules: Iterable[nn.Module], run: Callable[[], torch.Tensor], count: int, size: tuple[int, ...], ops: Any
     ) -> None:
         """Run once.
 
         Args:
             modules: the modules of a view that is this run's own: they get hooks.
             run: one forward pass, from the input's leaf to the scores (n, k).
+            count: how many images go in.
             size: the positions of the input.
             ops: array functions.
         """
         self.added: list[_Added] = []
-        self._size, self._ops = size, ops
+        self._count, self._size, self._ops = count, size, ops
         for module in modules:
             if next(module.children(), None) is None:
                 if hasattr(module, "inplace"):
@@ -78,8 +81,13 @@ class Biases:
                 yield self._folded(grad * added.bias)
 
     def _folded(self, term: torch.Tensor) -> torch.Tensor:
-        found = layouts(term.shape, len(term), self._size)
-        return found[0].fold(term, self._ops) if found else term.flatten(1)
+        found = layouts(term.shape, self._count, self._size)
+        if found:
+            return found[0].fold(term, self._ops)  # type: ignore[no-any-return]
+        frames = self._size[0] if len(self._size) == 3 else 1
+        if math.prod(term.shape[2:]) > 1 and term.ndim > 3 and len(term) not in (self._count, self._count * frames):
+            raise ModelError(f"a module gives {len(term)} rows for {self._count} image(s). {MIXED_ROWS}")
+        return term.reshape(self._count, -1) if len(term) % self._count == 0 else term.flatten(1)
 
 
 def _linear_part(forward: Callable[..., Any], given: Any, main: int) -> torch.Tensor:

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd.graph import get_gradient_edge
 
+from gradsight.backends.torch.graph import differentiable, topological
 from gradsight.errors import ModelError
 from gradsight.layers import INPUT
+from gradsight.registry import without_gradient
 from gradsight.targets import Resolved
 
 Gradients = dict[str, torch.Tensor]
@@ -20,15 +23,9 @@ def jacobian(scores: torch.Tensor, held: dict[str, torch.Tensor]) -> Gradients:
     """d scores[:, j] / d output of each layer, for scores (n, k). The graph stays, for other targets of the same pass.
 
     Raises:
-        ModelError: the scores do not depend on a layer, or leave the graph before it.
+        ModelError: the scores do not depend on a layer.
     """
     names = list(held)
-    if not scores.requires_grad:
-        raise ModelError(
-            f"the scores carry no gradient back to layer {names[0]!r}: it does not take part in them, or the "
-            "model's forward leaves the graph after it (torch.no_grad, torch.inference_mode, detach, argmax). "
-            "Name another layer, or take that out of forward."
-        )
     with torch.inference_mode(False), torch.enable_grad():
         # A whole model's backward pass, batched over classes, would hold its activations once for each class.
         grads = _rows(scores, list(held.values()), batched=INPUT.name not in held)
@@ -36,6 +33,50 @@ def jacobian(scores: torch.Tensor, held: dict[str, torch.Tensor]) -> Gradients:
     if missing:
         raise ModelError(f"the scores do not depend on layer {missing[0]!r}. Name another layer.")
     return dict(zip(names, grads, strict=True))
+
+
+def check_graph(scores: torch.Tensor, held: dict[str, torch.Tensor], quantized: str) -> None:
+    """See that the gradient of scores by each layer is there, and whole.
+
+    Args:
+        scores: with their graph.
+        held: by layer, its output.
+        quantized: the kind of a quantized module in the model; empty where there is none.
+
+    Raises:
+        ModelError: it is not.
+    """
+    order = topological(scores.grad_fn)
+    whole, reached = differentiable(order), set(order)
+    for name, output in held.items():
+        with torch.inference_mode(False):
+            node = get_gradient_edge(output).node if output.requires_grad else None
+        if node in whole or (node is not None and order and node not in reached):
+            continue  # of the latter, `jacobian` says that the scores do not depend on it
+        if quantized:
+            why = no_gradient_in(quantized)
+        elif node in reached:
+            why = f"an operator behind it has no derivative in PyTorch. Name a later layer, {_or_without_gradient()}"
+        else:
+            why = (
+                "it does not take part in them, or the model's forward leaves the graph after it (torch.no_grad, "
+                "torch.inference_mode, detach, argmax). Name another layer, take that out of forward, "
+                + _or_without_gradient()
+            )
+        where = "the input" if name == INPUT.name else f"layer {name!r}"
+        raise ModelError(f"the scores carry no gradient back to {where}: {why}")
+
+
+def no_gradient_in(quantized: str) -> str:
+    """Words for a model with a quantized module of this kind."""
+    return (
+        f"the model is quantized ({quantized}), and that has no gradient. Explain it as it was before, "
+        + _or_without_gradient()
+    )
+
+
+def _or_without_gradient() -> str:
+    return f"or use a method that needs no gradient: {', '.join(without_gradient())}."
 
 
 def _rows(scores: torch.Tensor, held: list[torch.Tensor], *, batched: bool) -> list[Any]:
@@ -121,4 +162,5 @@ class ClassGradients:
 def _mixed(mix: torch.Tensor, columns: torch.Tensor, batch_axis: int) -> torch.Tensor:
     """Sum columns (h, ..., n, ...) by (n, k, h): (k, ..., n, ...)."""
     by_image = columns.movedim(batch_axis, 1)
+    mix = mix.repeat_interleave(by_image.shape[1] // len(mix), dim=0)  # frames may be rows of their own
     return torch.einsum("nkh,hn...->kn...", mix.to(columns.dtype), by_image).movedim(1, batch_axis)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,10 +13,19 @@ _SCORE_KEYS = ("logits", "out", "scores", "output", "predictions")
 def scores_in(outputs: Any) -> torch.Tensor | None:
     """The tensor of class scores in a model's output, (n, classes); None where there is none.
 
+    In a dict, a named tuple or an object it is the entry called logits (or as in `_SCORE_KEYS`), whatever comes first;
+    without such a name, the first tensor of a dict, and of a tuple or list, also a nested one, the first tensor that
+    could be class scores: of ``(features, logits)`` the logits if the features have positions, but the features if
+    they are (n, c) too. ``targets`` as a function of the output settles it otherwise.
+
     A number for each image counts as one class, and so do class scores with positions of size one behind them.
     """
-    tensor = _tensor_in(outputs)
-    if tensor is None or not tensor.is_floating_point() or tensor.ndim == 0:
+    found = map(_as_scores, _tensors_in(outputs))
+    return next((scores for scores in found if scores is not None), None)
+
+
+def _as_scores(tensor: torch.Tensor) -> torch.Tensor | None:
+    if not tensor.is_floating_point() or tensor.ndim == 0:
         return None
     if tensor.ndim == 1:
         return tensor[:, None]
@@ -25,17 +34,20 @@ def scores_in(outputs: Any) -> torch.Tensor | None:
     return None
 
 
-def _tensor_in(outputs: Any) -> torch.Tensor | None:
+def _tensors_in(outputs: Any) -> Iterator[torch.Tensor]:
+    """The tensors that may be the scores, the likeliest first."""
     if isinstance(outputs, torch.Tensor):
-        return outputs
-    if isinstance(outputs, Mapping):  # Hugging Face outputs are mappings too
-        named = (outputs.get(key) for key in _SCORE_KEYS)
-        return next((x for x in (*named, *outputs.values()) if isinstance(x, torch.Tensor)), None)
-    if isinstance(outputs, list | tuple):
-        fields = [getattr(outputs, key, None) for key in _SCORE_KEYS]
-        return next((x for x in (*fields, *outputs) if isinstance(x, torch.Tensor)), None)
-    logits = getattr(outputs, "logits", None)
-    return logits if isinstance(logits, torch.Tensor) else None
+        yield outputs
+        return
+    mapping = isinstance(outputs, Mapping)  # as Hugging Face outputs are
+    entries = [outputs.get(key) if mapping else getattr(outputs, key, None) for key in _SCORE_KEYS]
+    entries += outputs.values() if mapping else ()
+    best = next((x for x in entries if isinstance(x, torch.Tensor)), None)
+    if best is not None:
+        yield best
+    elif isinstance(outputs, list | tuple):
+        for x in outputs:
+            yield from _tensors_in(x)
 
 
 def describe(outputs: Any) -> str:

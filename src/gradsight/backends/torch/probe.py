@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from gradsight.backends import probe
-from gradsight.backends.torch.gradients import ClassGradients, jacobian
+from gradsight.backends.torch.gradients import ClassGradients, check_graph, jacobian
 from gradsight.errors import ModelError
 
 
@@ -33,9 +33,14 @@ class Forward(probe.Forward):
     bypasses: dict[str, tuple[torch.Tensor, ...]] = field(default_factory=dict)
 
 
-def gradients(shared: probe.ModelPass) -> dict[str, torch.Tensor]:
-    """By layer, d scores[:, k] / d output: (k, *output)."""
-    forward: Any = shared.forward
+def gradients(shared: Any) -> dict[str, torch.Tensor]:
+    """By layer, d scores[:, k] / d output: (k, *output).
+
+    Raises:
+        ModelError: the scores carry no gradient back to a layer.
+    """
+    forward = shared.forward
+    check_graph(shared.graph, forward.held, shared.backend.view.quantized)
     if any(part.classes is None for part in shared.targets.parts):
         return jacobian(shared.graph, forward.held)
     axes = {name: x.axes[0] for name, x in forward.layouts.items()}

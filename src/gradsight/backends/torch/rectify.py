@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from gradsight.backends.torch.gradients import no_gradient_in
 from gradsight.errors import ModelError, unknown
 
 RULES = ("guided", "deconvnet")
@@ -70,12 +71,17 @@ class Rectified(TorchFunctionMode):
         result = _Rectifier.apply(x, lambda value: func(value, *rest, **kwargs), self._rule)  # type: ignore[no-untyped-call]
         return x.copy_(result) if func in _IN_PLACE or kwargs.get("inplace") else result
 
-    def check(self) -> None:
+    def check(self, quantized: str) -> None:
         """Say so where nothing was replaced: the gradient would be the plain one.
+
+        Args:
+            quantized: the kind of a quantized module in the model; empty where there is none.
 
         Raises:
             ModelError: no rectifier ran.
         """
+        if not self.met and quantized:
+            raise ModelError(f"no rectifier that is known ran: {no_gradient_in(quantized)}")
         if not self.met:
             raise ModelError(
                 "the model ran no rectifier (ReLU, GELU, SiLU ...) that is known, so guided backpropagation and "

@@ -18,9 +18,9 @@ _running = threading.local()
 
 
 def _main_tensor(leaves: Sequence[Any]) -> int | None:
-    """Which leaf of a module's output is the map: the first floating tensor that could hold positions."""
+    """Which leaf of a module's output is the map: the first tensor of real numbers that could hold positions."""
     for i, leaf in enumerate(leaves):
-        if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf.ndim >= 3:
+        if isinstance(leaf, torch.Tensor) and (leaf.is_floating_point() or leaf.is_quantized) and leaf.ndim >= 3:
             return i
     return None
 
@@ -96,6 +96,9 @@ class Holder:
         layer = wanted.get(call, wanted.get(None))
         if layer is None:
             return output
+        if not output.is_floating_point():  # it can carry no gradient
+            self.held[layer] = output.dequantize() if output.is_quantized else output
+            return output
         torch.set_grad_enabled(True)  # the model's own no_grad blocks restore their mode when they end
         if not output.requires_grad:
             # A module that hands its argument through (dropout, identity) shares it with the code around it, which may
@@ -107,12 +110,16 @@ class Holder:
 
 
 def replacing(value: torch.Tensor, call: int) -> Tap:
-    """A tap that puts ``value`` in the place of the output of the given call."""
+    """A tap that puts ``value`` in the place of the output of the given call, quantized where that is."""
     count = 0
 
     def tap(_name: str, _module: nn.Module, _arguments: Any, output: torch.Tensor) -> torch.Tensor:
         nonlocal count
         count += 1
-        return value if call == count - 1 else output
+        if call != count - 1:
+            return output
+        if output.is_quantized:
+            return torch.quantize_per_tensor(value, output.q_scale(), output.q_zero_point(), output.dtype)
+        return value
 
     return tap

@@ -23,9 +23,9 @@ _STATE = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre
 
 
 def unwrap(module: nn.Module) -> nn.Module:
-    """The module inside `torch.compile` and data-parallel wrappers: hooks fire there, and one device is enough."""
+    """The module inside wrappers for compiling, several devices or precisions: hooks fire there, on one device."""
     while True:
-        inner = getattr(module, "_orig_mod", None)
+        inner = getattr(module, "_orig_mod", None) or getattr(module, "_forward_module", None)  # or Lightning's Fabric
         if isinstance(module, _WRAPPERS):
             inner = module.module
         if not isinstance(inner, nn.Module):
@@ -40,7 +40,8 @@ class View:
         root: the copied model.
         modules: the copied modules by the names that the user knows them by.
         was_training: some module was in training mode.
-        like: a parameter, for its device and precision.
+        like: a parameter, or else a buffer, for its device and precision.
+        quantized: the kind of a quantized module in it, whose kernels have no gradient; empty where there is none.
         calls: how often modules ran in a pass, as far as known; it tells the last call of a module that runs again.
         tails: traced tails, which hold this view's tensors and end with it.
         observed, changes_buffers, draws: what the first pass showed, see `guarded`.
@@ -50,7 +51,7 @@ class View:
         """Copy the shell of ``model``; its tensors are shared.
 
         Raises:
-            ModelError: the model is TorchScript, whose modules cannot be tapped, or has uninitialised parameters.
+            ModelError: the model is TorchScript, whose modules cannot be tapped, or its parameters have no values yet.
         """
         model = unwrap(model)
         self._copies: dict[int, Any] = {}
@@ -64,7 +65,10 @@ class View:
         self.modules: dict[str, nn.Module] = dict(self.root.named_modules())
         self._buffers = [(m._buffers, k) for m in self.modules.values() for k, b in m._buffers.items() if b is not None]
         weights = (p for m in self.modules.values() for p in m._parameters.values() if p is not None)
-        self.like = next((p for p in weights if p.is_floating_point()), torch.empty(0))
+        buffers = (b for m in self.modules.values() for b in m._buffers.values() if b is not None)
+        self.like = _example([*weights, *buffers])
+        quantized = (m for m in self.modules.values() if ".quantized" in type(m).__module__)
+        self.quantized = next((m._get_name() for m in quantized), "")  # type: ignore[no-untyped-call]
         self.calls: dict[str, int] = {}
         self.tails: dict[Any, Any] = {}
         self.observed = self.changes_buffers = self.draws = False
@@ -205,6 +209,17 @@ class View:
         new = types.FunctionType(value.__code__, value.__globals__, value.__name__, value.__defaults__, cells)
         new.__kwdefaults__ = value.__kwdefaults__
         return new
+
+
+def _example(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """What inputs are to be like: of the model's tensors the first floating one."""
+    real = [x for x in tensors if not x.is_meta]
+    if tensors and not real:
+        raise ModelError(
+            "the model is on the meta device, where tensors have no values. Load its weights on a real one: "
+            "model.to_empty(device='cpu'), then model.load_state_dict(...)."
+        )
+    return next((x for x in real if x.is_floating_point()), torch.empty(0, device=real[0].device if real else None))
 
 
 def _content(cell: types.CellType) -> Any:
