@@ -67,7 +67,7 @@ def timm(
     if weights is not None and weights.lower() != "none":
         load_weights(model, weights)
     return LoadedModel(
-        model.eval(), preprocess_of(library.data.resolve_model_data_config(model)), _labels(library, model)
+        model.eval(), preprocess_of(library.data.resolve_model_data_config(model)), labels_of(library, model)
     )
 
 
@@ -125,7 +125,7 @@ def preprocess_of(config: Mapping[str, Any]) -> Preprocess:
     )
 
 
-def _labels(library: Any, model: Any) -> tuple[str, ...] | None:
+def labels_of(library: Any, model: Any) -> tuple[str, ...] | None:
     """The classes that the weights say they know, or those of the ImageNet that has as many."""
     config = model.pretrained_cfg
     names, descriptions = config.get("label_names"), config.get("label_descriptions") or {}

@@ -151,4 +151,10 @@ def _image_processor(library: Any, config: Any, name: str) -> Any:
 
 
 def _tokenizer(library: Any, name: str) -> Any:
-    return _read(name, "tokenizer", library.AutoTokenizer.from_pretrained)
+    tokenizer = _read(name, "tokenizer", library.AutoTokenizer.from_pretrained)
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # made up by its kind, without a word that it knows
+        raise ModelError(
+            f"hf model {name!r}: its tokenizer is missing, and without it no text can be read. Save it beside the "
+            "model: tokenizer.save_pretrained(folder)."
+        )
+    return tokenizer
