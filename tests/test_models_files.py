@@ -208,17 +208,13 @@ def test_weights_alone_are_no_model(trained: nn.Module, tmp_path: Path) -> None:
         line(InvalidArgument, lambda path=path: load_model(path), *words)
 
 
-def test_formats_to_come_say_so() -> None:
-    line(InvalidArgument, lambda: load_model("m.onnx"), "not there yet", "package.module:function")
-
-
 def test_files_that_are_no_model(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("x")
     line(InvalidArgument, lambda: load_model(tmp_path / "nowhere.pt2"), "no such file")
-    for name in ("nowhere.keras", "nowhere.h5"):
+    for name in ("nowhere.keras", "nowhere.h5", "nowhere.onnx"):
         line(InvalidArgument, lambda name=name: load_model(tmp_path / name), "no such file")
     line(InvalidArgument, lambda: load_model(tmp_path), "it is a folder")
-    words = ("known kind: .pt2, .keras, .h5, .hdf5", "torch.export.save")
+    words = ("known kind: .pt2, .onnx, .keras, .h5, .hdf5", "torch.export.save")
     line(InvalidArgument, lambda: load_model(tmp_path / "notes.md"), *words)
     (tmp_path / "saved_model.pb").touch()
     line(InvalidArgument, lambda: load_model(tmp_path), "TensorFlow SavedModel", "model.save('model.keras')")

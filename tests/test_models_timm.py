@@ -148,7 +148,14 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     _, weights = saved(tmp_path, "test_resnet", num_classes=2)
     refused(ModelError, "of another shape", spec="timm:test_resnet", weights=weights)
     refused(InvalidArgument, "no such file", spec="timm:test_resnet", weights=tmp_path / "none.pt")
-    refused(ModelError, "cannot be built", "5", spec="timm:vit_tiny_patch16_224", weights="none", size=5)
+
+
+def test_a_model_that_cannot_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no patch\nfits")
+
+    monkeypatch.setattr(timm, "create_model", fails)
+    refused(ModelError, "cannot be built: no patch fits", spec=f"timm:{SMALL}", weights="none")
 
 
 def test_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

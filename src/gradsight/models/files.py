@@ -12,23 +12,23 @@ from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one
 from gradsight.imaging import Preprocess
 from gradsight.models import archive
 from gradsight.models.keras import files as keras_files
+from gradsight.models.onnx import files as onnx_files
+from gradsight.models.preprocess import GREY
 from gradsight.models.weights import SUFFIXES, read_weights
 from gradsight.registry import source
 
-_NOT_YET = (".onnx",)
-_GREY = ((0.449,), (0.226,))  # the means over RGB of ImageNet's mean and std
 _INSTALL = "pip install 'gradsight[torch]'"
 _PT2 = "torch.export.save(torch.export.export(model.eval(), (example,)), 'model.pt2')"
 
 
 def is_model_file(path: str) -> bool:
     """Whether a path's suffix is one of a model's, whether or not the file exists."""
-    return Path(path).suffix.lower() in (".pt2", *_NOT_YET, *keras_files.SUFFIXES, *SUFFIXES)
+    return Path(path).suffix.lower() in (".pt2", onnx_files.SUFFIX, *keras_files.SUFFIXES, *SUFFIXES)
 
 
 @source(
     "file",
-    title="a model saved by torch.export (.pt2) or by Keras (.keras, .h5)",
+    title="a model saved by torch.export (.pt2) or Keras (.keras, .h5), or exported to ONNX (.onnx)",
     example="model.pt2",
 )
 def load(name: str, *, weights: str | None = None) -> LoadedModel:
@@ -36,7 +36,9 @@ def load(name: str, *, weights: str | None = None) -> LoadedModel:
 
     Nothing says how a ``.pt2`` file wants its pictures: the size is that of its example input where it is fixed, the
     rest ImageNet's usual preprocessing (`Preprocess()`). A Keras file says as little: see `preprocess_of` for what it
-    gets. Classes have no names in either. A model whose input is no batch of photos has no preprocessing.
+    gets. Classes have no names in either. An ``.onnx`` file gets the same as a ``.pt2`` file, unless its graph scales
+    pixels itself, and has names where Ultralytics wrote them. A model whose input is no batch of photos has no
+    preprocessing.
 
     Args:
         name: the path.
@@ -44,19 +46,16 @@ def load(name: str, *, weights: str | None = None) -> LoadedModel:
 
     Raises:
         InvalidArgument: no such file, a format that is not read, or one that holds weights without an architecture.
-        MissingDependency: what the file needs is not installed: PyTorch, or Keras 3 and its engine.
-        ModelError: the file is damaged, or would run code.
+        MissingDependency: what the file needs is not installed: PyTorch, Keras 3 and its engine, or onnx2pytorch.
+        ModelError: the file is damaged, would run code, or cannot be converted.
     """
     path, suffix = Path(name), Path(name).suffix.lower()
-    if suffix in _NOT_YET:
-        raise InvalidArgument(
-            f"model: {suffix} files are not there yet. {received(name)} Build the model in a function "
-            f"(--model package.module:function), or export a PyTorch one: {_PT2}"
-        )
     if not path.is_file():
         raise _no_file(path)
     if suffix in keras_files.SUFFIXES:
         return keras_files.load(path, weights)
+    if suffix == onnx_files.SUFFIX:
+        return onnx_files.load(path, weights)
     if suffix in (".pt2", *SUFFIXES) and find_spec("torch") is None:
         raise MissingDependency(f"A {suffix} file needs PyTorch, which is not installed. Run: {_INSTALL}")
     if suffix == ".pt2":
@@ -82,8 +81,8 @@ def _no_architecture(path: Path) -> InvalidArgument:
     """The error for a file of weights alone; one that cannot be read, or would run code, has its own."""
     if path.suffix.lower() not in SUFFIXES:
         return InvalidArgument(
-            f"model must be a file of a known kind: .pt2, {', '.join(keras_files.SUFFIXES)}. {received(str(path))} "
-            f"Export the model: {_PT2}"
+            f"model must be a file of a known kind: .pt2, {onnx_files.SUFFIX}, {', '.join(keras_files.SUFFIXES)}. "
+            f"{received(str(path))} Export the model: {_PT2}"
         )
     number = len(read_weights(path))
     return InvalidArgument(
@@ -137,5 +136,5 @@ def _preprocess(shape: tuple[int | None, ...]) -> Preprocess | None:
         return None
     height, width = (side or 224 for side in shape[2:])
     if shape[1] == 1:
-        return Preprocess(size=(height, width), mean=_GREY[0], std=_GREY[1])
+        return Preprocess(size=(height, width), mean=GREY[0], std=GREY[1])
     return Preprocess(size=(height, width))

@@ -12,6 +12,8 @@ from gradsight.imaging import Preprocess
 from gradsight.models.function import find
 from gradsight.models.keras.families import family
 
+GREY = ((0.449,), (0.226,))  # the means over RGB of ImageNet's mean and std
+
 
 def named(preprocess: Any) -> Preprocess | Callable[[Any], Any]:
     """A preprocessing that was given as it is, or by its name.

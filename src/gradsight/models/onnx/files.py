@@ -1,0 +1,269 @@
+"""Models from ``.onnx`` files, as PyTorch modules."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import warnings
+from contextlib import redirect_stdout
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from gradsight.contracts import LoadedModel, Scores
+from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received
+from gradsight.imaging import Preprocess
+from gradsight.models.onnx import graph
+from gradsight.models.onnx.graph import Input
+from gradsight.models.preprocess import GREY
+
+SUFFIX = ".onnx"
+_INSTALL = "pip install 'gradsight[onnx]'"
+_AGAIN = "Export it again: torch.onnx.export(model.eval(), (example,), 'model.onnx', dynamo=True)."
+_ORIGINAL = "Explain the model that it was exported from: --model package.module:function, or a .pt2 or .keras file."
+_TOLERANCE = 1e-3  # of the scale of the outputs
+_HALF_TOLERANCE = 5e-2
+
+
+def load(path: Path, weights: str | None = None) -> LoadedModel:
+    """Load an ONNX file as a PyTorch module with gradients and named layers.
+
+    Its operators are converted one by one, the weights of half precision to single precision. Of the file nothing is
+    run but the operators of classifiers, and files beside it are read only as its own external data. Where onnxruntime
+    is installed, the outputs for one random image must agree with it.
+
+    The module takes (n, channels, height, width), also where the graph takes (n, height, width, channels), and floats
+    where the graph takes integers (pixels of 0..255). A softmax or sigmoid at the end is left out: scores are logits.
+    Graphs that were exported with a batch of one are mended to take any, as far as that can be done and checked.
+
+    Args:
+        path: the file, which is there.
+        weights: not taken, a model's file holds its weights.
+
+    Raises:
+        InvalidArgument: weights were given.
+        MissingDependency: onnx, onnx2pytorch or PyTorch is not installed.
+        ModelError: the file is damaged or reads other files, its operators are not known, or its conversion differs
+            from onnxruntime.
+    """
+    if weights is not None:
+        raise InvalidArgument(
+            f"weights do not go with an {SUFFIX} file, it holds its own. {received(weights)} Leave it out."
+        )
+    if path.stat().st_size == 0:
+        raise ModelError(f"model must not be an empty file. {received(str(path))} Download or save it again.")
+    _import()
+    model = _read(path)
+    activation = graph.without_activation(model)
+    reference = _Reference(model)
+    half = _prepared(path, model)
+    takes = graph.input_of(model)
+    if takes is None:
+        raise ModelError(
+            f"model must take one image and nothing else, and this ONNX file takes "
+            f"{', '.join(value.name for value in model.graph.input)[:200]}. {received(str(path))} {_ORIGINAL}"
+        )
+    module, example, outputs = _converted(path, model, takes)
+    if example is not None:
+        example = example.permute(0, 2, 3, 1) if takes.channels_last else example
+        reference.compare(path, example, outputs, _HALF_TOLERANCE if half else _TOLERANCE)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    scores = Scores(_first, "sigmoid") if activation == "sigmoid" else None
+    return LoadedModel(module, _preprocess(takes, metadata), _labels(metadata, model), scores)
+
+
+def _first(outputs: Any) -> Any:
+    return outputs[0] if isinstance(outputs, tuple) else outputs
+
+
+def _import() -> None:
+    """Load the packages.
+
+    Raises:
+        MissingDependency: one is missing or broken.
+    """
+    try:
+        with warnings.catch_warnings(), redirect_stdout(sys.stderr):
+            warnings.simplefilter("ignore")  # of theirs, when they are loaded
+            import onnx2pytorch  # noqa: F401
+    except Exception as error:  # PyTorch and torchvision that do not belong together raise RuntimeError
+        raise MissingDependency(
+            f"An {SUFFIX} file needs packages that are missing or do not work: {one_line(error)}. Run: {_INSTALL}"
+        ) from error
+
+
+def _read(path: Path) -> Any:
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(path))  # of files beside it too: they must be there, in its folder, and no links
+        model = onnx.load(str(path))
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
+    except Exception as error:  # damaged bytes end in almost any exception
+        raise ModelError(
+            f"model: the {SUFFIX} file cannot be read: {one_line(error)}. {received(str(path))} {_AGAIN}"
+        ) from error
+    if not model.graph.node or not model.graph.output:
+        raise ModelError(f"model: the {SUFFIX} file holds no network. {received(str(path))} {_AGAIN}")
+    return model
+
+
+def _prepared(path: Path, model: Any) -> bool:
+    """Bring a graph to what is converted, in place; whether it was of half precision.
+
+    Raises:
+        ModelError: it has what is not converted, or cannot be explained.
+    """
+    operators, reason = graph.unreadable(model)
+    if operators:
+        hint = "Files that onnxruntime has optimised hold its own operators; give the file before that. "
+        raise ModelError(
+            f"model: this ONNX file cannot be explained, {reason}: {operators[:200]}. {received(str(path))} "
+            f"{hint if '.' in operators else ''}{_ORIGINAL}"
+        )
+    try:
+        half = graph.in_single_precision(model)
+        graph.fold_constants(model)
+    except Exception as error:  # constants are computed by operators that may not fit each other
+        raise _inconvertible(path, error) from error
+    if graph.trains(model):
+        raise ModelError(
+            f"model must be exported in evaluation mode, and this one has batch norm or dropout in training mode. "
+            f"{received(str(path))} {_AGAIN}"
+        )
+    return half
+
+
+def _inconvertible(path: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"model: the ONNX file cannot be converted to PyTorch: {one_line(error)}. {received(str(path))} {_ORIGINAL}"
+    )
+
+
+def _converted(path: Path, model: Any, takes: Input) -> tuple[Any, Any, Any]:
+    """The module, and images with the outputs for them; None for both where the graph does not say what it takes."""
+    import torch
+
+    from gradsight.models.onnx.batch import Misfit, free_batch
+
+    examples = _examples(takes)
+    try:
+        graph.hide_constants(model)
+        graph.drop_modes(model)
+        made = _network(model, takes)
+        if examples is None:
+            return made, None, None
+        with torch.no_grad():
+            try:
+                free_batch(made, *examples, fixed_size=None not in takes.shape[1:])
+            except Misfit:
+                made = _network(model, takes)
+                made.batch = len(examples[0])
+            return made, examples[0], made(examples[0])
+    except Exception as error:  # an operator that onnxruntime runs may fail here in many ways
+        raise _inconvertible(path, error) from error
+
+
+def _network(model: Any, takes: Input) -> Any:
+    """Convert a copy: onnx2pytorch changes the graph it is given."""
+    from gradsight.models.onnx.network import network
+
+    copy = type(model)()
+    copy.CopyFrom(model)
+    with redirect_stdout(sys.stderr):
+        return network(copy, takes.channels_last)
+
+
+def _examples(takes: Input) -> Any:
+    """Two random batches of what the graph takes, channels first; None where its sizes are not known."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    batch, *rest = takes.shape or (None,)
+    if len(rest) == 3:
+        if takes.channels_last:
+            rest = [rest[2], *rest[:2]]
+        rest = [rest[0], *(side or 224 for side in rest[1:])]
+    if not rest or None in rest:
+        return None
+    several = torch.rand([2, batch or 1, *(side or 1 for side in rest)], generator=generator) * (takes.highest or 2)
+    several = several if takes.highest else several - 1
+    return (several.round() if takes.integer else several).unbind()
+
+
+class _Reference:
+    """onnxruntime, where it is installed and takes the file."""
+
+    def __init__(self, model: Any) -> None:
+        self._session: Any = None
+        if find_spec("onnxruntime") is None:
+            return
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            self._session = onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception:  # files above 2 GB, operators or versions that it does not have: no reference then
+            self._session = None
+
+    def compare(self, path: Path, images: Any, outputs: Any, tolerance: float) -> None:
+        """See that the outputs of the conversion are those of onnxruntime."""
+        if self._session is None:
+            return
+        import numpy as np
+
+        given = self._session.get_inputs()[0]
+        kind = {"float16": np.float16, "double": np.float64, "uint8": np.uint8, "int8": np.int8, "int32": np.int32}
+        try:
+            wanted = self._session.run(
+                None, {given.name: images.numpy().astype(kind.get(given.type[7:-1], np.float32))}
+            )
+        except Exception:  # as above
+            return
+        for ours, theirs in zip(outputs if isinstance(outputs, tuple) else (outputs,), wanted, strict=True):
+            scale = float(np.abs(theirs).max()) or 1.0
+            same = tuple(ours.shape) == theirs.shape
+            gap = float(np.abs(ours.numpy().astype(np.float64) - theirs).max()) / scale if same else float("inf")
+            if not gap <= tolerance:
+                raise ModelError(
+                    f"model: converted to PyTorch, this ONNX file gives other outputs than on onnxruntime (by "
+                    f"{gap:.1%} of their scale), so that maps would be wrong. {received(str(path))} {_ORIGINAL}"
+                )
+
+
+def _preprocess(takes: Input, metadata: dict[str, str]) -> Preprocess | None:
+    """A guess, as far as the graph and its metadata tell: the size, grey or RGB, the range of the values."""
+    if len(takes.shape) != 4:
+        return None
+    _, *sides = takes.shape
+    height, width, channels = sides if takes.channels_last else (*sides[1:], sides[0])
+    if channels not in (1, 3):
+        return None
+    size = (height or 224, width or 224)
+    if metadata.get("author") == "Ultralytics":
+        return Preprocess(size=size, mean=(0.0,) * channels, std=(1.0,) * channels)
+    if takes.highest is not None:
+        return Preprocess(size=size, mean=(0.0,) * channels, std=(1 / takes.highest,) * channels)
+    return Preprocess(size=size) if channels == 3 else Preprocess(size=size, mean=GREY[0], std=GREY[1])
+
+
+def _labels(metadata: dict[str, str], model: Any) -> tuple[str, ...] | None:
+    """The names of the classes, as Ultralytics writes them: ``{0: 'cat', 1: 'dog'}``; None where they are not."""
+    try:
+        names = ast.literal_eval(metadata.get("names", ""))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not names or set(names) != set(range(len(names))):
+        return None
+    shape = model.graph.output[0].type.tensor_type.shape.dim
+    if shape and shape[-1].dim_value not in (0, len(names)):
+        return None
+    labels = tuple(names[i] for i in range(len(names)))
+    return labels if all(isinstance(label, str) and label for label in labels) else None
