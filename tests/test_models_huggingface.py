@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
+import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -267,6 +270,26 @@ def test_no_such_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     refused(ModelError, "hf model 'nobody/nothing'", "configuration", "save_pretrained", spec="hf:nobody/nothing")
     refused(ModelError, "configuration", spec=f"hf:{tmp_path / 'nothing'}")
+
+
+@pytest.mark.parametrize("spec", ["hf:nobody/nothing", "timm:resnet18.a1_in1k"])
+def test_without_a_network_nothing_is_tried_again_and_nothing_else_is_said(
+    spec: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def unknown(*_: Any, **__: Any) -> None:
+        raise OSError("Name or service not known")
+
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    started = time.monotonic()
+    refused(ModelError, "model", spec=spec)
+    assert time.monotonic() - started < 20  # 28 to 53 seconds with what the hub's library does by itself
+    assert capfd.readouterr() == ("", "")
+    assert constants.HF_HUB_OFFLINE is False
+    assert logging.getLogger("huggingface_hub").level < logging.CRITICAL
 
 
 def test_a_task_that_cannot_be_explained(tmp_path: Path) -> None:

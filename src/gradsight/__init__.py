@@ -23,6 +23,7 @@ _HOMES = {
     "LoadedModel": "contracts",
     "Placement": "imaging",
     "Preprocess": "imaging",
+    "Scores": "contracts",
     "Top": "targets",
     "contrast": "variants",
     "eigen_smooth": "variants",
@@ -37,7 +38,7 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from gradsight.api import Explainer, explain
-    from gradsight.contracts import LoadedModel
+    from gradsight.contracts import LoadedModel, Scores
     from gradsight.errors import GradsightError
     from gradsight.explanation import Explanation
     from gradsight.imaging import Placement, Preprocess
@@ -58,6 +59,7 @@ __all__ = [
     "LoadedModel",
     "Placement",
     "Preprocess",
+    "Scores",
     "Top",
     "contrast",
     "eigen_smooth",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received, unknown
 from gradsight.imaging import Preprocess
+from gradsight.models.hub import hub
 from gradsight.models.labels import imagenet_labels
 from gradsight.models.weights import SUFFIXES, load_weights
 from gradsight.registry import source
@@ -91,12 +93,13 @@ def _is_file(weights: str) -> bool:
 def _created(library: Any, name: str, pretrained: bool, options: dict[str, Any], size: tuple[int, int] | None) -> Any:
     """The model, made for the size that is asked for where its kind is made for one (transformers are)."""
     try:
-        if size is None:
-            return library.create_model(name, pretrained=pretrained, **options)
-        try:
-            return library.create_model(name, pretrained=pretrained, img_size=size, **options)
-        except TypeError:  # no argument img_size: it takes pictures of any size
-            return library.create_model(name, pretrained=pretrained, **options)
+        with hub() if pretrained else nullcontext():
+            if size is None:
+                return library.create_model(name, pretrained=pretrained, **options)
+            try:
+                return library.create_model(name, pretrained=pretrained, img_size=size, **options)
+            except TypeError:  # no argument img_size: it takes pictures of any size
+                return library.create_model(name, pretrained=pretrained, **options)
     except Exception as error:  # no connection, a missing or damaged file, a size that no patch divides ...
         reason = one_line(error)
         if not pretrained:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received
+from gradsight.models.hub import hub
 from gradsight.models.huggingface.processor import preprocess_of
 from gradsight.models.huggingface.tasks import Loading, task_of
 from gradsight.models.weights import load_weights
@@ -53,7 +54,7 @@ def huggingface(
         ModelError: there is no such model, it cannot be fetched, or its weights do not fit.
     """
     library = _library()
-    with _quiet(library):
+    with _quiet(library), nullcontext() if Path(name).is_dir() else hub():
         config = _read(name, "configuration", library.AutoConfig.from_pretrained)
         task = task_of(config, name)
         if text is not None and not task.reads_text:
@@ -81,11 +82,15 @@ def _library() -> Any:
 
 @contextmanager
 def _quiet(library: Any) -> Iterator[None]:
-    """Keep transformers from logging and from drawing progress bars of what is reported here in one line."""
+    """Keep transformers from logging, and from drawing how it reads files; how the hub fetches them is drawn."""
+    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
+
     logging = library.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    level, bars, fetching = logging.get_verbosity(), logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
     logging.set_verbosity(logging.CRITICAL)
     logging.disable_progress_bar()
+    if fetching:
+        enable_progress_bars()
     try:
         yield
     finally:

@@ -1,0 +1,40 @@
+"""The Hugging Face Hub, where timm's and transformers' weights lie."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def hub() -> Iterator[None]:
+    """Let the hub's library fetch files without a word of its own, and not try for a minute where there is no network.
+
+    What cannot be fetched is reported by whoever asked for it, in one line.
+    """
+    from huggingface_hub import constants
+
+    logger = logging.getLogger("huggingface_hub")
+    level, offline = logger.level, constants.HF_HUB_OFFLINE
+    logger.setLevel(logging.CRITICAL)
+    constants.HF_HUB_OFFLINE = offline or not _reachable(constants.ENDPOINT)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        constants.HF_HUB_OFFLINE = offline
+
+
+def _reachable(endpoint: str) -> bool:
+    """Whether the hub's name is known here; behind a proxy, which knows names itself, it may be."""
+    if urllib.request.getproxies():
+        return True
+    address = urllib.parse.urlsplit(endpoint)
+    try:
+        return bool(socket.getaddrinfo(address.hostname, address.port or 443))
+    except OSError:
+        return False
