@@ -25,7 +25,7 @@ test: $(VENV)/.dev  ## run the tests, without those marked slow; those of Keras 
 		GRADSIGHT_TEST_ON=keras KERAS_BACKEND=$$engine $(BIN)/python -m pytest -n 2 tests/test_methods.py tests/on_keras $(ARGS) \
 			|| exit 1; \
 	done
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
 check: $(VENV)/.dev  ## formatting, lint, types and import contracts
 	$(BIN)/ruff format --check .
