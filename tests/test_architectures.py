@@ -230,6 +230,24 @@ def test_vilt_as_transformers_makes_it_shuffles_its_patches_and_a_note_says_so()
     assert any("random" in note for note in explanation.target_notes[0][0])
 
 
+@pytest.mark.parametrize(
+    "method", ["gradcam", "scorecam(top=4)", "ablationcam", "smooth(gradcam)", "gradient"]
+)
+def test_texts_beside_images_are_not_one_for_each_image(method: str) -> None:
+    """CLIP as transformers makes it: two pictures, three texts, and scores (pictures, texts)."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, 64, 64, generator=generator)
+    texts = torch.randint(3, 15, (3, 6), generator=generator)
+    explainer = gs.Explainer(tiny_transformers.build("clip"), method=method, targets=gs.Classes(0, 2))
+    both = explainer({"pixel_values": images, "input_ids": texts})
+    assert both.scores.shape == (2, 2)
+    if "smooth" in method:  # whose noise is drawn for the batch
+        return
+    for i in range(2):
+        alone = explainer({"pixel_values": images[i : i + 1], "input_ids": texts})
+        np.testing.assert_allclose(both.maps[i], alone.maps[0], atol=1e-4 * np.abs(alone.maps).max())
+
+
 def test_pooled_vectors_are_no_positions() -> None:
     """Swin's pool gives (n, 64, 1): 64 channels, as many as an 8 x 8 grid of the model has positions."""
     model = tiny_transformers.build("swin")

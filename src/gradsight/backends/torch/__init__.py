@@ -151,8 +151,8 @@ class TorchBackend:
 
     def with_image(self, inputs: Any, image: torch.Tensor, times: int = 1) -> Any:
         """The inputs with another image, and everything else ``times`` times as often."""
-        old = self.image(inputs)
-        return pytree.tree_map(lambda x: image.to(x.dtype) if x is old else tiled(x, times), inputs)
+        old, n = self.image(inputs), self.count(inputs)
+        return pytree.tree_map(lambda x: image.to(x.dtype) if x is old else tiled(x, times, n), inputs)
 
     def from_leaf(self, inputs: Any) -> tuple[torch.Tensor, Any]:
         """A leaf for the graph to start at, in the place of the image, and the inputs made from it."""
@@ -220,7 +220,10 @@ class TorchBackend:
     def trace(self, inputs: Any, targets: Any) -> list[Seen]:
         """Run the first image once, with every module seen; ``targets`` settles the score as in `run`."""
         with torch.inference_mode(False), torch.enable_grad():
-            first = pytree.tree_map(lambda x: x[:1] if isinstance(x, torch.Tensor) and x.ndim else x, inputs)
+            n = self.count(inputs)
+            first = pytree.tree_map(
+                lambda x: x[:1] if isinstance(x, torch.Tensor) and x.ndim and len(x) == n else x, inputs
+            )
             source, fed = self.from_leaf(first)
             # A view of its own: a hook on every module, even one that sleeps, would slow down all later passes.
             looking = TorchBackend(self._model)
@@ -259,13 +262,13 @@ class TorchBackend:
         with torch.inference_mode(False):
             if not traced:
                 with sdpa_kernel(SDPBackend.MATH):
-                    return self._replay(name, tiled(forward.inputs, times), raw.clone())
+                    return self._replay(name, tiled(forward.inputs, times, self.count(forward.inputs)), raw.clone())
             with torch.no_grad():
                 tail = self._tail_graph(name, axis, forward)
                 if tail is not None and name not in forward.bypasses:
                     forward.bypasses[name] = tail.bypasses(forward.inputs, forward.held[name])
             if tail is None:
-                return self._replay(name, tiled(forward.inputs, times), raw.clone())
+                return self._replay(name, tiled(forward.inputs, times, self.count(forward.inputs)), raw.clone())
             return tail(raw, forward.bypasses[name], times)
 
     def numpy(self, array: torch.Tensor) -> np.ndarray[Any, Any]:

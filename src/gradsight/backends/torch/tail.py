@@ -80,9 +80,18 @@ def checked_tail(run: Run, inputs: Any, outputs: Any, activations: torch.Tensor,
     return None
 
 
-def tiled(tree: Any, times: int) -> Any:
-    """Every tensor in inputs or outputs, its rows repeated as a whole: row j is row j % n."""
-    return pytree.tree_map(lambda x: torch.cat([x] * times) if isinstance(x, torch.Tensor) and x.ndim else x, tree)
+def tiled(tree: Any, times: int, rows: int | None = None) -> Any:
+    """Every tensor in inputs or outputs, its rows repeated as a whole: row j is row j % n.
+
+    With ``rows``, those of so many rows alone: a tensor of another number, such as texts that every image is compared
+    with, is not by image.
+    """
+
+    def repeat(x: Any) -> Any:
+        by_image = isinstance(x, torch.Tensor) and x.ndim and rows in (None, len(x))
+        return torch.cat([x] * times) if by_image else x
+
+    return pytree.tree_map(repeat, tree)
 
 
 def _same(outputs: Any, expected: Any) -> bool:
