@@ -236,8 +236,7 @@ class TorchBackend:
                 score: torch.Tensor = settled[0].scores(outputs, self.scores_in(outputs), self.ops)[:, 0]
                 return score.sum()
 
-            texts = {x.shape[1] for x in tensors_of(first) if x.ndim == 2 and not x.is_floating_point()}
-            return record(looking.view, run, source, self.size(first), texts)
+            return record(looking.view, run, source, self.size(first))
 
     def layout(self, layer: Layer, shape: Sequence[int], inputs: Any) -> Layout:
         """How a layer's output is laid out: as the user says, as was found, or as its shape tells."""

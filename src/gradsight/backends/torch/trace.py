@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +26,7 @@ class _Record:
     node: Any = None  # the graph node that only this output leads to; None where the input does not reach it
 
 
-def record(
-    view: View, run: Run, source: torch.Tensor, size: tuple[int, ...], texts: Collection[int] = ()
-) -> list[Seen]:
+def record(view: View, run: Run, source: torch.Tensor, size: tuple[int, ...]) -> list[Seen]:
     """Run the view once with gradients of the input on, and describe every call of every module.
 
     Args:
@@ -37,7 +34,6 @@ def record(
         run: ``(taps, image) -> score``: one forward pass of one image to the score that is explained, a scalar.
         source: the image as it goes in; requires a gradient.
         size: its positions.
-        texts: how many tokens the texts beside the image have; a layer of so many tokens is the text's.
     """
     records: list[_Record] = []
     calls: dict[str, int] = {}
@@ -63,21 +59,18 @@ def record(
     asked = [r for r in able if r.node in cuts] or able  # nothing is a cut: the gradients of whatever there is decide
     grads = torch.autograd.grad(score, [r.output for r in asked], allow_unused=True) if asked else ()
     by_record = {id(r): g for r, g in zip(asked, grads, strict=True)}
-    seen = [_seen(r, r.node in cuts, calls, by_record.get(id(r)), texts) for r in records]
+    seen = [_seen(r, r.node in cuts, calls, by_record.get(id(r))) for r in records]
     if whole and len(whole) == len(order):
         return seen
     if any(x.cut and x.live for x in candidates(seen, size, known_grids(seen, size))):
         return seen
     with torch.no_grad():  # of some layers there is no gradient, and of the others none to choose one by
-        unseen = [_seen(r, None, calls, None, texts) for r in records]
+        unseen = [_seen(r, None, calls, None) for r in records]
         return by_reaction(unseen, [r.output.detach() for r in records], run, source.detach(), size)
 
 
-def _seen(
-    r: _Record, cut: bool | None, calls: dict[str, int], gradient: torch.Tensor | None, texts: Collection[int]
-) -> Seen:
+def _seen(r: _Record, cut: bool | None, calls: dict[str, int], gradient: torch.Tensor | None) -> Seen:
     last = r.call == calls[r.name] - 1
-    is_text = r.output.ndim == 3 and r.output.shape[1] in texts
     return Seen(
         name=r.name if last else f"{r.name}#{r.call}",
         kind=type(r.module).__name__,
@@ -87,5 +80,4 @@ def _seen(
         same=r.same,
         cut=cut,
         gradient=None if gradient is None else gradient.detach().float().cpu().numpy(),
-        ways=() if is_text else None,
     )
