@@ -43,7 +43,7 @@ def demo() -> LoadedModel:
 
 
 def test_every_source_is_listed_with_an_example_that_names_it() -> None:
-    assert list(SOURCES) == ["demo", "file", "function", "hf", "keras", "timm", "torchvision"]
+    assert list(SOURCES) == ["demo", "file", "function", "hf", "keras", "onnx", "timm", "torchvision"]
     for source in SOURCES.values():
         assert source.title
         assert source.example

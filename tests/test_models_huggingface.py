@@ -299,6 +299,11 @@ def test_a_task_that_cannot_be_explained(tmp_path: Path) -> None:
     refused(InvalidArgument, "its class is not named", spec=f"hf:{tmp_path}")
 
 
+def test_a_folder_of_an_adapter_alone(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    refused(InvalidArgument, "an adapter of PEFT", "PeftModel.from_pretrained", spec=tmp_path)
+
+
 def test_texts_that_are_missing_or_too_many(folders: Callable[[str], Path]) -> None:
     refused(InvalidArgument, "labels must be given", "--labels FILE", spec=folders("clip"))
     refused(InvalidArgument, "text must be given", "--text", spec=folders("vilt"))

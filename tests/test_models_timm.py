@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import timm
 import torch
 from PIL import Image
 from timm.data import create_transform, resolve_data_config
+from typer.testing import CliRunner
 
+from gradsight.cli.app import app
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError, UnknownName
 from gradsight.imaging import read_image
 from gradsight.models.load import load_model
@@ -47,6 +50,20 @@ def test_logits_and_classes_are_those_of_timm_s_own_code(tmp_path: Path) -> None
     np.testing.assert_allclose(found, expected, atol=1e-4 * float(expected.abs().max()))
     assert len(labels) == 1000
     assert labels[281] == "tabby, tabby cat"
+
+
+def test_a_photo_is_explained_through_the_command_line(tmp_path: Path) -> None:
+    own, weights = saved(tmp_path, SMALL)
+    picture(120, 90).save(tmp_path / "photo.png")
+    command = ["explain", tmp_path / "photo.png", "--model", f"timm:{SMALL}", "--weights", weights, "--json"]
+    result = CliRunner().invoke(app, [*map(str, command), "--out", str(tmp_path / "out")])
+    assert (result.exit_code, result.stderr) == (0, "")
+    record = json.loads(result.stdout)
+    transform = create_transform(**resolve_data_config(model=own), is_training=False)
+    with torch.no_grad():
+        logits = own(transform(picture(120, 90))[None])[0]
+    assert record["targets"][0]["index"] == int(logits.argmax())
+    assert record["predictions"][0]["probability"] == pytest.approx(float(logits.softmax(0).max()), abs=1e-4)
 
 
 # Of all that timm has pretrained, one of each way to crop, filter, scale and shape; pct stands for the share cropped.

@@ -28,7 +28,7 @@ def is_model_file(path: str) -> bool:
 
 @source(
     "file",
-    title="a model saved by torch.export (.pt2) or Keras (.keras, .h5), or exported to ONNX (.onnx)",
+    title="a model saved by torch.export (.pt2) or by Keras (.keras, .h5)",
     example="model.pt2",
 )
 def load(name: str, *, weights: str | None = None) -> LoadedModel:
@@ -72,6 +72,12 @@ def _no_file(path: Path) -> InvalidArgument:
         return InvalidArgument(
             f"model must be a file: it is a folder, a TensorFlow SavedModel, whose layers cannot be seen. "
             f"{received(str(path))} Save the Keras model that it was made from: model.save('model.keras')."
+        )
+    if (path / "adapter_config.json").is_file():
+        return InvalidArgument(
+            f"model must be a file: it is a folder, an adapter of PEFT, which needs its base model. "
+            f"{received(str(path))} Put them together in a function, PeftModel.from_pretrained(base, folder): "
+            "--model package.module:function."
         )
     reason = "it is a folder" if path.is_dir() else "there is no such file"
     return InvalidArgument(f"model must be a file: {reason}. {received(str(path))} Check the path.")

@@ -1,1 +1,34 @@
 """ONNX files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gradsight.contracts import LoadedModel
+from gradsight.errors import InvalidArgument, received
+from gradsight.models.onnx.files import INSTALL, load
+from gradsight.registry import source
+
+
+@source(
+    "onnx",
+    title="a graph in an ONNX file, as a PyTorch module",
+    example="model.onnx",
+    packages=("torch", "torchvision", "onnx", "onnx2pytorch"),
+    install=INSTALL,
+)
+def onnx(name: str, *, weights: str | None = None) -> LoadedModel:
+    """Load an ONNX file, see `onnx.files.load`.
+
+    Args:
+        name: the path.
+        weights: not taken, a model's file holds its weights.
+
+    Raises:
+        InvalidArgument: there is no such file, or weights were given.
+        MissingDependency: a package is missing.
+        ModelError: the file is damaged, or cannot be converted.
+    """
+    if not Path(name).is_file():
+        raise InvalidArgument(f"model must be a file: there is none here. {received(name)} Check the path.")
+    return load(Path(name), weights)

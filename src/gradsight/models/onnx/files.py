@@ -18,7 +18,7 @@ from gradsight.models.onnx.graph import Input
 from gradsight.models.preprocess import GREY
 
 SUFFIX = ".onnx"
-_INSTALL = "pip install 'gradsight[onnx]'"
+INSTALL = "pip install 'gradsight[onnx]'"
 _AGAIN = "Export it again: torch.onnx.export(model.eval(), (example,), 'model.onnx', dynamo=True)."
 _ORIGINAL = "Explain the model that it was exported from: --model package.module:function, or a .pt2 or .keras file."
 _TOLERANCE = 1e-3  # of the scale of the outputs
@@ -88,7 +88,7 @@ def _import() -> None:
             import onnx2pytorch  # noqa: F401
     except Exception as error:  # PyTorch and torchvision that do not belong together raise RuntimeError
         raise MissingDependency(
-            f"An {SUFFIX} file needs packages that are missing or do not work: {one_line(error)}. Run: {_INSTALL}"
+            f"An {SUFFIX} file needs packages that are missing or do not work: {one_line(error)}. Run: {INSTALL}"
         ) from error
 
 
