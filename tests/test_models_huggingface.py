@@ -326,6 +326,26 @@ def test_weights_that_are_missing_damaged_or_another_s(tmp_path: Path, folders: 
     refused(ModelError, "must fit ViTForImageClassification", spec=tmp_path, weights=other)
 
 
+def test_half_precision_is_read_as_single(tmp_path: Path) -> None:
+    tiny.build("vit").half().save_pretrained(tmp_path)
+    transformers.ViTImageProcessorPil(size={"height": 64, "width": 64}).save_pretrained(tmp_path)
+    assert {p.dtype for p in load_model(tmp_path).model.parameters()} == {torch.float32}
+
+
+def test_transformers_itself_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = tiny.save("vit", tmp_path)
+    model.save_pretrained(tmp_path, state_dict={k: v for k, v in model.state_dict().items() if "classifier" not in k})
+    level = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_info()
+    try:
+        capfd.readouterr()
+        refused(ModelError, "weights lack 2 tensors", spec=tmp_path)
+        assert capfd.readouterr() == ("", "")
+        assert transformers.utils.logging.get_verbosity() == transformers.utils.logging.INFO
+    finally:
+        transformers.utils.logging.set_verbosity(level)
+
+
 def test_a_pickle_that_would_run_is_not_run(tmp_path: Path) -> None:
     class Runs:
         def __reduce__(self) -> Any:

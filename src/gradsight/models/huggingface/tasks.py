@@ -181,12 +181,9 @@ def _class_names(config: Any) -> tuple[str, ...] | None:
 
 
 def _words(tokenizer: Any) -> tuple[str, ...]:
-    """What each token writes, for people; a special one is named as it is."""
+    """What each token writes, for people."""
     tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    special = set(tokenizer.all_special_tokens)
-    return tuple(
-        token if token in special else tokenizer.convert_tokens_to_string([token]).strip() or token for token in tokens
-    )
+    return tuple(tokenizer.convert_tokens_to_string([token]).strip() or token for token in tokens)
 
 
 def _logits(outputs: Any) -> Any:
