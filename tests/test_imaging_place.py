@@ -255,7 +255,12 @@ def test_nan_does_not_spread_over_the_picture() -> None:
 
 def test_pictures_that_keep_their_proportions() -> None:
     settings = Preprocess((200, 300), fit="keep", rounding="down", **PLAIN)
-    for image, size in (((100, 120), (200, 240)), ((100, 300), (100, 300)), ((900, 300), (300, 100))):
+    for image, size in (
+        ((100, 120), (200, 240)),
+        ((100, 300), (100, 300)),
+        ((900, 300), (300, 100)),
+        ((301, 150), (301, 150)),
+    ):
         window, placement = settings.place(np.zeros((*image, 3), np.uint8))
         assert window.shape[1:] == placement.input_size == size
     assert Preprocess((200, 300), fit="keep", multiple=32).place(np.zeros((100, 120, 3)))[1].input_size == (192, 224)

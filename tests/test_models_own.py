@@ -82,6 +82,13 @@ def test_a_checkpoint_of_lightning_says_what_its_model_was_made_with(checkpoint:
     refused(InvalidArgument, "missing a required argument: 'width'", spec=f"{__name__}:Lit")
 
 
+def test_what_lightning_s_command_line_adds_is_no_argument(tmp_path: Path) -> None:
+    state = Lit(5).state_dict()
+    content = {"state_dict": state, "hyper_parameters": {"width": 5, "_instantiator": "lightning.pytorch.cli"}}
+    torch.save(content, tmp_path / "cli.ckpt")
+    assert load_model(f"{__name__}:Lit", weights=Path(tmp_path / "cli.ckpt")).model.hparams["width"] == 5
+
+
 @WORKERS
 def test_a_checkpoint_alone_asks_for_its_class(checkpoint: tuple[Lit, Path]) -> None:
     refused(InvalidArgument, "no architecture", "--model package.module:function --weights", spec=checkpoint[1])

@@ -21,6 +21,7 @@ _HOMES = {
     "Explanation": "explanation",
     "GradsightError": "errors",
     "LoadedModel": "contracts",
+    "Pixels": "regions",
     "Placement": "imaging",
     "Preprocess": "imaging",
     "Scores": "contracts",
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from gradsight.imaging import Placement, Preprocess
     from gradsight.layers import Candidate
     from gradsight.models.load import load_model
+    from gradsight.regions import Pixels
     from gradsight.registry import method, source
     from gradsight.targets import Against, Classes, Contrast, Top
     from gradsight.variants import contrast, eigen_smooth, fuse, refine, smooth
@@ -57,6 +59,7 @@ __all__ = [
     "Explanation",
     "GradsightError",
     "LoadedModel",
+    "Pixels",
     "Placement",
     "Preprocess",
     "Scores",

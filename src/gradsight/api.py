@@ -21,6 +21,7 @@ from gradsight.imaging import Placement, Preprocess, read_image
 from gradsight.layers import INPUT, Candidate, Layer, known_grids, rank, stages
 from gradsight.layouts import AmbiguousLayout
 from gradsight.models.load import load_model
+from gradsight.regions import Setting, settled
 from gradsight.registry import PLACES, Method
 from gradsight.targets import Prediction, Resolved, class_name, of_first_image, resolve
 from gradsight.variants import as_method
@@ -130,8 +131,8 @@ class Explainer:
                 put first. Maps of a video, (n, channels, frames, h, w) or (n, frames, 1 or 3, h, w), are
                 (n, k, frames, h, w).
             targets: what to explain: a class (index or label), ``Top(k)``, ``Classes(...)``, a list with one entry for
-                each image, ``Against(...)``, ``Contrast(...)``, or a function from the model's output to (n,) scores.
-                The top class by default.
+                each image, ``Against(...)``, ``Contrast(...)``, ``Pixels(...)``, or a function from the model's output
+                to (n,) scores. The top class by default.
             method: a method, or a list of them, instead of the explainer's own.
             layer: a layer's name, or a list of names, instead of the explainer's own.
 
@@ -217,7 +218,7 @@ class Explainer:
         return [*found, *((m, shared, shared.image, "input") for m in at["input"])]
 
     def _passed(self, given: _Given, layers: Sequence[Layer], wanted: Any) -> Pass:
-        settle = self._settling(given.backend, wanted, given.backend.count(given.batch))
+        settle = self._settling(given, wanted, given.backend.count(given.batch))
         try:
             return given.backend.run(given.batch, layers, settle, self._batch_size)
         except AmbiguousLayout:
@@ -231,14 +232,19 @@ class Explainer:
         study = self._study(given, wanted)
         return [self._candidate(x, study) for x in stages(study.ranked)]
 
-    def _settling(self, backend: Backend, wanted: Any, n: int) -> Callable[[Any, Any], Resolved]:
+    def _settling(self, given: _Given, wanted: Any, n: int) -> Callable[[Any, Any], Resolved]:
+        backend = given.backend
+
         def settle(logits: Any, outputs: Any) -> Resolved:
             if logits is not None and len(logits) != n:
                 raise ModelError(
                     f"the model gave {len(logits)} rows of scores for {n} input(s). Does the batch have a batch axis? "
                     "A single image is passed as inputs[None]."
                 )
-            return resolve(wanted, n, logits, self.labels, backend.describe(outputs))
+            described = backend.describe(outputs)
+            size = backend.size(given.batch)
+            setting = Setting(n, self.labels, backend.dense_in, described, backend.ops, size, given.placements)
+            return resolve(settled(wanted, outputs, setting), n, logits, self.labels, described)
 
         return settle
 
@@ -263,7 +269,7 @@ class Explainer:
         with self._looking:
             study = self._studies.get(key)
             if study is None or study.names != names:
-                seen = backend.trace(given.batch, self._settling(backend, of_first_image(wanted), 1))
+                seen = backend.trace(given.batch, self._settling(given, of_first_image(wanted), 1))
                 study = self._studies[key] = _Study(names, rank(seen, size), known_grids(seen, size))
             return study
 

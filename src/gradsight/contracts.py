@@ -164,6 +164,9 @@ class Backend(Protocol):
         bounds the rows that methods push through at once.
         """
 
+    def dense_in(self, outputs: Any) -> Any:
+        """The class scores at positions in a model's output, (n, classes, rows, columns); None where it has none."""
+
     def describe(self, outputs: Any) -> str:
         """A model's output in words."""
 

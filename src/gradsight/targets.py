@@ -289,8 +289,9 @@ def resolve(targets: Any, n: int, logits: Any, labels: Sequence[str] | None, out
         sides = [resolve(side, n, logits, labels, outputs) for side in (targets.target, targets.rather_than)]
         return _contrast(*sides)
     if callable(targets) and not isinstance(targets, type):
-        name = getattr(targets, "__name__", type(targets).__name__)
-        return Resolved(((Named(None, name),),) * n, (Part(1, function=targets),))
+        name = getattr(targets, "label", getattr(targets, "__name__", type(targets).__name__))
+        row = (Named(getattr(targets, "index", None), name),)
+        return Resolved((row,) * n, (Part(1, function=targets),))
     targets = Top() if targets is None else Classes(targets) if _is_class(targets) else targets
     if not isinstance(targets, Top | Classes | list | tuple | np.ndarray):
         raise InvalidType(

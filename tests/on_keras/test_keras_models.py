@@ -209,6 +209,23 @@ def test_a_function_of_the_output_can_be_explained() -> None:
     assert_same(maps, ORACLES["hirescam"](view), "function")
 
 
+def test_a_class_of_a_segmentation_is_explained_in_a_box() -> None:
+    model = keras.Sequential([L.Input((16, 16, 3)), L.Conv2D(4, 1, name="features"), L.Conv2D(2, 1, name="head")])
+    batch = np.random.default_rng(0).random((2, 16, 16, 3), dtype=np.float32)
+    explainer = gs.Explainer(model, layer="features", method="hirescam")
+    explanation = explainer(batch, targets=gs.Pixels(1, box=(4, 2, 8, 12)))
+    kernel, bias = model.get_layer("features").get_weights()
+    features = batch @ kernel[0, 0] + bias
+    kernel, bias = model.get_layer("head").get_weights()
+    contributions = features @ kernel[0, 0, :, 1]
+    np.testing.assert_allclose(
+        explanation.scores[:, 0], contributions[:, 4:8, 2:12].mean((1, 2)) + bias[1], rtol=1e-4, atol=1e-6
+    )
+    wanted = np.zeros((2, 16, 16))
+    wanted[:, 4:8, 2:12] = contributions[:, 4:8, 2:12] / 40
+    assert_same(explanation.maps[:, 0], wanted, "pixels")
+
+
 @pytest.mark.parametrize("text", ["smooth(gradcam)", "fuse(gradcam)", "eigen_smooth(gradcam)", "contrast(gradcam)"])
 def test_variants_give_the_maps_of_the_twin(text: str) -> None:
     twin, batch = twins.curved(), twins.images()

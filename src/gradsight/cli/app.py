@@ -73,6 +73,8 @@ def explain(
     top: options.Top = None,
     against: options.Against = None,
     rather_than: options.RatherThan = None,
+    box: options.Box = None,
+    point: options.Point = None,
     layout: options.Layout = None,
     grid: options.Grid = None,
     batch_size: options.BatchSize = 32,
@@ -97,7 +99,7 @@ def explain(
     from gradsight.cli.naming import find_photos
 
     with mistakes():
-        targets = options.targets(class_, top, against, rather_than)
+        targets = options.targets(class_, top, against, rather_than, box, point)
         output = Output(out, colormap, options.number(opacity))
         picture = options.picture(fit, interpolation, size, mean, std, crop, preprocess)
         loading = {**options.loading(weights, labels, text, arg), **picture}
@@ -143,6 +145,8 @@ def compare(
     top: options.Top = None,
     against: options.Against = None,
     rather_than: options.RatherThan = None,
+    box: options.Box = None,
+    point: options.Point = None,
     layout: options.Layout = None,
     grid: options.Grid = None,
     batch_size: options.BatchSize = 32,
@@ -181,7 +185,7 @@ def compare(
     from gradsight.cli.compare import Drawing, chosen_methods, compare_methods
 
     with mistakes():
-        targets = options.targets(class_, top, against, rather_than)
+        targets = options.targets(class_, top, against, rather_than, box, point)
         drawing = Drawing(image, out, scale, colormap, options.number(opacity))
         named = options.methods([*options.split(methods or ""), *(method or [])])
         chosen = chosen_methods(named, everything=everything)

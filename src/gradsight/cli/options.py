@@ -114,6 +114,16 @@ RatherThan = Annotated[
         help="Why the class rather than this one: red speaks for the former, blue for the latter. Can be repeated.",
     ),
 ]
+Box = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TOP,LEFT,BOTTOM,RIGHT", help="Of a segmentation: the class in this box, in pixels of the photo."
+    ),
+]
+Point = Annotated[
+    str | None,
+    typer.Option(metavar="ROW,COLUMN", help="Of a segmentation: the class at this pixel of the photo."),
+]
 BatchSize = Annotated[
     int,
     typer.Option(
@@ -151,7 +161,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a lin
 
 
 def targets(
-    classes: list[str] | None, top: int | None, against: list[str] | None, rather_than: list[str] | None
+    classes: list[str] | None,
+    top: int | None,
+    against: list[str] | None,
+    rather_than: list[str] | None,
+    box: str | None = None,
+    point: str | None = None,
 ) -> Any:
     """What is to be explained.
 
@@ -168,12 +183,30 @@ def targets(
         raise InvalidArgument(
             "--against and --rather-than exclude each other: --class A --rather-than B shows what speaks for A and B."
         )
-    found: Any = _classes(classes) if classes else gs.Against(_classes(against)) if against else gs.Top(top or 1)
-    return gs.Contrast(found, _classes(rather_than)) if rather_than else found
+    region = {"box": _positions(box, "--box", 4), "point": _positions(point, "--point", 2)}
+    if not (classes or against) and any(region.values()):
+        raise InvalidArgument("--box and --point need the class that is looked for there. Add --class NAME.")
+
+    def named(names: list[str]) -> Any:
+        if not any(region.values()):
+            return gs.Classes(*dict.fromkeys(names))
+        if len(names) > 1:
+            raise InvalidArgument(f"--box and --point take one class at a time. {received(', '.join(names))}")
+        return gs.Pixels(names[0], **region)
+
+    found: Any = named(classes) if classes else gs.Against(named(against)) if against else gs.Top(top or 1)
+    return gs.Contrast(found, named(rather_than)) if rather_than else found
 
 
-def _classes(names: list[str]) -> gs.Classes:
-    return gs.Classes(*dict.fromkeys(names))
+def _positions(text: str | None, option: str, count: int) -> tuple[float, ...] | None:
+    """``"20,60,52,100"`` as that many numbers."""
+    if text is None:
+        return None
+    found = re.findall(r"-?\d+(?:\.\d+)?", text)
+    if len(found) != count or ",".join(found) != text.replace(" ", ""):
+        example = ",".join(str(10 * (i + 1)) for i in range(count))
+        raise InvalidArgument(f"{option} must be {count} numbers. {received(text)} Pass {option} {example}.")
+    return tuple(map(float, found))
 
 
 def methods(names: Sequence[str]) -> list[Any]:

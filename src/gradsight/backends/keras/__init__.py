@@ -248,6 +248,11 @@ class KerasBackend:
             return found
         return only_layout(layer.name, shape, layouts(shape, self.count(inputs), self.size(inputs), layer.known))
 
+    def dense_in(self, outputs: Any) -> Any:
+        """The class scores at positions in a model's output, (n, classes, rows, columns); None where it has none."""
+        found = next((x for x in floating_in(outputs) if x.ndim == 4), None)
+        return found if found is None or not self.channels_last else keras.ops.moveaxis(found, -1, 1)
+
     def describe(self, outputs: Any) -> str:
         """A model's output in words."""
         return describe(outputs)

@@ -24,6 +24,12 @@ def scores_in(outputs: Any) -> torch.Tensor | None:
     return next((scores for scores in found if scores is not None), None)
 
 
+def dense_in(outputs: Any) -> torch.Tensor | None:
+    """The tensor of class scores at positions, (n, classes, rows, columns); None where there is none."""
+    found = _tensors_in(outputs)
+    return next((x for x in found if x.is_floating_point() and x.ndim == 4 and x.shape[2:].numel() > 1), None)
+
+
 def _as_scores(tensor: torch.Tensor) -> torch.Tensor | None:
     if not tensor.is_floating_point() or tensor.ndim == 0:
         return None

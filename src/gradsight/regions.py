@@ -1,0 +1,185 @@
+"""Targets in a part of the picture: a class of a segmentation, where the user says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.targets import Against, Contrast, class_index, class_name
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a target in the picture is settled by.
+
+    Attributes:
+        n: how many images there are.
+        labels: class names by index, or None.
+        dense: from the model's output to class scores at positions, (m, classes, rows, columns); None if it has none.
+        described: the output in words.
+        ops: array functions.
+        size: (height, width) of the model's input.
+        placements: where each image's input lies on its photo; empty where a batch was given.
+    """
+
+    n: int
+    labels: Sequence[str] | None
+    dense: Callable[[Any], Any]
+    described: str
+    ops: Any
+    size: tuple[int, ...]
+    placements: Sequence[Any] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """A target as a function of the output, with a name."""
+
+    function: Callable[[Any], Any]
+    index: int
+    label: str
+
+    def __call__(self, outputs: Any) -> Any:
+        """The scores (m,) of an output."""
+        return self.function(outputs)
+
+
+def settled(targets: Any, outputs: Any, setting: Setting) -> Any:
+    """The same targets, those in the picture as functions of the output.
+
+    Raises:
+        InvalidArgument: a region that does not fit the picture.
+        ModelError: the output has no positions.
+    """
+    if isinstance(targets, Against):
+        return Against(settled(targets.target, outputs, setting))
+    if isinstance(targets, Contrast):
+        return Contrast(*(settled(side, outputs, setting) for side in (targets.target, targets.rather_than)))
+    return targets.settled(outputs, setting) if isinstance(targets, Pixels) else targets
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """The evidence for a class in a region of a segmentation: the mean of its logit there (Seg-Grad-CAM, eq. 2).
+
+    Positions are those of the original photo, (row, column) in pixels, or of the model's input where a batch was given.
+    A region is weighed by how much of it lies in each cell of the model's output.
+
+    Vinogradova, Dibrov and Myers, "Towards interpretable semantic segmentation via gradient-weighted class activation
+    mapping", arXiv:2002.11434; there the logits are added up.
+
+    Attributes:
+        which: the class, an index or a label.
+        mask: true, or weights of at least 0, at the region's pixels: (height, width). One for all images, or one for
+            each, (n, height, width).
+        box: (top, left, bottom, right), the latter two exclusive.
+        point: (row, column), one pixel.
+        None of these: the whole picture.
+
+    Raises:
+        InvalidArgument: more than one of them, or an empty region.
+    """
+
+    which: int | str
+    mask: Any = None
+    box: Sequence[float] | None = None
+    point: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("mask", "box", "point") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise InvalidArgument(f"Pixels takes one of mask, box and point. Received: {' and '.join(given)}.")
+        for name, count in (("box", 4), ("point", 2)):
+            value = getattr(self, name)
+            if value is not None and np.shape(value) != (count,):
+                raise InvalidArgument(f"`{name}` of Pixels must hold {count} numbers. {received(value)}")
+        if self.box is not None and not (self.box[2] > self.box[0] and self.box[3] > self.box[1]):
+            raise InvalidArgument(f"`box` must be (top, left, bottom, right) with an area. {received(self.box)}")
+        if self.mask is not None:
+            mask = np.asarray(self.mask)
+            if mask.ndim not in (2, 3) or mask.dtype.kind not in "bfiu" or (mask < 0).any() or not mask.any():
+                raise InvalidArgument(
+                    f"`mask` must be (height, width) or (n, height, width), true somewhere. {received(mask)}"
+                )
+
+    def settled(self, outputs: Any, setting: Setting) -> Settled:
+        """The target as a function of a model's output, see `settled`."""
+        found = setting.dense(outputs)
+        if found is None:
+            raise ModelError(
+                "Pixels can be explained where the model gives class scores at positions, (n, classes, rows, columns); "
+                f"it gives {setting.described}. Pass a class, or a function outputs -> (n,)."
+            )
+        index = class_index(self.which, setting.labels, int(found.shape[1]))
+        weights = np.stack([self._weights(setting, i, tuple(found.shape[2:])) for i in range(setting.n)])
+
+        def score(outputs: Any) -> Any:
+            values = setting.dense(outputs)[:, index]
+            times = values.shape[0] // setting.n
+            device = getattr(values, "device", None)  # JAX's tracers have none
+            shares = setting.ops.asarray(np.tile(weights, (times, 1, 1)), dtype=values.dtype, device=device)
+            return setting.ops.sum(values * shares, axis=(1, 2))
+
+        return Settled(score, index, f"{class_name(index, setting.labels)}{self._place()}")
+
+    def _place(self) -> str:
+        """The region in words, after the class."""
+        if self.mask is not None:
+            return " in a mask"
+        numbers = self.box or self.point or ()
+        return f" {'in' if self.box else 'at'} {','.join(f'{x:g}' for x in numbers)}" if numbers else ""
+
+    def _weights(self, setting: Setting, i: int, cells: tuple[int, ...]) -> NDArray[np.float32]:
+        """How much each cell of the output counts for image ``i``, in all 1."""
+        placement = setting.placements[i] if setting.placements else None
+        size = setting.size if placement is None else placement.image_size
+        region = self._region(i, size)
+        box = (0.0, 0.0, float(size[0]), float(size[1])) if placement is None else placement.box
+        down, across = (_overlaps(region.shape[k], box[k], box[k + 2], cells[k]) for k in range(2))
+        weights: NDArray[Any] = down @ region @ across.T
+        if not weights.sum() > 0:
+            raise InvalidArgument(
+                f"the region of Pixels must lie in what the model saw of the picture. Received:{self._place()}, of a "
+                f"picture of {size[0]} x {size[1]} pixels. fit='letterbox' shows the model all of it."
+            )
+        shares: NDArray[np.float32] = (weights / weights.sum()).astype(np.float32)
+        return shares
+
+    def _region(self, i: int, size: tuple[int, ...]) -> NDArray[Any]:
+        """The region's weights at the picture's pixels."""
+        if self.mask is not None:
+            masks = np.asarray(self.mask, dtype=np.float64)
+            mask: NDArray[Any] = masks if masks.ndim == 2 else masks[i] if i < len(masks) else masks[:0, 0]
+            if mask.shape != tuple(size):
+                raise InvalidArgument(
+                    f"`mask` must have the size of the picture, {size[0]} x {size[1]}, one for all or one for each "
+                    f"image. {received(np.asarray(self.mask))}"
+                )
+            return mask
+        if self.point is not None:
+            row, column = (math.floor(value + 0.5) for value in self.point)
+            box: Sequence[float] = (row, column, row + 1, column + 1)
+        else:
+            box = self.box or (0, 0, *size)
+        rows, columns = (
+            np.clip(np.arange(n) + 1 - lo, 0, 1) * np.clip(hi - np.arange(n), 0, 1)
+            for n, lo, hi in ((size[0], box[0], box[2]), (size[1], box[1], box[3]))
+        )
+        region: NDArray[Any] = rows[:, None] * columns
+        return region
+
+
+def _overlaps(pixels: int, start: float, stop: float, cells: int) -> NDArray[np.float64]:
+    """(cells, pixels): how much of each pixel of a picture lies in each cell of an output that covers start to stop."""
+    edges = start + (stop - start) * np.arange(cells + 1) / cells
+    first, last = np.arange(pixels), np.arange(1, pixels + 1)
+    inside: NDArray[np.float64] = np.clip(
+        np.minimum(edges[1:, None], last) - np.maximum(edges[:-1, None], first), 0, None
+    )
+    return inside
