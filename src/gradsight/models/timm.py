@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 from gradsight.contracts import LoadedModel
@@ -13,7 +12,7 @@ from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one
 from gradsight.imaging import Preprocess
 from gradsight.models.hub import hub
 from gradsight.models.labels import imagenet_labels
-from gradsight.models.weights import SUFFIXES, load_weights
+from gradsight.models.weights import load_weights, names_file
 from gradsight.registry import source
 
 _INSTALL = "pip install timm"
@@ -62,7 +61,7 @@ def timm(
             f"weights must be given: timm has no pretrained ones for {name!r}. Received: none. Give --weights FILE, or "
             "--weights none for random ones."
         )
-    if weights is not None and weights.lower() != "none" and not _is_file(weights):
+    if weights is not None and weights.lower() != "none" and not names_file(weights):
         raise unknown("weights", weights, ["none"], "Tags go into the name (timm:resnet50.a1_in1k); or give a file.")
     options: dict[str, Any] = {} if pretrained or labels is None else {"num_classes": len(labels)}
     model = _created(library, name, pretrained, options, size)
@@ -84,10 +83,6 @@ def _library() -> Any:
             "Install the two together: pip install --force-reinstall torch torchvision"
         ) from error
     return timm
-
-
-def _is_file(weights: str) -> bool:
-    return Path(weights).exists() or Path(weights).suffix.lower() in SUFFIXES
 
 
 def _created(library: Any, name: str, pretrained: bool, options: dict[str, Any], size: tuple[int, int] | None) -> Any:

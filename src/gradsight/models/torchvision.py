@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
 from typing import Any
 
 from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received, unknown
 from gradsight.imaging import Preprocess
-from gradsight.models.weights import SUFFIXES, load_weights
+from gradsight.models.weights import load_weights, names_file
 from gradsight.registry import source
 
 _INSTALL = "pip install torchvision"
@@ -73,7 +72,7 @@ def _entry(offered: Any, weights: str | None) -> Any:
     """The weights' enum member that was asked for, or None where the weights are random or in a file."""
     if weights is None:
         return getattr(offered, "DEFAULT", None)
-    if weights.lower() == "none" or Path(weights).exists() or Path(weights).suffix.lower() in SUFFIXES:
+    if weights.lower() == "none" or names_file(weights):
         return None
     members = offered.__members__
     if weights.upper() not in members:

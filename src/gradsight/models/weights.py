@@ -50,6 +50,11 @@ def load_weights(model: Any, path: str | PathLike[str]) -> None:
         )
 
 
+def names_file(weights: str) -> bool:
+    """Whether ``weights`` is meant as a file, which need not be there, rather than as a name that a source knows."""
+    return Path(weights).exists() or Path(weights).suffix.lower() in SUFFIXES
+
+
 def read_weights(path: str | PathLike[str]) -> dict[str, Any]:
     """Read a file's tensors by name, whatever dict they are wrapped in; nothing in the file is executed.
 
