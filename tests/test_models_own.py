@@ -221,7 +221,9 @@ def test_scores_that_are_no_rows_are_an_error_in_words(scores: Any) -> None:
 
 def test_scores_that_are_no_function() -> None:
     with pytest.raises(InvalidType, match="outputs -> "):
-        Scores(3)  # type: ignore[arg-type]
+        gs.Explainer(detector(), scores=3)
+    with pytest.raises(InvalidType, match="`feed` must be a function"):
+        gs.Explainer(detector(), feed=3)
     with pytest.raises(UnknownName, match="softmax"):
         Scores(best, "softmx")
 

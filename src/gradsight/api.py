@@ -72,7 +72,7 @@ class Explainer:
 
     Raises:
         InvalidArgument: ``batch_size`` is not positive, or ``probabilities`` are asked of a PyTorch model.
-        InvalidType: the model belongs to no framework that gradsight knows.
+        InvalidType: the model belongs to no framework that gradsight knows, or ``scores`` or ``feed`` is no function.
         UnknownName: there is no such method.
     """
 
@@ -97,7 +97,11 @@ class Explainer:
             preprocess, labels = preprocess or model.preprocess, labels or model.labels
             scores, feed = scores or model.scores, feed or model.feed
             model = model.model
-        self._scores = Scores(scores) if callable(scores) else scores
+        self._scores = scores if scores is None or isinstance(scores, Scores) else Scores(scores)
+        if feed is not None and not callable(feed):
+            raise InvalidType(
+                f"`feed` must be a function from a batch of photos to the model's inputs. {received(feed)}"
+            )
         self._model = user_model(
             model, probabilities=probabilities, scores=None if self._scores is None else self._scores.function
         )
