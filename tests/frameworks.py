@@ -20,6 +20,8 @@ LEFT_OUT: set[str] = {"pytorch"} if ON_KERAS else set()
 """Marks of tests that do not run here."""
 if ON_KERAS and os.environ.get("KERAS_BACKEND") == "jax":
     LEFT_OUT.add("not_on_jax")
+if ON_KERAS and os.environ.get("KERAS_BACKEND") != "torch":
+    LEFT_OUT.add("eager")
 
 TOLERANCE = 3e-5 if ON_KERAS else 1e-6
 """Of full scale: twins are float32, networks float64."""

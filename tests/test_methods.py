@@ -124,7 +124,7 @@ def test_options_do_what_they_do_in_the_oracle(text: str) -> None:
 MANY_PASSES = [*FEW, "scorecam", "ablationcam"]
 
 
-@pytest.mark.not_on_jax
+@pytest.mark.eager
 @pytest.mark.parametrize(("name", "batch_size"), [*((name, 1) for name in METHODS), *((n, 7) for n in MANY_PASSES)])
 def test_the_batch_size_does_not_change_the_maps(name: str, batch_size: int) -> None:
     model, batch = network(name), images()
