@@ -230,7 +230,7 @@ def test_vilt_as_transformers_makes_it_shuffles_its_patches_and_a_note_says_so()
     assert any("random" in note for note in explanation.target_notes[0][0])
 
 
-@pytest.mark.parametrize("method", ["gradcam", "scorecam(top=4)", "ablationcam", "smooth(gradcam)", "gradient"])
+@pytest.mark.parametrize("method", ["gradcam", "scorecam(top=4)", "smooth(gradcam)", "gradient"])
 def test_texts_beside_images_are_not_one_for_each_image(method: str) -> None:
     """CLIP as transformers makes it: two pictures, three texts, and scores (pictures, texts)."""
     generator = torch.Generator().manual_seed(0)

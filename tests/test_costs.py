@@ -237,7 +237,13 @@ def test_images_and_classes_share_the_passes_of_score_cam(model: nn.Module, batc
 
 
 @pytest.mark.parametrize(
-    "name", ["scorecam(top=24)", "ablationcam", "rise(masks=24)", "occlusion(window=0.3, stride=0.2)"]
+    "name",
+    [
+        "scorecam(top=24)",
+        "ablationcam",
+        pytest.param("rise(masks=24)", marks=pytest.mark.slow),
+        pytest.param("occlusion(window=0.3, stride=0.2)", marks=pytest.mark.slow),
+    ],
 )
 def test_the_batch_size_bounds_the_memory_of_many_passes(model: nn.Module, batch: torch.Tensor, name: str) -> None:
     image = batch[:1]
