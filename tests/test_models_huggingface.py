@@ -262,6 +262,12 @@ def test_a_folder_of_a_trainer_without_a_processor_gets_that_of_its_kind(tmp_pat
         torch.testing.assert_close(loaded.model(batch).logits, model(batch).logits)
 
 
+def test_a_processor_that_is_there_and_damaged_is_not_replaced(tmp_path: Path) -> None:
+    tiny.save("vit", tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text("{")
+    refused(ModelError, "its image processor cannot be read", spec=tmp_path)
+
+
 # What can go wrong
 
 

@@ -73,6 +73,7 @@ def test_the_score_is_the_mean_of_the_logit_there(photo: Image.Image) -> None:
         ({"box": (9, 0, 12, 10)}, cells[1, 0]),
         ({"box": (3, 0, 9, 10)}, cells[:2, 0].mean()),  # half of each of two cells
         ({"point": (95, 159)}, cells[15, 15]),
+        ({"box": np.array([6, 10, 18, 40])}, cells[1:3, 1:4].mean()),
         ({"point": (5.4, 9.6)}, cells[0, 1]),
     ):
         explanation = explainer([photo], targets=gs.Pixels(1, **region))

@@ -99,6 +99,8 @@ class Pixels:
             value = getattr(self, name)
             if value is not None and np.shape(value) != (count,):
                 raise InvalidArgument(f"`{name}` of Pixels must hold {count} numbers. {received(value)}")
+            if value is not None:  # an array has no truth value of its own
+                object.__setattr__(self, name, tuple(map(float, value)))
         if self.box is not None and not (self.box[2] > self.box[0] and self.box[3] > self.box[1]):
             raise InvalidArgument(f"`box` must be (top, left, bottom, right) with an area. {received(self.box)}")
         if self.mask is not None:
@@ -167,10 +169,7 @@ class Pixels:
             box: Sequence[float] = (row, column, row + 1, column + 1)
         else:
             box = self.box or (0, 0, *size)
-        rows, columns = (
-            np.clip(np.arange(n) + 1 - lo, 0, 1) * np.clip(hi - np.arange(n), 0, 1)
-            for n, lo, hi in ((size[0], box[0], box[2]), (size[1], box[1], box[3]))
-        )
+        rows, columns = (_overlaps(size[k], box[k], box[k + 2], 1)[0] for k in range(2))
         region: NDArray[Any] = rows[:, None] * columns
         return region
 

@@ -17,6 +17,7 @@ from gradsight.models.weights import load_weights
 from gradsight.registry import source
 
 _INSTALL = "pip install transformers"
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
 
 @source(
@@ -142,6 +143,8 @@ def _image_processor(library: Any, config: Any, name: str) -> Any:
         return library.AutoImageProcessor.from_pretrained(name, backend="pil")
     except Exception as saved:
         try:
+            if any((Path(name) / file).exists() for file in _PROCESSORS):
+                raise saved  # there is one, and another in its place would see other pictures
             kind = library.models.auto.image_processing_auto.IMAGE_PROCESSOR_MAPPING[type(config)]
             processor = kind["pil"]()
         except Exception:

@@ -139,7 +139,7 @@ def _next_word(loading: Loading, key: str, start: int) -> LoadedModel:
     return LoadedModel(loading.model, labels=_words(tokenizer), scores=Scores(_last_logits), feed=feed)
 
 
-# A number of classes, and patterns of the classes of transformers that have them.
+# Of the classes of transformers: what is made of them, and whether they read a text.
 _TASKS: tuple[tuple[str, Callable[[Loading], LoadedModel], bool], ...] = (
     (r"\w+ForImageClassification(WithTeacher)?", _classification, False),
     (r"\w+ForSemanticSegmentation", _segmentation, False),
