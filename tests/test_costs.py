@@ -74,8 +74,7 @@ def test_grad_cam_is_one_forward_pass(
     model: nn.Module, batch: torch.Tensor, forward: int, layer: str | None, asked: Any, limit: float
 ) -> None:
     explainer = gs.Explainer(model, layer=layer)
-    if layer is None:
-        explainer(batch)  # chooses the layer; a named one costs nothing extra, not even in the first call
+    explainer(batch)  # chooses the layer, and sees whether images influence each other
     counted = flops(lambda: explainer(batch, targets=asked))
     assert forward <= counted.total() <= limit * forward
     assert "convolution_backward" not in counted  # neither the stem is differentiated nor any weight
@@ -84,8 +83,10 @@ def test_grad_cam_is_one_forward_pass(
 
 @pytest.mark.parametrize("asked", [None, gs.Top(10)])
 def test_several_layers_share_the_passes(model: nn.Module, batch: torch.Tensor, forward: int, asked: Any) -> None:
-    alone = flops(lambda: gs.Explainer(model, layer="layer3")(batch, targets=asked))
-    both = flops(lambda: gs.Explainer(model, layer=["layer3", "layer4"])(batch, targets=asked))
+    explainer = gs.Explainer(model)
+    explainer(batch)
+    alone = flops(lambda: explainer(batch, layer="layer3", targets=asked))
+    both = flops(lambda: explainer(batch, layer=["layer3", "layer4"], targets=asked))
     weighing = flops(lambda: torch.rand(2, 1 if asked is None else 10, 2048) @ torch.rand(2, 2048, 49))
     assert both == alone + weighing  # the channels of the other layer
     # Of the convolutions behind layer3, the gradient of what goes in, for each class, and not that of the weights.
@@ -117,6 +118,20 @@ def test_choosing_the_layer_is_one_image_there_and_back(name: str) -> None:
     first = flops(lambda: explainer(images)).total()
     again = flops(lambda: explainer(images)).total()
     assert 0 < first - again <= 2.01 * image  # forward and backward of the first image, whatever the batch
+
+
+def test_whether_images_influence_each_other_costs_one_image_once(model: nn.Module, batch: torch.Tensor) -> None:
+    image = flops(plain(model, batch[:1])).total()
+    explainer = gs.Explainer(model, layer="layer4")
+    first = flops(lambda: explainer(batch)).total()
+    again = flops(lambda: explainer(batch)).total()
+    assert first - again == image
+    # A single image has nothing beside it, until a method needs more passes: then it is run beside one more.
+    explainer = gs.Explainer(model, layer="layer4")
+    assert flops(lambda: explainer(batch[:1])) == flops(lambda: explainer(batch[:1]))
+    name = "smoothgradcampp(samples=3)"
+    first = flops(lambda: explainer(batch[:1], method=name)).total()
+    assert first - flops(lambda: explainer(batch[:1], method=name)).total() == 2 * image
 
 
 def test_the_tail_alone_runs_again(model: nn.Module, batch: torch.Tensor, forward: int) -> None:
@@ -177,6 +192,7 @@ def test_all_gradient_methods_share_a_forward_and_a_backward_pass(
     names = of_one_pass(second_order=False)
     assert len(names) >= 7
     explainer = gs.Explainer(model, layer=LAST_BLOCKS)
+    explainer(batch)
     alone = flops(lambda: explainer(batch, targets=gs.Top(5), method="gradcam"))
     together = flops(lambda: explainer(batch, targets=gs.Top(5), method=names))
     assert together.total() <= 2 * forward
@@ -197,6 +213,7 @@ def test_second_derivatives_are_taken_of_the_tail_alone(model: nn.Module, batch:
 
 def test_smooth_grad_cam_pp_takes_a_pass_for_each_sample(model: nn.Module, batch: torch.Tensor, forward: int) -> None:
     explainer = gs.Explainer(model, layer="layer4", method="smoothgradcampp(samples=3)")
+    explainer(batch, method="gradcam")
     counted = flops(lambda: explainer(batch))
     assert counted.total() <= 4.01 * forward
     assert counted["convolution"] == 4 * flops(plain(model, batch))["convolution"]
@@ -224,14 +241,17 @@ def test_ablation_cam_where_something_bypasses_the_layer(model: nn.Module, batch
 def test_methods_without_gradients_add_next_to_nothing(
     model: nn.Module, batch: torch.Tensor, forward: int, name: str
 ) -> None:
-    counted = flops(lambda: gs.Explainer(model, layer="layer4", method=name)(batch))
+    explainer = gs.Explainer(model, layer="layer4", method=name)
+    explainer(batch)
+    counted = flops(lambda: explainer(batch))
     assert counted.total() <= 1.05 * forward
-    grams = counted.total() - flops(lambda: gs.Explainer(model, layer="layer4", method="random")(batch)).total()
+    grams = counted.total() - flops(lambda: explainer(batch, method="random")).total()
     assert grams <= 2 * len(batch) * 49 * 49 * 2048  # 49 x 49 products of positions, not 2048 x 2048
 
 
 def test_images_and_classes_share_the_passes_of_score_cam(model: nn.Module, batch: torch.Tensor, forward: int) -> None:
     explainer = gs.Explainer(model, layer="layer4", method="scorecam(top=10)")
+    explainer(batch, method="gradcam")
     assert flops(lambda: explainer(batch)).total() <= 11.01 * forward
     assert flops(lambda: explainer(batch, targets=gs.Top(4))).total() <= 11.01 * forward
 

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from gradsight import notes
 from gradsight.backends import user_model
-from gradsight.contracts import Backend, LoadedModel, Pass, Scores
+from gradsight.contracts import Backend, LoadedModel, Pass, Probe, Reading, Scores
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
-from gradsight.explanation import Explanation
+from gradsight.explanation import Explanation, joined
 from gradsight.given import Given, given_by
 from gradsight.layers import INPUT, Candidate, Layer, known_grids, rank, stages
 from gradsight.layouts import AmbiguousLayout
@@ -28,11 +28,27 @@ from gradsight.variants import as_method
 
 
 class _Study(NamedTuple):
-    """What one look at the layers of a model gave."""
+    """What one look at the layers of a model gave, for targets that read the same of its output."""
 
-    names: set[str]
+    reads: Reading
     ranked: list[Candidate]
     known: frozenset[tuple[int, ...]]
+
+
+class _ReadsOther(Exception):
+    """A target reads something else of the output than the targets that layers were chosen for."""
+
+    def __init__(self, reads: Reading) -> None:
+        super().__init__(reads)
+        self.reads = reads
+
+
+_T = TypeVar("_T")
+_Way = tuple[Method, Pass, Any, str]
+"""A method with its pass, its probe, and what to call its layer."""
+
+_MOST_STUDIES = 8
+"""How many are kept for inputs of one kind."""
 
 
 class Explainer:
@@ -113,7 +129,8 @@ class Explainer:
         self.layer, self.method, self.targets = layer, method, targets
         self.preprocess, self.labels, self._feed = preprocess, labels, feed
         self._layout, self._grid = layout, None if grid is None else tuple(grid)
-        self._studies: dict[Any, _Study] = {}
+        self._studies: dict[Any, list[_Study]] = {}
+        self._studied: Any = None
         self._elsewhere: dict[Any, bool] = {}
         self._looking = threading.Lock()
         if not isinstance(batch_size, Integral) or isinstance(batch_size, bool) or batch_size < 1:
@@ -158,11 +175,23 @@ class Explainer:
         method = self.method if method is None else method
         layer = self.layer if layer is None else layer
         methods = [as_method(chosen) for chosen in _several(method)]
-        ways = self._run(given, _several(layer), methods, targets)
-        # Of the same batch, whatever is explained in it.
-        predictions = predicted(ways[0][1].logits, self._activation(given), self.labels) if ways else ()
-        found = [self._explanation(given, predictions, *way) for way in ways]
+        found = self._explained(given, _several(layer), methods, targets)
         return tuple(found) if isinstance(method, list | tuple) or isinstance(layer, list | tuple) else found[0]
+
+    def _explained(
+        self, given: Given, names: Sequence[Any], methods: Sequence[Method], wanted: Any
+    ) -> list[Explanation]:
+        """One explanation for each layer and method."""
+        ways = self._run(given, names, methods, wanted)
+        if not ways:
+            return []
+        shared = ways[0][1]
+        if given.size > 1 and shared.rows.apart:
+            alone = [self._explained(given.alone(i), names, methods, wanted) for i in range(given.size)]
+            return [_noted(joined(parts), notes.ALONE) for parts in zip(*alone, strict=True)]
+        # Of the same batch, whatever is explained in it.
+        predictions = predicted(shared.logits, self._activation(given), self.labels)
+        return [self._explanation(given, predictions, *way) for way in ways]
 
     def layers(self, inputs: Any) -> list[Candidate]:
         """The layers that can be explained, the best first, each with the reason; the first is chosen by itself.
@@ -170,7 +199,14 @@ class Explainer:
         Args:
             inputs: as in a call; the first image is run through the model once.
         """
-        return list(self._study(self._given(inputs), self.targets).ranked)
+        given, wanted = self._given(inputs).alone(0), self.targets
+
+        def look(study: _Study | None) -> list[Candidate]:
+            found = study or self._study(given, wanted)
+            self._passed(given, [], wanted, None if study else found)  # which tells what the targets read
+            return list(found.ranked)
+
+        return self._retried(given, wanted, look)
 
     def dissect(
         self, concepts: Concepts | str | Path, *, layer: str | None = None, quantile: float = 0.005
@@ -215,45 +251,81 @@ class Explainer:
 
         def look(photos: Sequence[Image.Image]) -> Activations:
             given = self._given(list(photos))
-            (probe,) = self._passed(given, [self._layer(given, names[0], wanted)], wanted).probes
-            values = given.backend.numpy(probe.activations).astype(np.float32)
-            return Activations(probe.name, values, given.placements)
+            probes = self._probes(given, names[0], wanted)
+            values = np.concatenate([given.backend.numpy(probe.activations) for probe in probes])
+            return Activations(probes[0].name, values.astype(np.float32), given.placements)
 
         return look
+
+    def _probes(self, given: Given, name: Any, wanted: Any) -> list[Probe]:
+        """The probe of one layer; one for each image, where images of a batch influence each other."""
+        shared = self._retried(given, wanted, lambda study: self._pass_at(given, name, wanted, study))
+        if given.size > 1 and shared.rows.apart:
+            return [self._probes(given.alone(i), name, wanted)[0] for i in range(given.size)]
+        return list(shared.probes)
+
+    def _pass_at(self, given: Given, name: Any, wanted: Any, study: _Study | None) -> Pass:
+        found = study or self._study(given, wanted) if name is None else None
+        return self._passed(given, [self._layer(name, found)], wanted, None if study else found)
 
     def _given(self, inputs: Any) -> Given:
         return given_by(inputs, self._model.backend(), self.preprocess, self._feed)
 
-    def _run(
-        self, given: Given, names: Sequence[Any], methods: Sequence[Method], wanted: Any
-    ) -> list[tuple[Method, Pass, Any, str]]:
+    def _run(self, given: Given, names: Sequence[Any], methods: Sequence[Method], wanted: Any) -> list[_Way]:
+        return self._retried(given, wanted, lambda study: self._ways(given, names, methods, wanted, study))
+
+    def _retried(self, given: Given, wanted: Any, go: Callable[[_Study | None], _T]) -> _T:
+        """``go(None)``, which takes the last study; or, where the targets read something else, with their own."""
+        try:
+            return go(None)
+        except _ReadsOther as other:
+            return go(self._study(given, wanted, other.reads))
+
+    def _ways(
+        self, given: Given, names: Sequence[Any], methods: Sequence[Method], wanted: Any, study: _Study | None
+    ) -> list[_Way]:
         """Each method with its pass, its probe, and what to call its layer. One pass serves all that it can."""
         at = {place: [m for m in methods if m.at == place] for place in PLACES}
-        single = [self._layer(given, name, wanted) for name in names] if at["layer"] else []
-        joint = self._several_layers(given, names, wanted) if at["layers"] else []
+        stages_wanted = at["layers"] and len(names) < 2
+        chosen = None
+        if stages_wanted or (at["layer"] and None in names):
+            chosen = study or self._study(given, wanted)
+        thought = None if study else chosen  # of a study that was made for these very targets there is no doubt
+        single = [self._layer(name, chosen) for name in names] if at["layer"] else []
+        joint = []
+        if chosen is not None and stages_wanted:
+            joint = [self._candidate(x, chosen) for x in stages(chosen.ranked)]
+        elif at["layers"]:
+            joint = [self._layer(name, chosen) for name in names]
         needs_graph = any(m.gradient for m in at["input"])
-        shared = self._passed(given, single or joint or [INPUT] * needs_graph, wanted)
+        shared = self._passed(given, single or joint or [INPUT] * needs_graph, wanted, thought)
         found = [(m, shared, probe, probe.name) for probe in shared.probes for m in at["layer"]]
         if joint:
-            together = self._passed(given, joint, wanted) if single and single != joint else shared
+            together = self._passed(given, joint, wanted, thought) if single and single != joint else shared
             names = " + ".join(probe.name for probe in together.probes)
             found += [(m, together, together.probes[0], names) for m in at["layers"]]
         return [*found, *((m, shared, shared.image, "input") for m in at["input"])]
 
-    def _passed(self, given: Given, layers: Sequence[Layer], wanted: Any) -> Pass:
-        settle = self._settling(given, wanted, given.backend.count(given.batch))
+    def _passed(self, given: Given, layers: Sequence[Layer], wanted: Any, thought: _Study | None) -> Pass:
+        """A pass; ``thought`` is the study that the layers were chosen by, where it may be another target's.
+
+        Raises:
+            _ReadsOther: it is.
+        """
+        backend, settle = given.backend, self._settling(given, wanted, given.size)
+
+        def settled(logits: Any, outputs: Any) -> Resolved:
+            resolved = settle(logits, outputs)
+            if thought is not None and (reads := backend.reads(outputs, resolved)) != thought.reads:
+                raise _ReadsOther(reads)
+            return resolved
+
         try:
-            return given.backend.run(given.batch, layers, settle, self._batch_size)
+            return backend.run(given.batch, layers, settled, self._batch_size)
         except AmbiguousLayout:
             # Worth a look at the other layers: a grid that they leave no doubt about settles it.
             known = self._study(given, wanted).known
-            return given.backend.run(given.batch, [replace(x, known=known) for x in layers], settle, self._batch_size)
-
-    def _several_layers(self, given: Given, names: Sequence[Any], wanted: Any) -> list[Layer]:
-        if len(names) > 1:
-            return [self._layer(given, name, wanted) for name in names]
-        study = self._study(given, wanted)
-        return [self._candidate(x, study) for x in stages(study.ranked)]
+            return backend.run(given.batch, [replace(x, known=known) for x in layers], settled, self._batch_size)
 
     def _settling(self, given: Given, wanted: Any, n: int) -> Callable[[Any, Any], Resolved]:
         def settle(logits: Any, outputs: Any) -> Resolved:
@@ -280,7 +352,8 @@ class Explainer:
             missing="" if self._scores is None else self._scores.missing,
             outputs=outputs,
             described=backend.describe(outputs),
-            total=backend.count(given.batch),
+            total=given.total,
+            first=given.first,
             ops=backend.ops,
             numpy=backend.numpy,
             size=size,
@@ -304,10 +377,9 @@ class Explainer:
         given = self._given(image)
         return self._embedding_in(given.backend)(given.backend.outputs(given.batch))
 
-    def _layer(self, given: Given, name: Any, wanted: Any) -> Layer:
+    def _layer(self, name: Any, study: _Study | None) -> Layer:
         """The layer of a name, or the best one."""
-        if name is None:
-            study = self._study(given, wanted)
+        if name is None and study is not None:
             return self._candidate(study.ranked[0], study)
         if not isinstance(name, str):
             raise InvalidType(f"`layer` must be a layer's name or a list of names. {received(name)}")
@@ -317,22 +389,50 @@ class Explainer:
         layout = None if candidate.ambiguous or self._layout or self._grid else candidate.layout
         return Layer(candidate.name, self._layout, self._grid, layout, study.known)
 
-    def _study(self, given: Given, wanted: Any) -> _Study:
-        """Look at the layers, once for each input size, order of inputs and architecture."""
-        backend = given.backend
-        size, names = backend.size(given.batch), set(backend.names())
-        key = _kind(given)
+    def _study(self, given: Given, wanted: Any, reads: Reading | None = None) -> _Study:
+        """Look at the layers, once for each input size, order of inputs, architecture, and what targets read.
+
+        Without ``reads``, which only a pass can tell, it is what the last targets read.
+        """
         with self._looking:
-            study = self._studies.get(key)
-            if study is None or study.names != names:
-                seen = backend.trace(given.batch, self._settling(given, wanted, 1))
-                study = self._studies[key] = _Study(names, rank(seen, size), known_grids(seen, size))
-            return study
+            architecture = dict(given.backend.names())
+            if architecture != self._studied:
+                self._studied, self._studies = architecture, {}
+            known = self._studies.setdefault(_kind(given), [])
+            found = next((study for study in known if reads in (None, study.reads)), None)
+            if found is None:
+                found = self._looked(given, wanted)
+            known[:] = [found, *(study for study in known if study.reads != found.reads)][:_MOST_STUDIES]
+            return found
+
+    def _looked(self, given: Given, wanted: Any) -> _Study:
+        """A new study, by the first image.
+
+        Of classes the best one speaks for all, so that layers do not depend on which was asked for first; the one that
+        was asked for only where the best has no gradient.
+        """
+        backend, settle = given.backend, self._settling(given, wanted, 1)
+        reads: Reading = ()
+
+        def best(logits: Any, outputs: Any) -> Resolved:
+            nonlocal reads
+            resolved = settle(logits, outputs)
+            reads = backend.reads(outputs, resolved)
+            return resolve(Top(), self._setting(given, 1, logits, outputs)) if resolved.of_classes else resolved
+
+        size = backend.size(given.batch)
+        try:
+            seen = backend.trace(given.batch, best)
+            ranked = rank(seen, size)
+        except ModelError:
+            seen = backend.trace(given.batch, settle)
+            ranked = rank(seen, size)
+        return _Study(reads, ranked, known_grids(seen, size))
 
     def _explanation(
         self, given: Given, predictions: Any, method: Method, shared: Pass, probe: Any, layer: str
     ) -> Explanation:
-        backend, placements = given.backend, given.placements
+        backend, placements, probe = given.backend, given.placements, probe.anew()  # nobody else has used it
         maps = method.function(probe, backend.ops)
         n, k = shared.scores.shape
         if tuple(getattr(maps, "shape", ()))[:2] != (n, k) or maps.ndim < 3:
@@ -399,6 +499,12 @@ def explain(photos: Any, model: Any = "demo", **options: Any) -> Any:
     loaded = load_model(model) if isinstance(model, str) else model
     options.setdefault("name", model if isinstance(model, str) else None)
     return Explainer(loaded, **options)(photos)
+
+
+def _noted(explanation: Explanation, note: str) -> Explanation:
+    """The same with one note more on every map."""
+    rows = tuple(tuple((*found, note) for found in row) for row in explanation.target_notes)
+    return replace(explanation, target_notes=rows)
 
 
 def _of_channels(method: Method, probe: Any, backend: Backend) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -11,6 +11,9 @@ from gradsight.targets import Resolved
 
 Array = Any
 """An array of the model's framework."""
+
+Reading = str | tuple[int, ...]
+"""What targets read of a model's output: ``"classes"``, its class scores, or which of its tensors."""
 
 
 class Probe(Protocol):
@@ -34,7 +37,10 @@ class Probe(Protocol):
 
     @property
     def known_gradients(self) -> Array | None:
-        """``gradients``, if something has asked for them already; None otherwise."""
+        """``gradients``, if they were asked of this probe already; None otherwise."""
+
+    def anew(self) -> Probe:
+        """The same probe as nobody has used it yet; the pass behind it is shared."""
 
     @property
     def scores(self) -> Array:
@@ -96,12 +102,31 @@ class Probe(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Rows:
+    """How a model takes the rows of a batch.
+
+    Attributes:
+        shared: which tensors among the inputs, counted in their order, are the same for every image. They have as many
+            rows as the batch by chance, such as a factor of shape (1,) beside one image.
+        apart: what an image gets depends on what is beside it in the batch, as where a normalisation takes its
+            statistics from there. Then each image has to go through the model alone.
+    """
+
+    shared: frozenset[int] = frozenset()
+    apart: bool = False
+
+
 class Pass(Protocol):
     """One forward pass and at most one backward pass, shared by the probes of several layers."""
 
     @property
     def probes(self) -> Sequence[Probe]:
         """One probe for each layer asked for, in that order."""
+
+    @property
+    def rows(self) -> Rows:
+        """How the model takes the rows of such a batch; found out once, at the price of a pass."""
 
     @property
     def image(self) -> Probe:
@@ -155,8 +180,8 @@ class Backend(Protocol):
     def size(self, inputs: Any) -> tuple[int, ...]:
         """The positions of the image in a batch."""
 
-    def names(self) -> Collection[str]:
-        """The names of the model's layers."""
+    def names(self) -> Mapping[str, str]:
+        """The names of the model's layers, and the kind of each."""
 
     def trace(self, inputs: Any, targets: Any) -> Any:
         """Run the first image once and return what was seen of each layer, in the order they ran (`layers.Seen`)."""
@@ -167,6 +192,12 @@ class Backend(Protocol):
         ``targets(logits, outputs)`` settles what is explained. Without layers no graph is recorded. ``batch_size``
         bounds the rows that methods push through at once.
         """
+
+    def row(self, inputs: Any, i: int) -> Any:
+        """A batch of image ``i`` alone, with what belongs to it."""
+
+    def reads(self, outputs: Any, resolved: Resolved) -> Reading:
+        """Which tensors of an output targets read: of a model with several heads each has layers of its own."""
 
     def scores_in(self, outputs: Any) -> Any:
         """The class scores in a model's output, (n, classes); None where it has none."""

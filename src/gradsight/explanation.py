@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -374,6 +374,18 @@ class Explanation:
             parts.append(f"<p>{html.escape(repr(self))}</p>")
         parts += [f"<p>{html.escape(note)}</p>" for note in self.notes]
         return "".join(parts)
+
+
+def joined(parts: Sequence[Explanation]) -> Explanation:
+    """Explanations of single images, by the same method at the same layer, as one of all of them."""
+    changed: dict[str, Any] = {}
+    for field in fields(Explanation):
+        values = [getattr(part, field.name) for part in parts]
+        if isinstance(values[0], np.ndarray):
+            changed[field.name] = np.concatenate(values)
+        elif isinstance(values[0], tuple) and field.name != "input_size":
+            changed[field.name] = sum(values, ())
+    return replace(parts[0], **changed)
 
 
 def _region_record(region: imaging.Region | None) -> dict[str, Any]:

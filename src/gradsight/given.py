@@ -18,12 +18,28 @@ _Photo = str | Path | bytes | Image.Image
 
 
 class Given(NamedTuple):
-    """One call's batch, the photos that it was made from, if any, and the backend that it goes through."""
+    """One call's batch, the photos that it was made from, if any, and the backend that it goes through.
+
+    Attributes:
+        backend, batch, photos, placements: those.
+        size: how many images the batch holds.
+        first, total: of the images that the user gave, which is the first here, and how many they are.
+    """
 
     backend: Backend
     batch: Any
-    photos: tuple[Image.Image, ...] = ()
-    placements: tuple[Placement, ...] = ()
+    photos: tuple[Image.Image, ...]
+    placements: tuple[Placement, ...]
+    size: int
+    first: int
+    total: int
+
+    def alone(self, i: int) -> Given:
+        """Image ``i`` and nothing else."""
+        batch = self.backend.row(self.batch, i)
+        return Given(
+            self.backend, batch, self.photos[i : i + 1], self.placements[i : i + 1], 1, self.first + i, self.total
+        )
 
 
 def given_by(inputs: Any, backend: Backend, preprocess: Any, feed: Callable[[Any], Any] | None) -> Given:
@@ -48,9 +64,10 @@ def given_by(inputs: Any, backend: Backend, preprocess: Any, feed: Callable[[Any
             f"model that takes a list, that list in a tuple: ([a, b],). {received(inputs)}"
         )
     batch = backend.prepare(inputs)
-    if not backend.count(batch):
+    count = backend.count(batch)
+    if not count:
         raise InvalidArgument(f"`inputs` must hold at least one image. {received(inputs)}")
-    return Given(backend, batch)
+    return Given(backend, batch, (), (), count, 0, count)
 
 
 def _of_photos(items: Any, inputs: Any, backend: Backend, preprocess: Any, feed: Any) -> Given:
@@ -76,4 +93,4 @@ def _of_photos(items: Any, inputs: Any, backend: Backend, preprocess: Any, feed:
         )
     batch = np.stack([array for array, _ in placed])
     batch = backend.prepare(batch if feed is None else feed(batch))
-    return Given(backend, batch, photos, tuple(placement for _, placement in placed))
+    return Given(backend, batch, photos, tuple(placement for _, placement in placed), len(photos), 0, len(photos))

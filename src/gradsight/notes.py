@@ -20,6 +20,12 @@ OUTSIDE = (
 ELSEWHERE = "nothing of the image that it is drawn on reaches this layer: the map is of another input"
 
 
+ALONE = (
+    "the images of a batch influence each other in this model, as where it takes statistics over the batch: each was "
+    "explained alone, and its scores are those that it has alone"
+)
+
+
 def of_map(values: Any, signed: bool = False) -> list[str]:
     """Notes on one raw map; ``signed``: it is drawn with both signs."""
     if not np.isfinite(values).all():

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gradsight.contracts import Array
+from gradsight.backends.rows import rows_of
+from gradsight.contracts import Array, Rows
 from gradsight.errors import InvalidType, received
 from gradsight.layers import INPUT, Layer
 from gradsight.layouts import Layout
@@ -64,8 +65,30 @@ class Arrays(Protocol):
     def image_layout(self, inputs: Any) -> Layout:
         """How the image is laid out."""
 
-    def with_image(self, inputs: Any, image: Array, times: int = 1) -> Any:
-        """The inputs with another image, and everything else ``times`` times as often."""
+    @property
+    def draws(self) -> bool:
+        """Whether the model drew random numbers in the passes so far."""
+
+    rows: dict[Any, Rows]
+    """By `kind` of inputs, how the model takes their rows, where that was asked for."""
+
+    alone: dict[Any, Any]
+    """By `kind` of inputs, the class scores of a first image that went through the model alone for another reason."""
+
+    def kind(self, inputs: Any) -> Any:
+        """What tells inputs apart, whatever the number of rows: their order and shapes."""
+
+    def extras(self, inputs: Any) -> tuple[int, ...]:
+        """Which tensors beside the image have as many rows, counted in their order."""
+
+    def with_image(self, inputs: Any, image: Array, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:
+        """The inputs with another image, and ``times`` times as often whatever is by image.
+
+        ``shared`` says which tensors are not, instead of what was found out, see `rows`.
+        """
+
+    def row(self, inputs: Any, i: int, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:
+        """A batch of image ``i`` and what belongs to it, ``times`` times."""
 
     def outputs(self, inputs: Any) -> Any:
         """Run the model."""
@@ -129,6 +152,19 @@ class ModelPass:
         scores = self.targets.scores(outputs, self.backend.scores_in(outputs), self.backend.ops)
         return self.backend.full_precision(scores)
 
+    def first_row(self, outputs: Any) -> Any:
+        """Of an output of the model the first image's class scores, or what is explained of it where there are none."""
+        logits = logits_in(self.backend, outputs)
+        return self.backend.numpy(self.score(outputs))[0] if logits is None else logits[0]
+
+    @cached_property
+    def rows(self) -> Rows:
+        """How the model takes the rows of such inputs; found out once, at the price of a pass."""
+        kind = self.backend.kind(self.inputs)
+        if kind not in self.backend.rows:
+            self.backend.rows[kind] = rows_of(self)
+        return self.backend.rows[kind]
+
     @cached_property
     def gradients(self) -> dict[str, Array]:
         """By layer, d scores[:, k] / d output: (k, *output)."""
@@ -167,8 +203,12 @@ class LayerProbe:
         self._backend, self._ops = shared.backend, shared.backend.ops
         self.name = "input" if name == INPUT.name else name
         self.scores, self.targets, self.logits = shared.scores, shared.targets, shared.logits
-        self.batch_size = shared.forward.batch_size
         self.spatial = tuple(range(-len(layout.grid), 0))
+
+    @property
+    def batch_size(self) -> int:
+        """How many rows may go through the model at once; one, where rows influence each other."""
+        return 1 if self._pass.rows.apart else self._pass.forward.batch_size
 
     @property
     def _held(self) -> Array:
@@ -186,6 +226,10 @@ class LayerProbe:
         shared = self._pass if self.held_as in self._pass.held else self._pass.from_input
         folded = self.layout.fold(shared.gradients[self.held_as], self._ops)
         return self._backend.full_precision(self._ops.moveaxis(folded, 0, 1))
+
+    def anew(self) -> LayerProbe:
+        """The same probe as nobody has used it yet; the pass behind it is shared."""
+        return LayerProbe(self._pass, self.held_as, self.layout)
 
     @property
     def known_gradients(self) -> Array | None:

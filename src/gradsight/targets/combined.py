@@ -167,18 +167,18 @@ def _of_each(targets: Any, setting: Setting) -> Resolved:
             f"classes. Received: {len(targets)} entries. For the same on every image pass gs.Classes(...) or "
             "gs.Several(...)."
         )
-    # The output may be of the first images alone; what the list holds for the others is looked at all the same.
+    # The output may be of some images alone; what the list holds for the others is looked at all the same.
     rows = [[x] if is_class(x) else list(x.which) if isinstance(x, Classes) else x for x in targets]
     lists = [isinstance(row, list | tuple | np.ndarray) for row in rows]
     if all(lists):
         _check_lengths([len(row) for row in rows])
-        return classes_of_each(rows[: setting.n], setting)
+        return classes_of_each(rows[setting.first : setting.first + setting.n], setting)
     for row, is_list in zip(rows, lists, strict=True):
         if not is_list and not hasattr(row, "resolved") and not callable(row):
             raise InvalidType(f"an entry of `targets` must be a target or a list of classes. {received(row)}")
     found = [
-        resolve(Classes(*rows[i]) if lists[i] else rows[i], replace(setting, images=(i,)))
-        for i in range(setting.n)
+        resolve(Classes(*row) if isinstance(row, list | tuple | np.ndarray) else row, replace(setting, images=(i,)))
+        for i, row in enumerate(rows[setting.first : setting.first + setting.n])
         if i in setting.images
     ]
     _check_lengths([x.count for x in found])

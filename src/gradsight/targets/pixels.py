@@ -96,7 +96,7 @@ class Pixels:
         """How much each cell of the output counts for image ``i``, in all 1."""
         placement = setting.placements[i] if setting.placements else None
         size = setting.size if placement is None else placement.image_size
-        region = self._region(i, size)
+        region = self._region(setting.first + i, size)
         box = (0.0, 0.0, float(size[0]), float(size[1])) if placement is None else placement.box
         down, across = (_overlaps(region.shape[k], box[k], box[k + 2], cells[k]) for k in range(2))
         weights: NDArray[Any] = down @ region @ across.T

@@ -61,7 +61,8 @@ class Setting:
         missing: why a class cannot be explained, where the scores are none of classes; empty where it can.
         outputs: the model's own output.
         described: the output in words, for the message when a target does not fit.
-        total: how many images the user gave, where the output is of the first ones alone.
+        total: how many images the user gave, where the output is of some of them alone.
+        first: which of those the first image of the output is.
         images: those that the target is for.
         ops: array functions.
         numpy: copies an array to NumPy.
@@ -83,6 +84,7 @@ class Setting:
     outputs: Any = None
     described: str = ""
     total: int = 0
+    first: int = 0
     images: Sequence[int] = ()
     ops: Any = None
     numpy: Callable[[Any], Any] = np.asarray

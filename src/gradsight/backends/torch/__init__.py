@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,15 +17,17 @@ from torch.utils import _pytree as pytree
 from gradsight.backends.probe import ModelPass, logits_in, score_reader
 from gradsight.backends.torch import probe, tap
 from gradsight.backends.torch.biases import Biases
-from gradsight.backends.torch.outputs import dense_in, describe, scores_in, sequence_in
+from gradsight.backends.torch.outputs import dense_in, describe, scores_in, sequence_in, with_leaves
 from gradsight.backends.torch.probe import Forward, pick
 from gradsight.backends.torch.rectify import Rectified
-from gradsight.backends.torch.tail import Tail, checked_tail, tiled
+from gradsight.backends.torch.tail import Tail, checked_tail, has_rows, tiled
 from gradsight.backends.torch.trace import record
 from gradsight.backends.torch.view import View, tensors_of
+from gradsight.contracts import Reading, Rows
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received, unknown
 from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, image_layout, layouts, only_layout
+from gradsight.targets import Resolved
 
 
 def is_torch(model: Any) -> bool:
@@ -69,6 +71,8 @@ class TorchBackend:
         """Make a view of the model; nothing is run. ``scores``: what reads class scores from its output."""
         self.view = View(model)
         self.scores_in = score_reader(scores, scores_in)
+        self.rows: dict[Any, Rows] = {}
+        self.alone: dict[Any, Any] = {}
         self._model = model
         self._lock = threading.RLock()
 
@@ -113,9 +117,9 @@ class TorchBackend:
             )
         return prepared
 
-    def names(self) -> Collection[str]:
-        """The names of the model's modules."""
-        return self.view.modules.keys()
+    def names(self) -> Mapping[str, str]:
+        """The names of the model's modules, and the kind of each."""
+        return self.view.kinds
 
     def count(self, inputs: Any) -> int:
         """How many images a batch holds."""
@@ -151,15 +155,52 @@ class TorchBackend:
         """How the image is laid out, see `layouts.image_layout`."""
         return image_layout(self.image(inputs).shape)
 
-    def with_image(self, inputs: Any, image: torch.Tensor, times: int = 1) -> Any:
-        """The inputs with another image, and everything else ``times`` times as often."""
-        old, n = self.image(inputs), self.count(inputs)
-        return pytree.tree_map(lambda x: image.to(x.dtype) if x is old else tiled(x, times, n), inputs)
+    def kind(self, inputs: Any) -> Any:
+        """What tells inputs apart, whatever the number of rows: their order and shapes."""
+        leaves, spec = pytree.tree_flatten(inputs)
+        return spec, tuple(x.shape[1:] if isinstance(x, torch.Tensor) else type(x) for x in leaves)
+
+    def extras(self, inputs: Any) -> tuple[int, ...]:
+        """Which tensors beside the image have as many rows, counted in their order."""
+        image = self.image(inputs)
+        leaves = enumerate(pytree.tree_leaves(inputs))
+        return tuple(i for i, x in leaves if x is not image and has_rows(x, len(image)))
+
+    def by_image(self, inputs: Any, shared: frozenset[int] | None = None) -> tuple[bool, ...]:
+        """Which leaves of the inputs have a row for each image, but for those that are the same for every one."""
+        if shared is None:
+            found = self.rows.get(self.kind(inputs))
+            shared = frozenset() if found is None else found.shared
+        n = self.count(inputs)
+        return tuple(i not in shared and has_rows(x, n) for i, x in enumerate(pytree.tree_leaves(inputs)))
+
+    def with_image(
+        self, inputs: Any, image: torch.Tensor, times: int = 1, *, shared: frozenset[int] | None = None
+    ) -> Any:
+        """The inputs with another image, and ``times`` times as often whatever is by image."""
+        old, (leaves, spec) = self.image(inputs), pytree.tree_flatten(inputs)
+        marks = self.by_image(inputs, shared)
+        changed = [
+            image.to(x.dtype) if x is old else tiled(x, times) if mark else x
+            for x, mark in zip(leaves, marks, strict=True)
+        ]
+        return pytree.tree_unflatten(changed, spec)
+
+    def row(self, inputs: Any, i: int, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:
+        """A batch of image ``i`` and what belongs to it, ``times`` times."""
+        leaves, spec = pytree.tree_flatten(inputs)
+        marks = self.by_image(inputs, shared)
+        rows = [tiled(x[i : i + 1], times) if mark else x for x, mark in zip(leaves, marks, strict=True)]
+        return pytree.tree_unflatten(rows, spec)
+
+    def more(self, inputs: Any, times: int) -> Any:
+        """The inputs, ``times`` times as often whatever is by image."""
+        return self.with_image(inputs, tiled(self.image(inputs), times), times)
 
     def from_leaf(self, inputs: Any) -> tuple[torch.Tensor, Any]:
         """A leaf for the graph to start at, in the place of the image, and the inputs made from it."""
         leaf = self.image(inputs).detach().clone().requires_grad_()
-        return leaf, self.with_image(inputs, leaf.clone())  # the model may write into what it is given
+        return leaf, self.with_image(inputs, leaf)
 
     def forward(self, inputs: Any, names: set[str]) -> tuple[Any, dict[str, torch.Tensor]]:
         """Run the model and hold the named layers' outputs, where the graph starts.
@@ -222,10 +263,7 @@ class TorchBackend:
     def trace(self, inputs: Any, targets: Any) -> list[Seen]:
         """Run the first image once, with every module seen; ``targets`` settles the score as in `run`."""
         with torch.inference_mode(False), torch.enable_grad():
-            n = self.count(inputs)
-            first = pytree.tree_map(
-                lambda x: x[:1] if isinstance(x, torch.Tensor) and x.ndim and len(x) == n else x, inputs
-            )
+            first = self.row(inputs, 0)
             source, fed = self.from_leaf(first)
             # A view of its own: a hook on every module, even one that sleeps, would slow down all later passes.
             looking = TorchBackend(self._model)
@@ -234,7 +272,11 @@ class TorchBackend:
 
             def run(taps: dict[str, tap.Tap], image: torch.Tensor) -> torch.Tensor:
                 outputs = looking._execute(fed if image is source else self.with_image(fed, image), taps)
-                settled.append(settled[0] if settled else targets(logits_in(self, outputs), outputs))
+                if not settled:
+                    logits = logits_in(self, outputs)
+                    settled.append(targets(logits, outputs))
+                    if logits is not None:
+                        self.alone[self.kind(inputs)] = logits[0]
                 score: torch.Tensor = settled[0].scores(outputs, self.scores_in(outputs), self.ops)[:, 0]
                 return score.sum()
 
@@ -263,19 +305,32 @@ class TorchBackend:
         with torch.inference_mode(False):
             if not traced:
                 with sdpa_kernel(SDPBackend.MATH):
-                    return self._replay(name, tiled(forward.inputs, times, self.count(forward.inputs)), raw.clone())
-            with torch.no_grad():
-                tail = self._tail_graph(name, axis, forward)
-                if tail is not None and name not in forward.bypasses:
-                    forward.bypasses[name] = tail.bypasses(forward.inputs, forward.held[name])
-            if tail is None:
-                return self._replay(name, tiled(forward.inputs, times, self.count(forward.inputs)), raw.clone())
-            return tail(raw, forward.bypasses[name], times)
+                    return self._replay(name, self.more(forward.inputs, times), raw.clone())
+            if name not in forward.tails:
+                with torch.no_grad():
+                    forward.tails[name] = self._believed(name, axis, forward)
+            believed = forward.tails[name]
+            if believed is None:
+                return self._replay(name, self.more(forward.inputs, times), raw.clone())
+            tail, bypasses = believed
+            return tail(raw, bypasses, times)
 
     def numpy(self, array: torch.Tensor) -> np.ndarray[Any, Any]:
         """Copy to NumPy: float64 stays, everything else becomes float32."""
         array = array.detach()
         return (array if array.dtype == torch.float64 else array.float()).cpu().numpy()
+
+    def reads(self, outputs: Any, resolved: Resolved) -> Reading:
+        """Which tensors of an output targets read; see `contracts.Backend.reads`."""
+        if resolved.of_classes:
+            return "classes"
+        with torch.inference_mode(False), torch.enable_grad():
+            fresh, leaves = with_leaves(outputs)
+            if len(leaves) < 2:
+                return ()
+            scores = resolved.scores(fresh, self.scores_in(fresh), self.ops)
+            grads = torch.autograd.grad(scores.sum(), leaves, allow_unused=True) if scores.requires_grad else ()
+        return tuple(i for i, grad in enumerate(grads) if grad is not None)
 
     def describe(self, outputs: Any) -> str:
         """A model's output in words."""
@@ -289,7 +344,11 @@ class TorchBackend:
             tap.install(self.view.modules, modules)
 
     def _execute(self, inputs: Any, taps: Any) -> Any:
-        """One forward pass of the view, with some of its modules tapped."""
+        """One forward pass of the view, with some of its modules tapped.
+
+        The model may write into what it is given, so that every pass is given tensors of its own.
+        """
+        inputs = pytree.tree_map(lambda x: x.clone() if isinstance(x, torch.Tensor) else x, inputs)
         with contextlib.ExitStack() as stack:
             if not self.view.observed or self.view.changes_buffers:
                 stack.enter_context(self._lock)
@@ -312,7 +371,8 @@ class TorchBackend:
         wanted = int(call) if call else self.view.calls[module] - 1
         return self._execute(inputs, {module: tap.replacing(raw, wanted)})
 
-    def _tail_graph(self, name: str, axis: int, forward: Forward) -> Tail | None:
+    def _believed(self, name: str, axis: int, forward: Forward) -> tuple[Tail, tuple[torch.Tensor, ...]] | None:
+        """The traced tail, which gives this pass's outputs again, with what bypasses it; None where there is none."""
         held = forward.held[name]
         if held.shape[axis] != self.count(forward.inputs):
             return None  # rows are frames: how many belong to an image is no matter of the tail alone
@@ -321,8 +381,18 @@ class TorchBackend:
         sizes = tuple(x.shape[1:] for x in tensors_of(forward.inputs))
         key = (name, axis, tuple(s for i, s in enumerate(held.shape) if i != axis), sizes, *precision)
         with self._lock:
-            if key not in self.view.tails:
-                self.view.tails[key] = checked_tail(
-                    lambda fed, z: self._replay(name, fed, z), forward.inputs, forward.outputs, held, axis
+            kept = self.view.tails.get(key)
+            if kept is not None:
+                bypasses = kept.bypasses(forward.inputs, held)
+                if kept.gives(forward.outputs, held, bypasses):
+                    return kept, bypasses
+            if kept is not None or key not in self.view.tails:
+                self.view.tails[key] = kept = checked_tail(
+                    lambda fed, z: self._replay(name, fed, z),
+                    forward.inputs,
+                    forward.outputs,
+                    held,
+                    axis,
+                    self.by_image(forward.inputs),
                 )
-            return self.view.tails[key]  # type: ignore[no-any-return]
+            return None if kept is None else (kept, kept.bypasses(forward.inputs, held))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 _SCORE_KEYS = ("logits", "out", "scores", "output", "predictions")
 
@@ -63,6 +65,25 @@ def _tensors_in(outputs: Any, *, every: bool = False) -> Iterator[torch.Tensor]:
         for x in outputs:
             if not (isinstance(x, Mapping) and "boxes" in x):  # a detector's predictions for one image
                 yield from _tensors_in(x, every=every)
+
+
+def with_leaves(outputs: Any) -> tuple[Any, list[torch.Tensor]]:
+    """The same output with leaves of a graph in the place of its floating-point tensors, and these, in their order."""
+    leaves: list[torch.Tensor] = []
+
+    def fresh(x: Any) -> Any:
+        if isinstance(x, torch.Tensor):
+            if not x.is_floating_point():
+                return x
+            leaves.append(x.detach().requires_grad_())
+            return leaves[-1]
+        if not hasattr(x, "__dict__") or isinstance(x, type) or callable(x):
+            return x
+        other = copy.copy(x)  # an object of the user's own, such as a dataclass
+        vars(other).update({name: pytree.tree_map(fresh, value) for name, value in vars(x).items()})
+        return other
+
+    return pytree.tree_map(fresh, outputs), leaves
 
 
 def describe(outputs: Any) -> str:

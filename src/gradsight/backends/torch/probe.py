@@ -12,6 +12,7 @@ import torch
 
 from gradsight.backends import probe
 from gradsight.backends.torch.gradients import ClassGradients, check_graph, jacobian
+from gradsight.backends.torch.tail import Tail
 from gradsight.errors import ModelError
 
 
@@ -26,11 +27,12 @@ class Forward(probe.Forward):
 
     Attributes:
         by_class: the gradients of single classes that were asked for so far.
-        bypasses: by layer, what bypasses it, where that was asked for.
+        tails: by layer, where one was asked for, its tail with what bypasses it in this pass; None where the whole
+            model has to run.
     """
 
     by_class: ClassGradients = field(default_factory=ClassGradients)
-    bypasses: dict[str, tuple[torch.Tensor, ...]] = field(default_factory=dict)
+    tails: dict[str, tuple[Tail, tuple[torch.Tensor, ...]] | None] = field(default_factory=dict)
 
 
 def gradients(shared: Any) -> dict[str, torch.Tensor]:

@@ -53,6 +53,17 @@ class Tail:
             return ()
         return tuple(self._stem(activations, *_tensors(inputs)))
 
+    def gives(self, outputs: Any, activations: torch.Tensor, bypasses: Sequence[torch.Tensor]) -> bool:
+        """Whether it gives a pass's ``outputs`` again.
+
+        Numbers that the model read while it was traced, such as a weight's ``item()``, are fixed in the graph. What it
+        gives shows whether they still hold, at the price of one run of the tail.
+        """
+        try:
+            return _same(self(activations.contiguous(), bypasses, 1), outputs)
+        except Exception:  # the model gives something else now than when it was traced
+            return False
+
     def __call__(self, activations: torch.Tensor, bypasses: Sequence[torch.Tensor], times: int) -> Any:
         """The model's output for other, contiguous activations: ``times`` rows for each image; row j is image j % n."""
         tiled = [
@@ -62,11 +73,21 @@ class Tail:
         return self._graph(activations.clone() if self._writes else activations, *tiled)
 
 
-def checked_tail(run: Run, inputs: Any, outputs: Any, activations: torch.Tensor, batch_axis: int) -> Tail | None:
-    """The traced tail, trusted once it gives a pass's ``outputs`` again; None where it does not."""
+def checked_tail(
+    run: Run,
+    inputs: Any,
+    outputs: Any,
+    activations: torch.Tensor,
+    batch_axis: int,
+    by_image: Sequence[bool] | None = None,
+) -> Tail | None:
+    """The traced tail, trusted once it gives a pass's ``outputs`` again; None where it does not.
+
+    The other arguments are those of `trace_tail`.
+    """
     for linked in (True, False):
         try:
-            tail = trace_tail(run, inputs, activations, batch_axis, linked=linked)
+            tail = trace_tail(run, inputs, activations, batch_axis, linked=linked, by_image=by_image)
             if tail is None:
                 continue
             # So many rows that their number is no prime: the example's is one, and a tail may be fixed to it.
@@ -80,18 +101,14 @@ def checked_tail(run: Run, inputs: Any, outputs: Any, activations: torch.Tensor,
     return None
 
 
-def tiled(tree: Any, times: int, rows: int | None = None) -> Any:
-    """Every tensor in inputs or outputs, its rows repeated as a whole: row j is row j % n.
+def tiled(tree: Any, times: int) -> Any:
+    """Every tensor in inputs or outputs, its rows repeated as a whole: row j is row j % n."""
+    return pytree.tree_map(lambda x: torch.cat([x] * times) if has_rows(x) else x, tree)
 
-    With ``rows``, those of so many rows alone: a tensor of another number, such as texts that every image is compared
-    with, is not by image.
-    """
 
-    def repeat(x: Any) -> Any:
-        by_image = isinstance(x, torch.Tensor) and x.ndim and rows in (None, len(x))
-        return torch.cat([x] * times) if by_image else x
-
-    return pytree.tree_map(repeat, tree)
+def has_rows(x: Any, count: int | None = None) -> bool:
+    """Whether something is a tensor of ``count`` rows, or of any number."""
+    return isinstance(x, torch.Tensor) and x.ndim > 0 and count in (None, len(x))
 
 
 def _same(outputs: Any, expected: Any) -> bool:
@@ -103,11 +120,19 @@ def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Equal up to the rounding of another order of operations."""
     if a.shape != b.shape or not a.is_floating_point():
         return torch.equal(a, b)
-    scale = float(b.abs().max()) if b.numel() else 0.0
-    return bool(((a - b).abs() <= 64 * torch.finfo(a.dtype).eps * scale).all())
+    scale = float(b.abs().where(b.isfinite(), 0).max()) if b.numel() else 0.0
+    return torch.allclose(a, b, rtol=0, atol=64 * torch.finfo(a.dtype).eps * scale, equal_nan=True)
 
 
-def trace_tail(run: Run, inputs: Any, activations: torch.Tensor, batch_axis: int, *, linked: bool) -> Tail | None:
+def trace_tail(
+    run: Run,
+    inputs: Any,
+    activations: torch.Tensor,
+    batch_axis: int,
+    *,
+    linked: bool,
+    by_image: Sequence[bool] | None = None,
+) -> Tail | None:
     """Trace what the model computes from ``activations`` on.
 
     Args:
@@ -117,16 +142,18 @@ def trace_tail(run: Run, inputs: Any, activations: torch.Tensor, batch_axis: int
         batch_axis: the axis of ``activations`` that counts images.
         linked: the stem's batch size is the activations'. The tail may read it there (``x.view(inputs.shape[0], -1)``),
             but a stem that makes a plain number of it (``len(x)``) fixes it for the tail too, unless it is not linked.
+        by_image: which leaves of the inputs have a row for each image; all of them if not said.
 
     Returns:
         The tail, or None where something bypasses the layer that cannot be repeated for more rows.
     """
     leaves, spec = pytree.tree_flatten(inputs)
-    blanks = {i: _MARK * (1 + i) for i, x in enumerate(leaves) if _is_batch(x)}
+    blanks = {i: _MARK * (1 + i) for i, x in enumerate(leaves) if has_rows(x)}
+    fixed = {i for i in blanks if by_image is not None and not by_image[i]}
 
     def forward(z: torch.Tensor) -> Any:
         m = z.shape[batch_axis] if linked else 1
-        fed = [_blank(x, m, blanks[i]) if i in blanks else x for i, x in enumerate(leaves)]
+        fed = [_blank(x, len(x) if i in fixed else m, blanks[i]) if i in blanks else x for i, x in enumerate(leaves)]
         return run(pytree.tree_unflatten(fed, spec), z)
 
     # Sizes that are equal in the example are taken for one and the same, so the example's batch has a size of its own.
@@ -135,7 +162,7 @@ def trace_tail(run: Run, inputs: Any, activations: torch.Tensor, batch_axis: int
     example = activations.detach().narrow(batch_axis, 0, 1)
     example = torch.cat([example] * batch, dim=batch_axis).contiguous()
     traced = _traced(forward, example)
-    tail = _clean(copy.deepcopy(traced))
+    tail = _clean(_copied(traced))
     if not _blank_nodes(tail, leaves, blanks):
         return Tail(tail)
     if not linked:
@@ -164,6 +191,11 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
+def _copied(traced: GraphModule) -> GraphModule:
+    """Another graph of the same tensors: a copy of the weights would not follow when they change."""
+    return GraphModule(traced, copy.deepcopy(traced.graph))
+
+
 def _split(traced: GraphModule, leaves: list[Any], blanks: dict[int, float], batch_axis: int) -> Tail | None:
     """Cut a graph in two where values made from the inputs meet those made from the activations."""
     start = next(node for node in traced.graph.nodes if node.op == "placeholder")
@@ -186,7 +218,7 @@ def _split(traced: GraphModule, leaves: list[Any], blanks: dict[int, float], bat
             return None
         axes.append(counting[0] if counting else None)
     names = [node.name for node in crossing]
-    stem, graph = copy.deepcopy(traced), traced
+    stem, graph = _copied(traced), traced
     by_name = {node.name: node for node in stem.graph.nodes}
     output = next(node for node in stem.graph.nodes if node.op == "output")
     output.args = (tuple(by_name[name] for name in names),)
@@ -255,11 +287,7 @@ def _depends(size: Any, symbol: Any) -> bool:
 
 
 def _tensors(inputs: Any) -> list[torch.Tensor]:
-    return [x for x in pytree.tree_leaves(inputs) if _is_batch(x)]
-
-
-def _is_batch(x: Any) -> bool:
-    return isinstance(x, torch.Tensor) and x.ndim > 0
+    return [x for x in pytree.tree_leaves(inputs) if has_rows(x)]
 
 
 def _blank(x: torch.Tensor, m: Any, mark: float) -> torch.Tensor:

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from gradsight.backends.snapshot import Snapshot
 from gradsight.errors import ModelError
 
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-_STATE = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
 
 
 def unwrap(module: nn.Module) -> nn.Module:
@@ -39,6 +39,7 @@ class View:
     Attributes:
         root: the copied model.
         modules: the copied modules by the names that the user knows them by.
+        kinds: the names of their classes.
         was_training: some module was in training mode.
         like: a parameter, or else a buffer, for its device and precision.
         quantized: the kind of a quantized module in it, whose kernels have no gradient; empty where there is none.
@@ -56,14 +57,22 @@ class View:
         model = unwrap(model)
         self._copies: dict[int, Any] = {}
         self._originals: list[Any] = []  # keeps every id in _copies taken
-        self._live: list[dict[str, Any]] = []
-        self._then: list[dict[str, Any]] = []
+        self._aliases: list[tuple[torch.Tensor, torch.Tensor]] = []  # tensors with those that share their memory
+        self._then = Snapshot()
         registered = {id(unwrap(module)) for module in model.modules()}
         self._registered = registered
         self.was_training = any(module.training for module in model.modules())
-        self.root = self._copy(model)
+        with torch.inference_mode(False):
+            self.root = self._copy(model)
         self.modules: dict[str, nn.Module] = dict(self.root.named_modules())
-        self._buffers = [(m._buffers, k) for m in self.modules.values() for k, b in m._buffers.items() if b is not None]
+        self.kinds = {name: type(module).__qualname__ for name, module in self.modules.items()}
+        self._written = [
+            (holder, key)
+            for module in self.modules.values()
+            for holder in (module._buffers, module.__dict__)
+            for key, value in holder.items()
+            if isinstance(value, torch.Tensor)
+        ]
         weights = (p for m in self.modules.values() for p in m._parameters.values() if p is not None)
         buffers = (b for m in self.modules.values() for b in m._buffers.values() if b is not None)
         self.like = _example([*weights, *buffers])
@@ -74,15 +83,15 @@ class View:
         self.observed = self.changes_buffers = self.draws = False
 
     def is_current(self) -> bool:
-        """Whether the original still has the modules, tensors, hooks and attributes that were copied."""
-        try:
-            return self._live == self._then
-        except (RuntimeError, ValueError):  # an array attribute was replaced: its comparison has no truth value
-            return False
+        """Whether the original still has the modules, tensors, hooks and attributes that were copied.
+
+        A tensor may be the same object and yet lie in other memory, since ``tensor.data = other`` puts it there.
+        """
+        return self._then.holds() and all(itertools.starmap(shares_memory, self._aliases))
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
-        """Keep a forward pass from changing the user's buffers, or the random state, which evaluation mode may do.
+        """Keep a forward pass from changing the user's buffers and other tensors, or the random state.
 
         The first pass is observed; what it did not change is not guarded in later ones, which then cost nothing.
         """
@@ -96,15 +105,15 @@ class View:
 
     @contextlib.contextmanager
     def _own_buffers(self) -> Iterator[None]:
-        originals: list[Any] = [holder[key] for holder, key in self._buffers]
-        for (holder, key), original in zip(self._buffers, originals, strict=True):
+        originals: list[Any] = [holder[key] for holder, key in self._written]
+        for (holder, key), original in zip(self._written, originals, strict=True):
             holder[key] = original.clone()
         try:
             yield
         finally:
-            for (holder, key), original in zip(self._buffers, originals, strict=True):
+            for (holder, key), original in zip(self._written, originals, strict=True):
                 own: Any = holder[key]
-                self.changes_buffers |= not torch.equal(own, original)
+                self.changes_buffers |= not (isinstance(own, torch.Tensor) and torch.equal(own, original))
                 holder[key] = original
 
     @contextlib.contextmanager
@@ -135,16 +144,12 @@ class View:
         self._copies[id(module)] = copy
         self._originals.append(module)
         inside = module.__dict__
-        for state in (inside, *(inside[name] for name in _STATE if name in inside)):
-            self._live.append(state)
-            self._then.append(dict(state))
+        self._then.add(inside)
         own = dict(inside)
         for name, value in inside.items():
             own[name] = value.copy() if isinstance(value, dict) else value
         own["_parameters"] = {k: self._alias(p) for k, p in inside["_parameters"].items()}
-        own["_buffers"] = {
-            k: b.clone() if b is not None and b.is_inference() else b for k, b in inside["_buffers"].items()
-        }
+        own["_buffers"] = {k: self._swap(b) for k, b in inside["_buffers"].items()}
         own["_modules"] = {k: None if m is None else self._copy(m) for k, m in inside["_modules"].items()}
         own["_compiled_call_impl"] = None
         if id(module) in self._registered:
@@ -162,9 +167,9 @@ class View:
         if id(parameter) not in self._copies:
             if nn.parameter.is_lazy(parameter):
                 raise ModelError("the model has parameters that are not initialised yet. Run it once on a real batch.")
-            alias = parameter.detach()
-            self._copies[id(parameter)] = alias.clone() if alias.is_inference() else alias
+            self._copies[id(parameter)] = _same_memory(parameter)
             self._originals.append(parameter)
+            self._aliases.append((parameter, self._copies[id(parameter)]))
         alias = self._copies[id(parameter)]
         return alias if isinstance(alias, torch.Tensor) else None
 
@@ -176,7 +181,7 @@ class View:
         """
         if isinstance(value, nn.Module):
             return self._copy(value)
-        if isinstance(value, nn.Parameter):
+        if isinstance(value, nn.Parameter) or (isinstance(value, torch.Tensor) and value.is_inference()):
             return self._alias(value)
         if isinstance(value, types.MethodType) and isinstance(value.__self__, nn.Module):
             return types.MethodType(value.__func__, self._copy(value.__self__))
@@ -209,6 +214,28 @@ class View:
         new = types.FunctionType(value.__code__, value.__globals__, value.__name__, value.__defaults__, cells)
         new.__kwdefaults__ = value.__kwdefaults__
         return new
+
+
+def _same_memory(tensor: torch.Tensor) -> torch.Tensor:
+    """The same memory as a tensor that asks for no gradient, and that a graph may hold.
+
+    What was made in inference mode may be in no graph, and a copy of it would not follow when it changes.
+    """
+    if not tensor.is_inference():
+        return tensor.detach()
+    where = (tensor.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
+    return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(*where)
+
+
+def shares_memory(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
+    """Whether two tensors are the same numbers in the same memory."""
+    try:
+        return tensor.is_set_to(alias)
+    except (RuntimeError, TypeError):  # of a kind without memory of its own: a wrapper around tensors, or a sparse one
+        inside = getattr(tensor, "__tensor_flatten__", None)
+        if inside is None or type(tensor) is not type(alias):
+            return False
+        return all(shares_memory(getattr(tensor, name), getattr(alias, name)) for name in inside()[0])
 
 
 def _example(tensors: list[torch.Tensor]) -> torch.Tensor:

@@ -1,0 +1,75 @@
+"""What a user's model held when it was copied, and whether it still does."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+_SCALARS = (type(None), bool, int, float, complex, str, bytes)
+"""What is the same when it is equal, as tuples of them are; all else is the same when it is the same object."""
+
+_CONTAINERS = (dict, list, set)
+_IDENTITY: Any = object.__eq__
+
+
+class Snapshot:
+    """What containers held: a model's attributes, and the dicts, lists and sets in them, however deep.
+
+    Of two arrays that are equal today one may be changed in place tomorrow, so all but plain scalars is told by
+    identity. `holds` is asked before every pass, and a large model has thousands of containers, most of them empty:
+    it compares them in a few calls, all loops of which are Python's own.
+    """
+
+    def __init__(self) -> None:
+        self._empty: list[Any] = []
+        self._live: list[Any] = []
+        self._then: list[Any] = []
+        # Where ``==`` is not identity: the holder, the key and the value.
+        self._holders: list[Any] = []
+        self._keys: list[Any] = []
+        self._values: list[Any] = []
+        self._known: set[int] = set()
+
+    def add(self, container: Any) -> None:
+        """Remember what a container holds now."""
+        if id(container) in self._known:
+            return
+        self._known.add(id(container))
+        if not container:
+            self._empty.append(container)
+            return
+        self._live.append(container)
+        self._then.append(container.copy())
+        for key, value in _items(container):
+            if isinstance(value, _CONTAINERS):
+                self.add(value)
+            elif _compares(value) and not _is_plain(value):
+                self._holders.append(container)
+                self._keys.append(key)
+                self._values.append(value)
+
+    def holds(self) -> bool:
+        """Whether every container holds what it held."""
+        try:
+            return (
+                not any(self._empty)
+                and self._live == self._then
+                and all(map(operator.is_, map(operator.getitem, self._holders, self._keys), self._values))
+            )
+        except (RuntimeError, TypeError, ValueError):  # an array was replaced: its comparison has no truth value
+            return False
+
+
+def _compares(value: Any) -> bool:
+    """Whether ``==`` of its kind is something else than identity."""
+    return getattr(type(value), "__eq__", None) is not _IDENTITY
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, _SCALARS) or (isinstance(value, tuple) and all(map(_is_plain, value)))
+
+
+def _items(container: Any) -> Any:
+    if isinstance(container, dict):
+        return container.items()
+    return enumerate(container) if isinstance(container, list) else ()  # a set has no arrays
