@@ -47,6 +47,9 @@ class Arrays(Protocol):
     def no_gradient(self) -> AbstractContextManager[Any]:
         """Within it no graph is recorded."""
 
+    def with_gradient(self) -> AbstractContextManager[Any]:
+        """Within it a graph is recorded, whatever mode the caller is in."""
+
     def detached(self, array: Array) -> Array:
         """An array without its graph."""
 
@@ -284,7 +287,8 @@ class LayerProbe:
 
     def towards(self, targets: Resolved) -> LayerProbe:
         """The same forward pass, with other targets explained."""
-        shared = ModelPass(self._backend, self._pass.forward, targets)
+        with self._backend.with_gradient():
+            shared = ModelPass(self._backend, self._pass.forward, targets)
         return next((probe for probe in shared.probes if probe.held_as == self.held_as), shared.image)
 
     def rectified(self, rule: str) -> LayerProbe:

@@ -20,7 +20,7 @@ _MOST_EXTRAS = 4
 
 
 def rows_of(shared_pass: Any) -> Rows:
-    """Find out by another pass: the first image beside another one, or, where there are several, without the others.
+    """Find out by another pass, of the first image beside another one or, where its neighbours differ much, alone.
 
     Its scores must be those that it had. Of inputs beside the image that could be one for each image or one for all,
     both are tried.
@@ -30,13 +30,13 @@ def rows_of(shared_pass: Any) -> Rows:
     """
     backend, inputs = shared_pass.backend, shared_pass.inputs
     before = shared_pass.first_row(shared_pass.outputs)
-    alone = backend.alone.pop(backend.kind(inputs), None)
-    if len(shared_pass.scores) > 1 and alone is not None and _equal(before, alone):
+    known, others = backend.alone.pop(backend.kind(inputs), None), _neighbours_differ(shared_pass)
+    if others and known is not None and _equal(before, known):
         return Rows()
     answered = False
     for shared in _choices(backend.extras(inputs)):
         try:
-            after = _scores_beside_another(shared_pass, shared)
+            after = _scores_in_other_company(shared_pass, shared, alone=others and shared_pass.logits is not None)
         except GradsightError:  # the model cannot take them so
             continue
         answered = True
@@ -46,22 +46,27 @@ def rows_of(shared_pass: Any) -> Rows:
     return Rows(apart=answered or len(shared_pass.scores) == 1)
 
 
+def _neighbours_differ(shared_pass: Any) -> bool:
+    """Whether the first image has others beside it that are not much like it."""
+    images = shared_pass.backend.numpy(shared_pass.backend.image(shared_pass.inputs))
+    return len(images) > 1 and bool(np.abs(images[1:] - images[:1]).mean() > 0.1 * images[0].std())
+
+
 def _choices(extras: tuple[int, ...]) -> Iterator[frozenset[int]]:
     extras = extras[:_MOST_EXTRAS]
     for count in range(len(extras) + 1):
         yield from map(frozenset, combinations(extras, count))
 
 
-def _scores_beside_another(shared_pass: Any, shared: frozenset[int]) -> Any:
-    """The first image's scores in another batch: of two for a single image, alone for several."""
-    backend, inputs, n = shared_pass.backend, shared_pass.inputs, len(shared_pass.scores)
-    image, ops = backend.image(inputs), backend.ops
-    if n == 1:
-        other = 0.5 * image + 0.1  # in the range that images are in, whatever that is
-        given = backend.with_image(inputs, ops.concat([image, other], axis=0), 2, shared=shared)
-    else:
-        copies = 1 if shared_pass.logits is not None else n  # targets that are no classes are settled for n images
-        given = backend.row(inputs, 0, copies, shared=shared)
+def _scores_in_other_company(shared_pass: Any, shared: frozenset[int], *, alone: bool) -> Any:
+    """The first image's scores alone, or in a batch with another one."""
+    backend, n = shared_pass.backend, len(shared_pass.scores)
+    # Targets that are no classes are settled for n images.
+    count = 1 if alone else 2 if shared_pass.logits is not None else max(n, 2)
+    given = backend.row(shared_pass.inputs, 0, count, shared=shared)
+    first = backend.image(given)[:1]
+    others = [0.5 * first + 0.1] * (count - 1)  # in the range that images are in, whatever that is
+    given = backend.with_image(given, backend.ops.concat([first, *others], axis=0), shared=shared)
     return shared_pass.first_row(backend.outputs(given))
 
 

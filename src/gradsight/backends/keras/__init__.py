@@ -77,6 +77,7 @@ class KerasBackend:
     draws = False  # a layer that draws is told that it does not train
     # What `backends.probe` asks of a framework, where it is no matter of the model.
     no_gradient = staticmethod(contextlib.nullcontext)
+    with_gradient = staticmethod(contextlib.nullcontext)
     detached = staticmethod(lambda array: array)
     full_precision = staticmethod(full_precision)
     image = staticmethod(image_in)

@@ -17,14 +17,16 @@ from torch.utils import _pytree as pytree
 from gradsight.backends.probe import ModelPass, logits_in, score_reader
 from gradsight.backends.torch import probe, tap
 from gradsight.backends.torch.biases import Biases
+from gradsight.backends.torch.gradients import with_gradient
+from gradsight.backends.torch.inputs import image_in, prepared, repeated, with_marks
 from gradsight.backends.torch.outputs import dense_in, describe, scores_in, sequence_in, with_leaves
 from gradsight.backends.torch.probe import Forward, pick
 from gradsight.backends.torch.rectify import Rectified
-from gradsight.backends.torch.tail import Tail, checked_tail, has_rows, tiled
+from gradsight.backends.torch.tail import Tail, checked_tail, has_rows
 from gradsight.backends.torch.trace import record
 from gradsight.backends.torch.view import View, tensors_of
 from gradsight.contracts import Reading, Rows
-from gradsight.errors import InvalidArgument, InvalidType, ModelError, received, unknown
+from gradsight.errors import ModelError, unknown
 from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, image_layout, layouts, only_layout
 from gradsight.targets import Resolved
@@ -60,6 +62,7 @@ class TorchBackend:
     channels_last = False
     # What `backends.probe` asks of a framework, where it is no matter of the model.
     no_gradient = staticmethod(torch.no_grad)
+    with_gradient = staticmethod(with_gradient)
     detached = staticmethod(torch.Tensor.detach)
     full_precision = staticmethod(probe.full_precision)
     dense_in = staticmethod(dense_in)
@@ -93,29 +96,7 @@ class TorchBackend:
             InvalidType: there is no array in ``inputs``.
             InvalidArgument: there is one without values.
         """
-        like = self.view.like
-        keep_dtype = torch.is_autocast_enabled(like.device.type)
-
-        def convert(x: Any) -> Any:
-            if isinstance(x, np.ndarray):
-                x = torch.from_numpy(np.ascontiguousarray(x))
-            if not isinstance(x, torch.Tensor):
-                return x
-            if x.is_meta:
-                raise InvalidArgument(
-                    f"`inputs` must not be on the meta device, where they have no values. {received(x)}"
-                )
-            dtype = like.dtype if x.is_floating_point() and not keep_dtype else x.dtype
-            x = x.detach().to(like.device, dtype)
-            return x.clone() if x.is_inference() else x
-
-        with torch.inference_mode(False):
-            prepared = pytree.tree_map(convert, dict(inputs) if hasattr(inputs, "keys") else inputs)
-        if next(tensors_of(prepared), None) is None:
-            raise InvalidType(
-                f"`inputs` must be a batch: an array (n, ...), or a tuple or dict of them. {received(inputs)}"
-            )
-        return prepared
+        return prepared(inputs, self.view.like)
 
     def names(self) -> Mapping[str, str]:
         """The names of the model's modules, and the kind of each."""
@@ -139,17 +120,7 @@ class TorchBackend:
         Raises:
             ModelError: no input has positions, or the one that has most does not hold floating-point numbers.
         """
-        tensors = list(tensors_of(inputs))
-        images = [x for x in tensors if x.ndim >= 3 and (x.is_floating_point() or x.dtype == torch.uint8)]
-        found = max(images, key=lambda x: x.ndim, default=None)
-        if found is None or not found.is_floating_point():
-            shapes = ", ".join(f"{tuple(x.shape)}, dtype {x.dtype}" for x in tensors)
-            raise ModelError(
-                "`inputs` must hold an image, a signal or a volume: a floating-point array (n, channels, positions "
-                f"...). Received: {shapes}. A single image needs a batch axis: pass inputs[None]. Whole numbers go in "
-                "as inputs.float(), also where the model itself makes them floating."
-            )
-        return found
+        return image_in(inputs)
 
     def image_layout(self, inputs: Any) -> Layout:
         """How the image is laid out, see `layouts.image_layout`."""
@@ -178,24 +149,24 @@ class TorchBackend:
         self, inputs: Any, image: torch.Tensor, times: int = 1, *, shared: frozenset[int] | None = None
     ) -> Any:
         """The inputs with another image, and ``times`` times as often whatever is by image."""
-        old, (leaves, spec) = self.image(inputs), pytree.tree_flatten(inputs)
-        marks = self.by_image(inputs, shared)
-        changed = [
-            image.to(x.dtype) if x is old else tiled(x, times) if mark else x
-            for x, mark in zip(leaves, marks, strict=True)
-        ]
-        return pytree.tree_unflatten(changed, spec)
+        old = self.image(inputs)
+
+        def change(x: Any, by_image: bool) -> Any:
+            return image.to(x.dtype) if x is old else repeated(x, times) if by_image else x
+
+        return with_marks(change, inputs, self.by_image(inputs, shared))
 
     def row(self, inputs: Any, i: int, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:
         """A batch of image ``i`` and what belongs to it, ``times`` times."""
-        leaves, spec = pytree.tree_flatten(inputs)
-        marks = self.by_image(inputs, shared)
-        rows = [tiled(x[i : i + 1], times) if mark else x for x, mark in zip(leaves, marks, strict=True)]
-        return pytree.tree_unflatten(rows, spec)
+
+        def change(x: Any, by_image: bool) -> Any:
+            return repeated(x[i : i + 1], times) if by_image else x
+
+        return with_marks(change, inputs, self.by_image(inputs, shared))
 
     def more(self, inputs: Any, times: int) -> Any:
         """The inputs, ``times`` times as often whatever is by image."""
-        return self.with_image(inputs, tiled(self.image(inputs), times), times)
+        return self.with_image(inputs, repeated(self.image(inputs), times), times)
 
     def from_leaf(self, inputs: Any) -> tuple[torch.Tensor, Any]:
         """A leaf for the graph to start at, in the place of the image, and the inputs made from it."""
@@ -239,7 +210,7 @@ class TorchBackend:
 
         ``targets`` may be `Resolved` already; ``rule`` says how gradients pass rectifiers, see `rectify.Rectified`.
         """
-        with torch.inference_mode(False), torch.enable_grad():
+        with with_gradient():
             with contextlib.nullcontext() if rule is None else Rectified(rule) as rectified:
                 outputs, held = self.forward(inputs, {layer.name for layer in layers})
             if rectified is not None:
@@ -249,7 +220,7 @@ class TorchBackend:
 
     def biases(self, shared: ModelPass) -> Biases:
         """See a pass again, with every innermost module's own contribution."""
-        with torch.inference_mode(False), torch.enable_grad():
+        with with_gradient():
             looking = TorchBackend(self._model)  # its own hooks and settings, see `trace`
             _, inputs = self.from_leaf(shared.inputs)
             return Biases(
@@ -262,7 +233,7 @@ class TorchBackend:
 
     def trace(self, inputs: Any, targets: Any) -> list[Seen]:
         """Run the first image once, with every module seen; ``targets`` settles the score as in `run`."""
-        with torch.inference_mode(False), torch.enable_grad():
+        with with_gradient():
             first = self.row(inputs, 0)
             source, fed = self.from_leaf(first)
             # A view of its own: a hook on every module, even one that sleeps, would slow down all later passes.
@@ -324,7 +295,7 @@ class TorchBackend:
         """Which tensors of an output targets read; see `contracts.Backend.reads`."""
         if resolved.of_classes:
             return "classes"
-        with torch.inference_mode(False), torch.enable_grad():
+        with with_gradient():
             fresh, leaves = with_leaves(outputs)
             if len(leaves) < 2:
                 return ()

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from gradsight.backends.torch.gradients import with_gradient
 from gradsight.errors import ModelError
 from gradsight.layouts import MIXED_ROWS, layouts
 
@@ -49,20 +50,28 @@ class Biases:
         """
         self.added: list[_Added] = []
         self._count, self._size, self._ops = count, size, ops
+        self._given: dict[nn.Module, Any] = {}
         for module in modules:
             if next(module.children(), None) is None:
-                if hasattr(module, "inplace"):
-                    vars(module)["inplace"] = False  # its input has to be there when it has run
+                module.register_forward_pre_hook(self._keep, with_kwargs=True)
                 module.register_forward_hook(self._see, with_kwargs=True)
         self._scores = run()
 
-    def _see(self, module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Any:
+    def _keep(self, module: nn.Module, arguments: Any, keywords: Any) -> None:
+        """Keep what a module is given, which it may write into."""
+        kept = (arguments, keywords)
+        if not isinstance(module, _LINEAR):
+            kept = pytree.tree_map(lambda x: x.detach().clone() if isinstance(x, torch.Tensor) else x, kept)
+        self._given[module] = kept
+
+    def _see(self, module: nn.Module, _arguments: Any, _keywords: Any, output: Any) -> Any:
+        given = self._given.pop(module)
         leaves, spec = pytree.tree_flatten(output)
         main = next((i for i, x in enumerate(leaves) if isinstance(x, torch.Tensor) and x.requires_grad), None)
         if main is None or (isinstance(module, _LINEAR) and module.bias is None):
             return output
         whole = leaves[main]
-        bias = whole.detach() - _linear_part(module.forward, (arguments, keywords), main)
+        bias = whole.detach() - _linear_part(module.forward, given, main)
         rounding = 4 * torch.finfo(whole.dtype).eps * whole.detach().abs().max()
         if bias.abs().max() > rounding:
             self.added.append(_Added(whole, bias))
@@ -74,8 +83,9 @@ class Biases:
         outputs = [added.output for added in self.added]
         if not outputs:
             return
-        score = self._scores[:, target].sum()
-        grads = torch.autograd.grad(score, outputs, retain_graph=True, allow_unused=True)
+        with with_gradient():
+            score = self._scores[:, target].sum()
+            grads = torch.autograd.grad(score, outputs, retain_graph=True, allow_unused=True)
         for added, grad in zip(self.added, grads, strict=True):
             if grad is not None:
                 yield self._folded(grad * added.bias)
@@ -104,7 +114,7 @@ def _linear_part(forward: Callable[..., Any], given: Any, main: int) -> torch.Te
     def function(*tensors: torch.Tensor) -> torch.Tensor:
         filled = list(leaves)
         for i, tensor in zip(moving, tensors, strict=True):
-            filled[i] = tensor
+            filled[i] = tensor.clone()
         arguments, keywords = pytree.tree_unflatten(filled, spec)
         found: torch.Tensor = pytree.tree_leaves(forward(*arguments, **keywords))[main]
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,13 @@ Gradients = dict[str, torch.Tensor]
 """By layer, d scores[:, j] / d output for each column j: (columns, *output)."""
 
 
+@contextlib.contextmanager
+def with_gradient() -> Iterator[None]:
+    """Within it a graph is recorded, whatever mode the caller is in."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
 def jacobian(scores: torch.Tensor, held: dict[str, torch.Tensor]) -> Gradients:
     """d scores[:, j] / d output of each layer, for scores (n, k). The graph stays, for other targets of the same pass.
 
@@ -26,7 +34,7 @@ def jacobian(scores: torch.Tensor, held: dict[str, torch.Tensor]) -> Gradients:
         ModelError: the scores do not depend on a layer.
     """
     names = list(held)
-    with torch.inference_mode(False), torch.enable_grad():
+    with with_gradient():
         # A whole model's backward pass, batched over classes, would hold its activations once for each class.
         grads = _rows(scores, list(held.values()), batched=INPUT.name not in held)
     missing = [name for name, grad in zip(names, grads, strict=True) if grad is None]
@@ -136,7 +144,7 @@ class ClassGradients:
                     for row, known in zip(lacking, self.classes, strict=True)
                 ]
             )
-        with torch.inference_mode(False), torch.enable_grad():
+        with with_gradient():
             picked = logits.gather(1, torch.from_numpy(np.ascontiguousarray(new)).to(logits.device))
         found = jacobian(picked, held)
         if self.classes is None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from gradsight.backends import probe
-from gradsight.backends.torch.gradients import ClassGradients, check_graph, jacobian
+from gradsight.backends.torch.gradients import ClassGradients, check_graph, jacobian, with_gradient
 from gradsight.backends.torch.tail import Tail
 from gradsight.errors import ModelError
 
@@ -75,7 +75,7 @@ def hessian_products(
     function: Callable[[torch.Tensor], torch.Tensor], leaf: torch.Tensor, direction: torch.Tensor
 ) -> list[torch.Tensor]:
     """The Hessian of each column's sum of ``function(leaf)`` (n, k), times ``direction``."""
-    with torch.inference_mode(False), torch.enable_grad():
+    with with_gradient():
         leaf = leaf.detach().requires_grad_()
         scores = function(leaf)
         columns = []
