@@ -14,7 +14,7 @@ from PIL import Image
 
 from gradsight import notes
 from gradsight.backends import user_model
-from gradsight.contracts import Backend, LoadedModel, Pass, Probe, Reading, Scores
+from gradsight.contracts import Backend, LoadedModel, Pass, Probe, Reads, Scores
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
 from gradsight.explanation import Explanation, joined
 from gradsight.given import Given, given_by
@@ -30,7 +30,7 @@ from gradsight.variants import as_method
 class _Study(NamedTuple):
     """What one look at the layers of a model gave, for targets that read the same of its output."""
 
-    reads: Reading
+    reads: Reads
     ranked: list[Candidate]
     known: frozenset[tuple[int, ...]]
 
@@ -38,7 +38,7 @@ class _Study(NamedTuple):
 class _ReadsOther(Exception):
     """A target reads something else of the output than the targets that layers were chosen for."""
 
-    def __init__(self, reads: Reading) -> None:
+    def __init__(self, reads: Reads) -> None:
         super().__init__(reads)
         self.reads = reads
 
@@ -389,7 +389,7 @@ class Explainer:
         layout = None if candidate.ambiguous or self._layout or self._grid else candidate.layout
         return Layer(candidate.name, self._layout, self._grid, layout, study.known)
 
-    def _study(self, given: Given, wanted: Any, reads: Reading | None = None) -> _Study:
+    def _study(self, given: Given, wanted: Any, reads: Reads | None = None) -> _Study:
         """Look at the layers, once for each input size, order of inputs, architecture, and what targets read.
 
         Without ``reads``, which only a pass can tell, it is what the last targets read.
@@ -412,7 +412,7 @@ class Explainer:
         was asked for only where the best has no gradient.
         """
         backend, settle = given.backend, self._settling(given, wanted, 1)
-        reads: Reading = ()
+        reads: Reads = ()
 
         def best(logits: Any, outputs: Any) -> Resolved:
             nonlocal reads

@@ -12,7 +12,7 @@ from gradsight.targets import Resolved
 Array = Any
 """An array of the model's framework."""
 
-Reading = str | tuple[int, ...]
+Reads = str | tuple[int, ...]
 """What targets read of a model's output: ``"classes"``, its class scores, or which of its tensors."""
 
 
@@ -196,7 +196,7 @@ class Backend(Protocol):
     def row(self, inputs: Any, i: int) -> Any:
         """A batch of image ``i`` alone, with what belongs to it."""
 
-    def reads(self, outputs: Any, resolved: Resolved) -> Reading:
+    def reads(self, outputs: Any, resolved: Resolved) -> Reads:
         """Which tensors of an output targets read: of a model with several heads each has layers of its own."""
 
     def scores_in(self, outputs: Any) -> Any:

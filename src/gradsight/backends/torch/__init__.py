@@ -25,7 +25,7 @@ from gradsight.backends.torch.rectify import Rectified
 from gradsight.backends.torch.tail import Tail, checked_tail, has_rows
 from gradsight.backends.torch.trace import record
 from gradsight.backends.torch.view import View, tensors_of
-from gradsight.contracts import Reading, Rows
+from gradsight.contracts import Reads, Rows
 from gradsight.errors import ModelError, unknown
 from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, image_layout, layouts, only_layout
@@ -291,7 +291,7 @@ class TorchBackend:
         array = array.detach()
         return (array if array.dtype == torch.float64 else array.float()).cpu().numpy()
 
-    def reads(self, outputs: Any, resolved: Resolved) -> Reading:
+    def reads(self, outputs: Any, resolved: Resolved) -> Reads:
         """Which tensors of an output targets read; see `contracts.Backend.reads`."""
         if resolved.of_classes:
             return "classes"
