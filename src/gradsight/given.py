@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,18 +11,19 @@ from PIL import Image
 
 from gradsight.contracts import Backend
 from gradsight.errors import InvalidArgument, InvalidType, received
-from gradsight.imaging import Placement, Preprocess, read_image
+from gradsight.imaging import Placement, name_of, read_image
 
 _Photo = str | Path | bytes | Image.Image
 
 
 class Given(NamedTuple):
-    """One call's batch, the photos that it was made from, if any, and the backend that it goes through."""
+    """One call's batch, the photos that it was made from, if any, how, and the backend that it goes through."""
 
     backend: Backend
     batch: Any
     photos: tuple[Image.Image, ...] = ()
     placements: tuple[Placement, ...] = ()
+    preprocess: Mapping[str, Any] | None = None
 
 
 def given_by(inputs: Any, backend: Backend, preprocess: Any, feed: Callable[[Any], Any] | None) -> Given:
@@ -62,18 +62,28 @@ def _of_photos(items: Any, inputs: Any, backend: Backend, preprocess: Any, feed:
     if not hasattr(preprocess, "place"):
         raise InvalidType(
             "`preprocess` must be a gs.Preprocess, or have its method place(photo) -> (array, gs.Placement): maps "
-            f"find their way back onto the photo by it. {received(preprocess)}"
+            f"find their way back onto the photo by it. {received(preprocess)} A function goes to "
+            "Explainer(preprocess=...)."
         )
-    if isinstance(preprocess, Preprocess):
-        preprocess = replace(preprocess, channels_last=backend.channels_last)
+    if hasattr(preprocess, "laid_out"):
+        preprocess = preprocess.laid_out(backend.channels_last)
     photos = tuple(read_image(x) for x in items)
     placed = [preprocess.place(photo) for photo in photos]
     sizes = {array.shape for array, _ in placed}
     if len(sizes) > 1:
         raise InvalidArgument(
             f"`inputs` become pictures of {len(sizes)} sizes, since this model takes each in its own proportions "
-            "(fit='keep'), and a batch has one. Explain one photo at a time, or replace the fit: fit='letterbox'."
+            "(fit='keep' or 'none'), and a batch has one. Explain one photo at a time, or replace the fit: "
+            "fit='letterbox'."
         )
     batch = np.stack([array for array, _ in placed])
     batch = backend.prepare(batch if feed is None else feed(batch))
-    return Given(backend, batch, photos, tuple(placement for _, placement in placed))
+    return Given(backend, batch, photos, tuple(placement for _, placement in placed), _record(preprocess))
+
+
+def _record(preprocess: Any) -> Mapping[str, Any]:
+    """How photos are made the model's input, as plain values; of an object of the user's own, what it is called."""
+    if hasattr(preprocess, "record"):
+        record: Mapping[str, Any] = preprocess.record()
+        return record
+    return {"function": name_of(preprocess), "assumed": False}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FITS = ("crop", "squash", "letterbox", "keep")
+FITS = ("crop", "squash", "letterbox", "keep", "none")
 
 
 def resized_to(
@@ -12,6 +12,8 @@ def resized_to(
 
     What the others are, `imaging.Preprocess` says.
     """
+    if fit == "none":
+        return original
     if fit == "crop":
         return _covering(original, size, resize)
     if fit == "keep":
@@ -20,7 +22,9 @@ def resized_to(
     if fit == "squash":
         return room[0], room[1]
     scale = min(room[0] / original[0], room[1] / original[1])
-    return max(1, round(original[0] * scale)), max(1, round(original[1] * scale))
+    height, width = (side * scale + (1e-6 if rounding == "down" else 0) for side in original)
+    whole = int if rounding == "down" else round
+    return max(1, whole(height)), max(1, whole(width))
 
 
 def offset(have: int, want: int, rounding: str) -> int:
