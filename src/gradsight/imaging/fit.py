@@ -27,7 +27,7 @@ from gradsight.imaging.sizes import FITS, offset, resized_to
 PARTS = ("size", "fit", "crop", "interpolation", "mean", "std")
 """What can be assumed of a preprocessing: its fields, and the share that is cut out, which ``resize`` says."""
 
-_ROUNDINGS = ("nearest", "down")
+_ROUNDINGS = ("nearest", "down", "even")
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -56,7 +56,8 @@ class Preprocess:
         std: divides each channel after that.
         fill: the grey of the letterbox, in [0, 1]; or one value for each channel.
         rounding: where half a pixel is left over, ``"nearest"``: cuts begin at the nearest even one, as torchvision's;
-            ``"down"``: at the one before, as those of transformers. Sides of a letterboxed picture are rounded so too.
+            ``"down"``: at the one before, as those of transformers, and so are the sides of a letterboxed picture;
+            ``"even"``: as nearest, and borders are as wide as Pillow's ``ImageOps.pad`` makes them.
         multiple: with ``fit="keep"``, sides are cut down to a multiple of this.
         channels_last: the input is (height, width, channels), as most Keras models have it, rather than (channels,
             height, width).

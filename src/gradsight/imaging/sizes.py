@@ -30,7 +30,7 @@ def resized_to(
 def offset(have: int, want: int, rounding: str) -> int:
     """Where a centred cut begins, as in torchvision's ``center_crop``; negative where the picture must be padded."""
     if have < want:
-        return -((want - have) // 2)
+        return -(round((want - have) / 2) if rounding == "even" else (want - have) // 2)
     return (have - want) // 2 if rounding == "down" else round((have - want) / 2)
 
 

@@ -97,7 +97,7 @@ def follow(function: Callable[..., Any]) -> Followed:
 
     Marked pictures of several sizes show how the function resizes and cuts, plain ones what it does with colours. The
     way is taken that gives the function's own pixels on all pictures, to one grey level; or, where it resizes by
-    another filter than Pillow's, the same picture to a pixel.
+    another filter than Pillow's, the same picture to about a pixel.
 
     Args:
         function: from a PIL image to a tensor or array, (channels, height, width) or (height, width, channels), with or

@@ -18,6 +18,9 @@ SIDES = ((97, 131), (150, 101), (301, 447), (447, 233), (211, 640), (180, 180))
 ROUNDING = 1.01
 """How many grey levels rounding may change."""
 
+_NEAR = 1.25
+"""How many pixels a result may be displaced: picking pixels displaces by up to one, and so does rounding a border."""
+
 _WAVES = ((9, 5), (3, 11), (13, 2))
 
 
@@ -51,8 +54,7 @@ class Gap(NamedTuple):
         mean: the mean one.
         where: (row, column) of the largest.
         pixels: how far the result is displaced, at the worst corner, in pixels of the picture or of the result,
-            whichever are the larger (resizing that picks pixels instead of weighing them displaces by most of one).
-            Infinite where the difference is none of a displacement.
+            whichever are the larger. Infinite where the difference is none of a displacement.
     """
 
     grey: float
@@ -67,8 +69,8 @@ class Gap(NamedTuple):
 
     @property
     def near(self) -> bool:
-        """The same picture at the same place, to a pixel, by another filter or rounding."""
-        return self.same or self.pixels <= 1
+        """The same picture at the same place, to about a pixel, by another filter or rounding."""
+        return self.same or self.pixels <= _NEAR
 
 
 APART = Gap(np.inf, np.inf, (0, 0), np.inf)

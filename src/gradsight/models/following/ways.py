@@ -158,7 +158,7 @@ def _of_one_size(seen: Sequence[Seen], base: Preprocess) -> Iterator[Preprocess]
     }
     for fit, found in lengths.items():
         length = round(median(found))
-        for rounding in ("nearest", "down"):
+        for rounding in ("nearest", "down", *(["even"] if fit == "letterbox" else [])):
             way = replace(base, fit=fit, rounding=rounding, **_fill(seen, base, fit))
             yield way
             if 1 <= length <= 100 * short:
