@@ -120,7 +120,17 @@ def test_predictions_are_the_softmax_of_the_scores(explainer: gs.Explainer, mode
 
 def test_the_record_has_the_fields_of_the_command_line(explanation: gs.Explanation) -> None:
     record = explanation.record(1, files=["a.png", "b.png", "c.png"])
-    assert list(record) == ["width", "height", "model", "layer", "method", "title", "predictions", "targets"]
+    assert list(record) == [
+        "width",
+        "height",
+        "model",
+        "layer",
+        "method",
+        "title",
+        "preprocess",
+        "predictions",
+        "targets",
+    ]
     assert (record["width"], record["height"], record["model"], record["method"]) == (20, 50, "toy", "gradcam")
     assert list(record["targets"][0]) == [
         *("index", "label", "score", "file", "peak", "box", "area", "place", "signed", "against", "scale", "notes")
@@ -157,6 +167,7 @@ def test_saved_and_loaded_it_is_the_same(explanation: gs.Explanation, tmp_path: 
         "target_notes",
         "placements",
         "title",
+        "preprocess",
     ):
         assert getattr(loaded, name) == getattr(explanation, name), name
     assert loaded.overlay(1, 2).tobytes() == explanation.overlay(1, 2).tobytes()
@@ -211,8 +222,8 @@ def test_an_explanation_of_arrays_draws_on_a_photo_that_is_given(explainer: gs.E
 def test_photos_need_a_preprocess_and_do_not_mix_with_arrays(explainer: gs.Explainer) -> None:
     with pytest.raises(InvalidArgument, match="no `preprocess`"):
         gs.Explainer(toys.convolutional())([photo()])
-    with pytest.raises(InvalidType, match=r"method place\(photo\)"):
-        gs.Explainer(toys.convolutional(), preprocess=lambda image: np.zeros((3, 16, 16)))([photo()])
+    with pytest.raises(InvalidArgument, match=r"method place\(photo\)"):
+        gs.Explainer(toys.convolutional(), preprocess=lambda image: np.zeros((3, 16, 16)))
     with pytest.raises(InvalidType, match="one batch, or photos only"):
         explainer([photo(), torch.zeros(1, 3, 16, 16)])
     with pytest.raises(InvalidType, match="must be a batch"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from gradsight.errors import ImageError, InvalidArgument, InvalidType, ModelError, UnknownName
 from gradsight.imaging import Placement, Preprocess, Region, read, region, resize
@@ -206,6 +207,9 @@ def test_an_error_that_a_function_raises_on_purpose_stays() -> None:
         {"fit": "letterbox", "fill": 0.0, "resize": 250},
         {"fit": "keep"},
         {"fit": "keep", "multiple": 32},
+        {"fit": "none"},
+        {"fit": "letterbox", "fill": 0.0, "rounding": "down"},
+        {"fit": "letterbox", "fill": 0.0, "rounding": "even"},
     ],
 )
 def test_a_marked_square_comes_back_to_its_place(
@@ -264,6 +268,48 @@ def test_pictures_that_keep_their_proportions() -> None:
         window, placement = settings.place(np.zeros((*image, 3), np.uint8))
         assert window.shape[1:] == placement.input_size == size
     assert Preprocess((200, 300), fit="keep", multiple=32).place(np.zeros((100, 120, 3)))[1].input_size == (192, 224)
+
+
+def test_a_picture_as_it_is() -> None:
+    photo = noise(61, 83)
+    window, placement = Preprocess(fit="none", **PLAIN).place(photo)
+    np.testing.assert_array_equal(window, np.asarray(photo, np.float32).transpose(2, 0, 1) / np.float32(255))
+    assert placement == Placement.whole((61, 83), (61, 83))
+
+
+@pytest.mark.parametrize("image", [(97, 131), (233, 447), (150, 101), (64, 64)])
+def test_borders_are_those_of_pillow(image: tuple[int, int]) -> None:
+    photo = noise(*image)
+    theirs = ImageOps.pad(photo, (95, 90), color=(128, 128, 128))
+    ours = Preprocess((90, 95), fit="letterbox", interpolation="bicubic", rounding="even", **PLAIN).window(photo)
+    np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+
+
+def test_sides_of_a_letterbox_are_rounded_down() -> None:
+    window = Preprocess((100, 100), fit="letterbox", rounding="down").window(np.full((67, 120, 3), 255, np.uint8))
+    assert (np.asarray(window)[:, 50, 0] == 255).sum() == 55  # of 55.8
+    # where the scale makes it whole, rounding errors must not cost a pixel
+    for side in range(30, 300, 7):
+        assert Preprocess((99, 99), fit="letterbox", rounding="down").place(np.zeros((side, side, 3)))[1].box[0] == 0
+
+
+def test_the_record_holds_plain_values() -> None:
+    settings = Preprocess((8, 9), resize=16, mean=(np.float64(0.5),), std=(0.25,), assumed=("mean",))
+    record = json.loads(json.dumps(settings.record()))
+    assert (record["size"], record["fit"], record["crop"], record["mean"], record["std"]) == (
+        [8, 9],
+        "crop",
+        0.5,
+        [0.5],
+        [0.25],
+    )
+    assert (record["assumed"], record["assumed_parts"], record["function"]) == (True, ["mean"], None)
+    other = Preprocess(fit="none", function=np.asarray).record()
+    assert (other["size"], other["crop"], other["mean"], other["function"]) == (None, None, None, "numpy.asarray")
+    assert other["assumed"] is False
+    assert Preprocess(assumed=("size",)) == Preprocess()
+    with pytest.raises(UnknownName, match="part of a preprocessing 'sise'"):
+        Preprocess(assumed=("sise",))
 
 
 def test_a_letterbox_of_a_colour() -> None:

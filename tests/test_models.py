@@ -514,9 +514,7 @@ def test_preprocess_that_cannot_be(folder: Any) -> None:
         spec="gradsight_test_net:own",
         preprocess=f"{pixels}:halves",
     )
-    settings = load_model(build, preprocess=f"{pixels}:fails").preprocess
-    with pytest.raises(ModelError, match="its function failed on a picture"):
-        settings(np.zeros((30, 30, 3), np.uint8))
+    refused(InvalidType, "`preprocess` must take a photo", spec=build, preprocess=f"{pixels}:fails")
 
 
 # Labels

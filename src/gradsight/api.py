@@ -20,6 +20,7 @@ from gradsight.explanation import Explanation, joined
 from gradsight.given import Given, given_by
 from gradsight.layers import INPUT, Candidate, Layer, known_grids, rank, stages
 from gradsight.layouts import AmbiguousLayout
+from gradsight.models.following.usable import usable
 from gradsight.models.load import load_model
 from gradsight.neurons import Activations, Concepts, Dissection, Exciting, Look, dissect, exciting
 from gradsight.registry import PLACES, Method
@@ -61,8 +62,9 @@ class Explainer:
         method: the method's name, with options or variants if need be (``"scorecam(top=64)"``, ``"smooth(gradcam)"``),
             or a function ``(probe, ops) -> maps``; a list for several.
         targets: what to explain by default, as in a call.
-        preprocess: turns a photo into the model's input; with it, photos can be given. A `Preprocess` is laid out as
-            the model's images are.
+        preprocess: turns a photo into the model's input; with it, photos can be given. A `Preprocess`, which is laid
+            out as the model's images are; an object with its method ``place``; or any function of a photo, such as a
+            ``Compose`` of torchvision's: where it puts pixels is found out by trying it on test pictures, here and now.
         labels: class names by index.
         layout: ``"channels_first"``, ``"channels_last"`` or ``"tokens"``, where the layer's shape leaves it open.
         grid: the positions that tokens fold to, such as ``(14, 14)``, where their number leaves it open.
@@ -81,7 +83,8 @@ class Explainer:
             saturate; without it, scores are the logits before that.
 
     Raises:
-        InvalidArgument: ``batch_size`` is not positive, or ``probabilities`` are asked of a PyTorch model.
+        InvalidArgument: ``batch_size`` is not positive, ``probabilities`` are asked of a PyTorch model, or
+            ``preprocess`` puts pixels where no `Preprocess` does.
         InvalidType: the model belongs to no framework that gradsight knows, or ``scores`` or ``feed`` is no function.
         UnknownName: there is no such method.
     """
@@ -106,7 +109,9 @@ class Explainer:
         batch_size: int = 32,
         probabilities: bool = False,
     ) -> None:
+        source = None
         if isinstance(model, LoadedModel):
+            source = model.preprocess
             preprocess, labels = preprocess or model.preprocess, labels or model.labels
             scores, feed = scores or model.scores, feed or model.feed
             detections, embedding = detections or model.detections, embedding or model.embedding
@@ -127,7 +132,7 @@ class Explainer:
         )
         self.name = name or type(model).__name__
         self.layer, self.method, self.targets = layer, method, targets
-        self.preprocess, self.labels, self._feed = preprocess, labels, feed
+        self.preprocess, self.labels, self._feed = usable(preprocess, source, model), labels, feed
         self._layout, self._grid = layout, None if grid is None else tuple(grid)
         self._studies: dict[Any, list[_Study]] = {}
         self._studied: Any = None
@@ -450,11 +455,13 @@ class Explainer:
             photos=given.photos,
             placements=placements,
             title=method.title,
+            preprocess=given.preprocess,
             **_of_channels(method, probe, backend),
         )
         general = notes.of_model(shared.logits, backend.was_training, backend.left_out, backend.draws)
         if method.at == "layer" and self._is_elsewhere(given, probe):
             general.append(notes.ELSEWHERE)
+        general += notes.of_preprocess(given.preprocess)
         scale = explanation.scale
         rows = []
         for i, maps in enumerate(raw):

@@ -52,7 +52,7 @@ def received(value: Any, limit: int = 80) -> str:
     shape = getattr(value, "shape", None)
     if shape is not None:
         return f"Received: {kind} of shape {tuple(shape)}, dtype {getattr(value, 'dtype', '?')}."
-    text = repr(value)
+    text = " ".join(repr(value).split())  # an error is one line, and some values are shown on several
     return f"Received: {text if len(text) <= limit else text[: limit - 3] + '...'} ({kind})."
 
 

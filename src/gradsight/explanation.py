@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ class Explanation:
         channel_means: (n, c) float32: the mean activation of each channel over positions; None where ``alphas`` is.
         question: what the model was asked; empty if nothing.
         written: for each image what the model wrote, a caption or the answer; empty where it writes nothing.
+        preprocess: how the photos were made the model's input, as plain values (`Preprocess.record`); ``"assumed"``
+            says whether some of it was a guess, and ``"assumed_parts"`` which. None where arrays were given.
     """
 
     maps: Any
@@ -59,6 +61,7 @@ class Explanation:
     channel_means: Any = None
     question: str = ""
     written: tuple[str, ...] = ()
+    preprocess: Mapping[str, Any] | None = None
 
     @property
     def labels(self) -> tuple[tuple[str, ...], ...]:
@@ -299,6 +302,7 @@ class Explanation:
         Returns:
             Of each target, ``place`` is the box that it is about, for those in the picture, ``against`` the region that
             speaks against it, for signed ones alone, and ``scale`` the raw value that is drawn as full heat.
+            ``preprocess`` says how the photo was made the model's input, and whether that was ``assumed``.
         """
         height, width = self.placements[image].image_size if self.placements else self.input_size[-2:]
         return {
@@ -308,6 +312,7 @@ class Explanation:
             "layer": self.layer,
             "method": self.method,
             "title": self.title or self.method,
+            "preprocess": None if self.preprocess is None else dict(self.preprocess),
             **self._text_record(image),
             "predictions": [asdict(p) for p in self.predictions[image]] if self.predictions else [],
             "targets": [

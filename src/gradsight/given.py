@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from PIL import Image
 
 from gradsight.contracts import Backend
 from gradsight.errors import InvalidArgument, InvalidType, received
-from gradsight.imaging import Placement, Preprocess, read_image
+from gradsight.imaging import Placement, name_of, read_image
 
 _Photo = str | Path | bytes | Image.Image
 
@@ -21,24 +20,31 @@ class Given(NamedTuple):
     """One call's batch, the photos that it was made from, if any, and the backend that it goes through.
 
     Attributes:
-        backend, batch, photos, placements: those.
-        size: how many images the batch holds.
-        first, total: of the images that the user gave, which is the first here, and how many they are.
+        backend: it.
+        batch: as the model takes it.
+        size: how many images it holds.
+        total: how many images the user gave.
+        first: which of those is the first here.
+        photos: what the batch was made from; empty where it was given.
+        placements: where each of them lies on its photo.
+        preprocess: how they were made the batch, as plain values; None where it was given.
     """
 
     backend: Backend
     batch: Any
-    photos: tuple[Image.Image, ...]
-    placements: tuple[Placement, ...]
     size: int
-    first: int
     total: int
+    first: int = 0
+    photos: tuple[Image.Image, ...] = ()
+    placements: tuple[Placement, ...] = ()
+    preprocess: Mapping[str, Any] | None = None
 
     def alone(self, i: int) -> Given:
         """Image ``i`` and nothing else."""
+        one = slice(i, i + 1)
         batch = self.backend.row(self.batch, i)
-        return Given(
-            self.backend, batch, self.photos[i : i + 1], self.placements[i : i + 1], 1, self.first + i, self.total
+        return self._replace(
+            batch=batch, size=1, first=self.first + i, photos=self.photos[one], placements=self.placements[one]
         )
 
 
@@ -67,7 +73,7 @@ def given_by(inputs: Any, backend: Backend, preprocess: Any, feed: Callable[[Any
     count = backend.count(batch)
     if not count:
         raise InvalidArgument(f"`inputs` must hold at least one image. {received(inputs)}")
-    return Given(backend, batch, (), (), count, 0, count)
+    return Given(backend, batch, count, count)
 
 
 def _of_photos(items: Any, inputs: Any, backend: Backend, preprocess: Any, feed: Any) -> Given:
@@ -79,18 +85,30 @@ def _of_photos(items: Any, inputs: Any, backend: Backend, preprocess: Any, feed:
     if not hasattr(preprocess, "place"):
         raise InvalidType(
             "`preprocess` must be a gs.Preprocess, or have its method place(photo) -> (array, gs.Placement): maps "
-            f"find their way back onto the photo by it. {received(preprocess)}"
+            f"find their way back onto the photo by it. {received(preprocess)} A function goes to "
+            "Explainer(preprocess=...)."
         )
-    if isinstance(preprocess, Preprocess):
-        preprocess = replace(preprocess, channels_last=backend.channels_last)
+    if hasattr(preprocess, "laid_out"):
+        preprocess = preprocess.laid_out(backend.channels_last)
     photos = tuple(read_image(x) for x in items)
     placed = [preprocess.place(photo) for photo in photos]
     sizes = {array.shape for array, _ in placed}
     if len(sizes) > 1:
         raise InvalidArgument(
             f"`inputs` become pictures of {len(sizes)} sizes, since this model takes each in its own proportions "
-            "(fit='keep'), and a batch has one. Explain one photo at a time, or replace the fit: fit='letterbox'."
+            "(fit='keep' or 'none'), and a batch has one. Explain one photo at a time, or replace the fit: "
+            "fit='letterbox'."
         )
     batch = np.stack([array for array, _ in placed])
     batch = backend.prepare(batch if feed is None else feed(batch))
-    return Given(backend, batch, photos, tuple(placement for _, placement in placed), len(photos), 0, len(photos))
+    placements = tuple(placement for _, placement in placed)
+    count = len(photos)
+    return Given(backend, batch, count, count, 0, photos, placements, _record(preprocess))
+
+
+def _record(preprocess: Any) -> Mapping[str, Any]:
+    """How photos are made the model's input, as plain values; of an object of the user's own, what it is called."""
+    if hasattr(preprocess, "record"):
+        record: Mapping[str, Any] = preprocess.record()
+        return record
+    return {"function": name_of(preprocess), "assumed": False}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,33 @@ def of_model(logits: Any, was_training: bool, left_out: str = "", draws: bool = 
             f"the scores look like probabilities (softmax), whose gradients saturate{weak}; explain logits instead"
         )
     return notes
+
+
+def of_preprocess(record: Mapping[str, Any] | None) -> list[str]:
+    """A note on what was assumed of how photos are made the model's input: `Preprocess.record`, None for no photos."""
+    parts = (record or {}).get("assumed_parts", ())
+    if record is None or not parts:
+        return []
+    said = ", ".join(filter(None, (_part(name, record) for name in parts)))
+    options = " ".join(f"--{name}" for name in parts)
+    values = " or --preprocess" if {"mean", "std"} & set(parts) else ""
+    return [
+        f"nothing says how photos are made for this model, so this was assumed: {said}; if it was trained on other "
+        f"pictures, its scores and this map are not to be trusted: settle it by {options}{values}, or in Python by "
+        "preprocess=gs.Preprocess(...)"
+    ]
+
+
+def _part(name: str, record: Mapping[str, Any]) -> str:
+    """What was assumed of one part, in words."""
+    value = record[name]
+    if name in ("mean", "std") and record["function"]:
+        return f"values by {record['function']}" if name == "mean" else ""
+    if value is None:
+        return ""
+    if name == "size":
+        return f"size {value[0]} x {value[1]}"
+    return f"{name} {', '.join(f'{x:.3g}' for x in value) if isinstance(value, list) else value}"
 
 
 def of_placement(seen: Sequence[int], size: Sequence[int]) -> list[str]:

@@ -39,6 +39,7 @@ def write(path: str | Path, fields: Mapping[str, Any]) -> None:
         "title": fields["title"],
         "question": fields["question"],
         "written": fields["written"],
+        "preprocess": fields["preprocess"],
         "input_size": fields["input_size"],
         "targets": [[asdict(target) for target in row] for row in fields["targets"]],
         "predictions": [[asdict(prediction) for prediction in row] for row in fields["predictions"]],
@@ -105,6 +106,7 @@ def _fields(about: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
         **{name: arrays.get(name) for name in _OPTIONAL},
         "question": about.get("question", ""),
         "written": tuple(about.get("written", ())),
+        "preprocess": about.get("preprocess"),
     }
 
 

@@ -15,6 +15,7 @@ from gradsight.cli.naming import find_photos, label_names
 from gradsight.cli.terminal import complain, say, say_json, say_table
 from gradsight.errors import ImageError, InvalidArgument
 from gradsight.neurons.exciting import shaped
+from gradsight.notes import of_preprocess
 
 _MANY, _FEW = 200, 10
 _DISSECTION = "dissection.npz"
@@ -58,6 +59,8 @@ def tell_neurons(explainer: gs.Explainer, targets: Any, asked: Asked, folder: Pa
     if asked.image.is_dir():
         raise ImageError(f"{str(asked.image)!r} is a folder; neurons takes one photo.")
     explanation = explainer([asked.image], targets=targets, method="gradcam")
+    for note in of_preprocess(explanation.preprocess):
+        complain(note, "Note")
     dissection, shown = _dissected(explainer, asked, explanation.layer, output)
     kept = {"dissection": dissection, "least": asked.least, "by": asked.by}
     found = [explanation.neurons(asked.count, 0, j, **kept) for j in range(len(explanation.targets[0]))]
@@ -146,7 +149,7 @@ def _drawn(exciting: gs.Exciting, neurons: gs.Neurons, explanation: gs.Explanati
 
 def _record(neurons: gs.Neurons, explanation: gs.Explanation, exciting: gs.Exciting | None) -> dict[str, Any]:
     """One target as plain values."""
-    record = {"model": explanation.model, **neurons.record()}
+    record = {"model": explanation.model, "preprocess": explanation.record(0)["preprocess"], **neurons.record()}
     for row in (*record["positive"], *record["negative"]):
         examples = exciting[row["channel"]] if exciting else ()
         row["examples"] = [{"image": str(x.path), "activation": x.activation, "peak": list(x.peak)} for x in examples]

@@ -49,7 +49,7 @@ Arg = Annotated[
 Fit = Annotated[
     str | None,
     typer.Option(
-        metavar="crop|squash|letterbox|keep", help="How it is brought to its size.", rich_help_panel=PICTURE_PANEL
+        metavar="crop|squash|letterbox|keep|none", help="How it is brought to its size.", rich_help_panel=PICTURE_PANEL
     ),
 ]
 Interpolation = Annotated[

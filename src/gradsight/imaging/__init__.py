@@ -1,7 +1,7 @@
 """Pictures: read them, fit them to a model, place a map back on them, draw it. NumPy and Pillow only, no framework."""
 
 from gradsight.imaging.colour import DEFAULT, DIVERGING, colorize, colormap, colormaps, ends
-from gradsight.imaging.fit import Preprocess
+from gradsight.imaging.fit import PARTS, Preprocess, name_of
 from gradsight.imaging.grid import Legend, Row, grid
 from gradsight.imaging.overlay import outlined, overlay
 from gradsight.imaging.panel import strip
@@ -13,6 +13,7 @@ from gradsight.imaging.resample import resize
 __all__ = [
     "DEFAULT",
     "DIVERGING",
+    "PARTS",
     "SUFFIXES",
     "Legend",
     "Placement",
@@ -27,6 +28,7 @@ __all__ = [
     "finite",
     "full_heat",
     "grid",
+    "name_of",
     "outlined",
     "overlay",
     "read_image",

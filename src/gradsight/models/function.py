@@ -14,7 +14,7 @@ from typing import Any
 
 from gradsight.contracts import LoadedModel
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, one_line, received, unknown
-from gradsight.imaging import Preprocess
+from gradsight.imaging import PARTS, Preprocess
 from gradsight.models import weights as torch_weights
 from gradsight.models.keras import weights as keras_weights
 from gradsight.models.keras.engine import is_keras, is_keras_2
@@ -29,8 +29,8 @@ def function(name: str, *, weights: str | None = None, arguments: Mapping[str, A
     """Call ``package.module:function`` and take the model that it returns.
 
     The module is looked for in the current folder first, then among the installed packages. A bare PyTorch model gets
-    ImageNet's usual preprocessing (`Preprocess()`), a bare Keras model what `preprocess_of` guesses, and neither gets
-    labels.
+    ImageNet's usual preprocessing (`Preprocess()`), a bare Keras model what `preprocess_of` guesses, either marked as
+    assumed, and neither gets labels.
 
     Args:
         name: ``package.module:function``; the function may also be the model itself.
@@ -192,5 +192,5 @@ def _loaded(made: Any, name: str) -> LoadedModel:
             raise InvalidType(f"model {name!r}: its labels must be a sequence of names. {received(labels)} {_RETURNS}")
         labels = tuple(labels)
     if preprocess is None:
-        preprocess = preprocess_of(model) if is_keras(model) else Preprocess()
+        preprocess = preprocess_of(model) if is_keras(model) else Preprocess(assumed=PARTS)
     return replace(given, model=model, preprocess=preprocess, labels=labels)

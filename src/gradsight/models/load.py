@@ -50,8 +50,9 @@ def load_model(
         preprocess: what is done with a fitted picture in place of the source's mean and std: a function of float32
             (height, width, 3), RGB in 0..255, that returns (height, width, channels); ``"package.module:function"``;
             or the name of a family of ``keras.applications``, such as ``"resnet50"``. A `Preprocess` replaces all of
-            the source's, the fit too.
-        fit: ``"crop"``, ``"squash"``, ``"letterbox"`` or ``"keep"``, in place of the source's.
+            the source's, the fit too, and so does a function that makes the whole input of a photo, such as a
+            ``Compose`` of torchvision's, which is followed by trying.
+        fit: ``"crop"``, ``"squash"``, ``"letterbox"``, ``"keep"`` or ``"none"``, in place of the source's.
         interpolation: how the picture is resized: ``"nearest"``, ``"bilinear"``, ``"bicubic"``, ``"lanczos"`` or
             ``"box"``.
         size: the model's input in pixels, one number or (height, width). The resize before a crop follows in

@@ -9,6 +9,8 @@ from typing import Any
 
 from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.imaging import Preprocess
+from gradsight.models.following.follow import Followed
+from gradsight.models.following.usable import keeps_pixels, usable
 from gradsight.models.function import find
 from gradsight.models.keras.families import family
 
@@ -19,8 +21,9 @@ def named(preprocess: Any) -> Preprocess | Callable[[Any], Any]:
     """A preprocessing that was given as it is, or by its name.
 
     Args:
-        preprocess: a `Preprocess`; a function of float32 (h, w, 3), RGB in 0..255; ``"package.module:name"`` of either;
-            or the name of a family of ``keras.applications``, such as ``"xception"``.
+        preprocess: a `Preprocess`; a function of float32 (h, w, 3), RGB in 0..255, or of a photo;
+            ``"package.module:name"`` of one of them; or the name of a family of ``keras.applications``, such as
+            ``"xception"``.
 
     Raises:
         InvalidType: it is none of these.
@@ -48,7 +51,8 @@ def overridden(preprocess: Any, given: Any, overrides: dict[str, Any]) -> Any:
         overrides: fields of `Preprocess`.
 
     Raises:
-        InvalidArgument: it cannot be replaced so, or a value breaks a rule.
+        InvalidArgument: it cannot be replaced so, a value breaks a rule, or a function cannot be followed.
+        InvalidType: a function takes no picture, or gives none.
         UnknownName: there is no such fit or interpolation.
     """
     if given is not None:
@@ -57,12 +61,20 @@ def overridden(preprocess: Any, given: Any, overrides: dict[str, Any]) -> Any:
                 raise InvalidArgument(f"preprocess and {name} exclude each other. {received(given)} Leave one out.")
     if isinstance(given, Preprocess):
         preprocess = given
-    elif given is not None:
+    elif given is not None and keeps_pixels(given, preprocess):
         overrides = {"function": given, **overrides}
+    elif given is not None:
+        preprocess = usable(given, preprocess)
     return _override(preprocess, overrides) if overrides else preprocess
 
 
 def _override(preprocess: Any, overrides: dict[str, Any]) -> Preprocess:
+    if isinstance(preprocess, Followed):
+        raise InvalidArgument(
+            f"{' and '.join(overrides)} cannot be replaced in a function that makes the whole picture. "
+            f"{received(preprocess.called and preprocess.called.function)} Leave them out, or pass a "
+            "gs.Preprocess(...) in its place."
+        )
     if not isinstance(preprocess, Preprocess):
         names = " and ".join("preprocess" if name == "function" else name for name in overrides)
         raise InvalidArgument(
@@ -85,17 +97,29 @@ def _override(preprocess: Any, overrides: dict[str, Any]) -> Preprocess:
         changes["resize"] = None  # which was meant for the other fit
     elif "size" in changes and preprocess.resize is not None:
         changes["resize"] = round(preprocess.resize * max(changes["size"]) / max(preprocess.size))
+    changes["assumed"] = tuple(part for part in preprocess.assumed if part not in _settled(overrides))
     changed = replace(preprocess, **changes)
     return changed if crop is None else replace(changed, resize=_before_crop(crop, changed))
+
+
+def _settled(overrides: dict[str, Any]) -> set[str]:
+    """The parts of a preprocessing that are no longer assumed, since the user said them."""
+    parts = set(overrides)
+    if "function" in overrides:
+        parts |= {"mean", "std"}
+    if overrides.get("fit", "crop") != "crop":  # then the picture is seen as a whole, whatever its size
+        parts.add("crop")
+    return parts
 
 
 def _before_crop(crop: Any, preprocess: Preprocess) -> int:
     """To what length a picture is resized, so that a share of it is cut out; rounded as timm does."""
     if isinstance(crop, bool) or not isinstance(crop, int | float) or not 0 < crop <= 1:
         raise InvalidArgument(f"crop must be a share over 0 and up to 1. {received(crop)} Pass 0.875.")
-    if preprocess.fit == "keep":
+    if preprocess.fit in ("keep", "none"):
         raise InvalidArgument(
-            f"crop needs pictures of one size, and this model takes each in its own (fit='keep'). {received(crop)} "
+            f"crop needs pictures of one size, and this model takes each in its own (fit={preprocess.fit!r}). "
+            f"{received(crop)} "
             "Give a fit and a size as well: fit='crop', size=224."
         )
     return math.floor(min(preprocess.size) / float(crop))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received, unknown
-from gradsight.imaging import Preprocess
+from gradsight.imaging import PARTS, Preprocess
 from gradsight.models.hub import hub
 from gradsight.models.labels import imagenet_labels
 from gradsight.models.weights import load_weights, names_file
@@ -67,9 +68,10 @@ def timm(
     model = _created(library, name, pretrained, options, size)
     if weights is not None and weights.lower() != "none":
         load_weights(model, weights)
-    return LoadedModel(
-        model.eval(), preprocess_of(library.data.resolve_model_data_config(model)), labels_of(library, model)
-    )
+    preprocess = preprocess_of(library.data.resolve_model_data_config(model))
+    if not pretrained:  # which may have been trained on other pictures
+        preprocess = replace(preprocess, assumed=PARTS)
+    return LoadedModel(model.eval(), preprocess, labels_of(library, model))
 
 
 def _library() -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import Any
 
 from gradsight.contracts import LoadedModel, Scores
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received, unknown
-from gradsight.imaging import Preprocess
+from gradsight.imaging import PARTS, Preprocess
 from gradsight.models.detectors import keep_all
 from gradsight.models.weights import load_weights, names_file
 from gradsight.registry import source
@@ -46,6 +47,7 @@ def torchvision(name: str, *, weights: str | None = None) -> LoadedModel:
     described: Any = entry or getattr(offered, "DEFAULT", None)
     preprocess = _preprocess(name, described)
     if entry is None:
+        preprocess = replace(preprocess, assumed=PARTS)  # other weights may want other pictures
         model = models.get_model(name, weights=None, **_untrained(models.get_model_builder(name), name))
         if weights is not None and weights.lower() != "none":
             load_weights(model, weights)
@@ -110,7 +112,10 @@ def _pretrained(models: Any, name: str, entry: Any) -> Any:
 
 
 def _preprocess(name: str, entry: Any) -> Preprocess:
-    """Read torchvision's preset: classification crops, segmentation and detection keep the whole picture."""
+    """Read torchvision's preset: classification crops, segmentation and detection keep the whole picture.
+
+    The presets of the latter two say nothing of a batch's one size: that, and the border around, is our choice.
+    """
     preset: Any = entry.transforms() if entry is not None else None
     kind = type(preset).__name__
     if kind == "ImageClassification":
@@ -129,10 +134,12 @@ def _preprocess(name: str, entry: Any) -> Preprocess:
             interpolation=preset.interpolation.value,
             mean=tuple(preset.mean),
             std=tuple(preset.std),
+            assumed=("fit",),
         )
     if kind == "ObjectDetection":
         # detectors normalise by themselves, and bring the shorter side to 800 whatever they are given
-        return Preprocess(size=(800, 800), fit="letterbox", mean=(0.0,) * 3, std=(1.0,) * 3)
+        assumed = ("size", "fit", "interpolation")
+        return Preprocess(size=(800, 800), fit="letterbox", mean=(0.0,) * 3, std=(1.0,) * 3, assumed=assumed)
     raise InvalidArgument(
         f"A torchvision model must take one photo, and {name!r} does not ({kind}). {received(name)} "
         "Build it in a function, with its own preprocess: --model package.module:function."

@@ -10,6 +10,7 @@ from typing import Any
 
 from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received
+from gradsight.imaging import PARTS
 from gradsight.models.hub import hub
 from gradsight.models.huggingface.loading import Loading
 from gradsight.models.huggingface.processor import preprocess_of
@@ -66,7 +67,10 @@ def huggingface(
                 f"text means nothing to hf model {name!r}, a {task.architecture}. {received(text)} Leave it out."
             )
         model = _model(library, config, task.architecture, name, weights)
-        preprocess = preprocess_of(_image_processor(library, config, name))
+        processor, found = _image_processor(library, config, name)
+        preprocess = preprocess_of(processor)
+        if preprocess is not None and not found:
+            preprocess = replace(preprocess, assumed=PARTS)
         loading = Loading(name, model.eval(), config, labels, text, lambda: _tokenizer(library, name))
         return replace(task.make(loading), preprocess=preprocess)
 
@@ -121,10 +125,10 @@ def _model(library: Any, config: Any, architecture: str, name: str, weights: str
     return model
 
 
-def _image_processor(library: Any, config: Any, name: str) -> Any:
-    """The processor that was saved with the model, or the usual one of its kind where none was."""
+def _image_processor(library: Any, config: Any, name: str) -> tuple[Any, bool]:
+    """The processor that was saved with the model, or the usual one of its kind where none was; whether one was."""
     try:
-        return library.AutoImageProcessor.from_pretrained(name, backend="pil")
+        return library.AutoImageProcessor.from_pretrained(name, backend="pil"), True
     except Exception as saved:
         try:
             if any((Path(name) / file).exists() for file in _PROCESSORS):
@@ -139,7 +143,7 @@ def _image_processor(library: Any, config: Any, name: str) -> Any:
         size = getattr(config, "image_size", None)
         if isinstance(size, int) and "height" in dict(processor.size):
             processor.size = {"height": size, "width": size}
-        return processor
+        return processor, False
 
 
 def _tokenizer(library: Any, name: str) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,84 +12,42 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gradsight.imaging import Preprocess
+from gradsight.models.following.trial import Trial
+from gradsight.models.following.ways import colours_of, ways_of
 
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box"}
-_SIDES = ((97, 131), (150, 101))
-"""(height, width) of pictures that tell ways of resizing and cutting apart: odd, wide and high."""
-
-
-@dataclass(frozen=True)
-class _Reversed:
-    """What a processor that turns RGB into BGR does with a picture: `Preprocess.function`."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __call__(self, pixels: NDArray[np.float32]) -> NDArray[Any]:
-        made: NDArray[Any] = (pixels[..., ::-1] / 255 - np.asarray(self.mean)) / np.asarray(self.std)
-        return made
 
 
 def preprocess_of(processor: Any) -> Preprocess | None:
     """The `Preprocess` that gives what an image processor gives; None where there is none.
 
     Processors say what they do in fields that each kind reads in its own way. So the fields only suggest ways, and the
-    one is taken that gives the processor's own result, to one grey level, on two pictures. What it does with colours is
-    read off black, white and red ones.
+    one is taken that gives the processor's own result, to one grey level, on pictures of several sizes. Where none of
+    them does, those are tried that are read off marked pictures, as for any function (`follow`).
     """
+    run = partial(_run, processor)
     try:
-        colours = _colours(processor)
-        pictures = [_picture(sides) for sides in _SIDES]
-        expected = [_run(processor, picture) for picture in pictures]
+        colours = colours_of(run)
+        trial = None if colours is None else Trial(run, colours)
     except Exception:  # it wants more than a picture, or gives patches: nothing that a map could be laid onto
         return None
+    if colours is None or trial is None:
+        return None
     for way in _ways(processor):
-        made = replace(way, **colours)
-        if all(_equal(made, picture, wanted) for picture, wanted in zip(pictures, expected, strict=True)):
+        made = replace(way, **colours.fields)
+        if trial.same(made):
             return made
-    return None
+    best = trial.best(ways_of(run, colours.fields)[1])
+    return None if best is None or not best.worst.same else best.way
 
 
 def _run(processor: Any, picture: Image.Image) -> NDArray[Any]:
-    """What a processor makes of one picture: (channels, height, width)."""
+    """What a processor makes of one picture: (height, width, channels)."""
     found = np.asarray(processor(images=picture, return_tensors="np")["pixel_values"], dtype=np.float64)
     if found.ndim != 4 or len(found) != 1 or found.shape[1] != 3:
         raise ValueError(found.shape)
-    image: NDArray[Any] = found[0]
+    image: NDArray[Any] = found[0].transpose(1, 2, 0)
     return image
-
-
-def _picture(sides: tuple[int, int]) -> Image.Image:
-    """Smooth colours that differ everywhere, so that a shift by a pixel is seen and the filter's rounding is not."""
-    rows, columns = np.mgrid[: sides[0], : sides[1]] / max(sides)
-    waves = [128 + 100 * np.sin(a * rows + b * columns) for a, b in ((9, 5), (3, 11), (13, 2))]
-    return Image.fromarray(np.stack(waves, axis=-1).astype(np.uint8))
-
-
-def _colours(processor: Any) -> dict[str, Any]:
-    """Mean and std, as fields of `Preprocess`, by what becomes of pictures of one colour."""
-
-    def middle(colour: tuple[int, int, int]) -> NDArray[Any]:
-        found = _run(processor, Image.new("RGB", _SIDES[0], colour))
-        value: NDArray[Any] = found[:, found.shape[1] // 2, found.shape[2] // 2]
-        return value
-
-    black, white, red = middle((0, 0, 0)), middle((255, 255, 255)), middle((255, 0, 0))
-    std = 1 / (white - black)
-    mean, spread = tuple(float(x) for x in -black * std), tuple(float(x) for x in std)
-    shares = (red - black) * std
-    if shares[2] > 0.5 > shares[0]:
-        return {"function": _Reversed(mean, spread)}
-    return {"mean": mean, "std": spread}
-
-
-def _equal(made: Preprocess, picture: Image.Image, wanted: NDArray[Any]) -> bool:
-    found = made(picture)
-    if found.shape != wanted.shape:
-        return False
-    std = made.std if made.function is None else made.function.std  # type: ignore[attr-defined]
-    grey = np.abs(found - wanted) * 255 * np.asarray(std)[:, None, None]
-    return bool(grey.max() <= 1.01)
 
 
 def _ways(processor: Any) -> Iterator[Preprocess]:

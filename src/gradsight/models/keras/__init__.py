@@ -57,7 +57,7 @@ def application(name: str, *, weights: str | None = None, size: tuple[int, int] 
         model = _built(builder, name, size)
         if kind == "file" and weights is not None:
             load_weights(model, weights)
-    return LoadedModel(model, _preprocess(model, builder), imagenet_labels())
+    return LoadedModel(model, _preprocess(model, builder, pretrained=kind == "imagenet"), imagenet_labels())
 
 
 def _kind(weights: str | None) -> str:
@@ -115,7 +115,8 @@ def _pretrained(builder: Any, name: str, size: tuple[int, int] | None) -> Any:
     return resized
 
 
-def _preprocess(model: Any, builder: Any) -> Preprocess | None:
+def _preprocess(model: Any, builder: Any, *, pretrained: bool) -> Preprocess | None:
+    """What Keras's own examples do. Keras says which values its weights take, and not how a photo gets to its size."""
     takes = photos_of(model)
     if takes is None:
         return None
@@ -125,4 +126,5 @@ def _preprocess(model: Any, builder: Any) -> Preprocess | None:
         interpolation="nearest",
         channels_last=takes.channels_last,
         function=preprocess_input_of(builder),
+        assumed=("fit", "crop", "interpolation", *(() if pretrained else ("mean", "std"))),
     )

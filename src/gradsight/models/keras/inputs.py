@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gradsight.errors import InvalidArgument
-from gradsight.imaging import Preprocess
+from gradsight.imaging import PARTS, Preprocess
 from gradsight.models.keras.families import family_of
 
 _SCALES = ("Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add")
@@ -49,7 +50,7 @@ def preprocess_of(model: Any) -> Preprocess | None:
 
     Returns:
         None where the model takes something else than a batch of photos. A model that does not say what it takes gets
-        photos of 224 x 224.
+        photos of 224 x 224. All but a size that the model fixes is marked as assumed.
     """
     takes = photos_of(model)
     if takes is None:
@@ -66,6 +67,7 @@ def preprocess_of(model: Any) -> Preprocess | None:
         std=(values["std"],) * takes.channels,
         channels_last=takes.channels_last,
         function=function,
+        assumed=PARTS[1:] if takes.height and takes.width else PARTS,
     )
 
 
@@ -78,6 +80,8 @@ def check_fits(model: Any, preprocess: Preprocess) -> None:
     takes = photos_of(model)
     if takes is None:
         return
+    if preprocess.fit in ("keep", "none"):  # its pictures have no one size
+        preprocess = replace(preprocess, size=(takes.height or 1, takes.width or 1))
     size = (takes.height or preprocess.size[0], takes.width or preprocess.size[1])
     channels = len(preprocess.mean) if preprocess.function is None else takes.channels
     wanted = _shape(size, takes.channels, takes.channels_last)

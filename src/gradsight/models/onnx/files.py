@@ -12,7 +12,7 @@ from typing import Any
 
 from gradsight.contracts import LoadedModel, Scores
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received
-from gradsight.imaging import Preprocess
+from gradsight.imaging import PARTS, Preprocess
 from gradsight.models.onnx import graph
 from gradsight.models.onnx.graph import Input
 from gradsight.models.preprocess import GREY
@@ -237,7 +237,10 @@ class _Reference:
 
 
 def _preprocess(takes: Input, metadata: dict[str, str]) -> Preprocess | None:
-    """A guess, as far as the graph and its metadata tell: the size, grey or RGB, the range of the values."""
+    """A guess, as far as the graph and its metadata tell: the size, grey or RGB, the range of the values.
+
+    Not assumed are a size that is fixed, and values that the graph's type or Ultralytics's metadata tell.
+    """
     if len(takes.shape) != 4:
         return None
     _, *sides = takes.shape
@@ -245,11 +248,15 @@ def _preprocess(takes: Input, metadata: dict[str, str]) -> Preprocess | None:
     if channels not in (1, 3):
         return None
     size = (height or 224, width or 224)
-    if metadata.get("author") == "Ultralytics":
-        return Preprocess(size=size, mean=(0.0,) * channels, std=(1.0,) * channels)
-    if takes.highest is not None:
-        return Preprocess(size=size, mean=(0.0,) * channels, std=(1 / takes.highest,) * channels)
-    return Preprocess(size=size) if channels == 3 else Preprocess(size=size, mean=GREY[0], std=GREY[1])
+    theirs = metadata.get("author") == "Ultralytics"
+    known = {"size"} if height and width else set()
+    known |= {"mean", "std"} if theirs or takes.integer else set()
+    mean, std = Preprocess.mean, Preprocess.std
+    if theirs or takes.highest is not None:
+        mean, std = (0.0,) * channels, (1.0 if theirs or takes.highest is None else 1 / takes.highest,) * channels
+    elif channels == 1:
+        mean, std = GREY
+    return Preprocess(size=size, mean=mean, std=std, assumed=tuple(part for part in PARTS if part not in known))
 
 
 def _labels(metadata: dict[str, str], model: Any) -> tuple[str, ...] | None:

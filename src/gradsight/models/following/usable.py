@@ -1,0 +1,79 @@
+"""What makes photos a model's input, whatever the user gave for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gradsight.errors import InvalidType, received
+from gradsight.imaging import Preprocess
+from gradsight.models.following.calling import Called, handed
+from gradsight.models.following.follow import Followed, follow
+from gradsight.models.following.pictures import SIDES, smooth
+from gradsight.models.keras.engine import is_keras
+from gradsight.models.keras.inputs import preprocess_of
+
+
+@dataclass(frozen=True)
+class _OfPixels:
+    """A function that leaves a picture as large as it is, as ``Preprocess.function`` takes it."""
+
+    called: Called
+
+    @property
+    def func(self) -> Any:
+        """The function itself, as that of a partial."""
+        return self.called.function
+
+    def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self.called(Image.fromarray(pixels.round().astype(np.uint8)))
+
+
+def usable(given: Any, source: Any = None, model: Any = None) -> Any:
+    """What makes photos a model's input and knows the way back; functions that do not are followed by trying.
+
+    Args:
+        given: a `Preprocess`, an object with its method ``place``, a function of a photo, or None.
+        source: the preprocessing that the model came with, if any. A function that leaves the photo's size to others
+            takes the place of its mean and std; without one, photos keep their size.
+        model: the model; one of Keras says its size, if it came with no preprocessing.
+
+    Raises:
+        InvalidType: it is none of these, or takes no photo, or gives no picture.
+        InvalidArgument: a function that cannot be followed.
+    """
+    if given is None or hasattr(given, "place"):
+        return given
+    if not callable(given):
+        raise InvalidType(f"`preprocess` must be a gs.Preprocess or a function of a photo. {received(given)}")
+    if isinstance(source, Followed) or not isinstance(source, Preprocess):
+        source = preprocess_of(model) if is_keras(model) else None
+    found = follow(given)
+    if source is None:
+        return found
+    if found.fit != "none":
+        return found.laid_out(source.channels_last)
+    assert found.called is not None
+    assumed = tuple(part for part in source.assumed if part not in ("mean", "std"))
+    if len(source.mean) == 1 and keeps_pixels(given, source):
+        return replace(source, function=given, assumed=assumed)
+    return replace(source, function=_OfPixels(found.called), mean=(0.0,) * 3, std=(1.0,) * 3, assumed=assumed)
+
+
+def keeps_pixels(function: Any, preprocess: Any) -> bool:
+    """Whether a function takes a fitted picture, float32 (h, w, channels) in 0..255, and gives one as large."""
+    fitted = isinstance(preprocess, Preprocess)
+    grey = fitted and len(preprocess.mean) == 1
+    for sides in (SIDES[0], *([preprocess.size] if fitted else [])):
+        pixels = np.asarray(smooth(sides), dtype=np.float32)
+        try:
+            with handed():
+                made = np.asarray(function(pixels[..., :1] if grey else pixels))
+        except Exception:  # whatever a function raises that is for photos, or for pictures of one size
+            continue
+        return bool(made.shape[:2] == sides)
+    return False
