@@ -164,13 +164,17 @@ class Explainer:
         found = [self._explanation(given, predictions, *way) for way in ways]
         return tuple(found) if isinstance(method, list | tuple) or isinstance(layer, list | tuple) else found[0]
 
-    def layers(self, inputs: Any) -> list[Candidate]:
+    def layers(self, inputs: Any, targets: Any = None) -> list[Candidate]:
         """The layers that can be explained, the best first, each with the reason; the first is chosen by itself.
 
         Args:
             inputs: as in a call; the first image is run through the model once.
+            targets: as in a call; a model without a row of class scores needs some.
+
+        Raises:
+            GradsightError: with what was wrong, what was received and what to do.
         """
-        return list(self._study(self._given(inputs), self.targets).ranked)
+        return list(self._study(self._given(inputs), self.targets if targets is None else targets).ranked)
 
     def dissect(
         self, concepts: Concepts | str | Path, *, layer: str | None = None, quantile: float = 0.005

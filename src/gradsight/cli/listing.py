@@ -99,13 +99,13 @@ def _installed(source: Source) -> bool:
     return all(find_spec(package) is not None for package in source.packages)
 
 
-def list_layers(explainer: gs.Explainer, photo: Path | bytes, *, everything: bool, as_json: bool) -> None:
+def list_layers(explainer: gs.Explainer, photo: Path | bytes, targets: Any, *, everything: bool, as_json: bool) -> None:
     """Print the layers that can be explained, the best first.
 
     Raises:
         GradsightError: the photo cannot be read, or the model cannot be explained.
     """
-    ranked = explainer.layers([photo])
+    ranked = explainer.layers([photo], targets)
     found = ranked if everything else ranked[:_FIRST]
     if as_json:
         for layer in found:
