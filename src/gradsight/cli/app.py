@@ -323,7 +323,7 @@ def layers(
 ) -> None:
     """List the layers of a model that can be explained, the best first.
 
-    A model without one row of class scores, such as one of segmentation, needs what is to be explained, as in `explain`.
+    A model without one row of class scores, such as a segmentation, needs what is to be explained, as `explain` does.
     """
     from gradsight.cli.demo import bundled_photo
     from gradsight.cli.listing import list_layers
