@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from gradsight.ranges import options_of, rules_of
 from gradsight.registry import METHODS, Method
-from gradsight.variants import VARIANTS, as_method, options_of
+from gradsight.variants import VARIANTS, as_method
 
 ROOT = Path(__file__).parents[1]
 PAGE, README = ROOT / "docs/methods.md", ROOT / "README.md"
@@ -48,8 +51,10 @@ def linked(source: str) -> str:
     return source
 
 
-def options(function: object) -> str:
-    return ", ".join(f"`{key}={value!r}`" for key, value in options_of(function).items())  # type: ignore[arg-type]
+def options(function: Callable[..., Any]) -> str:
+    """The options with their defaults, and what each takes."""
+    rules = rules_of(function)
+    return "<br>".join(f"`{key}={value!r}`: {rules[key].rule}" for key, value in options_of(function).items())
 
 
 def row(method: Method) -> str:

@@ -602,13 +602,15 @@ def test_methods_are_those_of_the_registry():
     rows = [row for row in lines(run("methods", "--json").stdout) if row["kind"] == "method"]
     assert [row["name"] for row in rows] == list(METHODS)
     found = {row["name"]: row for row in rows}
-    names = ["kind", "name", "title", "source", "needs", "at", "gradient", "passes", "summary", "options"]
+    names = ["kind", "name", "title", "source", "needs", "at", "gradient", "passes", "summary", "options", "takes"]
     assert list(found["gradcam"]) == names
     assert (found["gradcam"]["title"], found["gradcam"]["source"]) == ("Grad-CAM", "arXiv:1610.02391")
     assert found["scorecam"]["options"] == {"top": None, "groups": None}
+    assert found["rise"]["takes"]["share"] == "a number above 0 and at most 1"
     text = run("methods").stdout
     assert all(f"{row['title']}, {row['source']}" in text and row["summary"] in text for row in rows)
     assert "passes: c + 1, c channels; options: top=None, groups=None" in text
+    assert "rivals: a whole number of at least 1; strength: a number from 0 to 10" in text
     assert all(f"needs: {row['needs']}" in text for row in rows if row["needs"])
 
 

@@ -379,7 +379,9 @@ def test_resize_is_torchs(shape: tuple[int, ...], size: tuple[int, ...], mode: s
         ours = resize(values.astype(dtype), size)
         theirs = torch.nn.functional.interpolate(torch.from_numpy(values.astype(dtype)), size, mode=mode)
         assert ours.dtype == dtype
-        np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-6 if dtype == np.float64 else 5e-6)
+        # Where between two values a place lies is as exact as its coordinate, of at most the larger size.
+        exact = np.finfo(dtype).eps * max(*size, *shape) * np.ptp(values)
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=exact)
 
 
 def test_resize_to_the_same_size_changes_nothing() -> None:

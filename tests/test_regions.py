@@ -213,3 +213,39 @@ def test_the_command_line_takes_a_mask_and_several_classes(photo: Image.Image, t
     )
     np.testing.assert_allclose([target["score"] for target in targets], expected.scores[0], rtol=1e-4)
     assert [target["place"] for target in targets] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--class", "green", "--point", "40,70"),
+        ("--class", "green", "--box", "20,60,52,100"),
+        ("--class", "green", "--class", "red", "--mask", "mask.png"),
+        ("--class", "green", "--box", "20,60,52,100", "--rather-than", "red"),
+        ("--against", "green", "--point", "40,70"),
+    ],
+)
+def test_the_layers_of_a_segmentation_are_listed_for_a_class_in_a_region(
+    options: tuple[str, ...], photo: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo.save("photo.png")
+    Image.fromarray(MASK.astype(np.uint8) * 255).save("mask.png")
+    result = CliRunner().invoke(app, ["layers", "photo.png", "--model", MODEL, "--json", *options])
+    assert (result.exit_code, result.stderr) == (0, "")
+    best = json.loads(result.stdout.splitlines()[0])
+    assert (best["name"], best["grid"], best["chosen"]) == ("head", [16, 16], True)
+    mistaken = CliRunner().invoke(app, ["layers", "photo.png", "--model", MODEL, "--class", "blue", *options[2:]])
+    assert (mistaken.exit_code, mistaken.stdout) == (2, "")
+    assert "'blue'" in mistaken.stderr
+
+
+def test_layers_take_targets_in_place_of_the_explainer_s(photo: Image.Image) -> None:
+    explainer = local(fit="squash")
+    with pytest.raises(ModelError, match="class scores"):
+        explainer.layers([photo])
+    expected = explainer([photo], targets=gs.Pixels("green", point=(40, 70))).layer
+    assert explainer.layers([photo], gs.Pixels("green", point=(40, 70)))[0].name == expected
+    kept = local(fit="squash")
+    kept.targets = gs.Pixels("red")
+    assert kept.layers([photo])[0].name == kept.layers([photo], lambda outputs: outputs["out"].mean((1, 2, 3)))[0].name

@@ -111,7 +111,8 @@ def test_a_word_that_is_not_named_is_the_one_that_the_model_would_write() -> Non
 
 
 def embedder() -> tuple[nn.Module, gs.Preprocess]:
-    model = toys.convolutional()
+    # In float64: near a cosine of 1 its gradient is the small difference of two vectors.
+    model = toys.convolutional().double()
     return model, gs.Preprocess((16, 16), mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
@@ -125,7 +126,7 @@ def test_similarity_to_a_photo_is_the_cosine_of_the_embeddings_and_each_photo_ha
     explain = gs.Explainer(model, preprocess=preprocess, layer="4")
     both = explain(photos, targets=[gs.Similarity(image=paths[1]), gs.Similarity(image=photos[0])])
     assert both.labels == (("like other.png",), ("like another image",))
-    inputs = torch.from_numpy(np.stack([preprocess(photo) for photo in photos]))
+    inputs = torch.from_numpy(np.stack([preprocess(photo) for photo in photos])).double()
     embeddings = model(inputs).detach()
     cosine = float(torch.cosine_similarity(embeddings[0], embeddings[1], dim=0))
     np.testing.assert_allclose(both.scores, cosine, rtol=1e-5)
@@ -143,9 +144,9 @@ def test_similarity_to_a_text_and_by_functions() -> None:
         return np.array([[len(text), 1.0, 0.0, 0.0]])
 
     explain = gs.Explainer(model, layer="4", embedding=lambda o: o[:, :4], embed_text=embed_text)
-    inputs = torch.rand(2, 3, 16, 16)
+    inputs = torch.rand(2, 3, 16, 16).double()
     found = explain(inputs, targets=gs.Similarity(text="ab"))
-    other = torch.tensor([[2.0, 1.0, 0.0, 0.0]])
+    other = torch.tensor([[2.0, 1.0, 0.0, 0.0]]).double()
     np.testing.assert_allclose(
         found.scores[:, 0], torch.cosine_similarity(model(inputs)[:, :4].detach(), other), rtol=1e-5
     )
@@ -153,7 +154,7 @@ def test_similarity_to_a_text_and_by_functions() -> None:
 
 
 def test_a_target_of_its_own_for_each_image_is_what_it_is_alone() -> None:
-    model, inputs = toys.convolutional(), torch.rand(3, 3, 16, 16)
+    model, inputs = toys.convolutional().double(), torch.rand(3, 3, 16, 16).double()
     explain = gs.Explainer(model, layer="4", labels=["v", "w", "x", "y", "z"])
     wanted = [gs.Against("x"), gs.Sum(0, 1), lambda outputs: outputs[:, 4]]
     found = explain(inputs, targets=wanted)
@@ -174,7 +175,7 @@ def test_a_target_of_its_own_for_each_image_is_what_it_is_alone() -> None:
 
 
 def test_a_sum_is_the_sum_of_maps_and_each_class_is_differentiated_once() -> None:
-    model, inputs = toys.convolutional(), torch.rand(2, 3, 16, 16)
+    model, inputs = toys.convolutional().double(), torch.rand(2, 3, 16, 16).double()
     explain = gs.Explainer(model, layer="4")
     each = explain(inputs, targets=gs.Classes(0, 1, 2)).maps
     found = explain(inputs, targets=gs.Several(gs.Sum(0, gs.Classes(1, 2)), gs.Sum(2, 2)))

@@ -387,9 +387,10 @@ class VideoTransformer(nn.Module):
 
 @pytest.mark.parametrize("frames_first", [True, False])
 def test_the_tokens_of_a_video_fold_to_time_rows_and_columns(frames_first: bool) -> None:
-    model, video = VideoTransformer(frames_first=frames_first).eval(), batch(2, 8, 16, 12)
-    plain = copy.deepcopy(model).double()
-    tokens = plain.before(video.double()).detach()
+    # In float64: what Ablation-CAM weighs by are small differences of scores.
+    model, video = VideoTransformer(frames_first=frames_first).eval().double(), batch(2, 8, 16, 12).double()
+    plain = copy.deepcopy(model)
+    tokens = plain.before(video).detach()
     halves = Halves(
         lambda x: plain.before(x)[:, 1:].transpose(1, 2).unflatten(2, (4, 4, 3)),
         lambda x: plain.behind(torch.cat((tokens[:, :1], x.flatten(2).transpose(1, 2)), dim=1)),

@@ -12,8 +12,9 @@ from torch import nn
 import gradsight as gs
 import toys
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType
+from gradsight.ranges import options_of
 from gradsight.registry import METHODS, Method
-from gradsight.variants import VARIANTS, as_method, options_of, with_options
+from gradsight.variants import VARIANTS, as_method, with_options
 from oracles import ORACLES, first_principal, fused
 from plain import Plain
 

@@ -25,6 +25,7 @@ from gradsight.cli.app import app
 from gradsight.errors import InvalidArgument, InvalidType, ModelError
 from gradsight.models.huggingface.written import text_of, words_of
 from test_models_timm import picture
+from tolerances import rounding
 
 VOCABULARY = ["[PAD]", "[UNK]", "[START]", "a", "red", "##dish", "dog", "##s", ",", "cat", "of", "photo", "two"]
 VOCABULARY += [".", "what", "colour", "?"]
@@ -159,9 +160,10 @@ def plain_maps(model: nn.Module, layer: str, scores: Callable[[], torch.Tensor],
 
 
 def assert_same(explanation: gs.Explanation, maps: Any, scores: Any) -> None:
-    np.testing.assert_allclose(explanation.scores[0], scores, atol=1e-5 * np.abs(scores).max())
+    tolerance = rounding(terms=128, layers=24)
+    np.testing.assert_allclose(explanation.scores[0], scores, atol=tolerance * np.abs(scores).max())
     for found, expected in zip(explanation.maps[0], maps, strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+        np.testing.assert_allclose(found, expected, atol=tolerance * np.abs(expected).max())
 
 
 AFTER_THE_CLASS_TOKEN = slice(1, None)

@@ -198,13 +198,17 @@ class Explainer:
         predictions = predicted(shared.logits, self._activation(given), self.labels)
         return [self._explanation(given, predictions, *way) for way in ways]
 
-    def layers(self, inputs: Any) -> list[Candidate]:
+    def layers(self, inputs: Any, targets: Any = None) -> list[Candidate]:
         """The layers that can be explained, the best first, each with the reason; the first is chosen by itself.
 
         Args:
             inputs: as in a call; the first image is run through the model once.
+            targets: as in a call; a model without a row of class scores needs some.
+
+        Raises:
+            GradsightError: with what was wrong, what was received and what to do.
         """
-        given, wanted = self._given(inputs).alone(0), self.targets
+        given, wanted = self._given(inputs).alone(0), self.targets if targets is None else targets
 
         def look(study: _Study | None) -> list[Candidate]:
             found = study or self._study(given, wanted)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from gradsight.errors import InvalidArgument, received, unknown
+from gradsight.ranges import checked
 
 Entry = TypeVar("Entry")
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -135,12 +136,14 @@ def method(
 ) -> Callable[[Function], Function]:
     """Enter a function ``(probe, ops) -> maps`` as a method; see `Method` for the arguments.
 
-    Keyword arguments of the function with a default are the method's options: ``"scorecam(top=64)"``.
+    Keyword-only arguments of the function are the method's options: ``"scorecam(top=64)"``. What they take is declared
+    with them, ``top: Annotated[int, Whole(1)] = 64`` (`gradsight.ranges`), and each call is held to it.
     """
     if at not in PLACES:
         raise InvalidArgument(f"`at` must be one of {', '.join(PLACES)}. {received(at)}")
 
     def enter(function: Function) -> Function:
+        function = checked(function)
         METHODS.add(name, Method(name, function, title, source, needs, at, gradient, passes, costly))
         return function
 

@@ -7,19 +7,18 @@ Each is also a word of the language in which methods are named: ``"smooth(gradca
 from __future__ import annotations
 
 import ast
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from numbers import Integral, Real
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from gradsight.arrays import by_copy, positive, principal, resize, rounds, to_unit
 from gradsight.contracts import Probe
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, received, unknown
+from gradsight.ranges import Choice, Number, Whole, checked, options_of, read_options
 from gradsight.registry import METHODS, Method
 from gradsight.targets import Resolved, Term
 
@@ -72,8 +71,7 @@ def _built(node: ast.expr) -> Method:
     if name in VARIANTS:
         if not node.args:
             raise InvalidArgument(f"{name}(...) is a variant of a method: say of which, such as {name}(gradcam).")
-        _check_options(name, VARIANTS[name], options)
-        return VARIANTS[name](_built(node.args[0]), **options)
+        return VARIANTS[name](_built(node.args[0]), **read_options(name, VARIANTS[name], options))
     if name not in METHODS:
         raise unknown("method", name, [*METHODS, *VARIANTS], "`gradsight methods` lists them.")
     if node.args:
@@ -85,36 +83,13 @@ def with_options(method: Method, **options: Any) -> Method:
     """A method with some of its options set.
 
     Raises:
-        UnknownName: it has no option of that name.
+        UnknownName: it has no option of that name, or an option no such word.
+        InvalidArgument: a value that its option does not take.
     """
     if not options:
         return method
-    _check_options(method.name, method.function, options)
+    options = read_options(method.name, method.function, options)
     return replace(method, name=_call(method.name, options), function=partial(method.function, **options))
-
-
-def options_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """The options of a method or variant, with their defaults."""
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-
-
-_KINDS = {"int": (Integral, "a whole number"), "float": (Real, "a number"), "str": (str, "a text")}
-
-
-def _check_options(name: str, function: Callable[..., Any], options: dict[str, Any]) -> None:
-    known = inspect.signature(function).parameters
-    for option, value in options.items():
-        if option not in options_of(function):
-            raise unknown(f"option of {name}", option, options_of(function))
-        kind, _, rest = str(known[option].annotation).partition(" | ")
-        if kind not in _KINDS or (value is None and rest == "None"):
-            continue
-        least = None if kind != "int" else 0 if option == "seed" else 1  # the other whole numbers count things
-        fits = isinstance(value, _KINDS[kind][0]) and not isinstance(value, bool)
-        if not fits or (kind == "float" and not math.isfinite(value)) or (least is not None and value < least):
-            rule = _KINDS[kind][1] + (f" of at least {least}" if least is not None else "")
-            raise InvalidArgument(f"`{option}` must be {rule}. {received(value)}")
 
 
 def _call(*parts: Any) -> str:
@@ -188,13 +163,22 @@ class _Channels:
         )
 
 
-def contrast(method: MethodLike, *, rivals: int = 3, strength: float = 1.0) -> Method:
+@checked
+def contrast(
+    method: MethodLike,
+    *,
+    rivals: Annotated[int, Whole(1)] = 3,
+    strength: Annotated[float, Number(0, 10)] = 1.0,
+) -> Method:
     """Explain each class against those that score most like it: its score minus their mean score.
 
     Args:
         method: the method.
         rivals: how many classes, at most.
         strength: the factor of their mean score.
+
+    Raises:
+        InvalidArgument: a value that its option does not take.
     """
     inner = as_method(method)
     options = {"rivals": rivals, "strength": strength}
@@ -216,7 +200,6 @@ def towards_difference(probe: Probe, rivals: int, strength: float) -> Probe:
     classes, all of them are its rivals.
 
     Raises:
-        InvalidArgument: not at least one rival.
         ModelError: the targets are not classes, or there is only one.
     """
     classes, logits = probe.targets.classes, probe.logits
@@ -224,11 +207,9 @@ def towards_difference(probe: Probe, rivals: int, strength: float) -> Probe:
         raise ModelError(
             "classes can be set against their rivals; these targets are not classes. Use the plain method."
         )
-    if not isinstance(rivals, Integral) or rivals < 1:
-        raise InvalidArgument(f"`rivals` must be a whole number of at least 1. {received(rivals)}")
     if logits.shape[1] < 2:
         raise ModelError("the model has one class, and nothing to set it against. Use the plain method.")
-    rivals = min(int(rivals), logits.shape[1] - 1)
+    rivals = min(rivals, logits.shape[1] - 1)
     rows = np.arange(len(classes))[:, None, None]
     distance = np.abs(logits[:, None, :] - logits[rows[..., 0], classes][..., None])
     distance[rows, np.arange(classes.shape[1])[None, :, None], classes[..., None]] = np.inf
@@ -240,7 +221,10 @@ def towards_difference(probe: Probe, rivals: int, strength: float) -> Probe:
     return probe.towards(Resolved(probe.targets.names, columns))
 
 
-def fuse(method: MethodLike, *, by: str = "mean") -> Method:
+@checked
+def fuse(
+    method: MethodLike, *, by: Annotated[str, Choice(("mean", "max", "product"), "way to fuse")] = "mean"
+) -> Method:
     """Put a method's maps of several layers together, each scaled to [0, 1] after its ReLU, at the image's size.
 
     Args:
@@ -249,9 +233,8 @@ def fuse(method: MethodLike, *, by: str = "mean") -> Method:
 
     Raises:
         UnknownName: there is no such way.
+        InvalidArgument: ``by`` is no text.
     """
-    if by not in _WAYS:
-        raise unknown("way to fuse", by, _WAYS)
     return _fusing("fuse", "Fused", as_method(method), by, {} if by == "mean" else {"by": by})
 
 

@@ -35,17 +35,44 @@ def records(text: str) -> list[Any]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_stdout_is_json_and_nothing_else(saved: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("environment", [{}, {"TF_ENABLE_ONEDNN_OPTS": "1"}])
+def test_stdout_is_json_and_nothing_else(saved: Any, tmp_path: Path, environment: dict[str, str]) -> None:
+    """Nor do the engines speak, such as TensorFlow of oneDNN."""
     picture(tmp_path / "photo.png", "RGB")
     (tmp_path / "names.txt").write_text("ant\nbee\ncow\n")
     arguments = ("--model", str(saved.folder / "net.keras"), "--labels", str(tmp_path / "names.txt"), "--class", "bee")
-    done = process("explain", str(tmp_path / "photo.png"), *arguments, "--out", str(tmp_path / "out"), "--json")
+    arguments = (*arguments, "--out", str(tmp_path / "out"), "--json")
+    done = process("explain", str(tmp_path / "photo.png"), *arguments, **environment)
     assert (done.returncode, done.stderr) == (0, "")
     (record,) = records(done.stdout)
     assert (record["width"], record["height"]) == (71, 53)
     assert record["targets"][0]["label"] == "bee"
     assert sorted(p["label"] for p in record["predictions"]) == ["ant", "bee", "cow"]
     assert (tmp_path / "out" / "photo.gradcam.bee.png").exists()
+
+
+def test_a_function_that_imports_keras_is_heard_alone(folder: Any) -> None:
+    """What it prints goes to stderr, and what the engine says of itself nowhere."""
+    picture(folder.path / "photo.png", "RGB")
+    folder.write(
+        "gradsight_keras_told",
+        """
+        import os
+        import keras
+        from keras import layers as L
+
+        def build():
+            print("built")
+            os.write(1, b"really\\n")
+            x = keras.Input((32, 32, 3))
+            return keras.Model(x, L.Dense(3)(L.GlobalAveragePooling2D()(L.Conv2D(4, 3)(x))))
+        """,
+    )
+    arguments = ("explain", "photo.png", "--model", "gradsight_keras_told:build", "--out", "out", "--json")
+    done = process(*arguments, TF_ENABLE_ONEDNN_OPTS="1")
+    assert (done.returncode, done.stderr) == (0, "built\nreally\n")
+    (record,) = records(done.stdout)
+    assert record["image"] == "photo.png"
 
 
 def test_options_of_the_picture_reach_a_keras_model(folder: Any, saved: Any) -> None:

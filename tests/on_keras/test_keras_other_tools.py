@@ -45,6 +45,11 @@ def xplique() -> Any:
     return peer("xplique.attributions")
 
 
+def pruned(function: Any) -> Any:
+    """A graph of a function, without what its result does not need: the gradients by the weights."""
+    return tf.function(function, autograph=False)
+
+
 class Case:
     """A model with a layer, a batch, and one class for each image."""
 
@@ -54,11 +59,17 @@ class Case:
     @cached_property
     def _seen(self) -> tuple[Any, Any]:
         both = keras.Model(self.model.inputs, [self.model.get_layer(self.layer).output, *self.model.outputs])
-        with tf.GradientTape() as tape:
-            activations, scores = both([self.batch])
-            total = tf.reduce_sum(scores * self.one_hot)
-        gradients = tape.gradient(total, activations)
-        return tuple(np.moveaxis(x.numpy(), -1, 1).astype(np.float64) for x in (activations, gradients))
+
+        @pruned
+        def differentiated(batch: Any) -> Any:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(batch)
+                activations, scores = both([batch])
+                total = tf.reduce_sum(scores * self.one_hot)
+            return activations, tape.gradient(total, activations)
+
+        seen = differentiated(tf.constant(self.batch))
+        return tuple(np.moveaxis(x.numpy(), -1, 1).astype(np.float64) for x in seen)
 
     @property
     def activations(self) -> Any:
@@ -81,11 +92,15 @@ class Case:
 
     def image_gradients(self, batch: Any) -> Any:
         """(n, H, W, colours) at other images."""
-        images = tf.constant(batch, tf.float32)
-        with tf.GradientTape() as tape:
-            tape.watch(images)
-            total = tf.reduce_sum(self.model(images) * self.one_hot)
-        return tape.gradient(total, images).numpy().astype(np.float64)
+
+        @pruned
+        def differentiated(images: Any) -> Any:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(images)
+                total = tf.reduce_sum(self.model(images) * self.one_hot)
+            return tape.gradient(total, images)
+
+        return differentiated(tf.constant(batch, tf.float32)).numpy().astype(np.float64)
 
     def scores(self, batch: Any, image: int) -> Any:
         """What other pictures score for the class of an image: (m,)."""

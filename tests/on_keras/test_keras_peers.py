@@ -47,10 +47,14 @@ def with_tensorflow(model: Any, layer: Any, batch: Any, index: int | None) -> tu
     import tensorflow as tf
 
     both = keras.Model(model.inputs, [layer.output, model.output])
-    with tf.GradientTape() as tape:
-        output, scores = both([batch])
-        index = int(tf.argmax(scores[0])) if index is None else index
-        channel = scores[:, index]
+    output, scores = both([batch])
+    index = int(tf.argmax(scores[0])) if index is None else index
+    tail = keras.Model(layer.output, model.output)
+    # Not of what lies before the layer: a tape computes the gradients by its weights too, and that of a 1x1 convolution
+    # with stride 2 aborts the process on some processors.
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(output)
+        channel = tail(output)[:, index]
     return index, scores, output, tape.gradient(channel, output)
 
 

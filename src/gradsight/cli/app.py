@@ -300,6 +300,15 @@ def layers(
     labels: options.Labels = None,
     text: options.Text = None,
     arg: options.Arg = None,
+    class_: options.Class = None,
+    top: options.Top = None,
+    against: options.Against = None,
+    rather_than: options.RatherThan = None,
+    box: options.Box = None,
+    point: options.Point = None,
+    mask: options.Mask = None,
+    like: options.Like = None,
+    together: options.Together = False,
     fit: options.Fit = None,
     interpolation: options.Interpolation = None,
     size: options.Size = None,
@@ -312,16 +321,22 @@ def layers(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """List the layers of a model that can be explained, the best first."""
+    """List the layers of a model that can be explained, the best first.
+
+    A model without one row of class scores, such as a segmentation, needs what is to be explained, as `explain` does.
+    """
     from gradsight.cli.demo import bundled_photo
     from gradsight.cli.listing import list_layers
+    from gradsight.cli.targets import targets_of
 
     with mistakes():
+        targets = targets_of(class_, top, against, rather_than, box, point, mask, like, together)
         picture = options.picture(fit, interpolation, size, mean, std, crop, preprocess)
         loading = {**options.loading(weights, labels, text, arg), **picture}
         explainer = gs.Explainer(gs.load_model(model, **loading), name=model)
         try:
-            list_layers(explainer, image or bundled_photo().source, everything=everything, as_json=as_json)
+            photo = image or bundled_photo().source
+            list_layers(explainer, photo, targets, everything=everything, as_json=as_json)
         except ImageError as error:
             complain(str(error), "Failed")
             raise typer.Exit(1) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
@@ -10,8 +10,9 @@ from typing import Any
 
 import gradsight as gs
 from gradsight.cli.terminal import plain, say, say_json, say_table
+from gradsight.ranges import options_of, rules_of
 from gradsight.registry import METHODS, PLACES, SOURCES, Method, Source
-from gradsight.variants import VARIANTS, options_of
+from gradsight.variants import VARIANTS
 
 _FIRST = 10
 
@@ -48,7 +49,12 @@ def list_methods(*, as_json: bool) -> None:
 
 def _method_row(method: Method) -> dict[str, Any]:
     names = ("name", "title", "source", "needs", "at", "gradient", "passes", "summary")
-    return {"kind": "method", **{n: getattr(method, n) for n in names}, "options": options_of(method.function)}
+    return {"kind": "method", **{n: getattr(method, n) for n in names}, **_options(method.function)}
+
+
+def _options(function: Callable[..., Any]) -> dict[str, Any]:
+    """The options with their defaults, and what each takes."""
+    return {"options": options_of(function), "takes": {name: rule.rule for name, rule in rules_of(function).items()}}
 
 
 def _variant_row(name: str) -> dict[str, Any]:
@@ -61,7 +67,7 @@ def _variant_row(name: str) -> dict[str, Any]:
         "name": name,
         "example": f"{name}(gradcam{given})",
         "summary": summary,
-        "options": options,
+        **_options(function),
     }
 
 
@@ -76,6 +82,8 @@ def _say_method(row: dict[str, Any]) -> None:
         facts.append(f"needs: {row['needs']}")
     if facts:
         say(" " * 22, ("; ".join(facts), "dim"))
+    if row["takes"]:
+        say(" " * 22, ("; ".join(f"{key}: {rule}" for key, rule in row["takes"].items()), "dim"))
 
 
 def list_models(*, as_json: bool) -> None:
@@ -99,13 +107,13 @@ def _installed(source: Source) -> bool:
     return all(find_spec(package) is not None for package in source.packages)
 
 
-def list_layers(explainer: gs.Explainer, photo: Path | bytes, *, everything: bool, as_json: bool) -> None:
+def list_layers(explainer: gs.Explainer, photo: Path | bytes, targets: Any, *, everything: bool, as_json: bool) -> None:
     """Print the layers that can be explained, the best first.
 
     Raises:
         GradsightError: the photo cannot be read, or the model cannot be explained.
     """
-    ranked = explainer.layers([photo])
+    ranked = explainer.layers([photo], targets)
     found = ranked if everything else ranked[:_FIRST]
     if as_json:
         for layer in found:

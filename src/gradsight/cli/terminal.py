@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -19,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from gradsight.cli.streams import others_to_stderr, stdout
 from gradsight.errors import GradsightError
 
 Item = TypeVar("Item")
@@ -46,7 +46,7 @@ def _assembled(parts: Sequence[Part]) -> Text:
 
 def say(*parts: Part) -> None:
     """Write one line to stdout, never broken, so that paths can be copied."""
-    Console().print(_assembled(parts), soft_wrap=True)
+    Console(file=stdout()).print(_assembled(parts), soft_wrap=True)
 
 
 def complain(text: str, kind: str = "Error") -> None:
@@ -57,8 +57,8 @@ def complain(text: str, kind: str = "Error") -> None:
 
 def say_json(value: Any) -> None:
     """Write one value as one line of JSON to stdout, at once, for whoever reads along."""
-    sys.stdout.write(to_json(value) + "\n")
-    sys.stdout.flush()
+    stdout().write(to_json(value) + "\n")
+    stdout().flush()
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -76,9 +76,9 @@ def _finite(value: Any) -> Any:
 
 def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table to stdout; on a terminal its last column folds, elsewhere a row is one line."""
-    console = Console()
+    console = Console(file=stdout())
     if not console.is_terminal:
-        console = Console(width=_UNBROKEN)
+        console = Console(file=stdout(), width=_UNBROKEN)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for i, heading in enumerate(headings):
         table.add_column(heading, overflow="fold", no_wrap=i < len(headings) - 1)
@@ -89,9 +89,10 @@ def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 @contextmanager
 def mistakes() -> Iterator[None]:
-    """Turn what gradsight raises on purpose into one line and status 2."""
+    """Turn what gradsight raises on purpose into one line and status 2; what others print meanwhile goes to stderr."""
     try:
-        yield
+        with others_to_stderr():
+            yield
     except GradsightError as error:
         complain(str(error))
         raise typer.Exit(2) from error
@@ -107,8 +108,7 @@ def progress(outcomes: Iterable[Item], total: int) -> Iterator[Item]:
         yield from outcomes
         return
     columns = (TextColumn("explaining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # redirect_stdout would send what is written to stdout to stderr.
-    bar = Progress(*columns, console=console, transient=True, redirect_stdout=False)
+    bar = Progress(*columns, console=console, transient=True)
     task = bar.add_task("", total=total)
     iterator = iter(outcomes)
     for _ in range(total):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from gradsight.contracts import Probe
 from gradsight.methods.gradcam import gradcam
+from gradsight.ranges import Number, Whole
 from gradsight.registry import method
 from gradsight.variants import towards_difference
 
 
 @method("finercam", title="Finer-CAM", source="arXiv:2501.11309", needs="class scores")
-def finercam(probe: Probe, ops: Any, *, rivals: int = 3, strength: float = 0.6) -> Any:
+def finercam(
+    probe: Probe, ops: Any, *, rivals: Annotated[int, Whole(1)] = 3, strength: Annotated[float, Number(0, 10)] = 0.6
+) -> Any:
     """Grad-CAM of the target's score minus the mean score of the classes that score most like it.
 
     Args:

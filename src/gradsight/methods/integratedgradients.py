@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from gradsight.arrays import by_copy, rounds
 from gradsight.contracts import Probe
+from gradsight.ranges import Number, Whole
 from gradsight.registry import method
 
 
@@ -19,7 +20,13 @@ from gradsight.registry import method
     passes="n + 1 there and back, n = 32",
     costly=True,
 )
-def integratedgradients(probe: Probe, ops: Any, *, steps: int = 32, baseline: float = 0.0) -> Any:
+def integratedgradients(
+    probe: Probe,
+    ops: Any,
+    *,
+    steps: Annotated[int, Whole(1, 1000)] = 32,
+    baseline: Annotated[float, Number(-1e6, 1e6)] = 0.0,
+) -> Any:
     """Sum gradients along the straight line from a baseline to the image, times the difference of the two.
 
     The colours are summed with their signs: a map adds up to the score minus the baseline's, up to the error of the

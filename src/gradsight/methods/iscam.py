@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from gradsight.arrays import by_copy
 from gradsight.contracts import Probe
 from gradsight.methods.scorecam import combined, seen_through
+from gradsight.ranges import Whole
 from gradsight.registry import method
 
 
@@ -18,7 +19,7 @@ from gradsight.registry import method
     passes="c n + 1, c channels, n = 10",
     costly=True,
 )
-def iscam(probe: Probe, ops: Any, *, samples: int = 10) -> Any:
+def iscam(probe: Probe, ops: Any, *, samples: Annotated[int, Whole(1)] = 10) -> Any:
     """Score-CAM with weights averaged over masked images that fade in, from 1 / n of their strength to all of it.
 
     The strengths are 1 / n, 2 / n ... 1, an integral from the baseline to the masked image; torchcam adds them up as it

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 from gradsight.arrays import agreeing, first_component
 from gradsight.contracts import Probe
-from gradsight.errors import unknown
+from gradsight.ranges import Choice, Number
 from gradsight.registry import method
 
 
 @method("kpcacam", title="KPCA-CAM", source="arXiv:2410.00267", gradient=False)
-def kpcacam(probe: Probe, ops: Any, *, kernel: str = "sigmoid", gamma: float | None = None) -> Any:
+def kpcacam(
+    probe: Probe,
+    ops: Any,
+    *,
+    kernel: Annotated[str, Choice(("sigmoid", "rbf"), "kernel")] = "sigmoid",
+    gamma: Annotated[float, Number(above=0, most=1e6)] | None = None,
+) -> Any:
     """Project each position's channels on their first principal direction in a kernel's space; one map for all targets.
 
     Args:
@@ -36,11 +42,9 @@ def kpcacam(probe: Probe, ops: Any, *, kernel: str = "sigmoid", gamma: float | N
     if kernel == "sigmoid":
         slope, level = ops.tanh(gamma * products), math.tanh(1)
         gram = slope * (1 - level**2) / (1 + slope * level)  # tanh(x + 1) - tanh(1)
-    elif kernel == "rbf":
+    else:
         squares = ops.sum(samples**2, axis=-1, keepdims=True)
         gram = ops.expm1(-gamma * (squares + ops.matrix_transpose(squares) - 2 * products))
-    else:
-        raise unknown("kernel", kernel, ("sigmoid", "rbf"))
     centred = gram - ops.mean(gram, axis=-1, keepdims=True) - ops.mean(gram, axis=-2, keepdims=True)
     centred = centred + ops.mean(gram, axis=(-2, -1), keepdims=True)
     projection = ops.astype(agreeing(first_component(centred, ops), samples, ops), activations.dtype)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from gradsight.arrays import by_copy, like, rounds
 from gradsight.contracts import Probe
 from gradsight.errors import InvalidArgument, received
+from gradsight.ranges import Number
 from gradsight.registry import method
 
 
@@ -22,7 +23,14 @@ from gradsight.registry import method
     passes="1 + windows",
     costly=True,
 )
-def occlusion(probe: Probe, ops: Any, *, window: float = 0.2, stride: float = 0.1, fill: float = 0.0) -> Any:
+def occlusion(
+    probe: Probe,
+    ops: Any,
+    *,
+    window: Annotated[float, Number(above=0, most=1)] = 0.2,
+    stride: Annotated[float, Number(above=0, most=1)] = 0.1,
+    fill: Annotated[float, Number(-1e6, 1e6)] = 0.0,
+) -> Any:
     """Slide a window over the image and see how much of the score is lost with what it covers.
 
     A position's value is the mean loss of the windows that cover it.
@@ -36,12 +44,12 @@ def occlusion(probe: Probe, ops: Any, *, window: float = 0.2, stride: float = 0.
             preprocessing subtracts the mean.
 
     Raises:
-        InvalidArgument: a window or stride outside (0, 1], or a stride longer than the window.
+        InvalidArgument: a stride longer than the window.
     """
-    if not 0 < stride <= window <= 1:
+    if stride > window:
         raise InvalidArgument(
-            "`stride` and `window` must be in (0, 1], the stride at most the window. "
-            f"{received((stride, window))} Pass stride=0.1, window=0.2."
+            f"`stride` must be at most `window`, or gaps are left. {received((stride, window))} "
+            "Pass stride=0.1, window=0.2."
         )
     images = probe.image.activations
     covers = _windows(images.shape[2:], window, stride)

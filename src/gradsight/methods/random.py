@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from gradsight.arrays import normal
 from gradsight.contracts import Probe
+from gradsight.ranges import Whole
 from gradsight.registry import method
 
 
 @method("random", title="Random (control)", source="a control", gradient=False)
-def random(probe: Probe, ops: Any, *, seed: int = 0) -> Any:
+def random(probe: Probe, ops: Any, *, seed: Annotated[int, Whole(0)] = 0) -> Any:
     """Draw every position at random, the same for every image: what a method must beat to have said anything.
 
     Args:

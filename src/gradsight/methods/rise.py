@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from gradsight.arrays import by_copy, like, resize, rounds
 from gradsight.contracts import Probe
-from gradsight.errors import InvalidArgument, received
+from gradsight.ranges import Number, Whole
 from gradsight.registry import method
 
 
 @method(
     "rise", title="RISE", source="arXiv:1806.07421", at="input", gradient=False, passes="n + 1, n = 1000", costly=True
 )
-def rise(probe: Probe, ops: Any, *, masks: int = 1000, cells: int = 7, share: float = 0.5, seed: int = 0) -> Any:
+def rise(
+    probe: Probe,
+    ops: Any,
+    *,
+    masks: Annotated[int, Whole(1)] = 1000,
+    cells: Annotated[int, Whole(1, 1000)] = 7,
+    share: Annotated[float, Number(above=0, most=1)] = 0.5,
+    seed: Annotated[int, Whole(0)] = 0,
+) -> Any:
     """Average random smooth masks, each weighted by how much better than the mean the image scores through it (eq. 6).
 
     The paper takes the score itself. Its map is this one and, everywhere, the mean score: a constant that hides the map
@@ -28,12 +36,7 @@ def rise(probe: Probe, ops: Any, *, masks: int = 1000, cells: int = 7, share: fl
         cells: the cells of a mask's coarse grid, along each axis.
         share: the share of cells that are open.
         seed: of the masks.
-
-    Raises:
-        InvalidArgument: a share outside (0, 1].
     """
-    if not 0 < share <= 1:
-        raise InvalidArgument(f"`share` must be in (0, 1]. {received(share)} Pass share=0.5.")
     images = probe.image.activations
     size = images.shape[2:]
     random = np.random.default_rng(seed)

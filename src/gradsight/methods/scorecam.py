@@ -5,18 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 from gradsight.arrays import by_copy, resize, rounds, softmax, to_unit, weighted_sum
 from gradsight.contracts import Probe
 from gradsight.errors import InvalidArgument, received
+from gradsight.ranges import Whole
 from gradsight.registry import method
 
 
 @method(
     "scorecam", title="Score-CAM", source="arXiv:1910.01279", gradient=False, passes="c + 1, c channels", costly=True
 )
-def scorecam(probe: Probe, ops: Any, *, top: int | None = None, groups: int | None = None) -> Any:
+def scorecam(
+    probe: Probe,
+    ops: Any,
+    *,
+    top: Annotated[int, Whole(1)] | None = None,
+    groups: Annotated[int, Whole(1)] | None = None,
+) -> Any:
     """Weigh each channel by the score of the image seen through it, softmax over channels, and sum the channels.
 
     The baseline's score, which the paper subtracts, is the same for all channels, and the softmax takes it out again.

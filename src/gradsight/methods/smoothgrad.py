@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 from gradsight.arrays import by_copy, normal, rounds
 from gradsight.contracts import Probe
 from gradsight.methods.gradient import strongest
+from gradsight.ranges import Number, Whole
 from gradsight.registry import method
 
 
@@ -19,7 +20,14 @@ from gradsight.registry import method
     passes="n + 1 there and back, n = 16",
     costly=True,
 )
-def smoothgrad(probe: Probe, ops: Any, *, samples: int = 16, noise: float = 0.15, seed: int = 0) -> Any:
+def smoothgrad(
+    probe: Probe,
+    ops: Any,
+    *,
+    samples: Annotated[int, Whole(1)] = 16,
+    noise: Annotated[float, Number(0, 10)] = 0.15,
+    seed: Annotated[int, Whole(0)] = 0,
+) -> Any:
     """Average the image's gradient over noisy copies of it, and take the strongest colour channel.
 
     Args:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from gradsight.arrays import by_copy, positive, ratio, weighted_sum
 from gradsight.contracts import Probe
 from gradsight.methods.smoothgrad import noisy_probes
+from gradsight.ranges import Number, Whole
 from gradsight.registry import method
 
 
 @method("smoothgradcampp", title="Smooth Grad-CAM++", source="arXiv:1908.01224", passes="n + 1, n = 8", costly=True)
-def smoothgradcampp(probe: Probe, ops: Any, *, samples: int = 8, noise: float = 0.15, seed: int = 0) -> Any:
+def smoothgradcampp(
+    probe: Probe,
+    ops: Any,
+    *,
+    samples: Annotated[int, Whole(1)] = 8,
+    noise: Annotated[float, Number(0, 10)] = 0.15,
+    seed: Annotated[int, Whole(0)] = 0,
+) -> Any:
     """Grad-CAM++ with gradients, their squares and cubes averaged over noisy copies of the image.
 
     The numerator of alpha is the mean square, as the derivation of Grad-CAM++ has it and torchcam corrects it.

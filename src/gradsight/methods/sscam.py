@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from gradsight.arrays import normal
 from gradsight.contracts import Probe
 from gradsight.methods.scorecam import combined, scores_through
+from gradsight.ranges import Number, Whole
 from gradsight.registry import method
 
 
@@ -18,7 +19,14 @@ from gradsight.registry import method
     passes="c n + 1, c channels, n = 35",
     costly=True,
 )
-def sscam(probe: Probe, ops: Any, *, samples: int = 35, std: float = 2.0, seed: int = 0) -> Any:
+def sscam(
+    probe: Probe,
+    ops: Any,
+    *,
+    samples: Annotated[int, Whole(1)] = 35,
+    std: Annotated[float, Number(0, 100)] = 2.0,
+    seed: Annotated[int, Whole(0)] = 0,
+) -> Any:
     """Score-CAM with weights averaged over noisy masks (the paper's first variant, algorithm 1).
 
     Args:

@@ -30,7 +30,7 @@ class TensorFlow:
         if key is None:
             with keras.StatelessScope():
                 return body(inputs, lambda _name, output: output)
-        return self._traced(key, body, inputs).forward(inputs)[0]
+        return self._traced(key, body, inputs).plain(inputs)
 
     def linearize(self, key: Any, body: Any, inputs: Any) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
         """The outputs, what was held, and the way back."""

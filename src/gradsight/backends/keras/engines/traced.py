@@ -10,6 +10,9 @@ import tensorflow as tf
 
 from gradsight.backends.keras.outputs import floating_in, tensors_in
 
+Part = Callable[[Sequence[Any]], Sequence[Any]]
+"""A part of a graph, from the values that are fed to those that are fetched."""
+
 
 class Traced:
     """One body for one kind of inputs."""
@@ -46,8 +49,13 @@ class Traced:
         self._needed = self._crossing(self._gradients.values(), self._cotangents)
         self._leaves = [y for y in keras.tree.flatten(self._outputs) if keras.ops.is_tensor(y)]
         self._forward = self._part(self._inputs, [*self._leaves, *self._held.values(), *self._needed])
+        self._plain = _differentiable(self._forward, -1)
         self._backward = self._part([*self._cotangents, *self._needed], list(self._gradients.values()))
         self._tails: dict[str, Any] = {}
+
+    def plain(self, inputs: Any) -> Any:
+        """The outputs where nothing is held; a tape can take derivatives by the last input, a replayed layer's."""
+        return self._packed(list(self._plain(tensors_in(inputs))))
 
     def forward(self, inputs: Any) -> tuple[Any, dict[str, Any], list[Any]]:
         """The outputs, what was held, and what the way back needs to know."""
@@ -86,7 +94,7 @@ class Traced:
             held = self._held[name]
             crossing = self._crossing(self._leaves, [held])
             stem = self._part(self._inputs, crossing)
-            self._tails[name] = crossing, stem, self._part([held, *crossing], self._leaves)
+            self._tails[name] = crossing, stem, _differentiable(self._part([held, *crossing], self._leaves), 0)
         return self._tails[name]  # type: ignore[no-any-return]
 
     def _crossing(self, ends: Iterable[Any], starts: Sequence[Any]) -> list[Any]:
@@ -104,7 +112,7 @@ class Traced:
                 stack.extend(tensor.op.inputs)
         return list(found.values())
 
-    def _part(self, feeds: Sequence[Any], fetches: Sequence[Any]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    def _part(self, feeds: Sequence[Any], fetches: Sequence[Any]) -> Part:
         """The part of the graph between tensors, as a function; what is fed and fetched is handed through."""
         made = [x for x in fetches if all(x is not feed for feed in feeds)]
         specs = tuple(tf.TensorSpec(x.shape, x.dtype, name=f"given_{i}") for i, x in enumerate(feeds))
@@ -120,6 +128,50 @@ class Traced:
     def _packed(self, leaves: list[Any]) -> Any:
         given = iter(leaves)
         return keras.tree.map_structure(lambda y: next(given) if keras.ops.is_tensor(y) else y, self._outputs)
+
+
+def _differentiable(run: Part, which: int) -> Part:
+    """A graph with two derivatives by one of its values alone, for tapes.
+
+    A tape's own way back through a graph takes the gradients of all weights too. Nobody needs them, and that of a 1x1
+    convolution with stride 2 aborts the process on some processors. A function leaves out what it does not return.
+    """
+
+    @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def slope(values: Sequence[Any], cotangents: Sequence[Any]) -> Any:
+        return _by(values[which], lambda: floating_in(list(run(values))), list(cotangents))
+
+    @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def curve(values: Sequence[Any], cotangents: Sequence[Any], direction: Any) -> Any:
+        return _by([values[which], *cotangents], lambda: slope(values, cotangents), direction)
+
+    def differentiated(values: Sequence[Any]) -> Sequence[Any]:
+        values = list(values)
+        start, values[which] = values[which], tf.stop_gradient(values[which])
+        outputs = list(run(values))
+
+        def back(*cotangents: Any) -> Any:
+            floating = [c for c, y in zip(cotangents, outputs, strict=True) if y.dtype.is_floating]
+            known = [tf.stop_gradient(c) for c in floating]
+            found = slope(values, known)
+            return _with_gradient(found, lambda v: curve(values, known, tf.stop_gradient(v)), start, *floating)
+
+        return _with_gradient(outputs, back, start)  # type: ignore[no-any-return]
+
+    return differentiated
+
+
+def _by(tensors: Any, function: Callable[[], Any], cotangents: Any) -> Any:
+    """The gradients of what a function gives by tensors that it uses."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(tensors)
+        found = function()
+    return tape.gradient(found, tensors, cotangents, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
+def _with_gradient(found: Any, back: Callable[..., Any], *tensors: Any) -> Any:
+    """What was computed of tensors without a tape's seeing it, with the way back to them."""
+    return tf.custom_gradient(lambda *_: (found, back))(*tensors)
 
 
 def _made_from(tensors: Iterable[Any], graph: Any) -> set[Any]:

@@ -1,0 +1,94 @@
+"""Of TensorFlow alone: gradients by weights, which nothing here needs, are not computed.
+
+That of a 1x1 convolution with stride 2 aborts the process on processors with AVX-512 (TensorFlow 2.21, oneDNN).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as L
+
+import gradsight as gs
+from gradsight.errors import ModelError
+from gradsight.registry import METHODS
+from test_methods import asked
+
+tf = pytest.importorskip("tensorflow")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("of TensorFlow alone", allow_module_level=True)
+
+BY_GRADIENT = [name for name, found in METHODS.items() if found.gradient and name != "cam"]  # cam needs a bare head
+
+NOTED: list[int] = []
+
+
+class Watched(L.Layer):
+    """A product with a weight that notes when its gradient by the weight is computed; pruned like any operation."""
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight(shape=(shape[-1], 6), initializer="glorot_normal")
+
+    def call(self, x: Any) -> Any:
+        def note(slope: Any) -> Any:
+            NOTED.append(1)
+            return slope
+
+        @tf.custom_gradient
+        def watched(weight: Any) -> Any:
+            return tf.identity(weight), lambda slope: tf.numpy_function(note, [slope], tf.float32, stateful=False)
+
+        return x @ watched(keras.ops.add(self.kernel, 0.0))
+
+
+class OfTheBatch(L.BatchNormalization):
+    """Makes rows depend on each other, whatever it is told: the whole model runs for its tail."""
+
+    def call(self, x: Any, training: Any = None, mask: Any = None) -> Any:
+        return super().call(x, training=True, mask=mask)
+
+
+def network(norm: type) -> Any:
+    keras.utils.set_random_seed(5)
+    entry = keras.Input((12, 12, 3))
+    x = L.Conv2D(4, 3, strides=2, name="first")(entry)
+    x = L.Activation("tanh")(Watched(name="watched")(x))
+    x = L.ReLU()(norm()(x))
+    return keras.Model(entry, L.Dense(5)(L.GlobalAveragePooling2D()(x)))
+
+
+def batch(side: int = 12) -> Any:
+    return np.random.default_rng(0).standard_normal((2, side, side, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("norm", [L.BatchNormalization, OfTheBatch])
+def test_no_method_computes_a_gradient_by_a_weight(norm: type) -> None:
+    model = network(norm)
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(model(batch()))
+    tape.gradient(total, model.trainable_variables)
+    assert NOTED  # it would be seen
+    NOTED.clear()
+    for name in [*BY_GRADIENT, "smooth(gradcam)", "contrast(shapleycam)", "eigen_smooth(layercam)"]:
+        gs.Explainer(model, layer="first", method=asked(name))(batch(), targets=gs.Top(2))
+        assert not NOTED, name
+
+
+@pytest.mark.parametrize(("side", "filters"), [(30, 8), (60, 8)])
+def test_a_1x1_convolution_with_stride_2_is_passed_back(side: int, filters: int) -> None:
+    """Of these sizes TensorFlow's own gradient by the weights aborts."""
+    keras.utils.set_random_seed(6)
+    entry = keras.Input((side, side, 3))
+    x = L.Conv2D(filters, 3, padding="same", activation="relu", name="first")(entry)
+    x = L.Conv2D(2 * filters, 1, strides=2, padding="same", use_bias=False)(x)
+    x = L.ReLU()(L.BatchNormalization()(x))
+    model = keras.Model(entry, L.Dense(5)(L.GlobalAveragePooling2D()(x)))
+    for name in BY_GRADIENT:
+        try:
+            found = gs.Explainer(model, layer="first", method=asked(name))(batch(side), targets=gs.Top(2))
+        except ModelError as error:  # not of this kind
+            raise AssertionError(name) from error
+        assert np.isfinite(found.maps).all(), name
