@@ -300,6 +300,11 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
         InvalidArgument,
         "no gs.Preprocess",
     ),
+    "a crop two pixels off": (
+        lambda x: np.asarray(ImageOps.fit(x, (100, 100)).crop((12, 10, 92, 90))) / 255,
+        InvalidArgument,
+        "The closest, gs.Preprocess(size=(80, 80), resize=100",
+    ),
     "border at one side": (
         lambda x: np.asarray(ImageOps.expand(x.resize((80, 80)), (0, 0, 16, 16))) / 255,
         InvalidArgument,

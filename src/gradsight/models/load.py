@@ -81,7 +81,7 @@ def load_model(
     loaded = _load(_text(spec, "model"), None if weights is None else _text(weights, "weights"), offered)
     given = {"fit": fit, "interpolation": interpolation, "size": sides, "mean": mean, "std": std, "crop": crop}
     overrides = {name: value for name, value in given.items() if value is not None}
-    made = overridden(loaded.preprocess, None if preprocess is None else named(preprocess), overrides)
+    made = overridden(loaded.preprocess, None if preprocess is None else named(preprocess), overrides, loaded.model)
     if isinstance(made, Preprocess) and is_keras(loaded.model):
         check_fits(loaded.model, made)
     return replace(loaded, preprocess=made, labels=names or loaded.labels)

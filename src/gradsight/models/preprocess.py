@@ -42,13 +42,14 @@ def named(preprocess: Any) -> Preprocess | Callable[[Any], Any]:
     return found
 
 
-def overridden(preprocess: Any, given: Any, overrides: dict[str, Any]) -> Any:
+def overridden(preprocess: Any, given: Any, overrides: dict[str, Any], model: Any = None) -> Any:
     """A source's preprocessing with what the user gave in its place, or in place of parts of it.
 
     Args:
         preprocess: the source's.
         given: what `named` found, or None.
         overrides: fields of `Preprocess`.
+        model: whose it is.
 
     Raises:
         InvalidArgument: it cannot be replaced so, a value breaks a rule, or a function cannot be followed.
@@ -64,7 +65,7 @@ def overridden(preprocess: Any, given: Any, overrides: dict[str, Any]) -> Any:
     elif given is not None and keeps_pixels(given, preprocess):
         overrides = {"function": given, **overrides}
     elif given is not None:
-        preprocess = usable(given, preprocess)
+        preprocess = usable(given, preprocess, model)
     return _override(preprocess, overrides) if overrides else preprocess
 
 

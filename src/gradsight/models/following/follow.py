@@ -76,7 +76,7 @@ class Followed(Preprocess):
     def _check(self, photo: Image.Image, made: NDArray[Any], wanted: NDArray[Any]) -> None:
         """See that the function does to this photo what it did to those that it was tried on."""
         assert self.called is not None
-        sides, level = (photo.height, photo.width), np.asarray(self.level)
+        sides, level = (photo.height, photo.width), np.asarray(self.level, np.float32)
         known = made.shape == wanted.shape and unlike(made / level, wanted / level) < _UNLIKE
         if known and sides not in self.called.known and min(sides) >= _SMALLEST:
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,14 +23,13 @@ _NEAR = 1.25
 _WAVES = ((9, 5), (3, 11), (13, 2))
 
 
-@lru_cache(maxsize=len(SIDES))
 def smooth(sides: tuple[int, int]) -> Image.Image:
     """Colours that differ everywhere, smoothly, so that a shift by a pixel is seen and the filter's rounding is not."""
-    down, across = (np.arange(side) / side for side in sides)
+    down, across = (np.arange(side, dtype=np.float32) / side for side in sides)
     # no more of a wave than the pixels of a small picture can show
     rates = [[min(rate, side / 8) for rate, side in zip(wave, sides, strict=True)] for wave in _WAVES]
-    waves = [128 + 100 * np.sin(np.add.outer(a * down, b * across)) for a, b in rates]
-    return Image.fromarray(np.stack(waves, axis=-1).astype(np.uint8))
+    waves = [(128 + 100 * np.sin(np.add.outer(a * down, b * across))).astype(np.uint8) for a, b in rates]
+    return Image.fromarray(np.stack(waves, axis=-1))
 
 
 def plain(colour: str, sides: tuple[int, int] = SIDES[0]) -> Image.Image:
@@ -82,7 +80,7 @@ def gap(
     """How far ``found`` is from ``wanted``, both (height, width, channels), of which a grey level is ``level``."""
     if found.shape != wanted.shape:
         return APART
-    found, wanted = found / level, wanted / level
+    found, wanted = found / level.astype(found.dtype), wanted / level.astype(wanted.dtype)
     off = np.abs(found - wanted).max(axis=-1)
     row, column = np.unravel_index(off.argmax(), off.shape)
     grey, mean = float(off.max()), float(off.mean())

@@ -32,7 +32,8 @@ class Trial:
 
     def __init__(self, run: Run, colours: Colours, sides: Iterable[tuple[int, int]] = SIDES) -> None:
         self._level = colours.level
-        self._made = {each: run(smooth(each)) for each in sides}
+        self._pictures = {each: smooth(each) for each in sides}
+        self._made = {each: run(picture) for each, picture in self._pictures.items()}
 
     def of(self, way: Preprocess) -> Tried:
         """Try one way on all the pictures."""
@@ -69,6 +70,5 @@ class Trial:
             return _OTHER
         return float(by(np.abs((made - wanted)[::step, ::step] / self._level)))
 
-    @staticmethod
-    def _placed(way: Preprocess, sides: tuple[int, int]) -> tuple[NDArray[np.float32], Placement]:
-        return way.laid_out(True).place(smooth(sides))
+    def _placed(self, way: Preprocess, sides: tuple[int, int]) -> tuple[NDArray[np.float32], Placement]:
+        return way.laid_out(True).place(self._pictures[sides])
