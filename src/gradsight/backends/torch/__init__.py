@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,14 +14,16 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
-from gradsight.backends.probe import ModelPass, logits_in, score_reader
+from gradsight.backends.outputs import describe
+from gradsight.backends.probe import ModelPass, logits_in
+from gradsight.backends.reading import NOTHING, Known, Reader
 from gradsight.backends.torch import probe, tap
 from gradsight.backends.torch.biases import Biases
-from gradsight.backends.torch.outputs import dense_in, describe, scores_in, sequence_in
 from gradsight.backends.torch.probe import Forward, pick
 from gradsight.backends.torch.rectify import Rectified
 from gradsight.backends.torch.tail import Tail, checked_tail, tiled
 from gradsight.backends.torch.trace import record
+from gradsight.backends.torch.variation import vary
 from gradsight.backends.torch.view import View, tensors_of
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received, unknown
 from gradsight.layers import INPUT, Layer, Seen
@@ -36,9 +38,9 @@ def is_torch(model: Any) -> bool:
 class TorchModel:
     """`contracts.UserModel` for one `torch.nn.Module`. Threads may share it."""
 
-    def __init__(self, model: torch.nn.Module, scores: Callable[[Any], Any] | None = None) -> None:
-        """Keep the model, and what reads class scores from its output; nothing is run or copied yet."""
-        self._model, self._scores = model, scores
+    def __init__(self, model: torch.nn.Module, known: Known = NOTHING) -> None:
+        """Keep the model, and what is known of its scores; nothing is run or copied yet."""
+        self._model, self._known = model, known
         self._lock = threading.Lock()
         self._kept: TorchBackend | None = None
 
@@ -46,7 +48,7 @@ class TorchModel:
         """The backend of the model as it is now: the last one, or a new one when the model has changed since."""
         with self._lock:
             if self._kept is None or not self._kept.view.is_current():
-                self._kept = TorchBackend(self._model, self._scores)
+                self._kept = TorchBackend(self._model, self._known)
             return self._kept
 
 
@@ -54,21 +56,21 @@ class TorchBackend:
     """`contracts.Backend` for one `torch.nn.Module` as it was when this was made. Threads may share it."""
 
     ops: Any = SimpleNamespace(**{**vars(array_api), "pick": pick})
-    left_out = ""
     channels_last = False
     # What `backends.probe` asks of a framework, where it is no matter of the model.
     no_gradient = staticmethod(torch.no_grad)
     detached = staticmethod(torch.Tensor.detach)
     full_precision = staticmethod(probe.full_precision)
-    dense_in = staticmethod(dense_in)
-    sequence_in = staticmethod(sequence_in)
     gradients = staticmethod(probe.gradients)
     curvature = staticmethod(probe.curvature)
 
-    def __init__(self, model: torch.nn.Module, scores: Callable[[Any], Any] | None = None) -> None:
-        """Make a view of the model; nothing is run. ``scores``: what reads class scores from its output."""
+    def __init__(self, model: torch.nn.Module, known: Known = NOTHING) -> None:
+        """Make a view of the model; nothing is run. ``known``: what is known of its scores."""
         self.view = View(model)
-        self.scores_in = score_reader(scores, scores_in)
+        self.left_out = known.left_out
+        self.reader = Reader(self, known)
+        self.reading, self.scores_in = self.reader.reading, self.reader.scores
+        self.dense_in, self.sequence_in = self.reader.dense, self.reader.sequence
         self._model = model
         self._lock = threading.RLock()
 
@@ -191,6 +193,11 @@ class TorchBackend:
         with torch.inference_mode(False):
             return self._execute(inputs, {})
 
+    def varied(self, inputs: Any, seed: int) -> Any:
+        """What the model gives for another first image by other weights; None where it fails by them."""
+        with torch.inference_mode(False):
+            return vary(TorchBackend(self._model), inputs, seed)
+
     def run(
         self, inputs: Any, layers: Sequence[Layer], targets: Any, batch_size: int = 32, *, rule: str | None = None
     ) -> ModelPass:
@@ -234,7 +241,7 @@ class TorchBackend:
 
             def run(taps: dict[str, tap.Tap], image: torch.Tensor) -> torch.Tensor:
                 outputs = looking._execute(fed if image is source else self.with_image(fed, image), taps)
-                settled.append(settled[0] if settled else targets(logits_in(self, outputs), outputs))
+                settled.append(settled[0] if settled else targets(logits_in(self, first, outputs), outputs))
                 score: torch.Tensor = settled[0].scores(outputs, self.scores_in(outputs), self.ops)[:, 0]
                 return score.sum()
 

@@ -1,0 +1,33 @@
+"""A model by other weights, for `reading`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from gradsight.backends.variation import MOST, varied
+
+
+def vary(backend: Any, inputs: Any, seed: int) -> Any:
+    """What a model gives for another first image by other weights; None where it fails.
+
+    Args:
+        backend: a backend of the model made for this alone: its view's weights are replaced, the user's stay.
+        inputs: a batch.
+        seed: of the weights.
+    """
+    n = backend.count(inputs)
+    first = torch.utils._pytree.tree_map(
+        lambda x: x[:1] if isinstance(x, torch.Tensor) and x.ndim and len(x) == n else x, inputs
+    )
+    for module in backend.view.modules.values():
+        for name, weight in module._parameters.items():
+            if weight is not None and weight.is_floating_point() and 0 < weight.numel() <= MOST:
+                values = varied(weight.detach().float().cpu().numpy(), seed)
+                module._parameters[name] = torch.from_numpy(values).to(weight)
+    try:
+        with torch.no_grad():
+            return backend.outputs(backend.with_image(first, 1 - 3 * backend.image(first)))
+    except Exception:  # a model may fail on such weights in as many ways as models are written
+        return None
