@@ -40,8 +40,8 @@ class Choice:
         """
         self._found, self._count, self._labels, self._values = found, count, labels, values
         once = {id(entry.tensor): entry for entry in reversed(found)}
-        rows = [entry for entry in found if once[id(entry.tensor)] is entry and count(entry.tensor) is not None]
-        self._rows = sorted(rows, key=lambda entry: (entry.is_other, entry.rank))
+        rows = [x for x in found if once[id(x.tensor)] is x and not x.is_other and count(x.tensor) is not None]
+        self._rows = sorted(rows, key=lambda entry: entry.rank)
 
     def made(self, outputs: Any) -> tuple[Entry | None, str]:
         """The entry, or None; and where no class can be explained for a reason of its own, that in words.
@@ -59,7 +59,7 @@ class Choice:
             return self._of_named(rows), ""
         if any(len(entry.path) == 1 and entry.rank < len(SCORE_NAMES) for entry in self._found):
             return None, ""  # a map that is called so is not passed over
-        left = self._logits([entry for entry in rows if not entry.is_other])
+        left = self._logits(rows)
         return (left[0], "") if len(left) == 1 else (None, _open(left, outputs) if left else "")
 
     def _by_labels(self, rows: Sequence[Entry], labels: tuple[str, ...]) -> tuple[Entry | None, str]:
@@ -67,7 +67,7 @@ class Choice:
             fitting = [entry for entry in rows if self._count(entry.tensor) == wanted]
             if fitting:
                 return self._logits(fitting)[0], ""
-        told = [misfit(labels, self._count(entry.tensor) or 0) for entry in rows if not entry.is_other]
+        told = [misfit(labels, self._count(entry.tensor) or 0) for entry in rows]
         if told and all(map(self._is_certain, self._found)):
             raise InvalidArgument(told[0])
         return None, told[0] if told else ""

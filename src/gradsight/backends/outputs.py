@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SCORE_NAMES = ("logits", "out", "scores", "output", "predictions")
+SCORE_NAMES = ("logits", "logits_per_image", "out", "scores", "output", "predictions")
 """What class scores are called, the likeliest first."""
 
 # What is called by one of these is no score of a class.

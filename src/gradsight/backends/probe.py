@@ -45,6 +45,9 @@ class Arrays(Protocol):
     reader: Reader
     """Reads what the model gives."""
 
+    def count(self, inputs: Any) -> int:
+        """How many images a batch holds."""
+
     def varied(self, inputs: Any, seed: int) -> Any:
         """What the model gives for another first image by other weights; None where it fails by them."""
 
@@ -101,7 +104,7 @@ def logits_in(backend: Arrays, inputs: Any, outputs: Any) -> Any:
 
     With it is settled how its outputs are read.
     """
-    backend.reader.settle(outputs, partial(backend.varied, inputs))
+    backend.reader.settle(outputs, backend.count(inputs), partial(backend.varied, inputs))
     scores = backend.scores_in(outputs)
     return None if scores is None else backend.numpy(scores).astype(np.float64)
 

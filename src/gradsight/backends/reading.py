@@ -65,7 +65,7 @@ class Reader:
         self._readings: dict[Any, Reading] = {}
         self._looks: dict[Any, str] = {}
 
-    def settle(self, outputs: Any, vary: Callable[[int], Any]) -> None:
+    def settle(self, outputs: Any, n: int, vary: Callable[[int], Any]) -> None:
         """Find out how outputs like this one are read.
 
         That scores lie in [0, 1] does not make probabilities of them: the logits of a small or untrained model may lie
@@ -74,6 +74,7 @@ class Reader:
 
         Args:
             outputs: of a pass, with values.
+            n: how many images they are of; what has other rows is not about each.
             vary: from a number to what the model gives by other weights; None where it fails by them.
 
         Raises:
@@ -81,7 +82,7 @@ class Reader:
             InvalidType: the user's function gives no rows of scores.
         """
         key = _kind(outputs)
-        reading = self._readings.get(key) or self._chosen(outputs, self._values)
+        reading = self._readings.get(key) or self._chosen(outputs, self._values, n)
         if not reading.missing:  # what is open for want of finite values may be settled by the next
             self._readings[key] = reading
         raw, mask = self._raw(outputs, reading), self._map(outputs)
@@ -177,7 +178,9 @@ class Reader:
             ends.append((tensor.shape[1:-1], tensor.shape[-1]))
         return next((int(count) for axes, count in ends if all(size == 1 for size in axes)), None)
 
-    def _chosen(self, outputs: Any, values: Callable[[Any], NDArray[np.float64]] | None) -> Reading:
+    def _chosen(
+        self, outputs: Any, values: Callable[[Any], NDArray[np.float64]] | None, n: int | None = None
+    ) -> Reading:
         own = self._known.scores
         if own is not None:
             count = int(_rows(own.function, outputs).shape[1])
@@ -185,6 +188,7 @@ class Reader:
                 check_fit(self._labels, count)
             return self._as_binary(Reading((), "", own.activation, missing=own.missing), count)
         found = [entry for entry in entries(outputs) if entry.is_floating]
+        found = [entry for entry in found if tuple(entry.tensor.shape[:1]) == (n,)] or found
         entry, missing = Choice(found, self._count, self._labels, values).made(outputs)
         activation = self._backend.left_out or "softmax"
         if entry is None:

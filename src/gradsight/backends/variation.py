@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 MOST = 2**20
 """Tensors of more numbers stay as they are: the smaller ones, such as biases, tell enough, and cost nothing."""
 
+_NOISE = (3.0, 1.0, 1e2, 1e4)
+"""Of biases, whose size should be enough for any end, and not too much for any depth."""
+
 
 def varied(values: NDArray[Any], seed: int) -> NDArray[np.float32]:
     """A weight as another training might have left it: other signs, and some noise.
@@ -18,8 +21,7 @@ def varied(values: NDArray[Any], seed: int) -> NDArray[np.float32]:
     """
     random = np.random.default_rng([seed, values.size])
     signs = random.choice([-1.0, 1.0], values.shape)
-    size = (
-        (3.0, 1.0)[seed % 2] if values.ndim < 2 else float(np.sqrt(np.square(values, dtype=np.float64).mean())) + 0.01
-    )
-    found: NDArray[np.float32] = (values * signs + random.normal(0, size, values.shape)).astype(np.float32)
+    own = float(np.sqrt(np.square(values, dtype=np.float64).mean()))
+    noise = random.normal(0, _NOISE[seed % len(_NOISE)] if values.ndim < 2 else own + 0.01, values.shape)
+    found: NDArray[np.float32] = (values * signs + noise).astype(np.float32)
     return found

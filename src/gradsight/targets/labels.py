@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from functools import lru_cache
 from numbers import Integral
 from typing import Any
@@ -38,7 +38,8 @@ def shown_names(labels: tuple[str, ...]) -> tuple[str, ...]:
     That is the first of its synonyms, the whole label where several begin alike (``"Pneumonia, viral"``), and the label
     with the index behind it where several are alike.
     """
-    forms = [_forms(index, label) for index, label in enumerate(labels)]
+    known = frozenset(labels)
+    forms = [_forms(index, label, known) for index, label in enumerate(labels)]
     chosen = [0] * len(forms)
     while True:
         names = [own[i] for own, i in zip(forms, chosen, strict=True)]
@@ -51,9 +52,13 @@ def shown_names(labels: tuple[str, ...]) -> tuple[str, ...]:
             chosen[i] += 1
 
 
-def _forms(index: int, label: str) -> list[str]:
+def _forms(index: int, label: str, labels: Set[str]) -> list[str]:
+    """What a class may be called, the shortest first; the last is no other class's."""
     first, whole = label.partition(",")[0].strip(), label.strip()
-    return [*filter(None, (first, whole) if whole else (f"class {index}",)), f"{whole or 'class'} ({index})"]
+    numbered = f"{whole or 'class'} ({index})"
+    while numbered in labels:
+        numbered += f" ({index})"
+    return [*filter(None, (first, whole) if whole else (f"class {index}",)), numbered]
 
 
 def class_index(which: Any, labels: Sequence[str] | None, count: int) -> int:

@@ -24,7 +24,10 @@ def vary(backend: Any, inputs: Any, seed: int) -> Any:
     weights = [v for v in backend.view.variables if is_floating(v) and 0 < np.prod(v.shape) <= MOST]
     # Moving means and variances stay: of those the latter have to be over 0.
     weights = [v for v in weights if not v.name.startswith(("moving", "running"))]
-    others = [(v, keras.ops.convert_to_tensor(varied(numpy_of(v.value), seed), dtype=v.dtype)) for v in weights]
+    values = (numpy_of(keras.ops.convert_to_tensor(v)) for v in weights)
+    others = [
+        (v, keras.ops.convert_to_tensor(varied(x, seed), dtype=v.dtype)) for v, x in zip(weights, values, strict=True)
+    ]
     try:
         with keras.StatelessScope(state_mapping=others):
             return backend.running.execute(backend.with_image(first, 1 - 3 * backend.image(first)), None)
