@@ -187,6 +187,13 @@ def test_what_scores_no_classes_may_have_any_labels() -> None:
     assert boxes.labels == (("face",), ("face",))
 
 
+def test_labels_of_detections_and_what_may_be_missing() -> None:
+    found = net(4, lambda f, v, s: {"scores": f.flatten(2).mT[..., :3], "boxes": f.flatten(2).mT[..., 3:7]})
+    with pytest.raises(InvalidArgument, match=r"2 labels for 3 scores.*Give 3, that of the background too, or"):
+        gs.Explainer(found, labels=LABELS, layer="body")(images(), targets=gs.Box("yes"))
+    assert gs.Explainer(found, labels=list("abc"), layer="body")(images(), targets=gs.Box("c")).labels[0] == ("c",)
+
+
 # --- which of several outputs
 
 TAKEN: dict[str, tuple[Any, Any]] = {

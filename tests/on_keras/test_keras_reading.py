@@ -153,6 +153,20 @@ def test_probabilities_are_found_out_by_trial(end: Any, name: str) -> None:
     assert all(np.array_equal(w, old) for w, old in zip(model.get_weights(), before, strict=True))
 
 
+def test_targets_may_be_tensors_of_the_engine() -> None:
+    explain, batch = gs.Explainer(functional(lambda f, v, s: s, 5), layer="body"), images(2)
+    tensor = keras.ops.convert_to_tensor
+    for targets, expected in (
+        (tensor(3), [[3], [3]]),
+        (tensor([3, 1]), [[3], [1]]),
+        (tensor([[3, 1], [0, 2]]), [[3, 1], [0, 2]]),
+        ([tensor(3), np.array(1)], [[3], [1]]),
+        (gs.Contrast(tensor(3), np.int64(1)), [[None], [None]]),
+    ):
+        found = explain(batch, targets=targets)
+        assert [[target.index for target in row] for row in found.targets] == expected
+
+
 def test_one_map_of_two_labels_is_a_segmentation_of_both() -> None:
     keras.utils.set_random_seed(0)
     model = keras.Sequential(

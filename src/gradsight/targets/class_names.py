@@ -112,11 +112,12 @@ def is_fit(labels: Sequence[str], count: int) -> bool:
 
 def misfit(labels: Sequence[str], count: int) -> str:
     """The text of the error for labels that do not fit so many scores."""
-    more = f" and {len(labels) - 4} more" if len(labels) > 4 else ""
+    named = f"{', '.join(map(repr, labels[:4]))}{f' and {len(labels) - 4} more' if len(labels) > 4 else ''}"
+    background = ", that of the background too" if count == len(labels) + 1 else ""
     return (
-        f"`labels` must be one for each of the model's scores, in their order, and there are {len(labels)} labels "
-        f"for {count} score{'s' * (count != 1)}. Received: {', '.join(map(repr, labels[:4]))}{more}. Give {count}, or "
-        "leave the labels out; where other scores are meant, pass `scores=` to Explainer, a function that takes them."
+        f"`labels` must be one for each of the model's scores, in their order, and there are {len(labels)} labels for "
+        f"{count} score{'s' * (count != 1)}. Received: {named}. Give {count}{background}, or leave the labels out; where "
+        "other scores are meant, pass `scores=` to Explainer, a function that takes them."
     )
 
 

@@ -38,7 +38,7 @@ def shown_names(labels: tuple[str, ...]) -> tuple[str, ...]:
     That is the first of its synonyms, the whole label where several begin alike (``"Pneumonia, viral"``), and the label
     with the index behind it where several are alike.
     """
-    known = frozenset(labels)
+    known = frozenset(label.strip() for label in labels)
     forms = [_forms(index, label, known) for index, label in enumerate(labels)]
     chosen = [0] * len(forms)
     while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import keras
@@ -20,7 +21,6 @@ def vary(backend: Any, inputs: Any, seed: int) -> Any:
         inputs: a batch.
         seed: of the weights.
     """
-    first = first_row(inputs)
     weights = [v for v in backend.view.variables if is_floating(v) and 0 < np.prod(v.shape) <= MOST]
     # Moving means and variances stay: of those the latter have to be over 0.
     weights = [v for v in weights if not v.name.startswith(("moving", "running"))]
@@ -28,8 +28,8 @@ def vary(backend: Any, inputs: Any, seed: int) -> Any:
     others = [
         (v, keras.ops.convert_to_tensor(varied(x, seed), dtype=v.dtype)) for v, x in zip(weights, values, strict=True)
     ]
-    try:
-        with keras.StatelessScope(state_mapping=others):
-            return backend.running.execute(backend.with_image(first, 1 - 3 * backend.image(first)), None)
-    except Exception:  # a model may fail on such weights in as many ways as models are written
-        return None
+    for some in (first_row(inputs), inputs):  # a model may be fixed to the batch's number of images
+        # it may also fail on such weights, in as many ways as models are written
+        with contextlib.suppress(Exception), keras.StatelessScope(state_mapping=others):
+            return backend.running.execute(backend.with_image(some, 1 - 3 * backend.image(some)), None)
+    return None

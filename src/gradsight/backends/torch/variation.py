@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
@@ -26,8 +27,8 @@ def vary(backend: Any, inputs: Any, seed: int) -> Any:
             if weight is not None and weight.is_floating_point() and 0 < weight.numel() <= MOST:
                 values = varied(weight.detach().float().cpu().numpy(), seed)
                 module._parameters[name] = torch.from_numpy(values).to(weight)
-    try:
-        with torch.no_grad():
-            return backend.outputs(backend.with_image(first, 1 - 3 * backend.image(first)))
-    except Exception:  # a model may fail on such weights in as many ways as models are written
-        return None
+    for some in (first, inputs):  # a model may be fixed to the batch's number of images
+        # it may also fail on such weights, in as many ways as models are written
+        with torch.no_grad(), contextlib.suppress(Exception):
+            return backend.outputs(backend.with_image(some, 1 - 3 * backend.image(some)))
+    return None
