@@ -14,6 +14,7 @@ from PIL import Image
 
 from gradsight import notes
 from gradsight.backends import user_model
+from gradsight.backends.outputs import describe
 from gradsight.contracts import Backend, LoadedModel, Pass, Scores
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
 from gradsight.explanation import Explanation
@@ -298,7 +299,7 @@ class Explainer:
             labels=self.labels,
             missing=backend.reading(outputs).missing,
             outputs=outputs,
-            described=backend.describe(outputs),
+            described=describe(outputs),
             total=backend.count(given.batch),
             ops=backend.ops,
             numpy=backend.numpy,

@@ -183,9 +183,6 @@ class Backend(Protocol):
     def outputs(self, inputs: Any) -> Any:
         """Run the model."""
 
-    def describe(self, outputs: Any) -> str:
-        """A model's output in words."""
-
     def numpy(self, array: Array) -> Any:
         """Copy an array to NumPy: float32, or float64 where it already is."""
 
@@ -266,9 +263,6 @@ class LoadedModel:
             fields that it changes, such as ``{"feed": ...}``. With it the model is asked again without being loaded.
         writing: how it writes texts; None where it writes none.
         left_out: the activation at its end that was left out in loading, such as ``"softmax"``; empty if none.
-
-    Raises:
-        InvalidArgument, InvalidType: the labels are none.
     """
 
     model: Any

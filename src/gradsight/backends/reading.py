@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,29 +38,29 @@ NOTHING = Known()
 """The scores are looked for."""
 
 
-class Framework(Protocol):
-    """What a reader asks of a backend."""
+@dataclass(frozen=True)
+class Framework:
+    """What a reader asks of a framework, for one model; not the backend itself, which holds its reader.
+
+    Attributes:
+        ops: array functions.
+        numpy: copies an array to NumPy.
+        left_out: gives the activation at the model's end that is left out, empty if none, once the model has run.
+        channels_last: whether maps are (n, *positions, channels).
+    """
 
     ops: Any
-
-    @property
-    def left_out(self) -> str:
-        """The activation at the model's end that is left out; empty if none."""
-
-    @property
-    def channels_last(self) -> bool:
-        """Whether maps are (n, *positions, channels)."""
-
-    def numpy(self, array: Any) -> Any:
-        """Copy an array to NumPy."""
+    numpy: Callable[[Any], Any]
+    left_out: Callable[[], str]
+    channels_last: bool = False
 
 
 class Reader:
     """Reads the outputs of one model. How each kind of output is read is settled once, and kept."""
 
-    def __init__(self, backend: Framework, known: Known) -> None:
-        """Read what the model behind ``backend`` gives; nothing is run."""
-        self._backend, self._known = backend, known
+    def __init__(self, framework: Framework, known: Known) -> None:
+        """Read what a model gives, of whose scores something may be known; nothing is run."""
+        self._framework, self._known = framework, known
         self._labels = known.labels
         self._readings: dict[Any, Reading] = {}
         self._looks: dict[Any, str] = {}
@@ -86,7 +86,7 @@ class Reader:
         if not reading.missing:  # what is open for want of finite values may be settled by the next
             self._readings[key] = reading
         raw, mask = self._raw(outputs, reading), self._map(outputs)
-        if raw is not None:
+        if raw is not None and not reading.missing:
             self._look(key, raw, lambda seed: self._raw(vary(seed), reading))
         if mask is not None and self._is_binary(mask.shape[self._channels]):
             self._look((key, "at positions"), mask, lambda seed: self._map(vary(seed)))
@@ -113,7 +113,7 @@ class Reader:
         if found is not None and self._is_binary(found.shape[self._channels]):
             gives = self._looks.get((_kind(outputs), "at positions"), "")
             found = self._of_both(found, gives, self._channels)
-        return found if found is None or self._channels == 1 else self._backend.ops.moveaxis(found, -1, 1)
+        return found if found is None or self._channels == 1 else self._framework.ops.moveaxis(found, -1, 1)
 
     def sequence(self, outputs: Any) -> Any:
         """The class scores at places of a sequence, (n, length, classes); None where there are none."""
@@ -123,7 +123,7 @@ class Reader:
 
     @property
     def _channels(self) -> int:
-        return -1 if self._backend.channels_last else 1
+        return -1 if self._framework.channels_last else 1
 
     def _map(self, outputs: Any) -> Any:
         """The tensor of class scores at positions, as the framework lays it out."""
@@ -136,12 +136,12 @@ class Reader:
         return count == 1 and self._labels is not None and len(self._labels) == 2
 
     def _of_both(self, score: Any, gives: str, axis: int) -> Any:
-        return self._backend.ops.concat([1 - score if gives else -score, score], axis=axis)
+        return self._framework.ops.concat([1 - score if gives else -score, score], axis=axis)
 
     def _look(self, key: Any, raw: Any, again: Callable[[int], Any]) -> None:
         """See what scores are, the first time by trial; later ones may only show that they are no probabilities."""
         known = self._looks.get(key)
-        look = "" if self._backend.left_out else known if known == "" else self._look_of(raw)
+        look = "" if self._framework.left_out() else known if known == "" else self._look_of(raw)
         if look is None:
             return
         for seed in range(_TRIALS if known is None else 0):
@@ -151,7 +151,7 @@ class Reader:
         self._looks[key] = look if known is None else _weaker(look, known)
 
     def _look_of(self, raw: Any) -> str | None:
-        values = self._backend.numpy(raw).astype(np.float64)
+        values = self._framework.numpy(raw).astype(np.float64)
         return look_of(values if values.ndim == 2 else values.reshape(-1, 1))  # of one class at positions
 
     def _raw(self, outputs: Any, reading: Reading) -> Any:
@@ -164,7 +164,7 @@ class Reader:
             return None
         tensor = at(outputs, reading.path)
         count = self._count(tensor)
-        return tensor if count is None or tensor.ndim == 2 else self._backend.ops.reshape(tensor, (-1, count))
+        return tensor if count is None or tensor.ndim == 2 else self._framework.ops.reshape(tensor, (-1, count))
 
     def _count(self, tensor: Any) -> int | None:
         """How many classes a tensor scores, (n, classes); None where it has positions, or is one number.
@@ -174,7 +174,7 @@ class Reader:
         if tensor.ndim < 2:
             return 1 if tensor.ndim else None
         ends = [(tensor.shape[2:], tensor.shape[1])]
-        if self._backend.channels_last:
+        if self._framework.channels_last:
             ends.append((tensor.shape[1:-1], tensor.shape[-1]))
         return next((int(count) for axes, count in ends if all(size == 1 for size in axes)), None)
 
@@ -190,7 +190,7 @@ class Reader:
         found = [entry for entry in entries(outputs) if entry.is_floating]
         found = [entry for entry in found if tuple(entry.tensor.shape[:1]) == (n,)] or found
         entry, missing = Choice(found, self._count, self._labels, values).made(outputs)
-        activation = self._backend.left_out or "softmax"
+        activation = self._framework.left_out() or "softmax"
         if entry is None:
             return Reading(None, "", activation, missing=missing)
         return self._as_binary(Reading(entry.path, "", activation), self._count(entry.tensor) or 0)
@@ -202,7 +202,7 @@ class Reader:
         return replace(reading, binary=True, activation=reading.activation and "sigmoid")
 
     def _values(self, tensor: Any) -> NDArray[np.float64]:
-        values: NDArray[np.float64] = self._backend.numpy(tensor).astype(np.float64)
+        values: NDArray[np.float64] = self._framework.numpy(tensor).astype(np.float64)
         return values.reshape(len(values), -1)
 
 

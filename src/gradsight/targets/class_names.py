@@ -116,8 +116,8 @@ def misfit(labels: Sequence[str], count: int) -> str:
     background = ", that of the background too" if count == len(labels) + 1 else ""
     return (
         f"`labels` must be one for each of the model's scores, in their order, and there are {len(labels)} labels for "
-        f"{count} score{'s' * (count != 1)}. Received: {named}. Give {count}{background}, or leave the labels out; where "
-        "other scores are meant, pass `scores=` to Explainer, a function that takes them."
+        f"{count} score{'s' * (count != 1)}. Received: {named}. Give {count}{background}, or leave the labels out; "
+        "where other scores are meant, pass `scores=` to Explainer, a function that takes them."
     )
 
 

@@ -30,8 +30,7 @@ from gradsight.backends.keras.running import Running
 from gradsight.backends.keras.trace import record
 from gradsight.backends.keras.variation import vary
 from gradsight.backends.keras.view import View
-from gradsight.backends.outputs import describe
-from gradsight.backends.reading import NOTHING, Known, Reader
+from gradsight.backends.reading import NOTHING, Framework, Known, Reader
 from gradsight.errors import GradsightError, InvalidType, ModelError, one_line, received
 from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, layouts, only_layout
@@ -91,10 +90,10 @@ class KerasBackend:
             known: what is known of its scores.
             probabilities: explain what the model gives, its last softmax or sigmoid included.
         """
-        self.reader = Reader(self, known)
+        self.view = view = View(model, probabilities=probabilities)
+        self.reader = Reader(Framework(self.ops, numpy_of, lambda: view.left_out, self.channels_last), known)
         self.reading, self.scores_in = self.reader.reading, self.reader.scores
         self.dense_in, self.sequence_in = self.reader.dense, self.reader.sequence
-        self.view = View(model, probabilities=probabilities)
         self.engine = engine_for(self.view)
         self.running = Running(self.view, self.engine)
 
@@ -254,10 +253,6 @@ class KerasBackend:
         if found is not None:
             return found
         return only_layout(layer.name, shape, layouts(shape, self.count(inputs), self.size(inputs), layer.known))
-
-    def describe(self, outputs: Any) -> str:
-        """A model's output in words."""
-        return describe(outputs)
 
     def numpy(self, array: Any) -> Any:
         """Copy to NumPy: float64 stays, everything else becomes float32."""

@@ -14,9 +14,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
-from gradsight.backends.outputs import describe
 from gradsight.backends.probe import ModelPass, logits_in
-from gradsight.backends.reading import NOTHING, Known, Reader
+from gradsight.backends.reading import NOTHING, Framework, Known, Reader
 from gradsight.backends.torch import probe, tap
 from gradsight.backends.torch.biases import Biases
 from gradsight.backends.torch.probe import Forward, pick
@@ -68,7 +67,7 @@ class TorchBackend:
         """Make a view of the model; nothing is run. ``known``: what is known of its scores."""
         self.view = View(model)
         self.left_out = known.left_out
-        self.reader = Reader(self, known)
+        self.reader = Reader(Framework(self.ops, self.numpy, lambda: known.left_out), known)
         self.reading, self.scores_in = self.reader.reading, self.reader.scores
         self.dense_in, self.sequence_in = self.reader.dense, self.reader.sequence
         self._model = model
@@ -279,14 +278,11 @@ class TorchBackend:
                 return self._replay(name, tiled(forward.inputs, times, self.count(forward.inputs)), raw.clone())
             return tail(raw, forward.bypasses[name], times)
 
-    def numpy(self, array: torch.Tensor) -> np.ndarray[Any, Any]:
+    @staticmethod
+    def numpy(array: torch.Tensor) -> np.ndarray[Any, Any]:
         """Copy to NumPy: float64 stays, everything else becomes float32."""
         array = array.detach()
         return (array if array.dtype == torch.float64 else array.float()).cpu().numpy()
-
-    def describe(self, outputs: Any) -> str:
-        """A model's output in words."""
-        return describe(outputs)
 
     def _install(self, modules: Any) -> None:
         for name in modules:
