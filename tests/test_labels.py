@@ -142,7 +142,6 @@ def test_whole_numbers_are_names_too(labels: Any) -> None:
         ({"0": 1, "1": 2, "2": 0}, InvalidArgument, "read in two ways"),
         ({0: 1, 1: 2, 2: 0}, InvalidArgument, "read in two ways"),
     ],
-    ids=str,
 )
 def test_what_are_no_class_names_is_said(labels: Any, error: type[GradsightError], words: str) -> None:
     for make in (
