@@ -7,6 +7,7 @@ import math
 import os
 import string
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,22 @@ def test_targets_get_a_name_each(labels):
 def test_an_index_in_a_label_cannot_collide_with_one_appended():
     names = label_names([(1, "a"), (2, "A"), (3, "a 1")])
     assert len({name.lower() for name in names}) == 3
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        [(0, "cat"), (1, "Cat"), (2, "cat_1")],
+        [(None, "against a/b"), (None, "against a b"), (None, "猫"), (None, "犬")],
+        [(3, "猫"), (4, "犬"), (5, "class 3")],
+        [(0, "a" * 70 + "b"), (1, "a" * 70 + "c")],
+        [(0, "Straße"), (1, "STRASSE"), (None, "strasse")],
+    ],
+)
+def test_labels_that_look_alike_as_files_have_files_of_their_own(targets):
+    names = label_names([*targets, targets[0]])
+    assert len({name.casefold() for name in names[:-1]}) == len(targets)
+    assert names[-1] == names[0]
 
 
 def test_layers_of_one_safe_name_are_told_apart():

@@ -45,10 +45,10 @@ def asked(name: str, options: str = "") -> str:
     return f"{name}({options})" if options else name
 
 
-def network(name: str, dimensions: int = 2) -> nn.Module:
+def network(name: str, dimensions: int = 2, **options: Any) -> nn.Module:
     """A network that the method fits: CAM's head is behind an average alone, a bent tail elsewhere."""
     build = convolutional if name == "cam" else curved
-    return build(dimensions=dimensions).double()
+    return build(dimensions=dimensions, **options).double()
 
 
 def layers_of(name: str) -> Any:
@@ -86,6 +86,31 @@ def test_method_equals_its_oracle(name: str, dimensions: int) -> None:
     explanation = explained(name, model, batch)
     assert explanation.maps.dtype == np.float32
     assert_same(explanation.maps, expected(name, model, batch))
+
+
+NEGATED = {
+    *("cam", "gradcam", "hirescam", "xgradcam", "shapleycam", "finercam"),
+    *("integratedgradients", "occlusion", "rise"),
+}
+"""Methods that are linear in the score."""
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_one_score_of_two_labels_is_explained_as_the_scores_of_both(name: str) -> None:
+    one, both = (network(name, classes=count) for count in (1, 2))
+    both.load_state_dict({k: v.expand_as(both.state_dict()[k]) for k, v in one.state_dict().items()})
+    for weight in (both[-1].weight, both[-1].bias):
+        weight.data[0].neg_()
+    batch, classes = images(n=2), [["yes", "no"], ["no", "yes"]]
+    found, expected = (
+        explain(model, batch, layer=layers_of(name), method=asked(name), targets=classes, labels=("no", "yes"))
+        for model in (one, both)
+    )
+    assert_same(found.maps, expected.maps)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
+    assert found.labels == (("yes", "no"), ("no", "yes"))
+    if name in NEGATED:
+        assert_same(found.maps[:, 0], -found.maps[:, 1])
 
 
 @pytest.mark.pytorch

@@ -429,8 +429,9 @@ def test_overrides_that_cannot_be(folder: Any) -> None:
     refused(InvalidArgument, "crop needs pictures of one size", "fit='crop'", spec=build, fit="keep", crop=0.5)
     refused(InvalidArgument, "text means nothing", "only to: hf", spec=build, text="what?")
     refused(InvalidArgument, "arguments means nothing", "only to: function", spec=SMALL, arguments={"depth": 3})
-    refused(InvalidType, "labels must be", spec=build, labels=[1, 2])
-    refused(InvalidType, "labels must be", spec=build, labels=[])
+    refused(InvalidType, "labels must be", spec=build, labels=[1.5, 2])
+    refused(InvalidType, "labels must be", spec=build, labels=7)
+    refused(InvalidArgument, "labels must name at least one class", spec=build, labels=[])
 
 
 def test_labels_from_a_file_or_by_name(folder: Any) -> None:

@@ -398,8 +398,9 @@ def test_softmax_at_the_end_is_left_out(finish: str, tmp_path: Path) -> None:
     batch = torch.randn(2, 3, 32, 32)
     loaded = load_model(path)
     assert_close(loaded.model(batch), core(batch))
-    shares = [p.probability for p in gs.Explainer(loaded.model)(batch).predictions[0]]
-    assert_close(shares[0], core(batch)[0].softmax(-1).max())
+    found = gs.Explainer(loaded)(batch)
+    assert_close(found.predictions[0][0].probability, core(batch)[0].softmax(-1).max())
+    assert "the model ends in a softmax; the scores are the logits before it" in found.notes
 
 
 def test_sigmoid_at_the_end_is_left_out_and_put_on_for_probabilities(tmp_path: Path) -> None:
@@ -409,7 +410,21 @@ def test_sigmoid_at_the_end_is_left_out_and_put_on_for_probabilities(tmp_path: P
     loaded = load_model(export(full, tmp_path / "m.onnx", torch.randn(1, 3, 32, 32)))
     batch = torch.randn(2, 3, 32, 32)
     assert_close(loaded.model(batch), core(batch))
-    assert_close(gs.Explainer(loaded)(batch).predictions[0][0].probability, full(batch)[0].max())
+    found = gs.Explainer(loaded)(batch)
+    assert_close(found.predictions[0][0].probability, full(batch)[0].max())
+    assert "the model ends in a sigmoid; the scores are the logits before it" in found.notes
+    plain = gs.Explainer(load_model(export(core, tmp_path / "plain.onnx", torch.randn(1, 3, 32, 32))))(batch)
+    assert not any("ends in" in note for note in plain.notes)
+
+
+def test_one_logit_before_a_sigmoid_is_of_two_labels(tmp_path: Path) -> None:
+    full = calm(Net(finish=lambda x: torch.sigmoid(x[:, :1])))
+    loaded = load_model(export(full, tmp_path / "m.onnx", torch.randn(1, 3, 32, 32)), labels=["cat", "dog"])
+    batch = torch.randn(2, 3, 32, 32)
+    found = gs.Explainer(loaded)(batch, targets=gs.Classes("cat", "dog"))
+    assert_close(found.scores[:, 1], torch.logit(full(batch)[:, 0]))
+    assert_close(found.scores[:, 0], -torch.logit(full(batch)[:, 0]))
+    assert_close({p.label: p.probability for p in found.predictions[0]}["dog"], full(batch)[0, 0])
 
 
 @pytest.mark.parametrize("finish", [lambda x: x.softmax(0), lambda x: x.softmax(-1) * 2])

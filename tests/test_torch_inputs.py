@@ -23,7 +23,6 @@ from torch.ao.quantization import quantize_fx
 
 import gradsight as gs
 import toys
-from gradsight.backends.torch.outputs import scores_in
 from gradsight.errors import InvalidArgument, InvalidType, ModelError
 from gradsight.registry import METHODS, without_gradient
 from oracles import ORACLES
@@ -500,14 +499,6 @@ def test_the_class_scores_are_found_in_what_a_model_gives(how: str) -> None:
     assert len(gs.Explainer(model)(images).predictions[0]) == 5
     names = {int(row.argmax()) for row in plain(images.double())}
     assert {target.index for row in gs.Explainer(model)(images).targets for target in row} == names
-
-
-def test_of_two_rows_of_numbers_without_names_the_first_is_taken_and_a_named_map_is_not_passed_over() -> None:
-    vectors, scores, features = torch.randn(2, 12), torch.randn(2, 5), torch.randn(2, 12, 4, 4)
-    assert scores_in((vectors, scores)) is vectors
-    assert scores_in({"out": features, "pooled": vectors}) is None
-    assert scores_in({"last_hidden_state": features, "pooler_output": vectors}) is None
-    assert scores_in("nothing") is None
 
 
 # --- wrapped

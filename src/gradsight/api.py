@@ -14,6 +14,7 @@ from PIL import Image
 
 from gradsight import notes
 from gradsight.backends import user_model
+from gradsight.backends.outputs import describe
 from gradsight.contracts import Backend, LoadedModel, Pass, Probe, Reads, Scores
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
 from gradsight.explanation import Explanation, joined
@@ -24,7 +25,19 @@ from gradsight.models.following.usable import usable
 from gradsight.models.load import load_model
 from gradsight.neurons import Activations, Concepts, Dissection, Exciting, Look, dissect, exciting
 from gradsight.registry import PLACES, Method
-from gradsight.targets import Resolved, Setting, Top, detections_in, embedding_in, predicted, resolve
+from gradsight.targets import (
+    Labels,
+    Prediction,
+    Resolved,
+    Setting,
+    Top,
+    as_labels,
+    detections_in,
+    embedding_in,
+    plain,
+    predicted,
+    resolve,
+)
 from gradsight.variants import as_method
 
 
@@ -65,11 +78,13 @@ class Explainer:
         preprocess: turns a photo into the model's input; with it, photos can be given. A `Preprocess`, which is laid
             out as the model's images are; an object with its method ``place``; or any function of a photo, such as a
             ``Compose`` of torchvision's: where it puts pixels is found out by trying it on test pictures, here and now.
-        labels: class names by index.
+        labels: the class names, one for each score: a list, an array, an index or a column of a table, or a dict of
+            index to name (``id2label``) or of name to index (``class_to_idx``). With two of them, a model that gives
+            one score is one of two classes: a high score speaks for the second, and its negation for the first.
         layout: ``"channels_first"``, ``"channels_last"`` or ``"tokens"``, where the layer's shape leaves it open.
         grid: the positions that tokens fold to, such as ``(14, 14)``, where their number leaves it open.
-        scores: where the model gives no row of class scores, a function from its output to one, (n, classes), or a
-            `Scores` that also says how they become probabilities (a softmax, if not said).
+        scores: where the model gives no row of class scores, or several, a function from its output to one,
+            (n, classes), or a `Scores` that also says how they become probabilities (a softmax, if not said).
         feed: where the model takes more than the photo, a function from the batch that ``preprocess`` makes of photos,
             (n, channels, height, width), to the model's inputs: ``lambda x: {"pixel_values": x, "input_ids": ids}``.
         detections: for `Box`, a function from the output to scores (n, q, classes), best before a softmax or sigmoid,
@@ -83,9 +98,10 @@ class Explainer:
             saturate; without it, scores are the logits before that.
 
     Raises:
-        InvalidArgument: ``batch_size`` is not positive, ``probabilities`` are asked of a PyTorch model, or
-            ``preprocess`` puts pixels where no `Preprocess` does.
-        InvalidType: the model belongs to no framework that gradsight knows, or ``scores`` or ``feed`` is no function.
+        InvalidArgument: ``batch_size`` is not positive, ``probabilities`` are asked of a PyTorch model, ``preprocess``
+            puts pixels where no `Preprocess` does, or the labels lack an index.
+        InvalidType: the model belongs to no framework that gradsight knows, ``scores`` or ``feed`` is no function, or
+            ``labels`` are none.
         UnknownName: there is no such method.
     """
 
@@ -97,7 +113,7 @@ class Explainer:
         method: Any = "gradcam",
         targets: Any = None,
         preprocess: Any = None,
-        labels: Sequence[str] | None = None,
+        labels: Labels | None = None,
         layout: str | None = None,
         grid: Sequence[int] | None = None,
         scores: Scores | Callable[[Any], Any] | None = None,
@@ -109,10 +125,11 @@ class Explainer:
         batch_size: int = 32,
         probabilities: bool = False,
     ) -> None:
-        source = None
+        source, left_out = None, ""
         if isinstance(model, LoadedModel):
-            source = model.preprocess
-            preprocess, labels = preprocess or model.preprocess, labels or model.labels
+            source, left_out = model.preprocess, model.left_out
+            preprocess = preprocess or model.preprocess
+            labels = model.labels if labels is None else labels
             scores, feed = scores or model.scores, feed or model.feed
             detections, embedding = detections or model.detections, embedding or model.embedding
             embed_text = embed_text or model.embed_text
@@ -127,12 +144,13 @@ class Explainer:
             if value is not None and not callable(value):
                 raise InvalidType(f"`{what}` must be a function from {way}. {received(value)}")
         self._detections, self._embedding, self._embed_text = detections, embedding, embed_text
+        self.labels = None if labels is None else as_labels(labels)
         self._model = user_model(
-            model, probabilities=probabilities, scores=None if self._scores is None else self._scores.function
+            model, probabilities=probabilities, scores=self._scores, labels=self.labels, left_out=left_out
         )
         self.name = name or type(model).__name__
         self.layer, self.method, self.targets = layer, method, targets
-        self.preprocess, self.labels, self._feed = usable(preprocess, source, model), labels, feed
+        self.preprocess, self._feed = usable(preprocess, source, model), feed
         self._layout, self._grid = layout, None if grid is None else tuple(grid)
         self._studies: dict[Any, list[_Study]] = {}
         self._studied: Any = None
@@ -195,7 +213,7 @@ class Explainer:
             alone = [self._explained(given.alone(i), names, methods, wanted) for i in range(given.size)]
             return [_noted(joined(parts), notes.ALONE) for parts in zip(*alone, strict=True)]
         # Of the same batch, whatever is explained in it.
-        predictions = predicted(shared.logits, self._activation(given), self.labels)
+        predictions = self._predicted(given, shared)
         return [self._explanation(given, predictions, *way) for way in ways]
 
     def layers(self, inputs: Any, targets: Any = None) -> list[Candidate]:
@@ -256,7 +274,7 @@ class Explainer:
         if len(names) != 1:
             raise InvalidArgument(f"`layer` must be one layer here. {received(names)} Name one of them.")
         # One entry for each image of another batch says nothing about these.
-        wanted = Top() if isinstance(self.targets, list | tuple | np.ndarray) else self.targets
+        wanted = Top() if isinstance(plain(self.targets), list | tuple) else self.targets
 
         def look(photos: Sequence[Image.Image]) -> Activations:
             given = self._given(list(photos))
@@ -347,8 +365,8 @@ class Explainer:
 
         return settle
 
-    def _activation(self, given: Given) -> str:
-        return given.backend.left_out or "softmax" if self._scores is None else self._scores.activation
+    def _predicted(self, given: Given, shared: Pass) -> tuple[tuple[Prediction, ...], ...]:
+        return predicted(shared.logits, given.backend.reading(shared.outputs), self.labels)
 
     def _setting(self, given: Given, n: int, logits: Any, outputs: Any) -> Setting:
         """What targets are settled by, for the first ``n`` images."""
@@ -358,9 +376,9 @@ class Explainer:
             n,
             logits=logits,
             labels=self.labels,
-            missing="" if self._scores is None else self._scores.missing,
+            missing=backend.reading(outputs).missing,
             outputs=outputs,
-            described=backend.describe(outputs),
+            described=describe(outputs),
             total=given.total,
             first=given.first,
             ops=backend.ops,
@@ -462,7 +480,8 @@ class Explainer:
             preprocess=given.preprocess,
             **_of_channels(method, probe, backend),
         )
-        general = notes.of_model(shared.logits, backend.was_training, backend.left_out, backend.draws)
+        reading = backend.reading(shared.outputs)
+        general = notes.of_model(backend.was_training, backend.left_out, backend.draws)
         if method.at == "layer" and self._is_elsewhere(given, probe):
             general.append(notes.ELSEWHERE)
         general += notes.of_preprocess(given.preprocess)
@@ -472,9 +491,10 @@ class Explainer:
             beside = notes.among_targets(maps, scale[i])
             seen = notes.of_placement(placements[i].seen, placements[i].image_size) if placements else []
             named = shared.targets.names[i]
+            scored = [] if shared.logits is None else notes.of_scores(shared.logits[i], reading, self.labels)
             rows.append(
                 tuple(
-                    (*notes.of_map(m, target.signed), *b, *_of_place(explanation, i, j), *seen, *general)
+                    (*notes.of_map(m, target.signed), *b, *_of_place(explanation, i, j), *seen, *general, *scored)
                     for j, (m, target, b) in enumerate(zip(maps, named, beside, strict=True))
                 )
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from gradsight.errors import InvalidArgument, InvalidType, received, unknown
-from gradsight.targets import Resolved
+from gradsight.targets import Labels, Reading, Resolved, as_labels
 
 Array = Any
 """An array of the model's framework."""
@@ -199,6 +199,9 @@ class Backend(Protocol):
     def reads(self, outputs: Any, resolved: Resolved) -> Reads:
         """Which tensors of an output targets read: of a model with several heads each has layers of its own."""
 
+    def reading(self, outputs: Any) -> Reading:
+        """How class scores are read from a model's output, and what they are."""
+
     def scores_in(self, outputs: Any) -> Any:
         """The class scores in a model's output, (n, classes); None where it has none."""
 
@@ -210,9 +213,6 @@ class Backend(Protocol):
 
     def outputs(self, inputs: Any) -> Any:
         """Run the model."""
-
-    def describe(self, outputs: Any) -> str:
-        """A model's output in words."""
 
     def numpy(self, array: Array) -> Any:
         """Copy an array to NumPy: float32, or float64 where it already is."""
@@ -284,7 +284,7 @@ class LoadedModel:
     Attributes:
         model: the model, in evaluation mode.
         preprocess: turns a photo into the model's input and knows the way back (`imaging.Preprocess`).
-        labels: the class names by index; None where they are not known.
+        labels: the class names by index, given as `Explainer` takes them; None where they are not known.
         scores: how class scores are read from its output; None where it gives one row of them for each image.
         feed: from a batch of photos as ``preprocess`` makes them to what the model takes; None where it takes that.
         detections: how a detector's predictions are read from its output, see `Explainer`.
@@ -293,11 +293,12 @@ class LoadedModel:
         reads: where the model reads a text beside the photo, a question or the beginning of a caption: from that to the
             fields that it changes, such as ``{"feed": ...}``. With it the model is asked again without being loaded.
         writing: how it writes texts; None where it writes none.
+        left_out: the activation at its end that was left out in loading, such as ``"softmax"``; empty if none.
     """
 
     model: Any
     preprocess: Callable[..., Any] | None = None
-    labels: Sequence[str] | None = None
+    labels: Labels | None = None
     scores: Scores | None = None
     feed: Callable[[Any], Any] | None = None
     detections: Callable[[Any], Any] | None = None
@@ -305,6 +306,11 @@ class LoadedModel:
     embed_text: Callable[[str], Any] | None = None
     reads: Callable[[str], Mapping[str, Any]] | None = None
     writing: Writing | None = None
+    left_out: str = ""
+
+    def __post_init__(self) -> None:
+        if self.labels is not None:
+            object.__setattr__(self, "labels", as_labels(self.labels))
 
     def about(self, text: str) -> LoadedModel:
         """The same model, which stays as it is, with another text beside the photo: a question, or a beginning.

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gradsight.targets import are_probabilities
+from gradsight.targets import Reading, class_name
 
 FAINT = 1e-3
 """A map this much weaker than the strongest one beside it is told apart."""
@@ -73,11 +74,10 @@ def among_targets(maps: Any, scale: Any) -> list[list[str]]:
     return notes
 
 
-def of_model(logits: Any, was_training: bool, left_out: str = "", draws: bool = False) -> list[str]:
+def of_model(was_training: bool, left_out: str = "", draws: bool = False) -> list[str]:
     """Notes that concern every map of a pass.
 
     Args:
-        logits: the class scores, (n, classes), or None.
         was_training: the model was in training mode.
         left_out: the activation that the model ends in.
         draws: the model draws random numbers.
@@ -92,11 +92,20 @@ def of_model(logits: Any, was_training: bool, left_out: str = "", draws: bool = 
         notes.append(f"the model ends in a {left_out}; the scores are the logits before it")
     if was_training:
         notes.append("the model was in training mode; it was explained in evaluation mode")
-    if are_probabilities(logits):
-        top = float(logits.max())
+    return notes
+
+
+def of_scores(scores: NDArray[np.float64], reading: Reading, labels: Sequence[str] | None) -> list[str]:
+    """Notes on the class scores of one image, (classes,), whatever those of others are."""
+    notes = []
+    if reading.binary:
+        against, towards = (class_name(i, labels) for i in range(2))
+        notes.append(f"the model gives one score: a high one speaks for {towards}, and a low one for {against}")
+    if reading.gives:
+        top = float(scores.max())
         weak = f"; at {top:.4f} they hardly react to anything" if top > 0.99 else ""
         notes.append(
-            f"the scores look like probabilities (softmax), whose gradients saturate{weak}; explain logits instead"
+            f"the scores are probabilities ({reading.gives}), whose gradients saturate{weak}; explain logits instead"
         )
     return notes
 

@@ -7,29 +7,39 @@ none by itself.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
-from gradsight.contracts import UserModel
+from gradsight.backends.reading import Known
+from gradsight.contracts import Scores, UserModel
 from gradsight.errors import InvalidArgument, InvalidType, received
 
 
-def user_model(model: Any, *, probabilities: bool = False, scores: Callable[[Any], Any] | None = None) -> UserModel:
+def user_model(
+    model: Any,
+    *,
+    probabilities: bool = False,
+    scores: Scores | None = None,
+    labels: tuple[str, ...] | None = None,
+    left_out: str = "",
+) -> UserModel:
     """A model in the hands of its framework's backend.
 
     Args:
         model: the user's.
         probabilities: keep the softmax or sigmoid that a Keras model ends in.
-        scores: from the model's output to class scores (n, classes); None to look for them.
+        scores: how the user reads class scores from its output; None to look for them.
+        labels: the classes' names, which tell the scores too; None where they are not known.
+        left_out: the activation at its end that its source has left out; empty if none.
 
     Raises:
         InvalidArgument: ``probabilities`` are asked of a PyTorch model.
         InvalidType: ``model`` belongs to no framework that gradsight knows.
     """
+    known = Known(scores, labels, left_out)
     if "keras" in sys.modules and _is_layer(model):  # first: on its torch engine a Keras layer is a module too
         from gradsight.backends.keras import KerasModel
 
-        return KerasModel(model, probabilities=probabilities, scores=scores)
+        return KerasModel(model, known, probabilities=probabilities)
     if "torch" in sys.modules:
         from gradsight.backends.torch import TorchModel, is_torch
 
@@ -39,7 +49,7 @@ def user_model(model: Any, *, probabilities: bool = False, scores: Callable[[Any
                     "`probabilities` is for Keras models, whose last softmax or sigmoid is left out without it; a "
                     f"PyTorch model is explained as it is. {received(model)} Pass nn.Sequential(model, nn.Softmax(1))."
                 )
-            return TorchModel(model, scores)
+            return TorchModel(model, known)
     hint = ""
     if type(model).__name__ == "ExportedProgram":
         hint = " Pass torch.export.unflatten(program): hooks fire only there."

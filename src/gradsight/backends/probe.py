@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
 
+from gradsight.backends.reading import Reader
 from gradsight.backends.rows import rows_of
 from gradsight.contracts import Array, Rows
-from gradsight.errors import InvalidType, received
 from gradsight.layers import INPUT, Layer
 from gradsight.layouts import Layout
 from gradsight.targets import Resolved
@@ -43,6 +43,14 @@ class Arrays(Protocol):
     """What passes and probes ask of a framework, beyond `contracts.Backend`."""
 
     ops: Any
+    reader: Reader
+    """Reads what the model gives."""
+
+    def count(self, inputs: Any) -> int:
+        """How many images a batch holds."""
+
+    def varied(self, inputs: Any, seed: int) -> Any:
+        """What the model gives for another first image by other weights; None where it fails by them."""
 
     def no_gradient(self) -> AbstractContextManager[Any]:
         """Within it no graph is recorded."""
@@ -117,24 +125,14 @@ class Arrays(Protocol):
         """See `contracts.Backend.run`; ``targets`` may be `Resolved` already."""
 
 
-def logits_in(backend: Arrays, outputs: Any) -> Any:
-    """The class scores in a model's output as a float64 NumPy array (n, classes); None where there are none."""
+def logits_in(backend: Arrays, inputs: Any, outputs: Any) -> Any:
+    """The class scores that a model gave for inputs, as a float64 NumPy array (n, classes); None where there are none.
+
+    With it is settled how its outputs are read.
+    """
+    backend.reader.settle(outputs, backend.count(inputs), partial(backend.varied, inputs))
     scores = backend.scores_in(outputs)
     return None if scores is None else backend.numpy(scores).astype(np.float64)
-
-
-def score_reader(function: Callable[[Any], Any] | None, default: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """What reads the class scores (n, classes) from a model's output: the user's function, checked, or the default."""
-    if function is None:
-        return default
-
-    def read(outputs: Any) -> Any:
-        found = function(outputs)
-        if getattr(found, "ndim", None) != 2:
-            raise InvalidType(f"`scores` must give one row of class scores for each image, (n, k). {received(found)}")
-        return found
-
-    return read
 
 
 class ModelPass:
@@ -144,7 +142,7 @@ class ModelPass:
         """Explain ``targets`` in a forward pass: `Resolved`, or ``(logits, outputs) -> Resolved``."""
         self.backend, self.forward = backend, forward
         self.inputs, self.outputs, self.held = forward.inputs, forward.outputs, forward.held
-        self.logits = logits_in(backend, self.outputs)
+        self.logits = logits_in(backend, self.inputs, self.outputs)
         self.targets: Resolved = targets if isinstance(targets, Resolved) else targets(self.logits, self.outputs)
         self.graph = self.score(self.outputs)
         self.scores = backend.detached(self.graph)
@@ -157,8 +155,8 @@ class ModelPass:
 
     def first_row(self, outputs: Any) -> Any:
         """Of an output of the model the first image's class scores, or what is explained of it where there are none."""
-        logits = logits_in(self.backend, outputs)
-        return self.backend.numpy(self.score(outputs))[0] if logits is None else logits[0]
+        scores = self.backend.scores_in(outputs)
+        return self.backend.numpy(self.score(outputs) if scores is None else scores)[0].astype(np.float64)
 
     @cached_property
     def rows(self) -> Rows:

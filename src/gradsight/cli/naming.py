@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
@@ -100,16 +101,16 @@ def safe(text: str, also: str = "") -> str:
 
 
 def label_names(targets: Sequence[tuple[int | None, str]]) -> list[str]:
-    """A name for the file of each target, (index, label); labels that come out the same get their index appended."""
-    names = [safe(label).strip("_-") or ("target" if index is None else f"class_{index}") for index, label in targets]
-    holders: dict[str, set[int | None]] = {}
-    for name, (index, _) in zip(names, targets, strict=True):
-        holders.setdefault(name.lower(), set()).add(index)
+    """A name for the file of each target, (index, label): that of the label, with the index where others share it."""
+    known = list(dict.fromkeys(targets))
+    names = [safe(label).strip("_-") or ("target" if index is None else f"class_{index}") for index, label in known]
+    holders = Counter(_key(name) for name in names)
     told = [
-        name if len(holders[name.lower()]) == 1 else f"{name}_{index}"
-        for name, (index, _) in zip(names, targets, strict=True)
+        name if index is None or holders[_key(name)] == 1 else f"{name}_{index}"
+        for name, (index, _) in zip(names, known, strict=True)
     ]
-    return told if len({name.lower() for name in told}) == len(set(targets)) else distinct(told)
+    files = dict(zip(known, distinct(told), strict=True))
+    return [files[target] for target in targets]
 
 
 def layer_names(layers: Sequence[str]) -> dict[str, str]:

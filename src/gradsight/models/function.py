@@ -6,7 +6,7 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from gradsight.models.keras import weights as keras_weights
 from gradsight.models.keras.engine import is_keras, is_keras_2
 from gradsight.models.keras.inputs import preprocess_of
 from gradsight.registry import SOURCES, source
+from gradsight.targets import as_labels
 
 _RETURNS = "Return the torch.nn.Module or keras.Model, (model, preprocess, labels), or a LoadedModel."
 
@@ -188,9 +189,7 @@ def _loaded(made: Any, name: str) -> LoadedModel:
     if preprocess is not None and not callable(preprocess):
         raise InvalidType(f"model {name!r}: its preprocess must be callable. {received(preprocess)} {_RETURNS}")
     if labels is not None:
-        if isinstance(labels, str) or not isinstance(labels, Sequence) or not all(isinstance(x, str) for x in labels):
-            raise InvalidType(f"model {name!r}: its labels must be a sequence of names. {received(labels)} {_RETURNS}")
-        labels = tuple(labels)
+        labels = as_labels(labels, f"model {name!r}: its labels")
     if preprocess is None:
         preprocess = preprocess_of(model) if is_keras(model) else Preprocess(assumed=PARTS)
     return replace(given, model=model, preprocess=preprocess, labels=labels)

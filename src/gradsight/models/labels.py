@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gradsight.errors import InvalidArgument, received
+from gradsight.targets.class_names import in_order
 
 _WAY_OUT = (
     "Give a .txt with one name a line, a .json list or {index: name}, a .csv of index,name, "
@@ -108,14 +109,4 @@ def _joined(name: Any) -> Any:
 
 def _by_index(pairs: list[Any], source: Path) -> list[Any]:
     """Order (index, name) or (name, index) pairs; the side where every entry is a whole number is the index."""
-
-    def whole(side: int) -> bool:
-        return all(str(pair[side]).isdecimal() for pair in pairs)
-
-    side = 0 if whole(0) else 1
-    names = {int(pair[side]): _joined(pair[1 - side]) for pair in pairs} if whole(side) else {}
-    if len(names) != len(pairs) or sorted(names) != list(range(len(pairs))):
-        raise InvalidArgument(
-            f"labels must have the indices 0, 1, 2 ... once each, beside the names. {received(str(source))} {_WAY_OUT}"
-        )
-    return [names[index] for index in range(len(names))]
+    return [_joined(name) for name in in_order(pairs, "labels", f"{received(str(source))} {_WAY_OUT}")]

@@ -20,6 +20,7 @@ from gradsight.models.keras.inputs import check_fits
 from gradsight.models.labels import imagenet_labels, read_labels
 from gradsight.models.preprocess import as_size, named, overridden
 from gradsight.registry import SOURCES
+from gradsight.targets import Labels, as_labels
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _LIST = "`gradsight models` lists them."
@@ -36,7 +37,7 @@ def load_model(
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
     crop: float | None = None,
-    labels: str | os.PathLike[str] | Sequence[str] | None = None,
+    labels: str | os.PathLike[str] | Labels | None = None,
     text: str | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> LoadedModel:
@@ -60,8 +61,8 @@ def load_model(
         mean: subtracted from pixels in [0, 1], one value (a grey model) or three.
         std: divides them after that. The two together also replace a function of the source's.
         crop: the share of the resized picture's shorter side that the model sees (timm's ``crop_pct``); 1 for all.
-        labels: the class names, a file or folder that ``read_labels`` takes, or ``"imagenet"``. A model that compares
-            pictures with texts (CLIP, SigLIP) compares them with these.
+        labels: the class names, as `Explainer` takes them, a file or folder that ``read_labels`` takes, or
+            ``"imagenet"``. A model that compares pictures with texts (CLIP, SigLIP) compares them with these.
         text: what a model that reads a text beside the picture is given: a question, or the beginning of a caption.
         arguments: keyword arguments of the function that ``package.module:function`` names.
 
@@ -123,12 +124,7 @@ def _scheme(spec: str) -> tuple[str, str]:
     raise unknown("model source", spec, SOURCES, f"Models are named as in {examples}; {_LIST}")
 
 
-def _labels(labels: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:
-    if labels == "imagenet":
-        return imagenet_labels()
+def _labels(labels: str | os.PathLike[str] | Labels) -> tuple[str, ...]:
     if isinstance(labels, (str, os.PathLike)):
-        return read_labels(labels)
-    names = tuple(labels) if isinstance(labels, Sequence) else ()
-    if not names or not all(isinstance(name, str) for name in names):
-        raise InvalidType(f"labels must be a path or a sequence of names. {received(labels)} Pass ['cat', 'dog'].")
-    return names
+        return imagenet_labels() if labels == "imagenet" else read_labels(labels)
+    return as_labels(labels, "labels")

@@ -6,11 +6,12 @@ A target is whatever has a method ``resolved(setting) -> Resolved`` (see `Settin
 from __future__ import annotations
 
 from gradsight.targets.boxes import Box
+from gradsight.targets.class_names import Labels, as_labels, check_fit, is_fit, misfit
 from gradsight.targets.classes import Classes, Top
 from gradsight.targets.combined import Against, Contrast, Several, Sum, resolve
-from gradsight.targets.labels import class_index, class_name
+from gradsight.targets.labels import class_index, class_name, plain
 from gradsight.targets.pixels import Pixels
-from gradsight.targets.predictions import are_probabilities, predicted
+from gradsight.targets.predictions import Reading, predicted
 from gradsight.targets.reading import detections_in, embedding_in
 from gradsight.targets.resolved import Named, Prediction, Resolved, Setting, Term
 from gradsight.targets.similarity import Similarity
@@ -21,9 +22,11 @@ __all__ = [
     "Box",
     "Classes",
     "Contrast",
+    "Labels",
     "Named",
     "Pixels",
     "Prediction",
+    "Reading",
     "Resolved",
     "Setting",
     "Several",
@@ -32,11 +35,15 @@ __all__ = [
     "Term",
     "Token",
     "Top",
-    "are_probabilities",
+    "as_labels",
+    "check_fit",
     "class_index",
     "class_name",
     "detections_in",
     "embedding_in",
+    "is_fit",
+    "misfit",
+    "plain",
     "predicted",
     "resolve",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.errors import InvalidArgument, ModelError
+from gradsight.targets.class_names import misfit
 from gradsight.targets.labels import class_index, class_name
 from gradsight.targets.places import box_of
 from gradsight.targets.resolved import Named, Resolved, Setting, of_function
@@ -55,6 +56,8 @@ class Box:
                 "(n, q, classes) and boxes (n, q, 4), or gs.Pixels(...) for a segmentation, or a class."
             )
         scores, boxes = (setting.numpy(x) for x in found)
+        if setting.labels is not None and len(setting.labels) != scores.shape[-1]:
+            raise InvalidArgument(misfit(setting.labels, scores.shape[-1]))
         asked = self._asked(setting)
         classes = np.full(
             setting.n, 0 if self.which is None else class_index(self.which, setting.labels, scores.shape[-1])

@@ -61,7 +61,8 @@ def _class_scores(setting: Setting) -> Any:
         raise ModelError(
             "a class can be explained where the model gives one row of class scores for each image; it gives "
             f"{setting.described}. Pass `targets=` as a function from the model's output to one score for each image, "
-            "(n,), or gs.Pixels, gs.Box or gs.Token, where the scores are those of pixels, boxes or words."
+            "(n,), or gs.Pixels, gs.Box or gs.Token, where the scores are those of pixels, boxes or words. Where the "
+            "output holds class scores after all, `scores=` of Explainer is a function that takes them."
         )
     return setting.logits
 

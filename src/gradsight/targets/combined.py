@@ -10,7 +10,7 @@ import numpy as np
 
 from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.targets.classes import Classes, Top, classes_of_each
-from gradsight.targets.labels import is_class
+from gradsight.targets.labels import is_class, plain
 from gradsight.targets.resolved import Named, Resolved, Setting, of_function
 
 
@@ -110,8 +110,8 @@ def resolve(targets: Any, setting: Setting) -> Resolved:
 
     Args:
         targets: None (the top class), a class index or label, a function ``outputs -> (n,)``, a list with one entry for
-            each image (each a target, or a list of equally many classes), or a target: whatever has a method
-            ``resolved(setting) -> Resolved``, as `Top`, `Against` or `Pixels` do.
+            each image (each a target, or a list of equally many classes), an array of any framework in the place of an
+            index or a list, or a target: whatever has a method ``resolved(setting) -> Resolved``, as `Top` does.
         setting: the output, and the ways to read it.
 
     Raises:
@@ -120,6 +120,7 @@ def resolve(targets: Any, setting: Setting) -> Resolved:
     """
     if isinstance(targets, type):
         raise _not_a_target(targets)
+    targets = plain(targets)
     targets = Top() if targets is None else Classes(targets) if is_class(targets) else targets
     if hasattr(targets, "resolved"):
         found: Resolved = targets.resolved(setting)
@@ -127,7 +128,7 @@ def resolve(targets: Any, setting: Setting) -> Resolved:
     if callable(targets):
         name = Named(None, getattr(targets, "__name__", type(targets).__name__))
         return of_function(targets, [name] * setting.n)
-    if isinstance(targets, list | tuple | np.ndarray):
+    if isinstance(targets, list | tuple):
         return _of_each(targets, setting)
     raise _not_a_target(targets)
 
@@ -168,8 +169,9 @@ def _of_each(targets: Any, setting: Setting) -> Resolved:
             "gs.Several(...)."
         )
     # The output may be of some images alone; what the list holds for the others is looked at all the same.
-    rows = [[x] if is_class(x) else list(x.which) if isinstance(x, Classes) else x for x in targets]
-    lists = [isinstance(row, list | tuple | np.ndarray) for row in rows]
+    entries = [plain(x) for x in targets]
+    rows = [[x] if is_class(x) else list(x.which) if isinstance(x, Classes) else x for x in entries]
+    lists = [isinstance(row, list | tuple) for row in rows]
     if all(lists):
         _check_lengths([len(row) for row in rows])
         return classes_of_each(rows[setting.first : setting.first + setting.n], setting)
@@ -177,7 +179,7 @@ def _of_each(targets: Any, setting: Setting) -> Resolved:
         if not is_list and not hasattr(row, "resolved") and not callable(row):
             raise InvalidType(f"an entry of `targets` must be a target or a list of classes. {received(row)}")
     found = [
-        resolve(Classes(*row) if isinstance(row, list | tuple | np.ndarray) else row, replace(setting, images=(i,)))
+        resolve(Classes(*row) if isinstance(row, list | tuple) else row, replace(setting, images=(i,)))
         for i, row in enumerate(rows[setting.first : setting.first + setting.n])
         if i in setting.images
     ]

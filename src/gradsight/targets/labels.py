@@ -1,13 +1,24 @@
-"""Classes by their labels."""
+"""Classes by their labels: what a class is called, and which one a user means."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Sequence, Set
+from functools import lru_cache
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+
 from gradsight.errors import InvalidArgument, InvalidType, UnknownName, received, unknown
+
+
+def plain(value: Any) -> Any:
+    """Arrays of any framework, and their numbers, as Python's own: ``np.array([1, 2])`` is ``[1, 2]``."""
+    if isinstance(value, str) or not (hasattr(value, "dtype") and hasattr(value, "shape")):
+        return value
+    return value.tolist() if hasattr(value, "tolist") else np.asarray(value).tolist()
 
 
 def is_class(value: Any) -> bool:
@@ -16,49 +27,128 @@ def is_class(value: Any) -> bool:
 
 
 def class_name(index: int, labels: Sequence[str] | None) -> str:
-    """The first name of a class, or its number in words where the labels are not known."""
-    return labels[index].partition(",")[0].strip() if labels is not None and index < len(labels) else f"class {index}"
+    """The name that a class is shown by, no other class's; its number in words where the labels are not known."""
+    return shown_names(tuple(labels))[index] if labels is not None and index < len(labels) else f"class {index}"
 
 
-def class_index(which: int | str, labels: Sequence[str] | None, count: int) -> int:
+@lru_cache(maxsize=16)
+def shown_names(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The shortest name of each class that no other class has.
+
+    That is the first of its synonyms, the whole label where several begin alike (``"Pneumonia, viral"``), and the label
+    with the index behind it where several are alike.
+    """
+    known = frozenset(label.strip() for label in labels)
+    forms = [_forms(index, label, known) for index, label in enumerate(labels)]
+    chosen = [0] * len(forms)
+    while True:
+        names = [own[i] for own, i in zip(forms, chosen, strict=True)]
+        holders = Counter(names)
+        # The last forms all differ, so that of several holders of a name one at least has another form left.
+        shared = [i for i, name in enumerate(names) if holders[name] > 1 and chosen[i] + 1 < len(forms[i])]
+        if not shared:
+            return tuple(names)
+        for i in shared:
+            chosen[i] += 1
+
+
+def _forms(index: int, label: str, labels: Set[str]) -> list[str]:
+    """What a class may be called, the shortest first; the last is no other class's."""
+    first, whole = label.partition(",")[0].strip(), label.strip()
+    numbered = f"{whole or 'class'} ({index})"
+    while numbered in labels:
+        numbered += f" ({index})"
+    return [*filter(None, (first, whole) if whole else (f"class {index}",)), numbered]
+
+
+def class_index(which: Any, labels: Sequence[str] | None, count: int) -> int:
     """The index of a class given by index or by label.
 
-    A label matches without regard to case, ``_`` and punctuation; of ``"tabby, tabby cat"`` each synonym matches.
+    A whole number is an index, and a text is a label; a text that is a number and no label is an index too, unless all
+    labels are numbers. A label matches without regard to case, ``_`` and punctuation, unless one matches to the letter;
+    of ``"tabby, tabby cat"`` each synonym matches.
+
+    Args:
+        which: an index or a label, also as an array without axes.
+        labels: class names by index, or None.
+        count: how many classes the model has.
 
     Raises:
-        InvalidArgument: the index is outside the model's classes, or the label fits several classes.
+        InvalidArgument: the index is outside the model's classes, the label fits several classes, or a number is the
+            index of one class and the label of another.
         InvalidType: neither an index nor a label.
         UnknownName: no class has that label, or the model's labels are not known.
     """
-    if isinstance(which, bool) or not isinstance(which, Integral | str):
+    which = plain(which)
+    if not is_class(which):
         raise InvalidType(f"a class must be an index or a label. {received(which)}")
-    if isinstance(which, Integral) or (which.isdigit() and not _matches(which, labels)):
-        index = int(which)
-        if not 0 <= index < count:
-            raise InvalidArgument(f"a class index must be between 0 and {count - 1}. Received: {index}.")
-        return index
+    if isinstance(which, str):
+        return _by_label(which, labels, count)
+    index, name = int(which), str(int(which))
+    if labels is not None and name in labels and labels.index(name) != index:
+        raise _two_meanings(index, labels, count)
+    return _checked(index, count)
+
+
+def _by_label(which: str, labels: Sequence[str] | None, count: int) -> int:
+    found = _matches(which, labels or ())
+    numbers = labels is not None and all(label.isdecimal() for label in labels)
+    if not found and which.isdecimal() and not numbers:
+        return _checked(int(which), count)
     if labels is None:
         raise UnknownName(
             f"class {which!r} was asked for by its label, but the labels of this model are not known. "
             f"Give an index from 0 to {count - 1}, or the labels (`labels=[...]`, `--labels FILE`)."
         )
-    found = _matches(which, labels)
     if not found:
         raise unknown("class", which, [name.strip() for label in labels for name in label.split(",")])
     if len(found) > 1:
         ways = ", ".join(f"{index} ({labels[index]})" for index in found)
         raise InvalidArgument(f"class {which!r} fits several classes: {ways}. Give the index.")
+    if found[0] >= count:
+        raise InvalidArgument(
+            f"class {which!r} must be one of the model's {count} classes, and is number {found[0]} of {len(labels)} "
+            "labels, counted from 0. Give as many labels as the model has classes."
+        )
     return found[0]
+
+
+def _checked(index: int, count: int) -> int:
+    if not 0 <= index < count:
+        raise InvalidArgument(f"a class index must be between 0 and {count - 1}. Received: {index}.")
+    return index
+
+
+def _two_meanings(number: int, labels: Sequence[str], count: int) -> InvalidArgument:
+    """The error for a number that is the label of a class whose index is another."""
+    other = labels.index(str(number))
+    if not 0 <= number < count:
+        return InvalidArgument(
+            f"a class index must be between 0 and {count - 1}. Received: {number}. The class that is called "
+            f"{str(number)!r} has the index {other}: pass {other}, or its label as a text, {str(number)!r}."
+        )
+    return InvalidArgument(
+        f"a class must be given without doubt, and {number} is the index of the class that is called "
+        f"{labels[number]!r} and the label of class {other}. Received: {number}. Pass the label as a text, "
+        f"{labels[number]!r} or {str(number)!r}."
+    )
 
 
 def _key(label: str) -> str:
     return re.sub(r"[\W_]+", " ", label).strip().lower()
 
 
-def _matches(which: str, labels: Sequence[str] | None) -> list[int]:
-    wanted = _key(which)
-    names = [[_key(name) for name in text.split(",")] for text in labels or ()]
-    whole = [i for i, text in enumerate(labels or ()) if _key(text) == wanted]
-    # The name that is shown comes before a synonym of another class ("crayfish" is also called a spiny lobster).
-    first = [i for i, synonyms in enumerate(names) if synonyms[0] == wanted]
-    return whole or first or [i for i, synonyms in enumerate(names) if wanted in synonyms]
+def _matches(which: str, labels: Sequence[str]) -> list[int]:
+    """The classes that a text may mean: those that fit it best, whole labels before shown names before synonyms."""
+    shown = shown_names(tuple(labels))
+    for wanted, as_read in ((which, str), (_key(which), _key)):
+        if not wanted:
+            continue
+        for names in (labels, shown):
+            found = [i for i, name in enumerate(names) if as_read(name) == wanted]
+            if found:
+                return found
+    synonyms_of = [[_key(name) for name in text.split(",")] for text in labels]
+    # The first synonym comes before a later one of another class ("crayfish" is also called a spiny lobster).
+    first = [i for i, synonyms in enumerate(synonyms_of) if synonyms[0] == _key(which)]
+    return first or [i for i, synonyms in enumerate(synonyms_of) if _key(which) in synonyms]

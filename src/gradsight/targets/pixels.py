@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.targets.class_names import check_fit
 from gradsight.targets.labels import class_index, class_name
 from gradsight.targets.places import box_of, numbers
 from gradsight.targets.resolved import Named, Resolved, Setting, of_function
@@ -66,6 +67,7 @@ class Pixels:
                 "Pixels can be explained where the model gives class scores at positions, (n, classes, rows, columns); "
                 f"it gives {setting.described}. Pass a class, or a function outputs -> (n,)."
             )
+        check_fit(setting.labels, int(found.shape[1]))
         index = class_index(self.which, setting.labels, int(found.shape[1]))
         weights = np.zeros((setting.n, *found.shape[2:]), np.float32)
         for i in setting.images:

@@ -3,28 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradsight.targets.labels import class_name
 from gradsight.targets.resolved import Prediction
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How class scores are read from what one model gives, and what they are.
+
+    Attributes:
+        path: the keys, names and numbers that lead to them in the output; None where they are not there.
+        gives: ``"softmax"`` or ``"sigmoid"`` where the model gives probabilities itself; empty where it gives logits.
+        activation: what makes probabilities of logits, ``"softmax"`` or ``"sigmoid"``; empty where nothing does.
+        binary: the model gives one score, which speaks for the second of two classes and against the first.
+        missing: where no class can be explained, why.
+    """
+
+    path: tuple[Any, ...] | None = ()
+    gives: str = ""
+    activation: str = "softmax"
+    binary: bool = False
+    missing: str = ""
+
+
 def predicted(
-    logits: Any, activation: str, labels: Sequence[str] | None, most: int = 5
+    scores: NDArray[np.float64] | None, reading: Reading, labels: Sequence[str] | None, most: int = 5
 ) -> tuple[tuple[Prediction, ...], ...]:
-    """The best classes of each image, the best first.
+    """The best classes of each image, the best first; each image's by its own scores.
 
     Args:
-        logits: (n, classes) as NumPy; None where the model gives no class scores, and then there are no predictions.
-        activation: what makes probabilities of them, ``"softmax"`` or ``"sigmoid"``; empty where nothing does.
+        scores: (n, classes); None where the model gives no class scores, and then there are no predictions.
+        reading: what the scores are; where they are probabilities already, those are the model's own figures.
         labels: class names by index, or None.
         most: how many.
     """
-    if logits is None or logits.shape[1] < 2 or not activation:
+    if scores is None or scores.shape[1] < 2 or not reading.activation:
         return ()
-    shares = _probabilities(logits, activation)
+    shares = scores if reading.gives else _ACTIVATIONS[reading.activation](scores)
     order = np.argsort(-shares, axis=1, kind="stable")[:, :most]
     return tuple(
         tuple(Prediction(int(i), class_name(int(i), labels), float(row[i])) for i in best)
@@ -32,18 +53,37 @@ def predicted(
     )
 
 
-def are_probabilities(logits: Any) -> bool:
-    """Whether rows of scores look like the output of a softmax: all in [0, 1] and adding up to 1."""
-    if logits is None or logits.shape[1] < 2:
-        return False
-    return bool((logits >= 0).all() and (logits <= 1).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3))
+def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each row of logits the probabilities of classes of which one is right."""
+    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+    found: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
+    return found
 
 
-def _probabilities(logits: Any, activation: str) -> Any:
-    """Of each class, (n, classes); the activation that the model's end was freed of, or is meant to have, is put on."""
-    if are_probabilities(logits):
-        return logits
-    if activation == "sigmoid":
-        return 1 / (1 + np.exp(-logits))
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+def sigmoid(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each logit the probability of a class by itself."""
+    small = np.exp(-np.abs(scores))  # never overflows
+    found: NDArray[np.float64] = np.where(scores >= 0, 1, small) / (1 + small)
+    return found
+
+
+_ACTIVATIONS = {"softmax": softmax, "sigmoid": sigmoid}
+
+
+def look_of(scores: NDArray[np.float64]) -> str | None:
+    """What rows of scores may be by their values: ``"softmax"``, ``"sigmoid"``, or empty where they are logits.
+
+    Those of a softmax are in [0, 1] and add up to 1, those of a sigmoid are in [0, 1]. Rows that are not finite say
+    nothing; None where there is no other.
+    """
+    rows = scores[np.isfinite(scores).all(axis=1)]
+    if not rows.size:
+        return None
+    if rows.min() < -_ROUNDING or rows.max() > 1 + _ROUNDING:
+        return ""
+    whole = rows.shape[1] > 1 and np.allclose(rows.sum(axis=1), 1, atol=10 * _ROUNDING)
+    return "softmax" if whole else "sigmoid"
+
+
+_ROUNDING = 1e-3
+"""By how much half precisions may be off."""

@@ -19,18 +19,18 @@ from gradsight.backends.keras.engines.replay import replay
 from gradsight.backends.keras.inputs import first_row, image_in, with_image
 from gradsight.backends.keras.ops import OPS
 from gradsight.backends.keras.outputs import (
-    describe,
     floating_in,
     full_precision,
     is_floating,
     numpy_of,
-    scores_in,
     tensors_in,
     with_floating,
 )
 from gradsight.backends.keras.running import Running
 from gradsight.backends.keras.trace import record
+from gradsight.backends.keras.variation import vary
 from gradsight.backends.keras.view import View
+from gradsight.backends.reading import NOTHING, Framework, Known, Reader
 from gradsight.errors import GradsightError, InvalidType, ModelError, one_line, received
 from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, layouts, only_layout
@@ -56,9 +56,9 @@ class Forward(probe.Forward):
 class KerasModel:
     """`contracts.UserModel` for one Keras model. Threads may share it."""
 
-    def __init__(self, model: Any, *, probabilities: bool = False, scores: Callable[[Any], Any] | None = None) -> None:
+    def __init__(self, model: Any, known: Known = NOTHING, *, probabilities: bool = False) -> None:
         """Keep the model; nothing is run or copied yet. The arguments are those of `KerasBackend`."""
-        self._make = partial(KerasBackend, model, probabilities=probabilities, scores=scores)
+        self._make = partial(KerasBackend, model, known, probabilities=probabilities)
         self._lock = threading.Lock()
         self._kept: KerasBackend | None = None
 
@@ -83,16 +83,18 @@ class KerasBackend:
     image = staticmethod(image_in)
     with_image = staticmethod(with_image)
 
-    def __init__(self, model: Any, *, probabilities: bool = False, scores: Callable[[Any], Any] | None = None) -> None:
+    def __init__(self, model: Any, known: Known = NOTHING, *, probabilities: bool = False) -> None:
         """Make a view of the model; nothing is run.
 
         Args:
             model: the user's.
+            known: what is known of its scores.
             probabilities: explain what the model gives, its last softmax or sigmoid included.
-            scores: what reads class scores from its output; None to look for them.
         """
-        self.scores_in = probe.score_reader(scores, scores_in)
-        self.view = View(model, probabilities=probabilities)
+        self.view = view = View(model, probabilities=probabilities)
+        self.reader = Reader(Framework(self.ops, numpy_of, lambda: view.left_out, self.channels_last), known)
+        self.reading, self.scores_in = self.reader.reading, self.reader.scores
+        self.dense_in, self.sequence_in = self.reader.dense, self.reader.sequence
         self.engine = engine_for(self.view)
         self.running = Running(self.view, self.engine)
 
@@ -180,6 +182,10 @@ class KerasBackend:
         """Run the model."""
         return self.running.outputs(inputs)
 
+    def varied(self, inputs: Any, seed: int) -> Any:
+        """What the model gives for another first image by other weights; None where it fails by them."""
+        return vary(self, inputs, seed)
+
     def tail(self, name: str, raw: Any, axis: int, forward: Any, times: int, *, traced: bool = True) -> Any:
         """The model's output where layer ``name`` gives ``raw``, ``times`` rows for each image of ``forward``."""
         if axis != 0 or not traced:
@@ -248,19 +254,6 @@ class KerasBackend:
         if found is not None:
             return found
         return only_layout(layer.name, shape, layouts(shape, self.count(inputs), self.size(inputs), layer.known))
-
-    def dense_in(self, outputs: Any) -> Any:
-        """The class scores at positions in a model's output, (n, classes, rows, columns); None where it has none."""
-        found = next((x for x in floating_in(outputs) if x.ndim == 4), None)
-        return found if found is None or not self.channels_last else keras.ops.moveaxis(found, -1, 1)
-
-    def sequence_in(self, outputs: Any) -> Any:
-        """The class scores at places of a sequence in a model's output, (n, length, classes); None if none."""
-        return next((x for x in floating_in(outputs) if x.ndim == 3), None)
-
-    def describe(self, outputs: Any) -> str:
-        """A model's output in words."""
-        return describe(outputs)
 
     def numpy(self, array: Any) -> Any:
         """Copy to NumPy: float64 stays, everything else becomes float32."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,16 +14,18 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
-from gradsight.backends.probe import ModelPass, logits_in, score_reader
+from gradsight.backends.probe import ModelPass, logits_in
+from gradsight.backends.reading import NOTHING, Framework, Known, Reader
 from gradsight.backends.torch import probe, tap
 from gradsight.backends.torch.biases import Biases
 from gradsight.backends.torch.gradients import with_gradient
 from gradsight.backends.torch.inputs import image_in, prepared, repeated, with_marks
-from gradsight.backends.torch.outputs import dense_in, describe, scores_in, sequence_in, with_leaves
+from gradsight.backends.torch.outputs import with_leaves
 from gradsight.backends.torch.probe import Forward, pick
 from gradsight.backends.torch.rectify import Rectified
 from gradsight.backends.torch.tail import Tail, checked_tail, has_rows
 from gradsight.backends.torch.trace import record
+from gradsight.backends.torch.variation import vary
 from gradsight.backends.torch.view import View, tensors_of
 from gradsight.contracts import Reads, Rows
 from gradsight.errors import ModelError, unknown
@@ -40,9 +42,9 @@ def is_torch(model: Any) -> bool:
 class TorchModel:
     """`contracts.UserModel` for one `torch.nn.Module`. Threads may share it."""
 
-    def __init__(self, model: torch.nn.Module, scores: Callable[[Any], Any] | None = None) -> None:
-        """Keep the model, and what reads class scores from its output; nothing is run or copied yet."""
-        self._model, self._scores = model, scores
+    def __init__(self, model: torch.nn.Module, known: Known = NOTHING) -> None:
+        """Keep the model, and what is known of its scores; nothing is run or copied yet."""
+        self._model, self._known = model, known
         self._lock = threading.Lock()
         self._kept: TorchBackend | None = None
 
@@ -50,7 +52,7 @@ class TorchModel:
         """The backend of the model as it is now: the last one, or a new one when the model has changed since."""
         with self._lock:
             if self._kept is None or not self._kept.view.is_current():
-                self._kept = TorchBackend(self._model, self._scores)
+                self._kept = TorchBackend(self._model, self._known)
             return self._kept
 
 
@@ -58,24 +60,24 @@ class TorchBackend:
     """`contracts.Backend` for one `torch.nn.Module` as it was when this was made. Threads may share it."""
 
     ops: Any = SimpleNamespace(**{**vars(array_api), "pick": pick})
-    left_out = ""
     channels_last = False
     # What `backends.probe` asks of a framework, where it is no matter of the model.
     no_gradient = staticmethod(torch.no_grad)
     with_gradient = staticmethod(with_gradient)
     detached = staticmethod(torch.Tensor.detach)
     full_precision = staticmethod(probe.full_precision)
-    dense_in = staticmethod(dense_in)
-    sequence_in = staticmethod(sequence_in)
     gradients = staticmethod(probe.gradients)
     curvature = staticmethod(probe.curvature)
 
-    def __init__(self, model: torch.nn.Module, scores: Callable[[Any], Any] | None = None) -> None:
-        """Make a view of the model; nothing is run. ``scores``: what reads class scores from its output."""
+    def __init__(self, model: torch.nn.Module, known: Known = NOTHING) -> None:
+        """Make a view of the model; nothing is run. ``known``: what is known of its scores."""
         self.view = View(model)
-        self.scores_in = score_reader(scores, scores_in)
         self.rows: dict[Any, Rows] = {}
         self.alone: dict[Any, Any] = {}
+        self.left_out = known.left_out
+        self.reader = Reader(Framework(self.ops, self.numpy, lambda: known.left_out), known)
+        self.reading, self.scores_in = self.reader.reading, self.reader.scores
+        self.dense_in, self.sequence_in = self.reader.dense, self.reader.sequence
         self._model = model
         self._lock = threading.RLock()
 
@@ -203,6 +205,11 @@ class TorchBackend:
         with torch.inference_mode(False):
             return self._execute(inputs, {})
 
+    def varied(self, inputs: Any, seed: int) -> Any:
+        """What the model gives for another first image by other weights; None where it fails by them."""
+        with torch.inference_mode(False):
+            return vary(TorchBackend(self._model), inputs, seed)
+
     def run(
         self, inputs: Any, layers: Sequence[Layer], targets: Any, batch_size: int = 32, *, rule: str | None = None
     ) -> ModelPass:
@@ -244,7 +251,7 @@ class TorchBackend:
             def run(taps: dict[str, tap.Tap], image: torch.Tensor) -> torch.Tensor:
                 outputs = looking._execute(fed if image is source else self.with_image(fed, image), taps)
                 if not settled:
-                    logits = logits_in(self, outputs)
+                    logits = logits_in(self, first, outputs)
                     settled.append(targets(logits, outputs))
                     if logits is not None:
                         self.alone[self.kind(inputs)] = logits[0]
@@ -286,7 +293,8 @@ class TorchBackend:
             tail, bypasses = believed
             return tail(raw, bypasses, times)
 
-    def numpy(self, array: torch.Tensor) -> np.ndarray[Any, Any]:
+    @staticmethod
+    def numpy(array: torch.Tensor) -> np.ndarray[Any, Any]:
         """Copy to NumPy: float64 stays, everything else becomes float32."""
         array = array.detach()
         return (array if array.dtype == torch.float64 else array.float()).cpu().numpy()
@@ -302,10 +310,6 @@ class TorchBackend:
             scores = resolved.scores(fresh, self.scores_in(fresh), self.ops)
             grads = torch.autograd.grad(scores.sum(), leaves, allow_unused=True) if scores.requires_grad else ()
         return tuple(i for i, grad in enumerate(grads) if grad is not None)
-
-    def describe(self, outputs: Any) -> str:
-        """A model's output in words."""
-        return describe(outputs)
 
     def _install(self, modules: Any) -> None:
         for name in modules:

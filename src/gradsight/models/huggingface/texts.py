@@ -34,7 +34,9 @@ def written_answer(loading: Loading) -> LoadedModel:
     most = _positions(loading.config)
     reads = partial(_asked_to_write, tokenizer=tokenizer, model=loading.model, most=most)
     model, scores = Answering(loading.model).eval(), Scores(_last_logits)
-    return LoadedModel(model, labels=_words(tokenizer), scores=scores, reads=reads, **_first(loading, reads))
+    return LoadedModel(
+        model, labels=_words(tokenizer, loading.config), scores=scores, reads=reads, **_first(loading, reads)
+    )
 
 
 def caption(loading: Loading) -> LoadedModel:
@@ -56,7 +58,9 @@ def _captioner(loading: Loading, key: str, start: int, end: tuple[int, ...]) -> 
     tokenizer = loading.tokenizer()
     reads = partial(_begun, tokenizer=tokenizer, model=loading.model, key=key, start=start, end=end)
     fields = reads(loading.text or "")
-    return LoadedModel(loading.model, labels=_words(tokenizer), scores=Scores(_last_logits), reads=reads, **fields)
+    return LoadedModel(
+        loading.model, labels=_words(tokenizer, loading.config), scores=Scores(_last_logits), reads=reads, **fields
+    )
 
 
 def _first(loading: Loading, reads: Any) -> Fields:
@@ -117,9 +121,13 @@ def _question(text: str, tokenizer: Any, names: Sequence[str], most: int | None)
 
 def _positions(config: Any) -> int | None:
     """How many tokens its texts may have; None where that is not said."""
+    return getattr(_text_config(config), "max_position_embeddings", None)
+
+
+def _text_config(config: Any) -> Any:
+    """The configuration of what reads and writes texts."""
     inside = (getattr(config, name, None) for name in ("text_config", "decoder"))
-    text = next((x for x in inside if x is not None), config)
-    return getattr(text, "max_position_embeddings", None)
+    return next((x for x in inside if x is not None), config)
 
 
 def _check_length(text: str, count: int, most: int | None) -> None:
@@ -140,10 +148,13 @@ def _fed_back(images: Any, tokens: Any, feed: Any, key: str) -> dict[str, Any]:
     return {**feed(images), key: tokens}
 
 
-def _words(tokenizer: Any) -> tuple[str, ...]:
-    """What each token writes, for people."""
-    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    return tuple(tokenizer.convert_tokens_to_string([token]).strip() or token for token in tokens)
+def _words(tokenizer: Any, config: Any) -> tuple[str, ...]:
+    """What each token writes, for people; the model may score more or fewer than its tokenizer has."""
+    known = len(tokenizer)
+    count = getattr(_text_config(config), "vocab_size", None) or known
+    tokens = tokenizer.convert_ids_to_tokens(list(range(min(count, known))))
+    words = [tokenizer.convert_tokens_to_string([token]).strip() or token for token in tokens]
+    return (*words, *(f"token {index}" for index in range(known, count)))
 
 
 def _logits(outputs: Any) -> Any:

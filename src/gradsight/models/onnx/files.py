@@ -68,8 +68,9 @@ def load(path: Path, weights: str | None = None) -> LoadedModel:
         example = example.permute(0, 2, 3, 1) if takes.channels_last else example
         reference.compare(path, example, outputs, _HALF_TOLERANCE if half else _TOLERANCE)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    scores = Scores(_first, "sigmoid") if activation == "sigmoid" else None
-    return LoadedModel(module, _preprocess(takes, metadata), _labels(metadata, model), scores)
+    scores = Scores(_first, activation) if activation else None
+    labels = _labels(metadata, model)
+    return LoadedModel(module, _preprocess(takes, metadata), labels, scores, left_out=activation)
 
 
 def _first(outputs: Any) -> Any:

@@ -1,0 +1,99 @@
+"""What a model gives, on any framework: a tensor, a dict, a tuple, an object with named parts, or nests of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SCORE_NAMES = ("logits", "logits_per_image", "out", "scores", "output", "predictions")
+"""What class scores are called, the likeliest first."""
+
+# What is called by one of these is no score of a class.
+_OTHERS = ("embed", "feat", "pool", "hidden", "state", "aux", "attention", "attn", "key_value", "loss")
+
+
+class Entry(NamedTuple):
+    """One tensor in an output.
+
+    Attributes:
+        path: the keys, names and numbers that lead to it.
+        tensor: it.
+    """
+
+    path: tuple[Any, ...]
+    tensor: Any
+
+    @property
+    def rank(self) -> int:
+        """Its place among the names of class scores; those with other names come after them."""
+        name = self.path[-1] if self.path else ""
+        return SCORE_NAMES.index(name) if name in SCORE_NAMES else len(SCORE_NAMES)
+
+    @property
+    def is_other(self) -> bool:
+        """Its name says that it is no score of a class."""
+        names = [part.lower() for part in self.path if isinstance(part, str)]
+        return any(word in name for name in names for word in _OTHERS)
+
+    @property
+    def is_floating(self) -> bool:
+        """It holds floating-point numbers."""
+        return "float" in str(self.tensor.dtype)
+
+
+def entries(outputs: Any, path: tuple[Any, ...] = ()) -> Iterator[Entry]:
+    """The tensors in an output, in its own order; but the predictions that a detector has chosen."""
+    if is_tensor(outputs):
+        yield Entry(path, outputs)
+    elif isinstance(outputs, Mapping):  # as outputs of transformers are
+        for key, value in outputs.items():
+            yield from entries(value, (*path, key))
+    elif isinstance(outputs, list | tuple):
+        for name, value in zip(getattr(outputs, "_fields", range(len(outputs))), outputs, strict=True):
+            if not (isinstance(value, Mapping) and "boxes" in value):
+                yield from entries(value, (*path, name))
+    elif not path:
+        for name in _attributes(outputs):
+            yield from entries(getattr(outputs, name, None), (name,))
+
+
+def at(outputs: Any, path: Sequence[Any]) -> Any:
+    """What a path leads to."""
+    for part in path:
+        by_name = isinstance(part, str) and not isinstance(outputs, Mapping)
+        outputs = getattr(outputs, part) if by_name else outputs[part]
+    return outputs
+
+
+def spelled(outputs: Any, path: Sequence[Any]) -> str:
+    """A path as it is written in Python: ``outputs["head"][1]``."""
+    text = "outputs"
+    for part in path:
+        by_name = isinstance(part, str) and not isinstance(outputs, Mapping)
+        text, outputs = f"{text}.{part}" if by_name else f"{text}[{part!r}]", at(outputs, [part])
+    return text
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether a value is a framework's array; NumPy's own carry no gradient."""
+    return all(hasattr(value, x) for x in ("ndim", "shape", "dtype")) and not isinstance(value, np.ndarray | np.generic)
+
+
+def describe(outputs: Any) -> str:
+    """An output in words: its type, and shapes where it has any."""
+    if is_tensor(outputs):
+        dtype = getattr(outputs.dtype, "name", None) or str(outputs.dtype)
+        return f"a tensor of shape {tuple(outputs.shape)}, dtype {dtype}"
+    if isinstance(outputs, Mapping):
+        return f"{type(outputs).__name__} with {', '.join(f'{k}: {describe(v)}' for k, v in outputs.items())}"
+    if isinstance(outputs, list | tuple):
+        return f"{type(outputs).__name__} of {', '.join(map(describe, outputs)) or 'nothing'}"
+    return type(outputs).__name__
+
+
+def _attributes(value: Any) -> Sequence[str]:
+    own = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
+    return [*own, *(name for name in SCORE_NAMES if name not in own)]

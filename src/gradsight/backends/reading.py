@@ -1,0 +1,230 @@
+"""Reading class scores from what a model gives: where they are, and what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradsight.backends.choice import Choice
+from gradsight.backends.outputs import at, entries
+from gradsight.contracts import Scores
+from gradsight.errors import InvalidType, received
+from gradsight.targets import Reading, check_fit, is_fit
+from gradsight.targets.predictions import look_of
+
+_TRIALS = 4
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a model's scores before it runs.
+
+    Attributes:
+        scores: how the user reads them; None to look for them.
+        labels: the classes' names; None where they are not known.
+        left_out: the activation at its end that its source has left out, so that it gives logits; empty if none.
+    """
+
+    scores: Scores | None = None
+    labels: tuple[str, ...] | None = None
+    left_out: str = ""
+
+
+NOTHING = Known()
+"""The scores are looked for."""
+
+
+@dataclass(frozen=True)
+class Framework:
+    """What a reader asks of a framework, for one model; not the backend itself, which holds its reader.
+
+    Attributes:
+        ops: array functions.
+        numpy: copies an array to NumPy.
+        left_out: gives the activation at the model's end that is left out, empty if none, once the model has run.
+        channels_last: whether maps are (n, *positions, channels).
+    """
+
+    ops: Any
+    numpy: Callable[[Any], Any]
+    left_out: Callable[[], str]
+    channels_last: bool = False
+
+
+class Reader:
+    """Reads the outputs of one model. How each kind of output is read is settled once, and kept."""
+
+    def __init__(self, framework: Framework, known: Known) -> None:
+        """Read what a model gives, of whose scores something may be known; nothing is run."""
+        self._framework, self._known = framework, known
+        self._labels = known.labels
+        self._readings: dict[Any, Reading] = {}
+        self._looks: dict[Any, str] = {}
+
+    def settle(self, outputs: Any, n: int, vary: Callable[[int], Any]) -> None:
+        """Find out how outputs like this one are read.
+
+        That scores lie in [0, 1] does not make probabilities of them: the logits of a small or untrained model may lie
+        there too. By other weights logits leave it, and those behind a softmax or sigmoid cannot: where scores look
+        like probabilities, one image passes a few more times, by other weights.
+
+        Args:
+            outputs: of a pass, with values.
+            n: how many images they are of; what has other rows is not about each.
+            vary: from a number to what the model gives by other weights; None where it fails by them.
+
+        Raises:
+            InvalidArgument: the labels do not fit the scores.
+            InvalidType: the user's function gives no rows of scores.
+        """
+        key = _kind(outputs)
+        reading = self._readings.get(key) or self._chosen(outputs, self._values, n)
+        if not reading.missing:  # what is open for want of finite values may be settled by the next
+            self._readings[key] = reading
+        raw, mask = self._raw(outputs, reading), self._map(outputs)
+        if raw is not None and not reading.missing:
+            self._look(key, raw, lambda seed: self._raw(vary(seed), reading))
+        if mask is not None and self._is_binary(mask.shape[self._channels]):
+            self._look((key, "at positions"), mask, lambda seed: self._map(vary(seed)))
+
+    def reading(self, outputs: Any) -> Reading:
+        """How class scores are read from an output, and what they are."""
+        key = _kind(outputs)
+        found = self._readings.get(key) or self._chosen(outputs, None)
+        return replace(found, gives=self._looks.get(key, ""))
+
+    def scores(self, outputs: Any) -> Any:
+        """The class scores in an output, (n, classes); None where there are none.
+
+        One score for two labels gives two: of logits its negation and itself, of a probability what it leaves to 1 and
+        itself.
+        """
+        reading = self.reading(outputs)
+        raw = self._raw(outputs, reading)
+        return self._of_both(raw, reading.gives, 1) if reading.binary and raw is not None else raw
+
+    def dense(self, outputs: Any) -> Any:
+        """The class scores at positions, (n, classes, rows, columns); None where there are none. See `scores`."""
+        found = self._map(outputs)
+        if found is not None and self._is_binary(found.shape[self._channels]):
+            gives = self._looks.get((_kind(outputs), "at positions"), "")
+            found = self._of_both(found, gives, self._channels)
+        return found if found is None or self._channels == 1 else self._framework.ops.moveaxis(found, -1, 1)
+
+    def sequence(self, outputs: Any) -> Any:
+        """The class scores at places of a sequence, (n, length, classes); None where there are none."""
+        found = [x for x in _likeliest(outputs) if x.ndim == 3]
+        fitting = [x for x in found if self._labels is not None and x.shape[2] == len(self._labels)]
+        return next(iter(fitting or found), None)
+
+    @property
+    def _channels(self) -> int:
+        return -1 if self._framework.channels_last else 1
+
+    def _map(self, outputs: Any) -> Any:
+        """The tensor of class scores at positions, as the framework lays it out."""
+        axes = slice(1, -1) if self._channels == -1 else slice(2, None)
+        found = [x for x in _likeliest(outputs) if x.ndim == 4 and any(side != 1 for side in x.shape[axes])]
+        fitting = [x for x in found if self._labels is not None and is_fit(self._labels, x.shape[self._channels])]
+        return next(iter(fitting or found), None)
+
+    def _is_binary(self, count: int) -> bool:
+        return count == 1 and self._labels is not None and len(self._labels) == 2
+
+    def _of_both(self, score: Any, gives: str, axis: int) -> Any:
+        return self._framework.ops.concat([1 - score if gives else -score, score], axis=axis)
+
+    def _look(self, key: Any, raw: Any, again: Callable[[int], Any]) -> None:
+        """See what scores are, the first time by trial; later ones may only show that they are no probabilities."""
+        known = self._looks.get(key)
+        look = "" if self._framework.left_out() else known if known == "" else self._look_of(raw)
+        if look is None:
+            return
+        for seed in range(_TRIALS if known is None else 0):
+            varied = again(seed) if look else None
+            seen = None if varied is None else self._look_of(varied)
+            look = look if seen is None else _weaker(look, seen)
+        self._looks[key] = look if known is None else _weaker(look, known)
+
+    def _look_of(self, raw: Any) -> str | None:
+        values = self._framework.numpy(raw).astype(np.float64)
+        return look_of(values if values.ndim == 2 else values.reshape(-1, 1))  # of one class at positions
+
+    def _raw(self, outputs: Any, reading: Reading) -> Any:
+        """The scores as the model gives them, (n, classes)."""
+        if outputs is None:
+            return None
+        if self._known.scores is not None:
+            return _rows(self._known.scores.function, outputs)
+        if reading.path is None:
+            return None
+        tensor = at(outputs, reading.path)
+        count = self._count(tensor)
+        return tensor if count is None or tensor.ndim == 2 else self._framework.ops.reshape(tensor, (-1, count))
+
+    def _count(self, tensor: Any) -> int | None:
+        """How many classes a tensor scores, (n, classes); None where it has positions, or is one number.
+
+        A number for each image counts as one class, and so do class scores with positions of size one.
+        """
+        if tensor.ndim < 2:
+            return 1 if tensor.ndim else None
+        ends = [(tensor.shape[2:], tensor.shape[1])]
+        if self._framework.channels_last:
+            ends.append((tensor.shape[1:-1], tensor.shape[-1]))
+        return next((int(count) for axes, count in ends if all(size == 1 for size in axes)), None)
+
+    def _chosen(
+        self, outputs: Any, values: Callable[[Any], NDArray[np.float64]] | None, n: int | None = None
+    ) -> Reading:
+        own = self._known.scores
+        if own is not None:
+            count = int(_rows(own.function, outputs).shape[1])
+            if not own.missing:
+                check_fit(self._labels, count)
+            return self._as_binary(Reading((), "", own.activation, missing=own.missing), count)
+        found = [entry for entry in entries(outputs) if entry.is_floating]
+        found = [entry for entry in found if tuple(entry.tensor.shape[:1]) == (n,)] or found
+        entry, missing = Choice(found, self._count, self._labels, values).made(outputs)
+        activation = self._framework.left_out() or "softmax"
+        if entry is None:
+            return Reading(None, "", activation, missing=missing)
+        return self._as_binary(Reading(entry.path, "", activation), self._count(entry.tensor) or 0)
+
+    def _as_binary(self, reading: Reading, count: int) -> Reading:
+        """The same, of two classes if it is of one score and there are two labels."""
+        if not self._is_binary(count):
+            return reading
+        return replace(reading, binary=True, activation=reading.activation and "sigmoid")
+
+    def _values(self, tensor: Any) -> NDArray[np.float64]:
+        values: NDArray[np.float64] = self._framework.numpy(tensor).astype(np.float64)
+        return values.reshape(len(values), -1)
+
+
+def _rows(function: Callable[[Any], Any], outputs: Any) -> Any:
+    """What the user's function reads, checked."""
+    found = function(outputs)
+    if getattr(found, "ndim", None) != 2:
+        raise InvalidType(f"`scores` must give one row of class scores for each image, (n, k). {received(found)}")
+    return found
+
+
+def _likeliest(outputs: Any) -> list[Any]:
+    """The floating-point tensors that may be scores, in the order of their names."""
+    found = [entry for entry in entries(outputs) if entry.is_floating and not entry.is_other]
+    return [entry.tensor for entry in sorted(found, key=lambda entry: entry.rank)]
+
+
+def _kind(outputs: Any) -> Any:
+    """What tells how an output is read: its tensors by their paths, with all sizes but that of the batch."""
+    return frozenset((entry.path, tuple(entry.tensor.shape[1:])) for entry in entries(outputs))
+
+
+def _weaker(one: str, other: str) -> str:
+    """Of two kinds of probabilities what both are: those of a softmax could be a sigmoid's."""
+    return min(one, other, key=("", "sigmoid", "softmax").index)
