@@ -16,7 +16,7 @@ from gradsight.backends import probe
 from gradsight.backends.keras.biases import Biases
 from gradsight.backends.keras.engines import engine_for
 from gradsight.backends.keras.engines.replay import replay
-from gradsight.backends.keras.inputs import first_row, image_in, with_image
+from gradsight.backends.keras.inputs import count, first_row, image_in, with_image
 from gradsight.backends.keras.ops import OPS
 from gradsight.backends.keras.outputs import (
     describe,
@@ -30,6 +30,7 @@ from gradsight.backends.keras.outputs import (
 )
 from gradsight.backends.keras.running import Running
 from gradsight.backends.keras.trace import record
+from gradsight.backends.keras.trees import mapped
 from gradsight.backends.keras.view import View
 from gradsight.errors import GradsightError, InvalidType, ModelError, one_line, received
 from gradsight.layers import INPUT, Layer, Seen
@@ -44,13 +45,14 @@ class Forward(probe.Forward):
         key: names the body that ran, for engines that compile.
         body: what ran.
         pull: cotangents of the outputs to gradients by layer name; None where nothing was held.
-        bypasses: by layer, what bypasses it, where that was asked for.
+        tails: by layer, where one was asked for, the engine's tail with what bypasses it in this pass; None where the
+            whole model has to run.
     """
 
     key: Any = None
     body: Any = None
     pull: Any = None
-    bypasses: dict[str, Any] = field(default_factory=dict)
+    tails: dict[str, Any] = field(default_factory=dict)
 
 
 class KerasModel:
@@ -127,7 +129,7 @@ class KerasBackend:
             return keras.ops.stop_gradient(keras.ops.convert_to_tensor(x, dtype=dtype if floating else None))
 
         given = dict(inputs) if hasattr(inputs, "keys") else list(inputs) if isinstance(inputs, tuple) else inputs
-        prepared = keras.tree.map_structure(convert, given)
+        prepared = mapped(convert, given)
         if not tensors_in(prepared):
             raise InvalidType(
                 f"`inputs` must be a batch: an array (n, ...), or a tuple or dict of them. {received(inputs)}"
@@ -140,7 +142,7 @@ class KerasBackend:
 
     def count(self, inputs: Any) -> int:
         """How many images a batch holds."""
-        return len(tensors_in(inputs)[0])
+        return count(inputs)
 
     def size(self, inputs: Any) -> tuple[int, ...]:
         """The image's positions, such as (224, 224).
