@@ -53,6 +53,17 @@ class Tail:
             return ()
         return tuple(self._stem(activations, *_tensors(inputs)))
 
+    def gives(self, outputs: Any, activations: torch.Tensor, bypasses: Sequence[torch.Tensor]) -> bool:
+        """Whether it gives a pass's ``outputs`` again.
+
+        Numbers that the model read while it was traced, such as a weight's ``item()``, are fixed in the graph. What it
+        gives shows whether they still hold, at the price of one run of the tail.
+        """
+        try:
+            return _same(self(activations.contiguous(), bypasses, 1), outputs)
+        except Exception:  # the model gives something else now than when it was traced
+            return False
+
     def __call__(self, activations: torch.Tensor, bypasses: Sequence[torch.Tensor], times: int) -> Any:
         """The model's output for other, contiguous activations: ``times`` rows for each image; row j is image j % n."""
         tiled = [
@@ -103,8 +114,8 @@ def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Equal up to the rounding of another order of operations."""
     if a.shape != b.shape or not a.is_floating_point():
         return torch.equal(a, b)
-    scale = float(b.abs().max()) if b.numel() else 0.0
-    return bool(((a - b).abs() <= 64 * torch.finfo(a.dtype).eps * scale).all())
+    scale = float(b.abs().where(b.isfinite(), 0).max()) if b.numel() else 0.0
+    return torch.allclose(a, b, rtol=0, atol=64 * torch.finfo(a.dtype).eps * scale, equal_nan=True)
 
 
 def trace_tail(run: Run, inputs: Any, activations: torch.Tensor, batch_axis: int, *, linked: bool) -> Tail | None:
@@ -135,7 +146,7 @@ def trace_tail(run: Run, inputs: Any, activations: torch.Tensor, batch_axis: int
     example = activations.detach().narrow(batch_axis, 0, 1)
     example = torch.cat([example] * batch, dim=batch_axis).contiguous()
     traced = _traced(forward, example)
-    tail = _clean(copy.deepcopy(traced))
+    tail = _clean(_copied(traced))
     if not _blank_nodes(tail, leaves, blanks):
         return Tail(tail)
     if not linked:
@@ -164,6 +175,11 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
+def _copied(traced: GraphModule) -> GraphModule:
+    """Another graph of the same tensors: a copy of the weights would not follow when they change."""
+    return GraphModule(traced, copy.deepcopy(traced.graph))
+
+
 def _split(traced: GraphModule, leaves: list[Any], blanks: dict[int, float], batch_axis: int) -> Tail | None:
     """Cut a graph in two where values made from the inputs meet those made from the activations."""
     start = next(node for node in traced.graph.nodes if node.op == "placeholder")
@@ -186,7 +202,7 @@ def _split(traced: GraphModule, leaves: list[Any], blanks: dict[int, float], bat
             return None
         axes.append(counting[0] if counting else None)
     names = [node.name for node in crossing]
-    stem, graph = copy.deepcopy(traced), traced
+    stem, graph = _copied(traced), traced
     by_name = {node.name: node for node in stem.graph.nodes}
     output = next(node for node in stem.graph.nodes if node.op == "output")
     output.args = (tuple(by_name[name] for name in names),)
