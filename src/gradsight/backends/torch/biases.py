@@ -48,24 +48,33 @@ class Biases:
             ops: array functions.
         """
         self.added: list[_Added] = []
+        self._given: dict[nn.Module, Any] = {}
         self._count, self._size, self._ops = count, size, ops
         for module in modules:
             if next(module.children(), None) is None:
                 if hasattr(module, "inplace"):
                     vars(module)["inplace"] = False  # its input has to be there when it has run
+                module.register_forward_pre_hook(self._keep, with_kwargs=True)
                 module.register_forward_hook(self._see, with_kwargs=True)
         self._scores = run()
 
-    def _see(self, module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Any:
+    def _keep(self, module: nn.Module, arguments: Any, keywords: Any) -> None:
+        """Keep what a module is given as it is now: it may write into it."""
+        self._given[module] = pytree.tree_map(
+            lambda x: x.detach().clone() if isinstance(x, torch.Tensor) else x, (arguments, keywords)
+        )
+
+    def _see(self, module: nn.Module, _arguments: Any, _keywords: Any, output: Any) -> Any:
+        given = self._given.pop(module)
         leaves, spec = pytree.tree_flatten(output)
         main = next((i for i, x in enumerate(leaves) if isinstance(x, torch.Tensor) and x.requires_grad), None)
         if main is None or (isinstance(module, _LINEAR) and module.bias is None):
             return output
         whole = leaves[main]
-        bias = whole.detach() - _linear_part(module.forward, (arguments, keywords), main)
-        rounding = 4 * torch.finfo(whole.dtype).eps * whole.detach().abs().max()
-        if bias.abs().max() > rounding:
-            self.added.append(_Added(whole, bias))
+        bias = whole.detach() - _linear_part(module.forward, given, main)
+        real = _more_than_rounding(bias, whole.detach())
+        if real.any():
+            self.added.append(_Added(whole, bias.where(real, 0)))
         leaves[main] = whole.clone()
         return pytree.tree_unflatten(leaves, spec)
 
@@ -90,6 +99,13 @@ class Biases:
         return term.reshape(self._count, -1) if len(term) % self._count == 0 else term.flatten(1)
 
 
+def _more_than_rounding(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+    """For which rows, (n, 1 ...), a part of an output is more than what rounding makes of it, or no number."""
+    axes = tuple(range(1, whole.ndim))
+    most, rounding = (x.abs().amax(axes, keepdim=True) if axes else x.abs() for x in (part, whole))
+    return ~(most <= 4 * torch.finfo(whole.dtype).eps * rounding)
+
+
 def _linear_part(forward: Callable[..., Any], given: Any, main: int) -> torch.Tensor:
     """The derivative of a module's output in the direction of its own input: all of it, where the module is linear.
 
@@ -104,7 +120,7 @@ def _linear_part(forward: Callable[..., Any], given: Any, main: int) -> torch.Te
     def function(*tensors: torch.Tensor) -> torch.Tensor:
         filled = list(leaves)
         for i, tensor in zip(moving, tensors, strict=True):
-            filled[i] = tensor
+            filled[i] = tensor.clone()  # the module may write into it
         arguments, keywords = pytree.tree_unflatten(filled, spec)
         found: torch.Tensor = pytree.tree_leaves(forward(*arguments, **keywords))[main]
         return found
