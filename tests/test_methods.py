@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+import frameworks
 import gradsight as gs
 from frameworks import TOLERANCE, explain
 from gradsight.backends.probe import LayerProbe
@@ -188,12 +189,61 @@ def test_the_batch_size_bounds_the_ablated_rows(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.not_on_jax
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("random", "sscam")])
+@pytest.mark.parametrize("name", list(METHODS))
 def test_an_image_is_explained_alike_alone_and_beside_others(name: str) -> None:
+    model, batch = network(name), images() * torch.tensor([1, 10, 3])[:, None, None, None]
+    together = explained(name, model, batch)
+    for i in range(3):
+        alone = explain(model, batch[i : i + 1], layer=layers_of(name), method=asked(name), targets=[CLASSES[i]])
+        assert_same(alone.maps, together.maps[i : i + 1])
+        assert alone.target_notes[0] == together.target_notes[i]
+
+
+VARIANTS = ["smooth(eigencam)", "eigen_smooth(gradcam)", "refine(eigencam)", "contrast(eigengradcam)"]
+VARIANTS += ["kpcacam(kernel='rbf')", "scorecam(top=2)"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        text if "eig" in text or "kpca" in text else pytest.param(text, marks=pytest.mark.not_on_jax)
+        for text in [*map(asked, METHODS), *VARIANTS]
+    ],
+)
+def test_an_image_that_is_not_finite_leaves_those_beside_it_alone(text: str, value: float) -> None:
+    name = text.partition("(")[0]
     model, batch = network(name), images()
-    together = explained(name, model, batch).maps
-    alone = explained(name, model, batch[:1]).maps
-    assert_same(alone, together[:1])
+    layer: Any = ["2", "4"] if name in ("refine", "refinecam") else "4"
+    right = explain(model, batch[::2], layer=layer, method=text, targets=CLASSES[::2])
+    batch[1] = value
+    found = explain(model, batch, layer=layer, method=text, targets=CLASSES)
+    assert_same(found.maps[::2], right.maps)
+    for i in range(3):
+        (told,) = {any("not finite" in note for note in notes) for notes in found.target_notes[i]}
+        assert told == (not np.isfinite(found.maps[i]).all())
+    # Of TensorFlow's ReLU NaN is 0.
+    by_eigenvectors = name in ("eigencam", "eigengradcam", "kpcacam", "eigen_smooth")
+    if by_eigenvectors and not frameworks.ON_KERAS:
+        assert np.isnan(found.maps[1]).all()
+
+
+@pytest.mark.parametrize("scale", [1e15, 1e25])
+@pytest.mark.parametrize("text", ["eigencam", "eigengradcam", "eigen_smooth(gradcam)"])
+def test_activations_whose_squares_overflow_do_not_end_the_batch(text: str, scale: float) -> None:
+    model, batch = network(text).float(), images(n=2).float()
+    right = explain(model, batch, layer="4", method=text, targets=1)
+    batch[1] *= scale
+    found = explain(model, batch, layer="4", method=text, targets=1)
+    assert_same(found.maps[:1], right.maps[:1])
+    assert np.isfinite(found.maps[1]).all() != any("not finite" in note for note in found.target_notes[1][0])
+
+
+def test_an_image_that_is_not_finite_hides_no_other_head_from_cam() -> None:
+    batch = images()
+    batch[1] = float("nan")
+    with pytest.raises(ModelError, match="CAM needs a global average"):
+        explain(curved().double(), batch, layer="4", method="cam", targets=CLASSES)
 
 
 @pytest.mark.pytorch

@@ -100,14 +100,25 @@ def principal(samples: Array, ops: Any, *, centred: bool = False) -> Array:
     if p <= c:
         projection = first_component(ops.matmul(samples, turned), ops)
     else:
-        _, vectors = ops.linalg.eigh(ops.matmul(turned, samples))
+        _, vectors = eigh(ops.matmul(turned, samples), ops)
         projection = ops.matmul(samples, vectors[..., -1:])[..., 0]
     return agreeing(projection, samples, ops)
 
 
+def eigh(matrices: Array, ops: Any) -> tuple[Array, Array]:
+    """Eigenvalues (..., p), ascending, and eigenvectors (..., p, p) of symmetric matrices (..., p, p).
+
+    NaN of one that holds NaN or infinity, on which frameworks fail for the whole batch.
+    """
+    finite = ops.all(ops.isfinite(matrices), axis=(-2, -1), keepdims=True)
+    values, vectors = ops.linalg.eigh(ops.where(finite, matrices, ops.zeros_like(matrices)))
+    nothing = ops.full_like(vectors, math.nan)
+    return ops.where(finite[..., 0], values, nothing[..., 0]), ops.where(finite, vectors, nothing)
+
+
 def first_component(gram: Array, ops: Any) -> Array:
     """The projections (..., p) of samples on their first principal direction, from their products (..., p, p)."""
-    values, vectors = ops.linalg.eigh(gram)
+    values, vectors = eigh(gram, ops)
     return vectors[..., -1] * ops.sqrt(positive(values[..., -1:], ops))
 
 

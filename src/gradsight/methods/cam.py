@@ -33,9 +33,12 @@ def cam(probe: Probe, ops: Any) -> Any:
 
 
 def _is_average_and_linear(probe: Probe, weights: Any, ops: Any) -> bool:
-    """Whether the scores are ``bias + weights . mean(activations)``, here, at 0, and for other activations."""
+    """Whether each image's scores are ``bias + weights . mean(activations)``, here, at 0, and for other activations.
+
+    An image whose numbers are not finite says nothing.
+    """
     spread = ops.max(probe.gradients, axis=probe.spatial) - ops.min(probe.gradients, axis=probe.spatial)
-    if float(ops.max(spread)) > _TOLERANCE * float(ops.max(ops.abs(probe.gradients))):
+    if _is_over(spread, _TOLERANCE * _largest(probe.gradients, ops), ops):
         return False
     bias = probe.tail(ops.zeros_like(probe.activations))
     # Large values of either sign reach what a ReLU, a normalisation or a limit in the head would change.
@@ -43,9 +46,19 @@ def _is_average_and_linear(probe: Probe, weights: Any, ops: Any) -> bool:
         like([(-1.0) ** i for i in range(weights.shape[-1])], weights, ops), (-1, *[1] * len(probe.spatial))
     )
     for activations in (probe.activations, 30 * signs * probe.activations, -30 * signs * probe.activations):
-        means = ops.mean(activations, axis=probe.spatial)
-        expected = bias + ops.sum(weights * means[:, None], axis=-1)
-        size = float(ops.sum(ops.max(ops.abs(weights * means[:, None]), axis=-1))) + float(ops.max(ops.abs(bias)))
-        if float(ops.max(ops.abs(probe.tail(activations) - expected))) > _TOLERANCE * size:
+        parts = weights * ops.mean(activations, axis=probe.spatial)[:, None]
+        expected = bias + ops.sum(parts, axis=-1)
+        size = ops.sum(ops.max(ops.abs(parts), axis=-1), axis=-1) + _largest(bias, ops)
+        if _is_over(probe.tail(activations) - expected, _TOLERANCE * size, ops):
             return False
     return True
+
+
+def _largest(values: Any, ops: Any) -> Any:
+    """The largest magnitude of each image: (n, ...) -> (n,)."""
+    return ops.max(ops.abs(values), axis=tuple(range(1, values.ndim)))
+
+
+def _is_over(values: Any, limits: Any, ops: Any) -> bool:
+    """Whether some image has a magnitude over its limit, (n,)."""
+    return bool(ops.any(_largest(values, ops) > limits))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from gradsight.backends import probe
 from gradsight.backends.keras.biases import Biases
 from gradsight.backends.keras.engines import engine_for
 from gradsight.backends.keras.engines.replay import replay
-from gradsight.backends.keras.inputs import first_row, image_in, with_image
+from gradsight.backends.keras.inputs import count, extras, image_in, row, tiled, with_image
 from gradsight.backends.keras.ops import OPS
 from gradsight.backends.keras.outputs import (
     floating_in,
@@ -28,12 +28,15 @@ from gradsight.backends.keras.outputs import (
 )
 from gradsight.backends.keras.running import Running
 from gradsight.backends.keras.trace import record
+from gradsight.backends.keras.trees import Form, mapped
 from gradsight.backends.keras.variation import vary
 from gradsight.backends.keras.view import View
 from gradsight.backends.reading import NOTHING, Framework, Known, Reader
+from gradsight.contracts import Reads, Rows
 from gradsight.errors import GradsightError, InvalidType, ModelError, one_line, received
 from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, layouts, only_layout
+from gradsight.targets import Resolved
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,16 @@ class Forward(probe.Forward):
         key: names the body that ran, for engines that compile.
         body: what ran.
         pull: cotangents of the outputs to gradients by layer name; None where nothing was held.
-        bypasses: by layer, what bypasses it, where that was asked for.
+        tails: by layer, where one was asked for, the engine's tail with what bypasses it in this pass; None where the
+            whole model has to run.
+        more: from a number to the inputs as often as that, where further rows go through the whole model.
     """
 
     key: Any = None
     body: Any = None
     pull: Any = None
-    bypasses: dict[str, Any] = field(default_factory=dict)
+    tails: dict[str, Any] = field(default_factory=dict)
+    more: Callable[[int], Any] | None = None
 
 
 class KerasModel:
@@ -81,7 +87,7 @@ class KerasBackend:
     detached = staticmethod(lambda array: array)
     full_precision = staticmethod(full_precision)
     image = staticmethod(image_in)
-    with_image = staticmethod(with_image)
+    extras = staticmethod(extras)
 
     def __init__(self, model: Any, known: Known = NOTHING, *, probabilities: bool = False) -> None:
         """Make a view of the model; nothing is run.
@@ -91,6 +97,8 @@ class KerasBackend:
             known: what is known of its scores.
             probabilities: explain what the model gives, its last softmax or sigmoid included.
         """
+        self.rows: dict[Any, Rows] = {}
+        self.alone: dict[Any, Any] = {}
         self.view = view = View(model, probabilities=probabilities)
         self.reader = Reader(Framework(self.ops, numpy_of, lambda: view.left_out, self.channels_last), known)
         self.reading, self.scores_in = self.reader.reading, self.reader.scores
@@ -130,20 +138,20 @@ class KerasBackend:
             return keras.ops.stop_gradient(keras.ops.convert_to_tensor(x, dtype=dtype if floating else None))
 
         given = dict(inputs) if hasattr(inputs, "keys") else list(inputs) if isinstance(inputs, tuple) else inputs
-        prepared = keras.tree.map_structure(convert, given)
+        prepared = mapped(convert, given)
         if not tensors_in(prepared):
             raise InvalidType(
                 f"`inputs` must be a batch: an array (n, ...), or a tuple or dict of them. {received(inputs)}"
             )
         return prepared
 
-    def names(self) -> Collection[str]:
-        """The names of the model's layers."""
-        return self.view.layers.keys()
+    def names(self) -> Mapping[str, str]:
+        """The names of the model's layers, and the kind of each."""
+        return {path: type(layer).__qualname__ for path, layer in self.view.layers.items()}
 
     def count(self, inputs: Any) -> int:
         """How many images a batch holds."""
-        return len(tensors_in(inputs)[0])
+        return count(inputs)
 
     def size(self, inputs: Any) -> tuple[int, ...]:
         """The image's positions, such as (224, 224).
@@ -152,6 +160,28 @@ class KerasBackend:
             ModelError: no input has positions.
         """
         return self.image_layout(inputs).grid
+
+    def kind(self, inputs: Any) -> Any:
+        """What tells inputs apart, whatever the number of rows: their order and shapes."""
+        return Form(inputs), tuple(tuple(x.shape[1:]) for x in tensors_in(inputs))
+
+    def with_image(self, inputs: Any, image: Any, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:
+        """The inputs with another image, and ``times`` times as often whatever is by image."""
+        return with_image(inputs, image, times, shared=self._shared(inputs, shared))
+
+    def row(self, inputs: Any, i: int, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:
+        """A batch of image ``i`` and what belongs to it, ``times`` times."""
+        return row(inputs, i, times, shared=self._shared(inputs, shared))
+
+    def more(self, inputs: Any, times: int) -> Any:
+        """The inputs, ``times`` times as often whatever is by image."""
+        return self.with_image(inputs, tiled(self.image(inputs), times, self.count(inputs)), times)
+
+    def _shared(self, inputs: Any, shared: frozenset[int] | None) -> frozenset[int]:
+        if shared is not None:
+            return shared
+        found = self.rows.get(self.kind(inputs))
+        return frozenset() if found is None else found.shared
 
     def image_layout(self, inputs: Any) -> Layout:
         """How the image is laid out."""
@@ -175,7 +205,8 @@ class KerasBackend:
             return probe.ModelPass(self, Forward(inputs, self.outputs(inputs), {}, {}, rule, batch_size), targets)
         key, body, (outputs, held, pull) = self.running.linearized(inputs, sorted(set(paths.values())), rule)
         found = {paths[x.name]: self.layout(x, tuple(held[paths[x.name]].shape), inputs) for x in layers}
-        forward = Forward(inputs, outputs, held, found, rule, batch_size, key, body, pull)
+        more = partial(self.more, inputs)
+        forward = Forward(inputs, outputs, held, found, rule, batch_size, key, body, pull, more=more)
         return probe.ModelPass(self, forward, targets)
 
     def outputs(self, inputs: Any) -> Any:
@@ -189,8 +220,21 @@ class KerasBackend:
     def tail(self, name: str, raw: Any, axis: int, forward: Any, times: int, *, traced: bool = True) -> Any:
         """The model's output where layer ``name`` gives ``raw``, ``times`` rows for each image of ``forward``."""
         if axis != 0 or not traced:
-            return replay(self.engine, forward.key, forward.body, name, raw, forward.inputs, times)
+            return replay(self.engine, forward.key, forward.body, name, raw, forward.more(times))
         return self.engine.tail(forward.key, forward.body, name, raw, forward, times)
+
+    def reads(self, outputs: Any, resolved: Resolved) -> Reads:
+        """Which tensors of an output targets read; see `contracts.Backend.reads`."""
+        leaves = floating_in(outputs)
+        if resolved.of_classes or len(leaves) < 2:
+            return "classes" if resolved.of_classes else ()
+
+        def scores(values: list[Any]) -> Any:
+            given = with_floating(outputs, values)
+            return resolved.scores(given, self.scores_in(given), self.ops)
+
+        slopes = self.engine.slopes(scores, leaves)[1]
+        return tuple(i for i, slope in enumerate(slopes) if self.numpy(slope).any())
 
     def slopes(self, shared: probe.ModelPass, outputs: Any) -> tuple[Any, list[Any]]:
         """A pass's scores (n, k) of an output, and their gradients by the floating-point tensors in it: (k, ...)."""
@@ -234,7 +278,7 @@ class KerasBackend:
 
     def trace(self, inputs: Any, targets: Any) -> list[Seen]:
         """Run the first image once, with every layer seen; ``targets`` settles the score as in `run`."""
-        return record(self, first_row(inputs), targets)
+        return record(self, self.row(inputs, 0), targets)
 
     def dense_layout(self, name: str, shape: tuple[int, ...], inputs: Any) -> Layout | None:
         """How the output of a layer that keeps its positions as axes is laid out; None where its rank is another."""

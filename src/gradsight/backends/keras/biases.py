@@ -9,8 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from gradsight.backends.keras.inputs import private
 from gradsight.backends.keras.outputs import floating_in, is_floating, numpy_of
 from gradsight.backends.keras.tap import Call, Numbered, Start, main_of
+from gradsight.backends.keras.trees import leaves, mapped
 from gradsight.layouts import layouts
 
 if TYPE_CHECKING:
@@ -30,29 +32,8 @@ class Biases:
 
     def _body(self, inputs: Any, start: Start) -> Any:
         """The outputs, and by call of a layer the part of its output that is not linear in its input."""
-        numbered, added = Numbered(), {}
-
-        def see(call: Call) -> Any:
-            name = numbered.name(call)
-            bare = getattr(call.layer, "use_bias", True) is False and _is_linear(call.layer)
-            if name is None or bare or self._backend.view.children(call.layer) or not is_floating(call.output):
-                return call.output
-            added[name] = ops.stop_gradient(call.output - self._linear_part(call))
-            return start(name, call.output)
-
-        return self._backend.running.execute(inputs, see), added
-
-    def _linear_part(self, call: Call) -> Any:
-        """The derivative of a layer's output in the direction of its own input: all of it, where it is linear."""
-        given = [list(call.arguments), call.keywords]
-
-        def function(*tensors: Any) -> Any:
-            left = iter(tensors)
-            arguments, keywords = keras.tree.map_structure(lambda x: next(left) if _moves(x) else x, given)
-            leaves = keras.tree.flatten(call.function(*arguments, **keywords))
-            return leaves[main_of(leaves) or 0]
-
-        return self._backend.engine.along(function, [x for x in keras.tree.flatten(given) if _moves(x)])
+        watching = _Watching(self._backend, start)
+        return self._backend.running.execute(inputs, watching), watching.added
 
     def terms(self, target: int) -> Iterator[Any]:
         """The gradient of each output times its bias: (n, c, *s), or (n, c) for an output without positions."""
@@ -60,15 +41,59 @@ class Biases:
         rows += [ops.zeros((1, *x.shape), x.dtype) for x in floating_in(self._added)]
         gradients = self._pull(rows)
         for name, bias in self._added.items():
-            whole, part = numpy_of(self._held[name]), numpy_of(bias)
-            if np.abs(part).max(initial=0) > 4 * np.finfo(whole.dtype).eps * np.abs(whole).max(initial=0):
-                yield self._folded(name, gradients[name][0] * bias)
+            real = _more_than_rounding(numpy_of(bias), numpy_of(self._held[name]))
+            if real.any():
+                term = gradients[name][0] * bias
+                yield self._folded(name, ops.where(real, term, ops.zeros_like(term)))
 
     def _folded(self, name: str, term: Any) -> Any:
         backend, shape = self._backend, tuple(term.shape)
         layout = backend.dense_layout(name, shape, self._inputs)
         found = [layout] if layout else layouts(shape, len(term), backend.size(self._inputs))
         return found[0].fold(term, backend.ops) if found else ops.reshape(term, (len(term), -1))
+
+
+class _Watching:
+    """A tap that computes what each layer adds.
+
+    Attributes:
+        added: by call of a layer, the part of its output that is not linear in its input.
+    """
+
+    before = staticmethod(private)
+
+    def __init__(self, backend: KerasBackend, start: Start) -> None:
+        self.added: dict[str, Any] = {}
+        self._backend, self._start = backend, start
+        self._numbered = Numbered()
+
+    def __call__(self, call: Call) -> Any:
+        """See a call, and start at its output if the layer may add something."""
+        name = self._numbered.name(call)
+        bare = getattr(call.layer, "use_bias", True) is False and _is_linear(call.layer)
+        if name is None or bare or self._backend.view.children(call.layer) or not is_floating(call.output):
+            return call.output
+        self.added[name] = ops.stop_gradient(call.output - self._linear_part(call))
+        return self._start(name, call.output)
+
+    def _linear_part(self, call: Call) -> Any:
+        """The derivative of a layer's output in the direction of its own input: all of it, where it is linear."""
+        given = [list(call.arguments), call.keywords]
+
+        def function(*tensors: Any) -> Any:
+            left = iter(tensors)
+            arguments, keywords = mapped(lambda x: ops.copy(next(left)) if _moves(x) else x, given)
+            found = leaves(call.function(*arguments, **keywords))
+            return found[main_of(found) or 0]
+
+        return self._backend.engine.along(function, [x for x in leaves(given) if _moves(x)])
+
+
+def _more_than_rounding(part: Any, whole: Any) -> Any:
+    """For which rows, (n, 1 ...), a part of an output is more than what rounding makes of it, or no number."""
+    axes = tuple(range(1, whole.ndim))
+    most, rounding = (np.abs(x).max(axis=axes, keepdims=True, initial=0) for x in (part, whole))
+    return ~(most <= 4 * np.finfo(whole.dtype).eps * rounding)
 
 
 def _moves(x: Any) -> bool:

@@ -6,13 +6,13 @@ from typing import Any
 
 import keras
 
-from gradsight.backends.keras.engines.replay import tiled
 from gradsight.backends.keras.outputs import is_floating, tensors_in
+from gradsight.backends.keras.trees import filled, leaves, mapped
 from gradsight.errors import ModelError
 
 
 def image_in(inputs: Any) -> Any:
-    """The image among the inputs, which maps are drawn on: of those with most axes the first.
+    """The image among the inputs, which maps are drawn on: of those with most axes the user's first.
 
     Raises:
         ModelError: there is none.
@@ -28,16 +28,59 @@ def image_in(inputs: Any) -> Any:
     return max(found, key=lambda x: x.ndim)
 
 
-def with_image(inputs: Any, image: Any, times: int = 1) -> Any:
-    """The inputs with another image, and everything else ``times`` times as often."""
-    old = image_in(inputs)
-
-    def change(x: Any) -> Any:
-        return keras.ops.cast(image, old.dtype) if x is old else tiled(x, times)
-
-    return keras.tree.map_structure(change, inputs)
+def extras(inputs: Any) -> tuple[int, ...]:
+    """Which tensors beside the image have as many rows, counted in their order."""
+    image = image_in(inputs)
+    return tuple(i for i, x in enumerate(leaves(inputs)) if x is not image and has_rows(x, len(image)))
 
 
-def first_row(inputs: Any) -> Any:
-    """The first row of every tensor."""
-    return keras.tree.map_structure(lambda x: x[:1] if keras.ops.is_tensor(x) and x.ndim else x, inputs)
+def with_image(inputs: Any, image: Any, times: int = 1, *, shared: frozenset[int] = frozenset()) -> Any:
+    """The inputs with another image, and ``times`` times as often whatever has a row for each image.
+
+    Args:
+        inputs: a batch.
+        image: the other image.
+        times: how often the rest is repeated.
+        shared: which tensors, counted in their order, are the same for every image, however many rows they have.
+    """
+    old = [image_in(inputs)]
+    n = 0 if times == 1 else count(inputs)  # of one that is traced the number may not be known
+
+    def change(i: int, x: Any) -> Any:
+        if old and x is old[0]:
+            return keras.ops.cast(image, old.pop().dtype)  # once: the same array may be two of the inputs
+        return x if times == 1 or i in shared else tiled(x, times, n)
+
+    return filled(inputs, [change(i, x) for i, x in enumerate(leaves(inputs))])
+
+
+def row(inputs: Any, i: int, times: int = 1, *, shared: frozenset[int] = frozenset()) -> Any:
+    """A batch of image ``i`` and what belongs to it, ``times`` times; ``shared`` as in `with_image`."""
+    n = count(inputs)
+
+    def change(place: int, x: Any) -> Any:
+        return tiled(x[i : i + 1], times, 1) if place not in shared and has_rows(x, n) else x
+
+    return filled(inputs, [change(place, x) for place, x in enumerate(leaves(inputs))])
+
+
+def has_rows(x: Any, n: int) -> bool:
+    """Whether something is a tensor with a row for each of n images."""
+    return keras.ops.is_tensor(x) and x.ndim > 0 and len(x) == n
+
+
+def tiled(tree: Any, times: int, n: int) -> Any:
+    """The tensors in inputs or outputs with n rows, their rows repeated as a whole: row j is row j % n."""
+    if times == 1:
+        return tree
+    return mapped(lambda x: keras.ops.concatenate([x] * times) if has_rows(x, n) else x, tree)
+
+
+def count(inputs: Any) -> int:
+    """How many images a batch holds."""
+    return len(image_in(inputs))
+
+
+def private(inputs: Any) -> Any:
+    """The inputs in memory of their own: a model may write into what it is given."""
+    return mapped(lambda x: keras.ops.copy(x) if keras.ops.is_tensor(x) else x, inputs)

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from gradsight.backends.keras.trees import leaves, mapped
+
 
 def is_floating(tensor: Any) -> bool:
     """Whether a tensor holds floating-point numbers."""
@@ -14,8 +16,8 @@ def is_floating(tensor: Any) -> bool:
 
 
 def tensors_in(tree: Any) -> list[Any]:
-    """The tensors of a model's input or output."""
-    return [leaf for leaf in keras.tree.flatten(tree) if keras.ops.is_tensor(leaf)]
+    """The tensors of a model's input or output, in the order in which they were put there."""
+    return [leaf for leaf in leaves(tree) if keras.ops.is_tensor(leaf)]
 
 
 def floating_in(tree: Any) -> list[Any]:
@@ -26,7 +28,7 @@ def floating_in(tree: Any) -> list[Any]:
 def with_floating(tree: Any, values: list[Any]) -> Any:
     """The same with other floating-point tensors, in the order of `floating_in`."""
     left = iter(values)
-    return keras.tree.map_structure(lambda x: next(left) if keras.ops.is_tensor(x) and is_floating(x) else x, tree)
+    return mapped(lambda x: next(left) if keras.ops.is_tensor(x) and is_floating(x) else x, tree)
 
 
 def full_precision(tensor: Any) -> Any:

@@ -7,7 +7,7 @@ import threading
 from functools import cached_property
 from typing import Any
 
-from gradsight.backends.keras.inputs import first_row, image_in, with_image
+from gradsight.backends.keras.inputs import image_in, private, row, with_image
 from gradsight.backends.keras.outputs import tensors_in
 from gradsight.backends.keras.rectify import rectified
 from gradsight.backends.keras.tap import Call, Holder, Start, Tap, tapped
@@ -61,12 +61,12 @@ class Running:
         Raises:
             ModelError: the model failed.
         """
-        root = self._view.root
+        root, inputs = self._view.root, private(inputs)
         try:
             with tapped(tap):
-                if isinstance(inputs, dict) and self._spreads:
+                if isinstance(inputs, dict) and len(self._arguments) > 1 and self._arguments >= inputs.keys():
                     return root(**inputs, training=False)
-                if isinstance(inputs, list) and self._spreads:
+                if isinstance(inputs, list) and len(self._arguments) > 1:
                     return root(*inputs, training=False)
                 return root(inputs, training=False)
         except GradsightError:
@@ -80,12 +80,12 @@ class Running:
             ) from error
 
     @cached_property
-    def _spreads(self) -> bool:
-        """Several inputs are several arguments of the model's ``call``, which is the user's own."""
+    def _arguments(self) -> set[str]:
+        """The arguments of the model's ``call``, where that is the user's own: several inputs are several of them."""
         if self._view.is_graph:
-            return False
-        parameters = inspect.signature(type(self._view.root).call).parameters
-        return len([name for name in parameters if name not in ("self", "training", "mask")]) > 1
+            return set()
+        _itself, *names = inspect.signature(type(self._view.root).call).parameters
+        return set(names) - {"training", "mask"}
 
     def find_end(self, inputs: Any) -> None:
         """Look, once, for the layer that gives the output of a model that is the user's own code."""
@@ -102,7 +102,7 @@ class Running:
                 seen.append(call)
             return call.output
 
-        outputs = self._engine.plain(None, lambda given, _start: self.execute(given, see), first_row(inputs))
+        outputs = self._engine.plain(None, lambda given, _start: self.execute(given, see), row(inputs, 0))
         giving = [call.layer for call in seen if call.output is outputs]
         if giving and len([call for call in seen if call.layer is giving[0]]) == 1:
             self._view.leave_out(giving[0])

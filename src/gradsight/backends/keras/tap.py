@@ -10,7 +10,8 @@ from typing import Any
 
 import keras
 
-from gradsight.backends.keras.outputs import is_floating
+from gradsight.backends.keras.outputs import is_floating, tensors_in
+from gradsight.backends.keras.trees import filled, leaves
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,14 @@ class Call:
     @property
     def tensors(self) -> list[Any]:
         """The tensors among the arguments."""
-        given = keras.tree.flatten([list(self.arguments), self.keywords])
-        return [x for x in given if keras.ops.is_tensor(x)]
+        return tensors_in([self.arguments, self.keywords])
 
 
 Tap = Callable[[Call], Any]
-"""``call -> output``: what the rest of the model goes on with, in the place of the call's own."""
+"""``call -> output``: what the rest of the model goes on with, in the place of the call's own.
+
+A tap may have a ``before``, from a call's arguments to those that it is told of: a layer may write into its own.
+"""
 
 Start = Callable[[str, Any], Any]
 """``(name, output) -> output``: makes an output a start of differentiation."""
@@ -58,26 +61,28 @@ def listening(layer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     """The ``call`` of a copied layer that shows its output to the tap of this thread, if there is one."""
 
     def heard(*arguments: Any, **keywords: Any) -> Any:
-        result = function(*arguments, **keywords)
         tap: Tap | None = getattr(_running, "tap", None)
         if tap is None:
-            return result
-        leaves = keras.tree.flatten(result)
-        main = main_of(leaves)
+            return function(*arguments, **keywords)
+        given = arguments, keywords
+        told = tap.before(given) if hasattr(tap, "before") else given
+        result = function(*arguments, **keywords)
+        found = leaves(result)
+        main = main_of(found)
         if main is None:
             return result
-        leaves[main] = tap(Call(layer, function, arguments, keywords, result, leaves[main]))
-        return keras.tree.pack_sequence_as(result, leaves)
+        found[main] = tap(Call(layer, function, told[0], told[1], result, found[main]))
+        return filled(result, found)
 
     return heard
 
 
-def main_of(leaves: list[Any]) -> int | None:
+def main_of(found: list[Any]) -> int | None:
     """Which tensor of a layer's output is the map: the only one, or the first that could hold positions."""
-    tensors = [i for i, leaf in enumerate(leaves) if keras.ops.is_tensor(leaf)]
-    if len(leaves) == 1:
+    tensors = [i for i, leaf in enumerate(found) if keras.ops.is_tensor(leaf)]
+    if len(found) == 1:
         return tensors[0] if tensors else None
-    return next((i for i in tensors if is_floating(leaves[i]) and leaves[i].ndim >= 3), None)
+    return next((i for i in tensors if is_floating(found[i]) and found[i].ndim >= 3), None)
 
 
 @contextlib.contextmanager

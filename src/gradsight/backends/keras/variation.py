@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from gradsight.backends.keras.inputs import first_row
 from gradsight.backends.keras.outputs import is_floating, numpy_of
 from gradsight.backends.variation import MOST, varied
 
@@ -28,7 +27,7 @@ def vary(backend: Any, inputs: Any, seed: int) -> Any:
     others = [
         (v, keras.ops.convert_to_tensor(varied(x, seed), dtype=v.dtype)) for v, x in zip(weights, values, strict=True)
     ]
-    for some in (first_row(inputs), inputs):  # a model may be fixed to the batch's number of images
+    for some in (backend.row(inputs, 0), inputs):  # a model may be fixed to the batch's number of images
         # it may also fail on such weights, in as many ways as models are written
         with contextlib.suppress(Exception), keras.StatelessScope(state_mapping=others):
             return backend.running.execute(backend.with_image(some, 1 - 3 * backend.image(some)), None)

@@ -6,12 +6,14 @@ that runs it, and a softmax or sigmoid at the very end is left out, so that scor
 
 from __future__ import annotations
 
+import hashlib
 import operator
 import types
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src.ops.node import Node
 
 from gradsight.backends.keras.rectify import rectifiable
@@ -194,17 +196,32 @@ def _end(model: Any) -> Any:
 
 
 class _Snapshot:
-    """What an object held: its attributes, and what was in those that can be filled; told by identity."""
+    """What an object held: its attributes, and what was in those that can be filled, however deep.
+
+    Told by identity, and of arrays by their numbers: a pass that is traced keeps those of the day.
+    """
 
     def __init__(self, thing: Any) -> None:
         self._live = vars(thing)
         self._values = tuple(self._live.values())
         self._read = self._read_now()
-        fillable = [v for key, v in self._live.items() if key not in _UNREAD and isinstance(v, list | dict | set)]
-        self._members = [(value, _members(value)) for value in fillable]
+        self._members: list[tuple[Any, tuple[Any, ...]]] = []
+        self._numbers: list[tuple[Any, bytes]] = []
+        self._look_into(self._read.values(), set())
 
     def _read_now(self) -> dict[str, Any]:
         return {key: value for key, value in self._live.items() if key not in _UNREAD}
+
+    def _look_into(self, values: Iterable[Any], known: set[int]) -> None:
+        for value in values:
+            if isinstance(value, np.ndarray):
+                self._numbers.append((value, _digest(value)))
+            elif isinstance(value, list | dict | set | tuple) and id(value) not in known:
+                known.add(id(value))
+                members = _members(value)
+                if not isinstance(value, tuple):
+                    self._members.append((value, members))
+                self._look_into(members, known)
 
     def holds(self) -> bool:
         """Whether nothing has changed; this runs before every pass, for every layer."""
@@ -214,7 +231,8 @@ class _Snapshot:
             if now.keys() != self._read.keys() or not _same(tuple(now.values()), tuple(self._read.values())):
                 return False
             self._values = values
-        return all(_same(_members(value), then) for value, then in self._members if value or then)
+        filled = all(_same(_members(value), then) for value, then in self._members if value or then)
+        return filled and all(_digest(array) == then for array, then in self._numbers)
 
 
 def _same(now: tuple[Any, ...], then: tuple[Any, ...]) -> bool:
@@ -223,3 +241,7 @@ def _same(now: tuple[Any, ...], then: tuple[Any, ...]) -> bool:
 
 def _members(value: Any) -> tuple[Any, ...]:
     return (*value.keys(), *value.values()) if isinstance(value, dict) else tuple(value)
+
+
+def _digest(array: np.ndarray[Any, Any]) -> bytes:
+    return hashlib.blake2b(array.tobytes(), digest_size=16).digest()

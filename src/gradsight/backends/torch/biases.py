@@ -49,8 +49,8 @@ class Biases:
             ops: array functions.
         """
         self.added: list[_Added] = []
-        self._count, self._size, self._ops = count, size, ops
         self._given: dict[nn.Module, Any] = {}
+        self._count, self._size, self._ops = count, size, ops
         for module in modules:
             if next(module.children(), None) is None:
                 module.register_forward_pre_hook(self._keep, with_kwargs=True)
@@ -58,7 +58,7 @@ class Biases:
         self._scores = run()
 
     def _keep(self, module: nn.Module, arguments: Any, keywords: Any) -> None:
-        """Keep what a module is given, which it may write into."""
+        """Keep what a module is given as it is now: it may write into it."""
         kept = (arguments, keywords)
         if not isinstance(module, _LINEAR):
             kept = pytree.tree_map(lambda x: x.detach().clone() if isinstance(x, torch.Tensor) else x, kept)
@@ -72,9 +72,9 @@ class Biases:
             return output
         whole = leaves[main]
         bias = whole.detach() - _linear_part(module.forward, given, main)
-        rounding = 4 * torch.finfo(whole.dtype).eps * whole.detach().abs().max()
-        if bias.abs().max() > rounding:
-            self.added.append(_Added(whole, bias))
+        real = _more_than_rounding(bias, whole.detach())
+        if real.any():
+            self.added.append(_Added(whole, bias.where(real, 0)))
         leaves[main] = whole.clone()
         return pytree.tree_unflatten(leaves, spec)
 
@@ -98,6 +98,13 @@ class Biases:
         if math.prod(term.shape[2:]) > 1 and term.ndim > 3 and len(term) not in (self._count, self._count * frames):
             raise ModelError(f"a module gives {len(term)} rows for {self._count} image(s). {MIXED_ROWS}")
         return term.reshape(self._count, -1) if len(term) % self._count == 0 else term.flatten(1)
+
+
+def _more_than_rounding(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+    """For which rows, (n, 1 ...), a part of an output is more than what rounding makes of it, or no number."""
+    axes = tuple(range(1, whole.ndim))
+    most, rounding = (x.abs().amax(axes, keepdim=True) if axes else x.abs() for x in (part, whole))
+    return ~(most <= 4 * torch.finfo(whole.dtype).eps * rounding)
 
 
 def _linear_part(forward: Callable[..., Any], given: Any, main: int) -> torch.Tensor:

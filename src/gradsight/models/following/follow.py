@@ -80,7 +80,9 @@ class Followed(Preprocess):
         known = made.shape == wanted.shape and unlike(made / level, wanted / level) < _UNLIKE
         if known and sides not in self.called.known and min(sides) >= _SMALLEST:
             try:
-                known = Trial(self.called, Colours({}, level), [sides]).of(self.way).worst.near
+                known = (
+                    Trial(self.called, Colours({}, np.asarray(self.level, np.float64)), [sides]).of(self.way).worst.near
+                )
             except Exception:  # which it did not raise on the photo itself
                 known = False
         if not known:

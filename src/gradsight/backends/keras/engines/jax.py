@@ -11,7 +11,8 @@ import keras
 from jax.ad_checkpoint import checkpoint_name
 
 from gradsight.backends.keras.engines.graph import cuts_of
-from gradsight.backends.keras.outputs import floating_in
+from gradsight.backends.keras.outputs import floating_in, tensors_in
+from gradsight.backends.keras.trees import Form, mapped
 
 
 class Jax:
@@ -26,12 +27,12 @@ class Jax:
         if key is None:
             with keras.StatelessScope():
                 return body(inputs, _nothing)
-        return self._compiled(("plain", key), lambda run: lambda x: run(x, _nothing), body)(inputs)
+        return self._compiled(("plain", key), lambda run: lambda x: _Ordered.of(run(x, _nothing)), body)(inputs).tree
 
     def linearize(self, key: Any, body: Any, inputs: Any) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
         """The outputs, what was held, and the way back."""
         outputs, held, back = self._compiled(("linearize", key), _linearized, body)(inputs)
-        return outputs, held, lambda cotangents: _pulled(back, cotangents)
+        return outputs.tree, held, lambda cotangents: _pulled(back, cotangents)
 
     def tail(self, key: Any, body: Any, name: str, raw: Any, forward: Any, times: int) -> Any:
         """The outputs with ``raw`` in the place of what was held; row j of ``raw`` belongs to row j % n."""
@@ -40,13 +41,19 @@ class Jax:
             def one(given: Any) -> Any:
                 inputs, rows = given
                 # Only what depends on the rows is mapped over them; of the rest, nothing at all is left at a cut.
-                return jax.vmap(lambda row: run(inputs, lambda at, output: row if at == name else output))(rows)
+                return jax.vmap(lambda row: _Ordered.of(run(inputs, lambda at, output: row if at == name else output)))(
+                    rows
+                )
 
             return one
 
         rows = jnp.reshape(raw, (times, -1, *raw.shape[1:]))
-        outputs = self._compiled(("tail", key, name), behind, body)((forward.inputs, rows))
-        return keras.tree.map_structure(lambda x: x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0], outputs)
+        outputs = self._compiled(("tail", key, name), behind, body)((forward.inputs, rows)).tree
+
+        def by_row(x: Any) -> Any:
+            return x if not keras.ops.is_tensor(x) else x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0]
+
+        return mapped(by_row, outputs)
 
     def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""
@@ -96,19 +103,71 @@ class Jax:
 
     def _compiled(self, key: Any, way: Any, body: Any) -> Callable[[Any], Any]:
         """``way(run)``, compiled at its first use for a key; ``run`` is ``body`` with the variables given."""
+        variables = self._variables
         if key not in self._kept:
-            variables = self._variables
 
-            def whole(values: list[Any], inputs: Any) -> Any:
+            def whole(values: list[Any], inputs: _Ordered) -> Any:
                 def run(inputs: Any, start: Any) -> Any:
-                    with keras.StatelessScope(list(zip(variables, values, strict=True))):
+                    with _Scope(variables, values):
                         return body(inputs, start)
 
-                return way(run)(inputs)
+                return way(run)(inputs.tree)
 
             self._kept[key] = jax.jit(whole)
         compiled = self._kept[key]
-        return lambda inputs: compiled([variable.value for variable in self._variables], inputs)
+
+        def called(inputs: Any) -> Any:
+            known = len(variables)
+            found = compiled([variable.value for variable in variables[:known]], _Ordered.of(inputs))
+            return found if len(variables) == known else called(inputs)
+
+        return called
+
+
+class _Scope(keras.StatelessScope):  # type: ignore[misc, unused-ignore]
+    """Variables whose values are given. One that is read besides, and that no layer keeps, joins them.
+
+    It would be compiled as it is today, and stay so when it is assigned to.
+    """
+
+    def __init__(self, variables: list[Any], values: list[Any]) -> None:
+        super().__init__(list(zip(variables, values, strict=False)))  # others may have joined in the meantime
+        self._variables = variables
+
+    def get_current_value(self, variable: Any) -> Any:
+        """The value given for a variable; None where there is none."""
+        value = super().get_current_value(variable)
+        has_value = getattr(variable, "_value", variable) is not None
+        if value is None and has_value and all(variable is not known for known in self._variables):
+            self._variables.append(variable)
+        return value
+
+
+@jax.tree_util.register_pytree_node_class
+class _Ordered:
+    """A tree as JAX may take and give it: its tensors in order, all else fixed. JAX itself sorts the keys of dicts."""
+
+    def __init__(self, form: Form, tensors: Any) -> None:
+        self._form, self._tensors = form, tensors
+
+    @classmethod
+    def of(cls, tree: Any) -> _Ordered:
+        """Of a tree of tensors."""
+        return cls(Form(tree), tensors_in(tree))
+
+    @property
+    def tree(self) -> Any:
+        """The tree."""
+        return self._form.filled(self._tensors)
+
+    def tree_flatten(self) -> tuple[Any, Form]:
+        """What JAX sees, and what it keeps."""
+        return self._tensors, self._form
+
+    @classmethod
+    def tree_unflatten(cls, form: Form, tensors: Any) -> _Ordered:
+        """The same with other tensors."""
+        return cls(form, tensors)
 
 
 def _nothing(_name: str, output: Any) -> Any:
@@ -123,7 +182,7 @@ def _linearized(run: Any) -> Any:
             shapes[name] = jax.ShapeDtypeStruct(output.shape, output.dtype)
             return output
 
-        jax.eval_shape(lambda x: floating_in(run(x, note)), inputs)
+        jax.eval_shape(lambda given: floating_in(run(given.tree, note)), _Ordered.of(inputs))
         zeros = {name: jnp.zeros(x.shape, x.dtype) for name, x in shapes.items()}
 
         def perturbed(added: dict[str, Any]) -> Any:
@@ -134,7 +193,7 @@ def _linearized(run: Any) -> Any:
                 return held[name]
 
             outputs = run(inputs, start)
-            return floating_in(outputs), (outputs, held)
+            return floating_in(outputs), (_Ordered.of(outputs), held)
 
         _, back, (outputs, held) = jax.vjp(perturbed, zeros, has_aux=True)
         return outputs, held, back

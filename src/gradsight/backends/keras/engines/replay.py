@@ -1,12 +1,14 @@
-"""Running the whole model where its tail does not run alone."""
+"""Running the whole model where its tail does not run alone, and whether a tail does what the whole model did."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
+from gradsight.backends.keras.inputs import count, tiled
 from gradsight.backends.keras.outputs import numpy_of, tensors_in
 
 
@@ -15,27 +17,25 @@ def replayed(body: Any, name: str) -> Any:
 
     def whole(given: Any, _start: Any) -> Any:
         inputs, raw = given
-        return body(inputs, lambda at, output: raw if at == name else output)
+        # What follows may write into it.
+        return body(inputs, lambda at, output: keras.ops.copy(raw) if at == name else output)
 
     return whole
 
 
-def replay(engine: Any, key: Any, body: Any, name: str, raw: Any, inputs: Any, times: int) -> Any:
-    """The outputs of the whole model with ``raw`` in the place of what was held by a name."""
-    return engine.plain(("replay", key, name), replayed(body, name), [tiled(inputs, times), raw])
+def replay(engine: Any, key: Any, body: Any, name: str, raw: Any, inputs: Any) -> Any:
+    """The outputs of the whole model for as many inputs, with ``raw`` in the place of what was held by a name."""
+    return engine.plain(("replay", key, name), replayed(body, name), [inputs, raw])
 
 
-def tiled(tree: Any, times: int) -> Any:
-    """Every tensor in inputs or outputs, its rows repeated as a whole: row j is row j % n."""
-
-    def more(x: Any) -> Any:
-        return keras.ops.concatenate([x] * times) if times > 1 and keras.ops.is_tensor(x) and x.ndim else x
-
-    return keras.tree.map_structure(more, tree)
+def gives_again(tail: Callable[[Any], Any], name: str, forward: Any) -> bool:
+    """Whether a tail of a layer gives a pass's own outputs again, twice for what was held twice."""
+    n = count(forward.inputs)
+    return _same(tail(tiled(forward.held[name], 2, n)), tiled(forward.outputs, 2, n))
 
 
-def same(outputs: Any, expected: Any) -> bool:
-    """Whether outputs are equal up to the rounding of another order of operations."""
+def _same(outputs: Any, expected: Any) -> bool:
+    """Whether outputs are equal up to the rounding of another order of operations; what is no number is equal too."""
     one, two = ([numpy_of(x) for x in tensors_in(y)] for y in (outputs, expected))
     return len(one) == len(two) and all(_close(a, b) for a, b in zip(one, two, strict=True))
 
@@ -43,5 +43,5 @@ def same(outputs: Any, expected: Any) -> bool:
 def _close(a: Any, b: Any) -> bool:
     if a.shape != b.shape:
         return False
-    scale = float(np.abs(b).max(initial=0))
-    return bool((np.abs(a - b) <= 64 * np.finfo(a.dtype).eps * scale).all())
+    scale = float(np.abs(b).max(initial=0, where=np.isfinite(b)))
+    return np.allclose(a, b, rtol=0, atol=64 * np.finfo(a.dtype).eps * scale, equal_nan=True)

@@ -10,9 +10,10 @@ import keras
 import tensorflow as tf
 
 from gradsight.backends.keras.engines.graph import cuts_of
-from gradsight.backends.keras.engines.replay import replay, same, tiled
+from gradsight.backends.keras.engines.replay import gives_again, replay
 from gradsight.backends.keras.engines.traced import Traced
 from gradsight.backends.keras.outputs import tensors_in
+from gradsight.backends.keras.trees import Form
 
 _ZERO = tf.UnconnectedGradients.ZERO
 
@@ -40,27 +41,22 @@ class TensorFlow:
 
     def tail(self, key: Any, body: Any, name: str, raw: Any, forward: Any, times: int) -> Any:
         """The outputs with ``raw`` in the place of what was held; row j of ``raw`` belongs to row j % n."""
-        traced = self._traced(key, body, forward.inputs)
-        if not self._is_sound(traced, name, forward):
-            return replay(self, key, body, name, raw, forward.inputs, times)
-        return traced.tail(name, raw, self._bypasses(traced, name, forward), times)
+        if name not in forward.tails:
+            forward.tails[name] = self._believed(self._traced(key, body, forward.inputs), name, forward)
+        if forward.tails[name] is None:
+            return replay(self, key, body, name, raw, forward.more(times))
+        traced, bypasses = forward.tails[name]
+        return traced.tail(name, raw, bypasses, times)
 
-    def _bypasses(self, traced: Traced, name: str, forward: Any) -> list[Any]:
-        if name not in forward.bypasses:
-            forward.bypasses[name] = traced.bypasses(name, forward.inputs)
-        return forward.bypasses[name]  # type: ignore[no-any-return]
-
-    def _is_sound(self, traced: Traced, name: str, forward: Any) -> bool:
-        """Whether the tail gives this very pass's output again, for more rows."""
+    def _believed(self, traced: Traced, name: str, forward: Any) -> tuple[Traced, list[Any]] | None:
+        """A graph whose tail gives this very pass's output again, for more rows, with what bypasses the layer in it."""
         with self._tracing:
-            if (traced, name) not in self._kept:
-                twice = tiled(forward.held[name], 2)
-                try:
-                    again = traced.tail(name, twice, self._bypasses(traced, name, forward), 2)
-                except Exception:  # in as many ways as models are written; the whole model always runs
-                    again = None
-                self._kept[traced, name] = again is not None and same(again, tiled(forward.outputs, 2))
-            return self._kept[traced, name]  # type: ignore[no-any-return]
+            try:
+                bypasses = traced.bypasses(name, forward.inputs)
+                again = gives_again(lambda twice: traced.tail(name, twice, bypasses, 2), name, forward)
+            except Exception:  # in as many ways as models are written; the whole model always runs
+                return None
+        return (traced, bypasses) if again else None
 
     def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""
@@ -118,10 +114,11 @@ class TensorFlow:
 
     def _traced(self, key: Any, body: Any, inputs: Any) -> Traced:
         """A body as a graph, for any number of rows where the model can be traced so."""
+        form = Form(inputs)
         shapes = tuple((tuple(x.shape), x.dtype) for x in tensors_in(inputs))
-        free = (key, tuple((shape[1:], dtype) for shape, dtype in shapes))
+        free = (key, form, tuple((shape[1:], dtype) for shape, dtype in shapes))
         with self._tracing:
-            for place, rows_free in ((free, True), ((key, shapes), False)):
+            for place, rows_free in ((free, True), ((key, form, shapes), False)):
                 if place not in self._kept:
                     self._kept[place] = self._try(body, inputs, rows_free)
                 if self._kept[place] is not None:

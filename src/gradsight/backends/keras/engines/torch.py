@@ -14,9 +14,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gradsight.backends.keras.engines.graph import cuts_of
 from gradsight.backends.keras.engines.replay import replayed
 from gradsight.backends.keras.outputs import floating_in, tensors_in
+from gradsight.backends.keras.trees import Form, mapped
 from gradsight.backends.torch.biases import along_itself
 from gradsight.backends.torch.probe import hessian_products
-from gradsight.backends.torch.tail import Tail, checked_tail, tiled
+from gradsight.backends.torch.tail import Tail, checked_tail
 
 
 class Torch:
@@ -56,37 +57,42 @@ class Torch:
             found = _pulled([leaves[i] for i in live], list(held.values()), [cotangents[i] for i in live])
             return dict(zip(held, found, strict=True))
 
-        given = keras.tree.map_structure(
-            lambda x: x.detach() if isinstance(x, torch.Tensor) and x.requires_grad else x, outputs
-        )
+        given = mapped(lambda x: x.detach() if isinstance(x, torch.Tensor) and x.requires_grad else x, outputs)
         return given, {name: x.detach() for name, x in held.items()}, pull
 
     def tail(self, key: Any, body: Any, name: str, raw: Any, forward: Any, times: int) -> Any:
         """The outputs with ``raw`` in the place of what was held; row j of ``raw`` belongs to row j % n."""
         if torch.is_grad_enabled() and raw.requires_grad:  # a traced tail may use what has no second derivative
             with sdpa_kernel(SDPBackend.MATH):
-                return self._replay(body, name, tiled(forward.inputs, times), raw)
+                return self._replay(body, name, forward.more(times), raw)
         with torch.inference_mode(False), torch.no_grad():
-            tail = self._tail(key, body, name, forward)
-            if tail is None:
-                return self._replay(body, name, tiled(forward.inputs, times), raw)
-            if name not in forward.bypasses:
-                forward.bypasses[name] = tail.bypasses(forward.inputs, forward.held[name])
-            return tail(raw.contiguous(), forward.bypasses[name], times)
+            if name not in forward.tails:
+                forward.tails[name] = self._believed(key, body, name, forward)
+            if forward.tails[name] is None:
+                return self._replay(body, name, forward.more(times), raw)
+            tail, bypasses = forward.tails[name]
+            return tail(raw.contiguous(), bypasses, times)
 
     def _replay(self, body: Any, name: str, inputs: Any, raw: Any) -> Any:
         with self._scope():  # its own: what a pass that is traced assigns must not be found by the next
             return replayed(body, name)([inputs, raw], None)
 
-    def _tail(self, key: Any, body: Any, name: str, forward: Any) -> Tail | None:
-        held = forward.held[name]
-        place = (key, name, held.dtype, held.shape[1:], *(tuple(x.shape[1:]) for x in tensors_in(forward.inputs)))
+    def _believed(self, key: Any, body: Any, name: str, forward: Any) -> tuple[Tail, tuple[torch.Tensor, ...]] | None:
+        """The traced tail, which gives this pass's outputs again, with what bypasses it; None where there is none."""
+        held, inputs = forward.held[name], forward.inputs
+        sizes = tuple(tuple(x.shape[1:]) for x in tensors_in(inputs))
+        place = (key, name, held.dtype, held.shape[1:], Form(inputs), sizes)
         with self._tracing:
-            if place not in self._kept:
-                self._kept[place] = checked_tail(
-                    lambda fed, z: self._replay(body, name, fed, z), forward.inputs, forward.outputs, held, 0
+            kept: Tail | None = self._kept.get(place)
+            if kept is not None:
+                bypasses = kept.bypasses(inputs, held)
+                if kept.gives(forward.outputs, held, bypasses):
+                    return kept, bypasses
+            if kept is not None or place not in self._kept:
+                kept = self._kept[place] = checked_tail(
+                    lambda fed, z: self._replay(body, name, fed, z), inputs, forward.outputs, held, 0
                 )
-            return self._kept[place]  # type: ignore[no-any-return]
+            return None if kept is None else (kept, kept.bypasses(inputs, held))
 
     def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""

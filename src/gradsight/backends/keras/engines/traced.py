@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from gradsight.backends.keras.outputs import floating_in, tensors_in
+from gradsight.backends.keras.trees import Form
 
 Part = Callable[[Sequence[Any]], Sequence[Any]]
 """A part of a graph, from the values that are fed to those that are fetched."""
@@ -26,11 +27,11 @@ class Traced:
             self._held[name] = tf.identity(output)  # a layer that hands its argument through shares it with others
             return self._held[name]
 
+        form = Form(inputs)
+
         def run(*tensors: Any) -> None:
-            given = iter(tensors)
-            filled = keras.tree.map_structure(lambda x: next(given) if keras.ops.is_tensor(x) else x, inputs)
             with keras.StatelessScope():
-                self._outputs = body(filled, start)
+                self._outputs = body(form.filled(tensors), start)
 
         specs = [
             tf.TensorSpec((None, *x.shape[1:]) if rows_free and x.shape.rank else x.shape, x.dtype)
@@ -47,7 +48,7 @@ class Traced:
             }
         self._from_inputs = _made_from(self._inputs, self._wrapped.graph)
         self._needed = self._crossing(self._gradients.values(), self._cotangents)
-        self._leaves = [y for y in keras.tree.flatten(self._outputs) if keras.ops.is_tensor(y)]
+        self._leaves = tensors_in(self._outputs)
         self._forward = self._part(self._inputs, [*self._leaves, *self._held.values(), *self._needed])
         self._plain = _differentiable(self._forward, -1)
         self._backward = self._part([*self._cotangents, *self._needed], list(self._gradients.values()))
@@ -126,8 +127,7 @@ class Traced:
         return run
 
     def _packed(self, leaves: list[Any]) -> Any:
-        given = iter(leaves)
-        return keras.tree.map_structure(lambda y: next(given) if keras.ops.is_tensor(y) else y, self._outputs)
+        return Form(self._outputs).filled(leaves)
 
 
 def _differentiable(run: Part, which: int) -> Part:
