@@ -51,12 +51,13 @@ def own_process() -> Iterator[None]:
 
     Not undone: what C code has buffered is written when the process ends.
     """
-    own = _stdout_alone()
-    sys.meta_path.insert(0, _Quietly())
+    own, finder = _stdout_alone(), _Quietly()
+    sys.meta_path.insert(0, finder)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow speaks at its first operation too
     try:
         yield
     finally:
+        sys.meta_path.remove(finder)
         if own is not None:
             sys.stdout = sys.stderr  # for functions that run at exit
             with suppress(BrokenPipeError):  # Typer has dealt with a reader that left
