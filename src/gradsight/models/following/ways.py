@@ -54,7 +54,7 @@ class Colours(NamedTuple):
     """
 
     fields: dict[str, Any]
-    level: NDArray[np.float64]
+    level: NDArray[np.floating]
     even: bool = True
 
 
@@ -82,8 +82,10 @@ def colours_of(run: Run) -> Colours | None:
 
 
 def _numbers(values: NDArray[np.float64]) -> tuple[float, ...]:
-    """As they were written: 0.485, which single precision has made 0.48500001."""
-    return tuple(float(f"{value:.6g}") + 0.0 for value in values)
+    """As they were written, 0.485, where single precision has made 0.48500001 of it; the others as they are."""
+    short = [float(f"{value:.5g}") + 0.0 for value in values]
+    near = [abs(found - value) <= 3e-7 * abs(value) for found, value in zip(short, values, strict=True)]
+    return tuple(found if same else float(value) for found, value, same in zip(short, values, near, strict=True))
 
 
 class Seen(NamedTuple):
