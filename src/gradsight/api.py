@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -19,12 +18,13 @@ from gradsight.contracts import Backend, LoadedModel, Pass, Probe, Reads, Scores
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
 from gradsight.explanation import Explanation, joined
 from gradsight.given import Given, given_by
-from gradsight.layers import INPUT, Candidate, Layer, known_grids, rank, stages
+from gradsight.layers import INPUT, Candidate, Layer, stages
 from gradsight.layouts import AmbiguousLayout
 from gradsight.models.following.usable import usable
 from gradsight.models.load import load_model
 from gradsight.neurons import Activations, Concepts, Dissection, Exciting, Look, dissect, exciting
 from gradsight.registry import PLACES, Method
+from gradsight.studies import Studies, Study, checked, kind_of, retried
 from gradsight.targets import (
     Labels,
     Prediction,
@@ -40,29 +40,9 @@ from gradsight.targets import (
 )
 from gradsight.variants import as_method
 
-
-class _Study(NamedTuple):
-    """What one look at the layers of a model gave, for targets that read the same of its output."""
-
-    reads: Reads
-    ranked: list[Candidate]
-    known: frozenset[tuple[int, ...]]
-
-
-class _ReadsOther(Exception):
-    """A target reads something else of the output than the targets that layers were chosen for."""
-
-    def __init__(self, reads: Reads) -> None:
-        super().__init__(reads)
-        self.reads = reads
-
-
 _T = TypeVar("_T")
 _Way = tuple[Method, Pass, Any, str]
 """A method with its pass, its probe, and what to call its layer."""
-
-_MOST_STUDIES = 8
-"""How many are kept for inputs of one kind."""
 
 
 class Explainer:
@@ -152,10 +132,8 @@ class Explainer:
         self.layer, self.method, self.targets = layer, method, targets
         self.preprocess, self._feed = usable(preprocess, source, model), feed
         self._layout, self._grid = layout, None if grid is None else tuple(grid)
-        self._studies: dict[Any, list[_Study]] = {}
-        self._studied: Any = None
+        self._studies = Studies()
         self._elsewhere: dict[Any, bool] = {}
-        self._looking = threading.Lock()
         if not isinstance(batch_size, Integral) or isinstance(batch_size, bool) or batch_size < 1:
             raise InvalidArgument(f"`batch_size` must be a whole number of at least 1. {received(batch_size)}")
         self._batch_size: int = int(batch_size)
@@ -228,7 +206,7 @@ class Explainer:
         """
         given, wanted = self._given(inputs).alone(0), self.targets if targets is None else targets
 
-        def look(study: _Study | None) -> list[Candidate]:
+        def look(study: Study | None) -> list[Candidate]:
             found = study or self._study(given, wanted)
             self._passed(given, [], wanted, None if study else found)  # which tells what the targets read
             return list(found.ranked)
@@ -291,7 +269,7 @@ class Explainer:
             return [self._probes(given.alone(i), name, wanted)[0] for i in range(given.size)]
         return list(shared.probes)
 
-    def _pass_at(self, given: Given, name: Any, wanted: Any, study: _Study | None) -> Pass:
+    def _pass_at(self, given: Given, name: Any, wanted: Any, study: Study | None) -> Pass:
         found = study or self._study(given, wanted) if name is None else None
         return self._passed(given, [self._layer(name, found)], wanted, None if study else found)
 
@@ -301,15 +279,11 @@ class Explainer:
     def _run(self, given: Given, names: Sequence[Any], methods: Sequence[Method], wanted: Any) -> list[_Way]:
         return self._retried(given, wanted, lambda study: self._ways(given, names, methods, wanted, study))
 
-    def _retried(self, given: Given, wanted: Any, go: Callable[[_Study | None], _T]) -> _T:
-        """``go(None)``, which takes the last study; or, where the targets read something else, with their own."""
-        try:
-            return go(None)
-        except _ReadsOther as other:
-            return go(self._study(given, wanted, other.reads))
+    def _retried(self, given: Given, wanted: Any, go: Callable[[Study | None], _T]) -> _T:
+        return retried(go, lambda reads: self._study(given, wanted, reads))
 
     def _ways(
-        self, given: Given, names: Sequence[Any], methods: Sequence[Method], wanted: Any, study: _Study | None
+        self, given: Given, names: Sequence[Any], methods: Sequence[Method], wanted: Any, study: Study | None
     ) -> list[_Way]:
         """Each method with its pass, its probe, and what to call its layer. One pass serves all that it can."""
         at = {place: [m for m in methods if m.at == place] for place in PLACES}
@@ -333,26 +307,20 @@ class Explainer:
             found += [(m, together, together.probes[0], names) for m in at["layers"]]
         return [*found, *((m, shared, shared.image, "input") for m in at["input"])]
 
-    def _passed(self, given: Given, layers: Sequence[Layer], wanted: Any, thought: _Study | None) -> Pass:
+    def _passed(self, given: Given, layers: Sequence[Layer], wanted: Any, thought: Study | None) -> Pass:
         """A pass; ``thought`` is the study that the layers were chosen by, where it may be another target's.
 
         Raises:
-            _ReadsOther: it is.
+            ReadsOther: it is.
         """
-        backend, settle = given.backend, self._settling(given, wanted, given.size)
-
-        def settled(logits: Any, outputs: Any) -> Resolved:
-            resolved = settle(logits, outputs)
-            if thought is not None and (reads := backend.reads(outputs, resolved)) != thought.reads:
-                raise _ReadsOther(reads)
-            return resolved
-
+        backend = given.backend
+        settle = checked(self._settling(given, wanted, given.size), given, thought)
         try:
-            return backend.run(given.batch, layers, settled, self._batch_size)
+            return backend.run(given.batch, layers, settle, self._batch_size)
         except AmbiguousLayout:
             # Worth a look at the other layers: a grid that they leave no doubt about settles it.
             known = self._study(given, wanted).known
-            return backend.run(given.batch, [replace(x, known=known) for x in layers], settled, self._batch_size)
+            return backend.run(given.batch, [replace(x, known=known) for x in layers], settle, self._batch_size)
 
     def _settling(self, given: Given, wanted: Any, n: int) -> Callable[[Any, Any], Resolved]:
         def settle(logits: Any, outputs: Any) -> Resolved:
@@ -404,7 +372,7 @@ class Explainer:
         given = self._given(image)
         return self._embedding_in(given.backend)(given.backend.outputs(given.batch))
 
-    def _layer(self, name: Any, study: _Study | None) -> Layer:
+    def _layer(self, name: Any, study: Study | None) -> Layer:
         """The layer of a name, or the best one."""
         if name is None and study is not None:
             return self._candidate(study.ranked[0], study)
@@ -412,49 +380,14 @@ class Explainer:
             raise InvalidType(f"`layer` must be a layer's name or a list of names. {received(name)}")
         return Layer(name, self._layout, self._grid)
 
-    def _candidate(self, candidate: Candidate, study: _Study) -> Layer:
+    def _candidate(self, candidate: Candidate, study: Study) -> Layer:
         layout = None if candidate.ambiguous or self._layout or self._grid else candidate.layout
         return Layer(candidate.name, self._layout, self._grid, layout, study.known)
 
-    def _study(self, given: Given, wanted: Any, reads: Reads | None = None) -> _Study:
-        """Look at the layers, once for each input size, order of inputs, architecture, and what targets read.
-
-        Without ``reads``, which only a pass can tell, it is what the last targets read.
-        """
-        with self._looking:
-            architecture = dict(given.backend.names())
-            if architecture != self._studied:
-                self._studied, self._studies = architecture, {}
-            known = self._studies.setdefault(_kind(given), [])
-            found = next((study for study in known if reads in (None, study.reads)), None)
-            if found is None:
-                found = self._looked(given, wanted)
-            known[:] = [found, *(study for study in known if study.reads != found.reads)][:_MOST_STUDIES]
-            return found
-
-    def _looked(self, given: Given, wanted: Any) -> _Study:
-        """A new study, by the first image.
-
-        Of classes the best one speaks for all, so that layers do not depend on which was asked for first; the one that
-        was asked for only where the best has no gradient.
-        """
-        backend, settle = given.backend, self._settling(given, wanted, 1)
-        reads: Reads = ()
-
-        def best(logits: Any, outputs: Any) -> Resolved:
-            nonlocal reads
-            resolved = settle(logits, outputs)
-            reads = backend.reads(outputs, resolved)
-            return resolve(Top(), self._setting(given, 1, logits, outputs)) if resolved.of_classes else resolved
-
-        size = backend.size(given.batch)
-        try:
-            seen = backend.trace(given.batch, best)
-            ranked = rank(seen, size)
-        except ModelError:
-            seen = backend.trace(given.batch, settle)
-            ranked = rank(seen, size)
-        return _Study(reads, ranked, known_grids(seen, size))
+    def _study(self, given: Given, wanted: Any, reads: Reads | None = None) -> Study:
+        """What is known of the layers for targets that read this of the output; see `Studies.of`."""
+        settle, best = (self._settling(given, target, 1) for target in (wanted, Top()))
+        return self._studies.of(given, settle, best, reads)
 
     def _explanation(
         self, given: Given, predictions: Any, method: Method, shared: Pass, probe: Any, layer: str
@@ -508,7 +441,7 @@ class Explainer:
         image = probe.image.activations
         if sum(getattr(x, "ndim", 0) == image.ndim for x in batch) < 2:
             return False
-        key = (*_kind(given), probe.name)
+        key = (*kind_of(given), probe.name)
         if key not in self._elsewhere:
             before, after = (given.backend.numpy(x.activations) for x in (probe, probe.at(1 - 3 * image)))
             self._elsewhere[key] = np.array_equal(before, after)
@@ -557,11 +490,6 @@ def _of_place(explanation: Explanation, i: int, j: int) -> list[str]:
     seen = explanation.placements[i].box if explanation.placements else (0, 0, *explanation.input_size)
     cell = [(seen[axis + 2] - seen[axis]) / explanation.maps.shape[axis + 2] for axis in range(2)]
     return notes.of_place(None if found is None else found.peak, target.place, cell)
-
-
-def _kind(given: Given) -> tuple[Any, ...]:
-    """What the layers of a model depend on: the image's size, and which input is the image."""
-    return (given.backend.size(given.batch), *(given.batch if isinstance(given.batch, dict) else ()))
 
 
 def _several(value: Any) -> list[Any]:

@@ -302,7 +302,7 @@ class Explanation:
         Returns:
             Of each target, ``place`` is the box that it is about, for those in the picture, ``against`` the region that
             speaks against it, for signed ones alone, and ``scale`` the raw value that is drawn as full heat.
-            ``preprocess`` says how the photo was made the model's input, and whether that was ``assumed``.
+            ``preprocess`` says how the photo was made the model's input, and ``assumed`` whether some of that was a guess.
         """
         height, width = self.placements[image].image_size if self.placements else self.input_size[-2:]
         return {
@@ -313,6 +313,7 @@ class Explanation:
             "method": self.method,
             "title": self.title or self.method,
             "preprocess": None if self.preprocess is None else dict(self.preprocess),
+            "assumed": bool(self.preprocess and self.preprocess["assumed"]),
             **self._text_record(image),
             "predictions": [asdict(p) for p in self.predictions[image]] if self.predictions else [],
             "targets": [

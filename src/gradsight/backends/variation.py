@@ -23,5 +23,5 @@ def varied(values: NDArray[Any], seed: int) -> NDArray[np.float32]:
     signs = random.choice([-1.0, 1.0], values.shape)
     own = float(np.sqrt(np.square(values, dtype=np.float64).mean()))
     noise = random.normal(0, _NOISE[seed % len(_NOISE)] if values.ndim < 2 else own + 0.01, values.shape)
-    found: NDArray[np.float32] = (values * signs + noise).astype(np.float32)
+    found: NDArray[np.float32] = np.asarray(values * signs + noise, np.float32)
     return found
