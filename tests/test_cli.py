@@ -82,7 +82,19 @@ def interrupted():
 """
 MODEL = "cli_models:colours"
 RED, GREEN, BLUE = (255, 0, 0), (0, 200, 0), (0, 0, 255)
-FIELDS = ["image", "width", "height", "model", "layer", "method", "title", "preprocess", "predictions", "targets"]
+FIELDS = [
+    "image",
+    "width",
+    "height",
+    "model",
+    "layer",
+    "method",
+    "title",
+    "preprocess",
+    "assumed",
+    "predictions",
+    "targets",
+]
 TARGET_FIELDS = [
     "index",
     "label",

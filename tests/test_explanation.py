@@ -128,6 +128,7 @@ def test_the_record_has_the_fields_of_the_command_line(explanation: gs.Explanati
         "method",
         "title",
         "preprocess",
+        "assumed",
         "predictions",
         "targets",
     ]
