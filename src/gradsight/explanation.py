@@ -302,7 +302,7 @@ class Explanation:
         Returns:
             Of each target, ``place`` is the box that it is about, for those in the picture, ``against`` the region that
             speaks against it, for signed ones alone, and ``scale`` the raw value that is drawn as full heat.
-            ``preprocess`` says how the photo was made the model's input, and ``assumed`` whether some of it was a guess.
+            ``preprocess`` says how the photo was made the model's input, and ``assumed`` if some of it was a guess.
         """
         height, width = self.placements[image].image_size if self.placements else self.input_size[-2:]
         return {
