@@ -153,10 +153,10 @@ class ModelPass:
         scores = self.targets.scores(outputs, self.backend.scores_in(outputs), self.backend.ops)
         return self.backend.full_precision(scores)
 
-    def first_row(self, outputs: Any) -> Any:
-        """Of an output of the model the first image's class scores, or what is explained of it where there are none."""
+    def scored(self, outputs: Any) -> Any:
+        """Of an output of the model the class scores, or what is explained where there are none: (m, k) in NumPy."""
         scores = self.backend.scores_in(outputs)
-        return self.backend.numpy(self.score(outputs) if scores is None else scores)[0].astype(np.float64)
+        return self.backend.numpy(self.score(outputs) if scores is None else scores).astype(np.float64)
 
     @cached_property
     def rows(self) -> Rows:
