@@ -159,9 +159,23 @@ def test_of_two_images_the_first_is_explained_whichever_the_shared_encoder_sees_
     assert_explained(model, {"left": left, "right": right}, halves, layer, "gradient", "occlusion")
 
 
-def test_the_image_that_a_dict_names_first_is_explained_by_one_explainer_after_the_other() -> None:
+class OfAPair(nn.Module):
+    """Takes both images in one argument."""
+
+    def __init__(self, siamese: nn.Module) -> None:
+        super().__init__()
+        self.siamese = siamese
+
+    def forward(self, pair: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.siamese(**pair)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_image_that_a_dict_names_first_is_explained_by_one_explainer_after_the_other(nested: bool) -> None:
     model, left, right = Siamese().eval(), batch(), batch()
     plain = copy.deepcopy(model).double()
+    within = "siamese." if nested else ""
+    model = OfAPair(model) if nested else model
     seen = {"left": plain.encoder(left.double()).detach(), "right": plain.encoder(right.double()).detach()}
     first = Halves(plain.encoder, lambda x: plain.joined(x, seen["right"]), left.double())
     second = Halves(plain.encoder, lambda x: plain.joined(seen["left"], x), right.double())
@@ -170,11 +184,12 @@ def test_the_image_that_a_dict_names_first_is_explained_by_one_explainer_after_t
         ({"left": left, "right": right}, first, "encoder#0"),
         ({"right": right, "left": left}, second, "encoder"),
     ):
-        found = explainer(inputs)
-        assert found.layer == layer
+        given = {"pair": inputs} if nested else inputs
+        found = explainer(given)
+        assert found.layer == within + layer
         assert_same(found.maps, ORACLES["gradcam"](halves))
         assert not any("another input" in note for note in found.notes)
-        assert_same(explainer(inputs, method="gradient").maps, ORACLES["gradient"](halves))
+        assert_same(explainer(given, method="gradient").maps, ORACLES["gradient"](halves))
 
 
 def test_a_layer_that_sees_the_other_image_has_a_note_that_says_so() -> None:

@@ -193,6 +193,9 @@ class Backend(Protocol):
         bounds the rows that methods push through at once.
         """
 
+    def kind(self, inputs: Any) -> tuple[Any, Any]:
+        """What tells inputs apart, whatever the number of rows: how they are nested, in which order, and shapes."""
+
     def row(self, inputs: Any, i: int) -> Any:
         """A batch of image ``i`` alone, with what belongs to it."""
 

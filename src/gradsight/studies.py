@@ -99,7 +99,8 @@ def checked(settle: Settle, given: Given, thought: Study | None) -> Settle:
 
 def kind_of(given: Given) -> tuple[Any, ...]:
     """What the layers of a model depend on: the image's size, and which input is the image."""
-    return (given.backend.size(given.batch), *(given.batch if isinstance(given.batch, dict) else ()))
+    structure, _ = given.backend.kind(given.batch)
+    return given.backend.size(given.batch), structure
 
 
 def _looked(given: Given, settle: Settle, best: Settle) -> Study:

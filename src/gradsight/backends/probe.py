@@ -86,8 +86,8 @@ class Arrays(Protocol):
     alone: dict[Any, Any]
     """By `kind` of inputs, the class scores of a first image that went through the model alone for another reason."""
 
-    def kind(self, inputs: Any) -> Any:
-        """What tells inputs apart, whatever the number of rows: their order and shapes."""
+    def kind(self, inputs: Any) -> tuple[Any, Any]:
+        """What tells inputs apart, whatever the number of rows: how they are nested, in which order, and shapes."""
 
     def extras(self, inputs: Any) -> tuple[int, ...]:
         """Which tensors beside the image have as many rows, counted in their order."""

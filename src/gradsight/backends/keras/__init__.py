@@ -161,8 +161,8 @@ class KerasBackend:
         """
         return self.image_layout(inputs).grid
 
-    def kind(self, inputs: Any) -> Any:
-        """What tells inputs apart, whatever the number of rows: their order and shapes."""
+    def kind(self, inputs: Any) -> tuple[Any, Any]:
+        """What tells inputs apart, whatever the number of rows: how they are nested, in which order, and shapes."""
         return Form(inputs), tuple(tuple(x.shape[1:]) for x in tensors_in(inputs))
 
     def with_image(self, inputs: Any, image: Any, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:

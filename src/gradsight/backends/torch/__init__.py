@@ -128,8 +128,8 @@ class TorchBackend:
         """How the image is laid out, see `layouts.image_layout`."""
         return image_layout(self.image(inputs).shape)
 
-    def kind(self, inputs: Any) -> Any:
-        """What tells inputs apart, whatever the number of rows: their order and shapes."""
+    def kind(self, inputs: Any) -> tuple[Any, Any]:
+        """What tells inputs apart, whatever the number of rows: how they are nested, in which order, and shapes."""
         leaves, spec = pytree.tree_flatten(inputs)
         return spec, tuple(x.shape[1:] if isinstance(x, torch.Tensor) else type(x) for x in leaves)
 
