@@ -131,6 +131,7 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "another buffer": lambda m: setattr(m.features[1], "running_mean", torch.full((4,), -2.0)),
     "another parameter": lambda m: setattr(m.features[3], "weight", nn.Parameter(-m.features[3].weight.detach())),
     "another module": lambda m: setattr(m, "head", nn.Linear(5, 4)),
+    "another class": lambda m: setattr(m.features[2], "__class__", nn.Sigmoid),
     "an averaged model swapped in": averaged,
     "parametrize": parametrized,
     "a parametrization's original": lambda m: (parametrized(m), step(m)),

@@ -111,27 +111,28 @@ def inputs_of(block: nn.Module, model: nn.Module, batch: torch.Tensor) -> list[t
 
 
 @pytest.mark.parametrize("name", ["resnet50", "mobilenet_v3_large", "vit_b_16"])
-def test_choosing_the_layer_is_one_image_there_and_back(name: str) -> None:
+def test_the_first_call_costs_a_few_images_more(name: str) -> None:
     network, images = build(name), NETWORKS[name].images(2)
     image = flops(plain(network, images[:1])).total()
     explainer = gs.Explainer(network)
     first = flops(lambda: explainer(images)).total()
     again = flops(lambda: explainer(images)).total()
-    assert 0 < first - again <= 2.01 * image  # forward and backward of the first image, whatever the batch
+    # Forward and backward of the first image, whatever the batch, and three to see that rows leave each other alone.
+    assert 3 * image < first - again <= 5.01 * image
 
 
-def test_whether_images_influence_each_other_costs_one_image_once(model: nn.Module, batch: torch.Tensor) -> None:
+def test_whether_images_influence_each_other_costs_three_images_once(model: nn.Module, batch: torch.Tensor) -> None:
     image = flops(plain(model, batch[:1])).total()
     explainer = gs.Explainer(model, layer="layer4")
     first = flops(lambda: explainer(batch)).total()
     again = flops(lambda: explainer(batch)).total()
-    assert first - again == image
-    # A single image has nothing beside it, until a method needs more passes: then it is run beside one more.
+    assert first - again == 3 * image
+    # A single image has nothing beside it, until a method needs more passes.
     explainer = gs.Explainer(model, layer="layer4")
     assert flops(lambda: explainer(batch[:1])) == flops(lambda: explainer(batch[:1]))
     name = "smoothgradcampp(samples=3)"
     first = flops(lambda: explainer(batch[:1], method=name)).total()
-    assert first - flops(lambda: explainer(batch[:1], method=name)).total() == 2 * image
+    assert first - flops(lambda: explainer(batch[:1], method=name)).total() == 3 * image
 
 
 def test_the_tail_alone_runs_again(model: nn.Module, batch: torch.Tensor, forward: int) -> None:

@@ -149,6 +149,21 @@ def test_segmentation_and_classes_of_one_network() -> None:
         assert {name: explainer(IMAGES, targets=asked[name]).layer for name in order} == right
 
 
+def test_a_class_and_a_contrast_of_classes_at_positions_have_their_own_layers_in_any_order() -> None:
+    torch.manual_seed(0)
+    trunk = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())
+    model = nn.Sequential(trunk, nn.Sequential(nn.Conv2d(8, 6, 3, 1, 1), nn.ReLU(), nn.Conv2d(6, 4, 1))).eval()
+    asked = {"one": gs.Pixels(1), "two": gs.Contrast(gs.Pixels(1), gs.Pixels(2))}
+    right = {name: gs.Explainer(model)(IMAGES, targets=target) for name, target in asked.items()}
+    assert right["one"].layer == "1.1"  # in the class's own map one channel counts
+    for order in itertools.permutations(asked):
+        explainer = gs.Explainer(model)
+        for name in order:
+            found = explainer(IMAGES, targets=asked[name])
+            assert found.layer == right[name].layer
+            np.testing.assert_array_equal(found.maps, right[name].maps)
+
+
 # Company.
 
 METHODS = ["finercam", "gradcam", "smooth(gradcam)", "layercam", "eigencam", "gradcampp", "scorecam"]

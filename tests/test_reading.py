@@ -378,3 +378,37 @@ def test_a_change_of_the_model_changes_what_its_scores_are() -> None:
     found = explain(batch)
     assert any("probabilities (sigmoid)" in note for note in found.notes)
     assert found.predictions[0][0].probability == pytest.approx(float(model(batch)[0].max().detach()))
+
+
+def test_two_outputs_that_the_labels_fit_are_told_and_not_guessed() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+            self.colour, self.shape = nn.Linear(4, 3), nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> Any:
+            pooled = self.features(x).mean((2, 3))
+            return {"colour": self.colour(pooled), "shape": self.shape(pooled)}
+
+    explainer = gs.Explainer(Two().eval(), labels=["x", "y", "z"])
+    with pytest.raises(InvalidArgument, match=r"several outputs.*outputs\['colour'\] \(1, 3\), outputs\['shape'\]"):
+        explainer(torch.rand(1, 3, 8, 8), targets="y")
+
+
+def test_scores_in_the_unit_interval_whose_weights_are_buffers_are_no_probabilities() -> None:
+    class Frozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+            self.register_buffer("weight", 0.01 * torch.rand(3, 4))
+            self.register_buffer("bias", torch.tensor([0.2, 0.3, 0.4]))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.linear(self.features(x).mean((2, 3)), self.weight, self.bias)
+
+    model, x = Frozen().eval(), torch.rand(1, 3, 8, 8)
+    found = gs.Explainer(model)(x)
+    best = found.predictions[0][0]
+    assert best.probability == pytest.approx(float(model(x).detach().softmax(1)[0, best.index]), rel=1e-5)
+    assert not any("probabilities" in note for note in found.notes)

@@ -248,4 +248,6 @@ def test_layers_take_targets_in_place_of_the_explainer_s(photo: Image.Image) -> 
     assert explainer.layers([photo], gs.Pixels("green", point=(40, 70)))[0].name == expected
     kept = local(fit="squash")
     kept.targets = gs.Pixels("red")
-    assert kept.layers([photo])[0].name == kept.layers([photo], lambda outputs: outputs["out"].mean((1, 2, 3)))[0].name
+    every = lambda outputs: outputs["out"].mean((1, 2, 3))  # noqa: E731
+    assert kept.layers([photo])[0].name == local(fit="squash").layers([photo], gs.Pixels("red"))[0].name
+    assert kept.layers([photo], every)[0].name == local(fit="squash").layers([photo], every)[0].name

@@ -138,6 +138,23 @@ def test_other_inputs_and_tensors_of_the_model_stay_as_they_are() -> None:
     assert torch.equal(table["row"], torch.full((2, 3), 0.5))
 
 
+def test_functions_of_the_user_may_write_into_the_output() -> None:
+    def doubled(outputs: torch.Tensor) -> torch.Tensor:
+        return outputs.mul_(2)[:, 1]
+
+    plain, x = Plain(), images(2)
+    methods = [name for name in WITHOUT_CAM if not name.startswith(("finercam", "contrast"))]  # which need classes
+    right = gs.Explainer(plain, layer="features.5", targets=gs.Sum(1, 1))(x, method=methods)
+    for explainer in (
+        gs.Explainer(plain, layer="features.5", targets=doubled),
+        gs.Explainer(plain, layer="features.5", targets=1, scores=lambda outputs: outputs.mul_(2)),
+    ):
+        for found, truth in zip(explainer(x, method=methods), right, strict=True):
+            np.testing.assert_allclose(found.scores, truth.scores, rtol=1e-5)
+            np.testing.assert_allclose(found.maps, truth.maps, atol=1e-5 * np.abs(truth.maps).max())
+            assert not any("influence each other" in note for note in found.notes)
+
+
 # Rows that influence each other.
 
 
@@ -161,6 +178,20 @@ class Attending(Plain):
         return (weights @ rows).reshape(x.shape)
 
 
+class ByTheBrightest(Plain):
+    """Divides by the largest value of the batch, as before a model that takes [0, 1]."""
+
+    def before(self, x: torch.Tensor) -> torch.Tensor:
+        return x / x.abs().max()
+
+
+class ByTheStrongest(Plain):
+    """The same behind the layer."""
+
+    def behind(self, x: torch.Tensor) -> torch.Tensor:
+        return x / x.max()
+
+
 class FarFromZero(Plain):
     """Its scores hardly move beside what they are, and what rows do to each other is a part of that."""
 
@@ -174,6 +205,8 @@ MIXING: dict[str, Callable[[], nn.Module]] = {
     "no running statistics": lambda: Plain(no_statistics),
     "the mean of the batch": Centred,
     "scores far from zero": FarFromZero,
+    "the brightest image": ByTheBrightest,
+    "the strongest activation": ByTheStrongest,
     "attention between images": Attending,
 }
 
@@ -208,6 +241,16 @@ def test_and_not_on_how_many_rows_go_through_at_once(kind: str) -> None:
     with torch.no_grad():
         lost = float(model(x)[0, 1] - model(covered)[0, 1])
     assert occlusion[0, 0] == pytest.approx(lost, abs=1e-5)
+
+
+@pytest.mark.parametrize("brightest", [0, 1, 2])
+def test_it_does_not_matter_which_image_is_first(brightest: int) -> None:
+    x = images(3)
+    x[brightest] *= 2
+    for make in (ByTheBrightest, ByTheStrongest):
+        found = gs.Explainer(make(), layer="features.2", targets=1)(x)
+        alone = [gs.Explainer(make(), layer="features.2", targets=1)(x[i : i + 1]).maps for i in range(3)]
+        np.testing.assert_array_equal(found.maps, np.concatenate(alone))
 
 
 def test_targets_of_each_image_stay_with_their_images() -> None:

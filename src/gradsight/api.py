@@ -359,6 +359,7 @@ class Explainer:
             embedding=self._embedding_in(backend),
             embed=self._embed,
             embed_text=self._embed_text,
+            private=backend.ops.private,
         )
 
     def _detected(self, outputs: Any) -> Any:

@@ -12,8 +12,9 @@ from gradsight.targets import Labels, Reading, Resolved, as_labels
 Array = Any
 """An array of the model's framework."""
 
-Reads = str | tuple[int, ...]
-"""What targets read of a model's output: ``"classes"``, its class scores, or which of its tensors."""
+Reads = str | tuple[tuple[int, bool], ...]
+"""What targets read of a model's output: ``"classes"``, its class scores, or which of its tensors, and whether of
+more than one channel."""
 
 
 class Probe(Protocol):

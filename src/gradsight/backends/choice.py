@@ -54,7 +54,7 @@ class Choice:
         """
         rows = [entry for entry in self._rows if entry.rank == 0][:1] or self._rows
         if self._labels is not None:
-            return self._by_labels(rows, self._labels)
+            return self._by_labels(rows, self._labels, outputs)
         if rows and rows[0].rank < len(SCORE_NAMES):
             return self._of_named(rows), ""
         if any(len(entry.path) == 1 and entry.rank < len(SCORE_NAMES) for entry in self._found):
@@ -62,11 +62,14 @@ class Choice:
         left = self._logits(rows)
         return (left[0], "") if len(left) == 1 else (None, _open(left, outputs) if left else "")
 
-    def _by_labels(self, rows: Sequence[Entry], labels: tuple[str, ...]) -> tuple[Entry | None, str]:
+    def _by_labels(self, rows: Sequence[Entry], labels: tuple[str, ...], outputs: Any) -> tuple[Entry | None, str]:
         for wanted in (len(labels), 1) if len(labels) == 2 else (len(labels),):  # one score is that of two classes
             fitting = [entry for entry in rows if self._count(entry.tensor) == wanted]
-            if fitting:
-                return self._logits(fitting)[0], ""
+            left = self._logits(fitting)
+            if len(left) > 1 and left[0].rank == left[1].rank:  # nothing tells which of them is meant
+                return None, _open(left, outputs)
+            if left:
+                return left[0], ""
         told = [misfit(labels, self._count(entry.tensor) or 0) for entry in rows]
         if told and all(map(self._is_certain, self._found)):
             raise InvalidArgument(told[0])

@@ -79,7 +79,9 @@ def spelled(outputs: Any, path: Sequence[Any]) -> str:
 
 def is_tensor(value: Any) -> bool:
     """Whether a value is a framework's array; NumPy's own carry no gradient."""
-    return all(hasattr(value, x) for x in ("ndim", "shape", "dtype")) and not isinstance(value, np.ndarray | np.generic)
+    if isinstance(value, Mapping | np.ndarray | np.generic):
+        return False
+    return all(hasattr(value, x) for x in ("ndim", "shape", "dtype"))
 
 
 def describe(outputs: Any) -> str:

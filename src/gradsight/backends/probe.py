@@ -83,9 +83,6 @@ class Arrays(Protocol):
     rows: dict[Any, Rows]
     """By `kind` of inputs, how the model takes their rows, where that was asked for."""
 
-    alone: dict[Any, Any]
-    """By `kind` of inputs, the class scores of a first image that went through the model alone for another reason."""
-
     def kind(self, inputs: Any) -> tuple[Any, Any]:
         """What tells inputs apart, whatever the number of rows: how they are nested, in which order, and shapes."""
 

@@ -159,7 +159,7 @@ class Reader:
         if outputs is None:
             return None
         if self._known.scores is not None:
-            return _rows(self._known.scores.function, outputs)
+            return _rows(self._known.scores.function, self._framework.ops.private(outputs))
         if reading.path is None:
             return None
         tensor = at(outputs, reading.path)
@@ -183,7 +183,7 @@ class Reader:
     ) -> Reading:
         own = self._known.scores
         if own is not None:
-            count = int(_rows(own.function, outputs).shape[1])
+            count = int(_rows(own.function, self._framework.ops.private(outputs)).shape[1])
             if not own.missing:
                 check_fit(self._labels, count)
             return self._as_binary(Reading((), "", own.activation, missing=own.missing), count)

@@ -28,6 +28,8 @@ class Snapshot:
         self._holders: list[Any] = []
         self._keys: list[Any] = []
         self._values: list[Any] = []
+        self._dicts: list[Any] = []
+        self._orders: list[Any] = []
         self._known: set[int] = set()
 
     def add(self, container: Any) -> None:
@@ -40,6 +42,9 @@ class Snapshot:
             return
         self._live.append(container)
         self._then.append(container.copy())
+        if isinstance(container, dict):  # the order of a Sequential's modules, which == does not see
+            self._dicts.append(container)
+            self._orders.append(tuple(container))
         for key, value in _items(container):
             if isinstance(value, _CONTAINERS):
                 self.add(value)
@@ -54,6 +59,7 @@ class Snapshot:
             return (
                 not any(self._empty)
                 and self._live == self._then
+                and list(map(tuple, self._dicts)) == self._orders
                 and all(map(operator.is_, map(operator.getitem, self._holders, self._keys), self._values))
             )
         except (RuntimeError, TypeError, ValueError):  # an array was replaced: its comparison has no truth value

@@ -126,8 +126,8 @@ def resolve(targets: Any, setting: Setting) -> Resolved:
         found: Resolved = targets.resolved(setting)
         return found
     if callable(targets):
-        name = Named(None, getattr(targets, "__name__", type(targets).__name__))
-        return of_function(targets, [name] * setting.n)
+        function, name = targets, Named(None, getattr(targets, "__name__", type(targets).__name__))
+        return of_function(lambda outputs: function(setting.private(outputs)), [name] * setting.n)
     if isinstance(targets, list | tuple):
         return _of_each(targets, setting)
     raise _not_a_target(targets)

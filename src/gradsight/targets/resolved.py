@@ -50,6 +50,11 @@ def _nothing(_: Any) -> None:
     """What reads from an output that holds nothing of the kind."""
 
 
+def _itself(outputs: Any) -> Any:
+    """What is given."""
+    return outputs
+
+
 @dataclass(frozen=True, eq=False)
 class Setting:
     """What targets are settled by: a model's output for a batch, and the ways to read it.
@@ -75,6 +80,7 @@ class Setting:
         embedding: from an output to embeddings, (m, d); None if it has none.
         embed: from a photo, or a batch, to the embeddings of it.
         embed_text: from a text to its embedding, (1, d); None where the model reads no texts.
+        private: from an output to the same with arrays of its own, for functions that may write into them.
     """
 
     n: int
@@ -96,6 +102,7 @@ class Setting:
     embedding: Callable[[Any], Any] = _nothing
     embed: Callable[[Any], Any] = _nothing
     embed_text: Callable[[str], Any] | None = None
+    private: Callable[[Any], Any] = _itself
 
     def __post_init__(self) -> None:
         if not self.total:

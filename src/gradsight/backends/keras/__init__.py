@@ -98,7 +98,6 @@ class KerasBackend:
             probabilities: explain what the model gives, its last softmax or sigmoid included.
         """
         self.rows: dict[Any, Rows] = {}
-        self.alone: dict[Any, Any] = {}
         self.view = view = View(model, probabilities=probabilities)
         self.reader = Reader(Framework(self.ops, numpy_of, lambda: view.left_out, self.channels_last), known)
         self.reading, self.scores_in = self.reader.reading, self.reader.scores
@@ -226,15 +225,16 @@ class KerasBackend:
     def reads(self, outputs: Any, resolved: Resolved) -> Reads:
         """Which tensors of an output targets read; see `contracts.Backend.reads`."""
         leaves = floating_in(outputs)
-        if resolved.of_classes or len(leaves) < 2:
-            return "classes" if resolved.of_classes else ()
+        if resolved.of_classes:
+            return "classes"
 
         def scores(values: list[Any]) -> Any:
             given = with_floating(outputs, values)
             return resolved.scores(given, self.scores_in(given), self.ops)
 
-        slopes = self.engine.slopes(scores, leaves)[1]
-        return tuple(i for i, slope in enumerate(slopes) if self.numpy(slope).any())
+        slopes = [self.numpy(keras.ops.sum(slope, axis=0)) for slope in self.engine.slopes(scores, leaves)[1]]
+        channels = -1 if self.channels_last else 1
+        return tuple((i, _reaches(slope, channels)) for i, slope in enumerate(slopes) if slope.any())
 
     def slopes(self, shared: probe.ModelPass, outputs: Any) -> tuple[Any, list[Any]]:
         """A pass's scores (n, k) of an output, and their gradients by the floating-point tensors in it: (k, ...)."""
@@ -302,3 +302,11 @@ class KerasBackend:
     def numpy(self, array: Any) -> Any:
         """Copy to NumPy: float64 stays, everything else becomes float32."""
         return numpy_of(array)
+
+
+def _reaches(gradient: Any, channels: int) -> bool:
+    """Whether more than one channel of an output has a gradient."""
+    if gradient.ndim < 2:
+        return False
+    by_channel = np.moveaxis(gradient, channels, 0).reshape(gradient.shape[channels], -1)
+    return int(np.count_nonzero(by_channel.any(axis=1))) > 1

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from gradsight.backends.keras.inputs import private
+
 
 def _asarray(values: Any, dtype: Any = None, device: Any = None) -> Any:  # noqa: ARG001 - Keras places arrays itself
     return ops.convert_to_tensor(values, dtype=None if dtype is None else keras.backend.standardize_dtype(dtype))
@@ -52,6 +54,7 @@ OPS: Any = SimpleNamespace(
         "matrix_transpose": lambda values: ops.swapaxes(values, -1, -2),
         "permute_dims": ops.transpose,
         "pick": pick,
+        "private": private,
     }
 )
 """What methods call: everything of `keras.ops`, and the few verbs that it names otherwise."""

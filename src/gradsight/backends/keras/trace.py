@@ -52,10 +52,7 @@ def record(backend: KerasBackend, inputs: Any, targets: Any) -> list[Seen]:
     outputs = backend.engine.plain(None, lambda given, _start: backend.running.execute(given, see), inputs)
     calls = numbered.calls
     backend.view.calls.update(calls)
-    logits = logits_in(backend, inputs, outputs)
-    resolved = targets(logits, outputs)
-    if logits is not None:
-        backend.alone[backend.kind(inputs)] = logits[0]
+    resolved = targets(logits_in(backend, inputs, outputs), outputs)
 
     def score(given: list[Any], start: Start) -> Any:
         outputs = backend.running.execute(backend.with_image(inputs, given[0]), _starting(start))

@@ -20,7 +20,7 @@ from gradsight.backends.torch import probe, tap
 from gradsight.backends.torch.biases import Biases
 from gradsight.backends.torch.gradients import with_gradient
 from gradsight.backends.torch.inputs import image_in, prepared, repeated, with_marks
-from gradsight.backends.torch.outputs import with_leaves
+from gradsight.backends.torch.outputs import private, with_leaves
 from gradsight.backends.torch.probe import Forward, pick
 from gradsight.backends.torch.rectify import Rectified
 from gradsight.backends.torch.tail import Tail, checked_tail, has_rows
@@ -59,7 +59,7 @@ class TorchModel:
 class TorchBackend:
     """`contracts.Backend` for one `torch.nn.Module` as it was when this was made. Threads may share it."""
 
-    ops: Any = SimpleNamespace(**{**vars(array_api), "pick": pick})
+    ops: Any = SimpleNamespace(**{**vars(array_api), "pick": pick, "private": private})
     channels_last = False
     # What `backends.probe` asks of a framework, where it is no matter of the model.
     no_gradient = staticmethod(torch.no_grad)
@@ -73,7 +73,6 @@ class TorchBackend:
         """Make a view of the model; nothing is run. ``known``: what is known of its scores."""
         self.view = View(model)
         self.rows: dict[Any, Rows] = {}
-        self.alone: dict[Any, Any] = {}
         self.left_out = known.left_out
         self.reader = Reader(Framework(self.ops, self.numpy, lambda: known.left_out), known)
         self.reading, self.scores_in = self.reader.reading, self.reader.scores
@@ -250,11 +249,7 @@ class TorchBackend:
 
             def run(taps: dict[str, tap.Tap], image: torch.Tensor) -> torch.Tensor:
                 outputs = looking._execute(fed if image is source else self.with_image(fed, image), taps)
-                if not settled:
-                    logits = logits_in(self, first, outputs)
-                    settled.append(targets(logits, outputs))
-                    if logits is not None:
-                        self.alone[self.kind(inputs)] = logits[0]
+                settled.append(settled[0] if settled else targets(logits_in(self, first, outputs), outputs))
                 score: torch.Tensor = settled[0].scores(outputs, self.scores_in(outputs), self.ops)[:, 0]
                 return score.sum()
 
@@ -305,11 +300,9 @@ class TorchBackend:
             return "classes"
         with with_gradient():
             fresh, leaves = with_leaves(outputs)
-            if len(leaves) < 2:
-                return ()
             scores = resolved.scores(fresh, self.scores_in(fresh), self.ops)
             grads = torch.autograd.grad(scores.sum(), leaves, allow_unused=True) if scores.requires_grad else ()
-        return tuple(i for i, grad in enumerate(grads) if grad is not None)
+        return tuple((i, _reaches(grad)) for i, grad in enumerate(grads) if grad is not None)
 
     def _install(self, modules: Any) -> None:
         for name in modules:
@@ -371,3 +364,10 @@ class TorchBackend:
                     self.by_image(forward.inputs),
                 )
             return None if kept is None else (kept, kept.bypasses(forward.inputs, held))
+
+
+def _reaches(gradient: torch.Tensor) -> bool:
+    """Whether more than one channel of an output has a gradient."""
+    if gradient.ndim < 2:
+        return False
+    return int(torch.count_nonzero(gradient.movedim(1, 0).flatten(1).any(1))) > 1

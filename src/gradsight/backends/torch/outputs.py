@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
 
+def mapped(function: Callable[[torch.Tensor], torch.Tensor], outputs: Any) -> Any:
+    """The same output with ``function(tensor)`` in the place of each tensor; called in order."""
+
+    def change(x: Any) -> Any:
+        if isinstance(x, torch.Tensor):
+            return function(x)
+        if not hasattr(x, "__dict__") or isinstance(x, type) or callable(x):
+            return x
+        other = copy.copy(x)  # an object of the user's own, such as a dataclass
+        vars(other).update({name: pytree.tree_map(change, value) for name, value in vars(x).items()})
+        return other
+
+    return pytree.tree_map(change, outputs)
+
+
+def private(outputs: Any) -> Any:
+    """The same output with tensors of its own, for a function that may write into them."""
+    return mapped(torch.Tensor.clone, outputs)
+
+
 def with_leaves(outputs: Any) -> tuple[Any, list[torch.Tensor]]:
     """The same output with leaves of a graph in the place of its floating-point tensors, and these, in their order."""
     leaves: list[torch.Tensor] = []
 
-    def fresh(x: Any) -> Any:
-        if isinstance(x, torch.Tensor):
-            if not x.is_floating_point():
-                return x
-            leaves.append(x.detach().requires_grad_())
-            return leaves[-1]
-        if not hasattr(x, "__dict__") or isinstance(x, type) or callable(x):
+    def fresh(x: torch.Tensor) -> torch.Tensor:
+        if not x.is_floating_point():
             return x
-        other = copy.copy(x)  # an object of the user's own, such as a dataclass
-        vars(other).update({name: pytree.tree_map(fresh, value) for name, value in vars(x).items()})
-        return other
+        leaves.append(x.detach().requires_grad_())
+        return leaves[-1]
 
-    return pytree.tree_map(fresh, outputs), leaves
+    return mapped(fresh, outputs), leaves

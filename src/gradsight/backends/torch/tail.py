@@ -113,7 +113,8 @@ def has_rows(x: Any, count: int | None = None) -> bool:
 
 def _same(outputs: Any, expected: Any) -> bool:
     one, two = ([x for x in pytree.tree_leaves(y) if isinstance(x, torch.Tensor)] for y in (outputs, expected))
-    return len(one) == len(two) and all(_close(a, b) for a, b in zip(one, two, strict=True))
+    # Of an output that hides its tensors nothing can be told.
+    return len(one) == len(two) > 0 and all(_close(a, b) for a, b in zip(one, two, strict=True))
 
 
 def _close(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -20,10 +20,13 @@ def vary(backend: Any, inputs: Any, seed: int) -> Any:
     """
     first = backend.row(inputs, 0)
     for module in backend.view.modules.values():
-        for name, weight in module._parameters.items():
-            if weight is not None and weight.is_floating_point() and 0 < weight.numel() <= MOST:
-                values = varied(weight.detach().float().cpu().numpy(), seed)
-                module._parameters[name] = torch.from_numpy(values).to(weight)
+        # Statistics of normalisations stay: of those some have to be over 0.
+        buffers = {name: x for name, x in module._buffers.items() if not name.startswith("running")}
+        for holder, tensors in ((module._parameters, module._parameters), (module._buffers, buffers)):
+            for name, weight in list(tensors.items()):
+                if weight is not None and weight.is_floating_point() and 0 < weight.numel() <= MOST:
+                    values = varied(weight.detach().float().cpu().numpy(), seed)
+                    holder[name] = torch.from_numpy(values).to(weight)
     for some in (first, inputs):  # a model may be fixed to the batch's number of images
         # it may also fail on such weights, in as many ways as models are written
         with torch.no_grad(), contextlib.suppress(Exception):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import operator
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -59,6 +60,8 @@ class View:
         self._originals: list[Any] = []  # keeps every id in _copies taken
         self._aliases: list[tuple[torch.Tensor, torch.Tensor]] = []  # tensors with those that share their memory
         self._then = Snapshot()
+        self._modules: list[nn.Module] = []
+        self._kinds: list[type] = []  # which a user may replace: module.__class__ = Other
         registered = {id(unwrap(module)) for module in model.modules()}
         self._registered = registered
         self.was_training = any(module.training for module in model.modules())
@@ -87,7 +90,8 @@ class View:
 
         A tensor may be the same object and yet lie in other memory, since ``tensor.data = other`` puts it there.
         """
-        return self._then.holds() and all(itertools.starmap(shares_memory, self._aliases))
+        same_kinds = all(map(operator.is_, map(type, self._modules), self._kinds))
+        return same_kinds and self._then.holds() and all(itertools.starmap(shares_memory, self._aliases))
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
@@ -111,10 +115,11 @@ class View:
         try:
             yield
         finally:
+            given = [holder.get(key) for holder, key in self._written]
             for (holder, key), original in zip(self._written, originals, strict=True):
-                own: Any = holder[key]
-                self.changes_buffers |= not (isinstance(own, torch.Tensor) and torch.equal(own, original))
                 holder[key] = original
+            if not self.observed:  # later passes may be traced, where tensors have no values to compare
+                self.changes_buffers |= not all(map(_equal, given, originals))
 
     @contextlib.contextmanager
     def _random_state(self) -> Iterator[None]:
@@ -145,6 +150,8 @@ class View:
         self._originals.append(module)
         inside = module.__dict__
         self._then.add(inside)
+        self._modules.append(module)
+        self._kinds.append(type(module))
         own = dict(inside)
         for name, value in inside.items():
             own[name] = value.copy() if isinstance(value, dict) else value
@@ -247,6 +254,10 @@ def _example(tensors: list[torch.Tensor]) -> torch.Tensor:
             "model.to_empty(device='cpu'), then model.load_state_dict(...)."
         )
     return next((x for x in real if x.is_floating_point()), torch.empty(0, device=real[0].device if real else None))
+
+
+def _equal(value: Any, original: torch.Tensor) -> bool:
+    return isinstance(value, torch.Tensor) and torch.equal(value, original)
 
 
 def _content(cell: types.CellType) -> Any:
