@@ -193,3 +193,64 @@ def test_eight_threads_give_the_maps_of_one_and_leave_a_plain_forward_alone() ->
     assert modes == {(True, False)}
     assert set(shared_state) == {0}
     assert state(model) == before
+
+
+class Counting(nn.Module):
+    """Leaves traces of every pass: numbers, lists, caches, tensors, in itself and in what it holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+        self.head = nn.Linear(4, 5)
+        self.passes, self.seen, self.notes = 0, [], {"deep": [0]}
+        self.cache: torch.Tensor | None = None
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passes += 1
+        self.notes["deep"][0] += 1
+        self.count += 1
+        features = self.features(x)
+        self.seen.append(features)
+        if self.cache is None:
+            self.cache = 2 * self.head.weight.detach()
+        scores = features.mean((2, 3)) @ self.cache.T
+        return scores * (self.passes + self.notes["deep"][0] + self.count + len(self.seen))
+
+
+@pytest.mark.parametrize("method", ["gradcam", "ablationcam", "scorecam", "shapleycam", "occlusion", "fullgrad"])
+def test_every_pass_starts_from_the_state_that_the_user_left(method: str) -> None:
+    model, inputs = Counting().eval(), torch.randn(3, 3, 12, 12)
+    with torch.no_grad():
+        right = 4 * inputs.new_tensor(model(inputs)[:, 1].tolist()) / 4
+    model.passes, model.seen, model.notes["deep"][0], model.cache = 0, [], 0, None
+    model.count.zero_()
+    explainer = gs.Explainer(model, layer="features.1", method=method, targets=1)
+    first = explainer(inputs)
+    for _ in range(2):
+        again = explainer(inputs)
+        np.testing.assert_array_equal(again.maps, first.maps)
+        np.testing.assert_allclose(again.scores[:, 0], right, rtol=1e-5)
+    assert (model.passes, model.seen, model.notes, model.cache, model.count.item()) == (0, [], {"deep": [0]}, None, 0)
+    with torch.no_grad():
+        model.head.weight.mul_(-2)
+    np.testing.assert_allclose(explainer(inputs).scores[:, 0], -2 * right, rtol=1e-5)
+    model.notes["deep"][0] = 4  # and it is the user's state of now
+    np.testing.assert_allclose(explainer(inputs).scores[:, 0], -4 * right, rtol=1e-5)
+
+
+@pytest.mark.parametrize("norm", [torch.nn.utils.weight_norm, torch.nn.utils.spectral_norm])
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+def test_a_model_that_writes_as_it_runs_is_traced_all_the_same(norm: Any) -> None:
+    model = toys.convolutional().eval()
+    norm(model[3])
+    explainer = gs.Explainer(model.eval(), layer="2", targets=1)
+    inputs = torch.randn(2, 3, 16, 16)
+    for method in ("ablationcam", "cam", "shapleycam", "gradcam"):
+        if method == "cam":
+            with pytest.raises(GradsightError):  # there is another convolution behind the layer
+                explainer(inputs, method=method)
+        else:
+            right = gs.Explainer(model, layer="2", targets=1)(inputs, method=method).maps
+            np.testing.assert_array_equal(explainer(inputs, method=method).maps, right)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
+from collections import deque
 from typing import Any
 
 _SCALARS = (type(None), bool, int, float, complex, str, bytes)
 """What is the same when it is equal, as tuples of them are; all else is the same when it is the same object."""
 
-_CONTAINERS = (dict, list, set)
+_CONTAINERS = (dict, list, set, deque)
 _IDENTITY: Any = object.__eq__
 
 
@@ -65,6 +66,14 @@ class Snapshot:
         except (RuntimeError, TypeError, ValueError):  # an array was replaced: its comparison has no truth value
             return False
 
+    def restore(self) -> None:
+        """Let every container hold what it held."""
+        for container in self._empty:
+            container.clear()
+        for container, then in zip(self._live, self._then, strict=True):
+            container.clear()
+            (container.extend if isinstance(container, list | deque) else container.update)(then)
+
 
 def _compares(value: Any) -> bool:
     """Whether ``==`` of its kind is something else than identity."""
@@ -78,4 +87,4 @@ def _is_plain(value: Any) -> bool:
 def _items(container: Any) -> Any:
     if isinstance(container, dict):
         return container.items()
-    return enumerate(container) if isinstance(container, list) else ()  # a set has no arrays
+    return enumerate(container) if isinstance(container, list | deque) else ()  # a set has no arrays

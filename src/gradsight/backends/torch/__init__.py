@@ -318,7 +318,7 @@ class TorchBackend:
         """
         inputs = pytree.tree_map(lambda x: x.clone() if isinstance(x, torch.Tensor) else x, inputs)
         with contextlib.ExitStack() as stack:
-            if not self.view.observed or self.view.changes_buffers:
+            if not self.view.observed or self.view.changes_state:
                 stack.enter_context(self._lock)
             stack.enter_context(tap.tapped(taps))
             stack.enter_context(self.view.guarded())

@@ -11,6 +11,7 @@ import functools
 import itertools
 import operator
 import types
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import nn
 from gradsight.backends.snapshot import Snapshot
 from gradsight.errors import ModelError
 
+_CONTAINERS = (dict, OrderedDict, list, set, deque)
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
@@ -46,7 +48,7 @@ class View:
         quantized: the kind of a quantized module in it, whose kernels have no gradient; empty where there is none.
         calls: how often modules ran in a pass, as far as known; it tells the last call of a module that runs again.
         tails: traced tails, which hold this view's tensors and end with it.
-        observed, changes_buffers, draws: what the first pass showed, see `guarded`.
+        observed, changes_state, draws: what the first pass showed, see `guarded`.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -83,7 +85,7 @@ class View:
         self.quantized = next((m._get_name() for m in quantized), "")  # type: ignore[no-untyped-call]
         self.calls: dict[str, int] = {}
         self.tails: dict[Any, Any] = {}
-        self.observed = self.changes_buffers = self.draws = False
+        self.observed = self.changes_state = self.draws = False
 
     def is_current(self) -> bool:
         """Whether the original still has the modules, tensors, hooks and attributes that were copied.
@@ -95,31 +97,38 @@ class View:
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
-        """Keep a forward pass from changing the user's buffers and other tensors, or the random state.
+        """Keep a forward pass from changing buffers and attributes, or the random state.
 
         The first pass is observed; what it did not change is not guarded in later ones, which then cost nothing.
         """
         with contextlib.ExitStack() as stack:
             if not self.observed or self.draws:
                 stack.enter_context(self._random_state())
-            if not self.observed or self.changes_buffers:
-                stack.enter_context(self._own_buffers())
+            if not self.observed or self.changes_state:
+                stack.enter_context(self._own_state())
             yield
         self.observed = True
 
     @contextlib.contextmanager
-    def _own_buffers(self) -> Iterator[None]:
+    def _own_state(self) -> Iterator[None]:
+        """Let a pass write into buffers and attributes, and put them back: every pass starts from the user's."""
         originals: list[Any] = [holder[key] for holder, key in self._written]
         for (holder, key), original in zip(self._written, originals, strict=True):
             holder[key] = original.clone()
+        before = Snapshot()
+        for module in self.modules.values():
+            before.add(module.__dict__)
+        given: list[Any] = [holder[key] for holder, key in self._written]
         try:
             yield
         finally:
-            given = [holder.get(key) for holder, key in self._written]
+            changed = not before.holds()
+            if changed:
+                before.restore()
             for (holder, key), original in zip(self._written, originals, strict=True):
                 holder[key] = original
             if not self.observed:  # later passes may be traced, where tensors have no values to compare
-                self.changes_buffers |= not all(map(_equal, given, originals))
+                self.changes_state |= changed or not all(map(torch.equal, given, originals))
 
     @contextlib.contextmanager
     def _random_state(self) -> Iterator[None]:
@@ -154,7 +163,7 @@ class View:
         self._kinds.append(type(module))
         own = dict(inside)
         for name, value in inside.items():
-            own[name] = value.copy() if isinstance(value, dict) else value
+            own[name] = value.copy() if isinstance(value, dict) and type(value) not in _CONTAINERS else value
         own["_parameters"] = {k: self._alias(p) for k, p in inside["_parameters"].items()}
         own["_buffers"] = {k: self._swap(b) for k, b in inside["_buffers"].items()}
         own["_modules"] = {k: None if m is None else self._copy(m) for k, m in inside["_modules"].items()}
@@ -188,7 +197,9 @@ class View:
         """
         if isinstance(value, nn.Module):
             return self._copy(value)
-        if isinstance(value, nn.Parameter) or (isinstance(value, torch.Tensor) and value.is_inference()):
+        if isinstance(value, torch.Tensor) and (
+            isinstance(value, nn.Parameter) or value.requires_grad or value.is_inference()
+        ):
             return self._alias(value)
         if isinstance(value, types.MethodType) and isinstance(value.__self__, nn.Module):
             return types.MethodType(value.__func__, self._copy(value.__self__))
@@ -196,15 +207,31 @@ class View:
             return self._swap_partial(value)
         if isinstance(value, types.FunctionType) and value.__closure__:
             return self._swap_closure(value)
-        if type(value) in (list, tuple):
+        if type(value) in _CONTAINERS:
+            return self._swap_container(value)
+        if isinstance(value, tuple):
             swapped = [self._swap(item) for item in value]
-            return type(value)(swapped) if _differ(swapped, value) else value
+            if not _differ(swapped, value):
+                return value
+            return type(value)(*swapped) if hasattr(value, "_fields") else type(value)(swapped)
         if isinstance(value, dict) and value:
             items = {key: self._swap(item) for key, item in value.items()}
             if _differ(items.values(), value.values()):
-                value = value.copy()  # keeps the kind: hooks live in an ordered dict
+                value = value.copy()  # keeps the kind
                 value.update(items)
         return value
+
+    def _swap_container(self, value: Any) -> Any:
+        """A container of the view's own, since a pass may write into it; shared by whatever shares the original."""
+        if id(value) not in self._copies:
+            own = self._copies[id(value)] = value.copy()
+            self._originals.append(value)
+            items = [self._swap(item) for item in (value.values() if isinstance(value, dict) else value)]
+            own.clear()
+            (own.extend if isinstance(own, list | deque) else own.update)(
+                zip(value, items, strict=True) if isinstance(value, dict) else items
+            )
+        return self._copies[id(value)]
 
     def _swap_partial(self, value: functools.partial[Any]) -> functools.partial[Any]:
         parts = [value.func, value.args, dict(value.keywords)]
@@ -254,10 +281,6 @@ def _example(tensors: list[torch.Tensor]) -> torch.Tensor:
             "model.to_empty(device='cpu'), then model.load_state_dict(...)."
         )
     return next((x for x in real if x.is_floating_point()), torch.empty(0, device=real[0].device if real else None))
-
-
-def _equal(value: Any, original: torch.Tensor) -> bool:
-    return isinstance(value, torch.Tensor) and torch.equal(value, original)
 
 
 def _content(cell: types.CellType) -> Any:
