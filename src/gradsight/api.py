@@ -19,7 +19,6 @@ from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
 from gradsight.explanation import Explanation, joined
 from gradsight.given import Given, given_by
 from gradsight.layers import INPUT, Candidate, Layer, stages
-from gradsight.layouts import AmbiguousLayout
 from gradsight.models.following.usable import usable
 from gradsight.models.load import load_model
 from gradsight.neurons import Activations, Concepts, Dissection, Exciting, Look, dissect, exciting
@@ -295,7 +294,7 @@ class Explainer:
         single = [self._layer(name, chosen) for name in names] if at["layer"] else []
         joint = []
         if chosen is not None and stages_wanted:
-            joint = [self._candidate(x, chosen) for x in stages(chosen.ranked)]
+            joint = [self._named(x.name) for x in stages(chosen.ranked)]
         elif at["layers"]:
             joint = [self._layer(name, chosen) for name in names]
         needs_graph = any(m.gradient for m in at["input"])
@@ -313,14 +312,8 @@ class Explainer:
         Raises:
             ReadsOther: it is.
         """
-        backend = given.backend
         settle = checked(self._settling(given, wanted, given.size), given, thought)
-        try:
-            return backend.run(given.batch, layers, settle, self._batch_size)
-        except AmbiguousLayout:
-            # Worth a look at the other layers: a grid that they leave no doubt about settles it.
-            known = self._study(given, wanted).known
-            return backend.run(given.batch, [replace(x, known=known) for x in layers], settle, self._batch_size)
+        return given.backend.run(given.batch, layers, settle, self._batch_size)
 
     def _settling(self, given: Given, wanted: Any, n: int) -> Callable[[Any, Any], Resolved]:
         def settle(logits: Any, outputs: Any) -> Resolved:
@@ -376,14 +369,13 @@ class Explainer:
     def _layer(self, name: Any, study: Study | None) -> Layer:
         """The layer of a name, or the best one."""
         if name is None and study is not None:
-            return self._candidate(study.ranked[0], study)
+            return self._named(study.ranked[0].name)
         if not isinstance(name, str):
             raise InvalidType(f"`layer` must be a layer's name or a list of names. {received(name)}")
-        return Layer(name, self._layout, self._grid)
+        return self._named(name)
 
-    def _candidate(self, candidate: Candidate, study: Study) -> Layer:
-        layout = None if candidate.ambiguous or self._layout or self._grid else candidate.layout
-        return Layer(candidate.name, self._layout, self._grid, layout, study.known)
+    def _named(self, name: str) -> Layer:
+        return Layer(name, self._layout, self._grid)
 
     def _study(self, given: Given, wanted: Any, reads: Reads | None = None) -> Study:
         """What is known of the layers for targets that read this of the output; see `Studies.of`."""

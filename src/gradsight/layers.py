@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradsight.errors import ModelError
-from gradsight.layouts import MIXED_ROWS, Layout, layouts, merged, proportional
+from gradsight.layouts import MIXED_ROWS, Layout, layouts
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,13 @@ class Layer:
         name: the module's name; ``name#0`` for a call that is not its last.
         order: one of `ORDERS`, as the user says; None to find out.
         grid: the positions that tokens fold to, as the user says; None to find out.
-        layout: the layout, where it was found.
-        known: grids of other layers that leave no doubt.
+        layout: the layout, where it is known already.
     """
 
     name: str
     order: str | None = None
     grid: tuple[int, ...] | None = None
     layout: Layout | None = None
-    known: frozenset[tuple[int, ...]] = frozenset()
 
 
 INPUT = Layer("(input)")
@@ -55,7 +53,7 @@ class Seen:
         same: it handed its argument through, as dropout does; the layer is the one that made it.
         cut: nothing bypasses it; None where nobody looked.
         gradient: d score / d output as a NumPy array of ``shape``; None where it was not asked for.
-        ways: how its output can be read as a map, where the backend knows; None to find out by its shape.
+        ways: every layout that its output may have, see `positions.Positions`.
         reacts: where the score has no gradient: in how many channels it changes with the positions, at most 2.
     """
 
@@ -67,12 +65,8 @@ class Seen:
     same: bool
     cut: bool | None
     gradient: Any = None
-    ways: tuple[Layout, ...] | None = None
+    ways: tuple[Layout, ...] = ()
     reacts: int = 0
-
-    def layouts(self, size: Sequence[int], known: frozenset[tuple[int, ...]] = frozenset()) -> Sequence[Layout]:
-        """Every way its output can be read as a map of an image with positions ``size``."""
-        return layouts(self.shape, 1, size, known) if self.ways is None else self.ways
 
 
 @dataclass(frozen=True)
@@ -103,41 +97,19 @@ class Candidate:
     chosen: bool = False
 
 
-def known_grids(seen: Sequence[Seen], size: Sequence[int]) -> frozenset[tuple[int, ...]]:
-    """Grids that leave no doubt: of the layers that keep their positions as axes, and of stages that merge those."""
-    frames = 4 if len(size) == 3 else 0  # of a video, as rows of their own
-    dense = {(x.shape, x.ways): x for x in seen if len(x.shape) in (len(size) + 2, frames)}
-    grids = {layout.grid for x in dense.values() for layout in x.layouts(size)}
-    # (n, heads, 1, 197) is what a class token attends to, and no map of 1 x 197 positions
-    found = frozenset(grid for grid in grids if 1 not in grid or proportional(grid, size))
-    known = found - {tuple(size)}
-    last = None  # the grid and the channels of the last cut so far
-    for x in seen:
-        if x.cut is False:
-            continue
-        grid = None if last is None else merged(x.shape, *last)
-        if grid is not None and math.prod(grid) > 1:
-            known |= {grid}
-        options = x.layouts(size, known) if known else ()
-        if options:
-            last = options[0].grid, x.shape[options[0].axes[1]]
-    return known
-
-
-def candidates(seen: Sequence[Seen], size: Sequence[int], known: frozenset[tuple[int, ...]]) -> list[Candidate]:
+def candidates(seen: Sequence[Seen]) -> list[Candidate]:
     """Turn what a backend saw into the layers that can be explained, in the order they ran."""
     found = []
     for x in seen:
-        options = x.layouts(size, known)
-        if not options or x.same:
+        if not x.ways or x.same:
             continue
-        layout = options[0]
-        channels = x.shape[layout.axes[1]]
+        layout = x.ways[0]
+        channels = layout.channels(x.shape)
         live = x.reacts
         if x.gradient is not None:
             folded = layout.fold(x.gradient, np)[0].reshape(channels, -1)
             live = int(np.count_nonzero(np.any(folded != 0, axis=1)))
-        found.append(Candidate(x.name, x.kind, x.cut, channels, layout, live, len(options) > 1))
+        found.append(Candidate(x.name, x.kind, x.cut, channels, layout, live, len(x.ways) > 1))
     return found
 
 
@@ -146,18 +118,19 @@ def _within(name: str, outer: str) -> bool:
     return name.startswith((outer + ".", outer + "/"))
 
 
-def _pools(seen: Sequence[Seen], size: Sequence[int], known: frozenset[tuple[int, ...]]) -> dict[str, set[Any]]:
+def _pools(seen: Sequence[Seen], size: Sequence[int]) -> dict[str, set[Any]]:
     """By name, the modules that pool, with the grids that they take.
 
     A pool takes a map of c channels and gives a vector of c channels: the positions are gone, the channels are not. It
     holds no block of its own that is a cut, or it would be a network, not a pool.
     """
-    blocks = [x.name for x in seen if x.cut and x.composite and x.layouts(size, known)]
+    known = {layout.grid for x in seen for layout in x.ways}
+    blocks = [x.name for x in seen if x.cut and x.composite and x.ways]
     pools = {}
     for x in seen:
-        if x.received is None or not x.composite or x.layouts(size, known):
+        if x.received is None or not x.composite or x.ways:
             continue
-        taken = [m for m in layouts(x.received, 1, size, known) if x.received[m.axes[1]] == math.prod(x.shape)]
+        taken = [m for m in layouts(x.received, 1, size, known) if m.channels(x.received) == math.prod(x.shape)]
         if taken and not any(_within(name, x.name) for name in blocks):
             pools[x.name] = {m.grid for m in taken}
     return pools
@@ -165,8 +138,9 @@ def _pools(seen: Sequence[Seen], size: Sequence[int], known: frozenset[tuple[int
 
 def _passed_over(candidate: Candidate, pools: dict[str, set[Any]]) -> str:
     """Why a usable cut is not the best layer; empty when nothing speaks against it."""
-    if candidate.live == 1 < candidate.channels:
-        # Every method shows the same picture there (Grad-CAM is CAM), and its channels are classes, not features.
+    if candidate.live == 1:
+        # Every method shows the same picture there (Grad-CAM is CAM), and its channels are classes, not features. One
+        # channel is a class too: the map of scores itself.
         return "a class-score map: the score depends on one channel alone"
     for name, grids in pools.items():
         if _within(candidate.name, name) and candidate.layout.grid in grids:
@@ -196,10 +170,9 @@ def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
         ModelError: no layer has positions, or no position of any layer has a gradient.
     """
     groups: dict[int, list[Candidate]] = {0: [], 1: [], 2: [], 3: [], 4: []}
-    known = known_grids(seen, size)
-    pools = _pools(seen, size, known)
+    pools = _pools(seen, size)
     words = _BY_REACTION if any(x.reacts for x in seen) else _BY_GRADIENT
-    for candidate in reversed(candidates(seen, size, known)):
+    for candidate in reversed(candidates(seen)):
         against = _passed_over(candidate, pools) if candidate.cut and candidate.live else ""
         if candidate.cut is None:
             groups[4].append(replace(candidate, remark="not looked at: a later layer of its resolution is good"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,44 +27,70 @@ class Layout:
     Attributes:
         axes: the permutation that brings the output to (batch, channels, positions ...).
         grid: the positions, such as (7, 7).
-        extra: leading tokens that are no position (class, register, distillation).
-        frames: how many rows of the output belong to one image, the frames of a video that goes through a network of
-            pictures frame by frame; they are the first axis of the grid. 0 where rows are images.
+        extra: tokens that are no position (class, register, distillation); the leading ones, without an ``order``.
+        frames: how many rows of the output belong to one image, such as the frames of a video that goes through a
+            network of pictures frame by frame, or the windows of an attention. ``axes`` then count them as an axis
+            behind the batch. 0 where rows are images.
+        order: for each cell of the grid, row by row, which token lies there; None where they come so.
     """
 
     axes: tuple[int, ...]
     grid: tuple[int, ...]
     extra: int = 0
     frames: int = 0
+    order: tuple[int, ...] | None = None
+
+    def split(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The shape of an output with the rows of an image as an axis of their own."""
+        if not self.frames:
+            return tuple(shape)
+        return (shape[0] // self.frames, self.frames, *shape[1:])
+
+    def channels(self, shape: Sequence[int]) -> int:
+        """How many channels an output of ``shape`` has."""
+        return self.split(shape)[self.axes[1]]
 
     def fold(self, array: Any, ops: Any) -> Any:
         """Bring an output to (n, c, *grid); axes in front of the output's own, as in (k, n, ...), stay in front."""
-        lead = array.ndim - len(self.axes)
+        lead = array.ndim - len(self.axes) + bool(self.frames)
         if self.frames:
-            rows = self._of_frames().fold(array, ops)
-            by_image = ops.reshape(rows, (*rows.shape[:lead], -1, self.frames, *rows.shape[lead + 1 :]))
-            return ops.moveaxis(by_image, lead + 1, lead + 2)
+            array = ops.reshape(array, (*array.shape[:lead], -1, self.frames, *array.shape[lead + 1 :]))
         moved = ops.permute_dims(array, (*range(lead), *(lead + axis for axis in self.axes)))
-        if moved.shape[lead + 2 :] == self.grid:
+        if self.order is None and moved.shape[lead + 2 :] == self.grid:
             return moved
-        moved = moved[..., self.extra :]
-        return ops.reshape(moved, (*moved.shape[:-1], *self.grid))
+        tokens = ops.reshape(moved, (*moved.shape[: lead + 2], -1))
+        if self.order is not None:
+            tokens = _taken(tokens, self.order, ops)
+        elif self.extra:
+            tokens = tokens[..., self.extra :]
+        return ops.reshape(tokens, (*tokens.shape[:-1], *self.grid))
 
     def unfold(self, folded: Any, like: Any, ops: Any) -> Any:
         """Invert `fold`: (m, c, *grid) to the layer's own layout, with the extra tokens of ``like``."""
-        if self.frames:
-            rows = ops.moveaxis(folded, 2, 1)
-            return self._of_frames().unfold(ops.reshape(rows, (-1, *rows.shape[2:])), like, ops)
+        sizes = self.split(like.shape)
+        rest = tuple(sizes[axis] for axis in self.axes[2:])
         moved = folded
-        if len(self.axes) - 2 != len(self.grid):
-            moved = ops.reshape(folded, (*folded.shape[:2], math.prod(self.grid)))
-            if self.extra:
-                kept = ops.permute_dims(like, self.axes)[..., : self.extra]
-                moved = ops.concat((kept, moved), axis=-1)
-        return ops.permute_dims(moved, tuple(int(axis) for axis in np.argsort(self.axes)))
+        if self.order is not None or rest != self.grid:
+            tokens = ops.reshape(folded, (*folded.shape[:2], math.prod(self.grid)))
+            moved = ops.reshape(self._with_extra(tokens, like, rest, ops), (*folded.shape[:2], *rest))
+        raw = ops.permute_dims(moved, tuple(int(axis) for axis in np.argsort(self.axes)))
+        return ops.reshape(raw, (-1, *raw.shape[2:])) if self.frames else raw
 
-    def _of_frames(self) -> Layout:
-        return Layout(self.axes, self.grid[1:], self.extra)
+    def _with_extra(self, tokens: Any, like: Any, rest: tuple[int, ...], ops: Any) -> Any:
+        """Tokens in the order of the output, those that are no position as in ``like``."""
+        count = math.prod(rest)
+        order = range(self.extra, count) if self.order is None else self.order
+        others = [i for i in range(count) if i not in set(order)] if len(order) < count else []
+        if others:
+            flat = Layout(self.axes, (count,), frames=self.frames).fold(like, ops)
+            tokens = ops.concat((_taken(flat, others, ops), tokens), axis=-1)
+        if self.order is None:
+            return tokens
+        return _taken(tokens, np.argsort([*others, *order]), ops)
+
+
+def _taken(tokens: Any, order: Any, ops: Any) -> Any:
+    return ops.take(tokens, ops.asarray(np.asarray(order), device=getattr(tokens, "device", None)), axis=-1)
 
 
 def proportional(grid: Sequence[int], size: Sequence[int]) -> bool:
@@ -175,13 +201,24 @@ def layouts(
     """
     if len(size) == 3 and len(shape) < 5 and 1 < size[0] == shape[0] / batch:
         of_frames = layouts(shape, shape[0], size[1:], {g[1:] for g in known if g[:1] == size[:1]})
-        return [replace(x, grid=(size[0], *x.grid), frames=size[0]) for x in of_frames]
+        return [_by_frame(x, size[0]) for x in of_frames if x.axes[0] == 0]
     known = {g for g in known if math.prod(g) > 1 and len(g) == len(size)}
     if len(shape) == len(size) + 2:
         return _dense_layouts(shape, batch, size)
     if len(shape) == 3:
         return _token_layouts(shape, batch, size, known)
     return []
+
+
+def _by_frame(layout: Layout, frames: int) -> Layout:
+    """The layout of rows that are frames, from that of rows that are images; each frame has its own extra tokens."""
+    batch, channels, *places = (axis + 1 for axis in layout.axes)
+    axes, grid = (0, channels, batch, *places), (frames, *layout.grid)
+    if not layout.extra:
+        return Layout(axes, grid, 0, frames)
+    inside = math.prod(layout.grid)
+    order = [f * (inside + layout.extra) + layout.extra + i for f in range(frames) for i in range(inside)]
+    return Layout(axes, grid, frames * layout.extra, frames, tuple(order))
 
 
 def image_layout(shape: Sequence[int]) -> Layout:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from gradsight.contracts import Reads
 from gradsight.errors import ModelError
 from gradsight.given import Given
-from gradsight.layers import Candidate, known_grids, rank
+from gradsight.layers import Candidate, rank
 from gradsight.targets import Resolved
 
 Settle = Callable[[Any, Any], Resolved]
@@ -27,12 +27,10 @@ class Study(NamedTuple):
     Attributes:
         reads: what the targets read of the output that it was made for.
         ranked: the layers that can be explained, the best first.
-        known: grids of layers that leave no doubt.
     """
 
     reads: Reads
     ranked: list[Candidate]
-    known: frozenset[tuple[int, ...]]
 
 
 class ReadsOther(Exception):
@@ -115,9 +113,7 @@ def _looked(given: Given, settle: Settle, best: Settle) -> Study:
 
     size = backend.size(given.batch)
     try:
-        seen = backend.trace(given.batch, canonical)
-        ranked = rank(seen, size)
+        ranked = rank(backend.trace(given.batch, canonical), size)
     except ModelError:
-        seen = backend.trace(given.batch, settle)
-        ranked = rank(seen, size)
-    return Study(reads, ranked, known_grids(seen, size))
+        ranked = rank(backend.trace(given.batch, settle), size)
+    return Study(reads, ranked)

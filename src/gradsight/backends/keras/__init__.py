@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -27,15 +27,18 @@ from gradsight.backends.keras.outputs import (
     with_floating,
 )
 from gradsight.backends.keras.running import Running
+from gradsight.backends.keras.tap import shown
 from gradsight.backends.keras.trace import record
 from gradsight.backends.keras.trees import Form, mapped
 from gradsight.backends.keras.variation import vary
 from gradsight.backends.keras.view import View
 from gradsight.backends.reading import NOTHING, Framework, Known, Reader
+from gradsight.backends.trial import positions_of
 from gradsight.contracts import Reads, Rows
 from gradsight.errors import GradsightError, InvalidType, ModelError, one_line, received
 from gradsight.layers import INPUT, Layer, Seen
-from gradsight.layouts import Layout, forced_layout, layouts, only_layout
+from gradsight.layouts import Layout, forced_layout, layouts
+from gradsight.positions import Positions
 from gradsight.targets import Resolved
 
 
@@ -98,6 +101,8 @@ class KerasBackend:
             probabilities: explain what the model gives, its last softmax or sigmoid included.
         """
         self.rows: dict[Any, Rows] = {}
+        self._positions: dict[Any, Positions] = {}
+        self._trying = threading.Lock()
         self.view = view = View(model, probabilities=probabilities)
         self.reader = Reader(Framework(self.ops, numpy_of, lambda: view.left_out, self.channels_last), known)
         self.reading, self.scores_in = self.reader.reading, self.reader.scores
@@ -280,12 +285,30 @@ class KerasBackend:
         """Run the first image once, with every layer seen; ``targets`` settles the score as in `run`."""
         return record(self, self.row(inputs, 0), targets)
 
-    def dense_layout(self, name: str, shape: tuple[int, ...], inputs: Any) -> Layout | None:
-        """How the output of a layer that keeps its positions as axes is laid out; None where its rank is another."""
+    def positions(self, inputs: Any) -> Positions:
+        """How the layers' outputs are laid out, found out by a trial, once for each kind of inputs."""
+        kind = self.kind(inputs)
+        with self._trying:
+            if kind not in self._positions:
+                self._positions[kind] = positions_of(self, inputs)
+            return self._positions[kind]
+
+    def watch(self, several: Iterable[Any], see: Callable[[int, str, Any], None]) -> None:
+        """Run several inputs one after the other; ``see(number, call, output)`` sees what each call of layers gave."""
+        for number, inputs in enumerate(several):
+            self.running.find_end(inputs)
+            tap = shown(partial(see, number))
+            self.engine.plain(None, lambda given, _start, tap=tap: self.running.execute(given, tap), inputs)
+
+    def usual(self, call: str, shape: tuple[int, ...], inputs: Any) -> Sequence[Layout]:
+        """The layouts that a call's output of ``shape`` would have by its shape and data format, for one image."""
+        size = self.size(inputs)
         if len(shape) != self.image(inputs).ndim:
-            return None
-        own = self.view.layers[self.view.path(name).partition("#")[0]]
-        return forced_layout(shape, getattr(own, "data_format", None) or self.view.data_format, None)
+            return layouts(shape, 1, size)
+        own = self.view.layers[call.partition("#")[0]]
+        dense = forced_layout(shape, getattr(own, "data_format", None) or self.view.data_format, None)
+        turned = tuple(shape[axis] for axis in dense.axes)
+        return [dense] if any(x.grid == dense.grid for x in layouts(turned, 1, size)) else []
 
     def layout(self, layer: Layer, shape: tuple[int, ...], inputs: Any) -> Layout:
         """How a layer's output is laid out: as the user says, as was found, or as its rank and shape tell."""
@@ -293,11 +316,10 @@ class KerasBackend:
             return self.image_layout(inputs)
         if layer.order is not None or layer.grid is not None:
             return forced_layout(shape, layer.order, layer.grid)
-        dense = self.dense_layout(layer.name, shape, inputs)
-        found = layer.layout or dense
-        if found is not None:
-            return found
-        return only_layout(layer.name, shape, layouts(shape, self.count(inputs), self.size(inputs), layer.known))
+        if layer.layout is not None:
+            return layer.layout
+        path = self.view.path(layer.name)
+        return self.positions(inputs).layout(path, shape, self.count(inputs), self.size(inputs))
 
     def numpy(self, array: Any) -> Any:
         """Copy to NumPy: float64 stays, everything else becomes float32."""

@@ -48,8 +48,8 @@ class Biases:
 
     def _folded(self, name: str, term: Any) -> Any:
         backend, shape = self._backend, tuple(term.shape)
-        layout = backend.dense_layout(name, shape, self._inputs)
-        found = [layout] if layout else layouts(shape, len(term), backend.size(self._inputs))
+        ways = backend.positions(self._inputs).ways_of(name, shape, len(term))
+        found = layouts(shape, len(term), backend.size(self._inputs)) if ways is None else ways
         return found[0].fold(term, backend.ops) if found else ops.reshape(term, (len(term), -1))
 
 

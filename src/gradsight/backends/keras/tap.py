@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from gradsight.backends.keras.outputs import is_floating, tensors_in
+from gradsight.backends.keras.outputs import has_values, is_floating, tensors_in
 from gradsight.backends.keras.trees import filled, leaves
 
 
@@ -113,6 +113,19 @@ class Numbered:
             return None
         self.calls[path] = self.calls.get(path, 0) + 1
         return f"{path}#{self.calls[path] - 1}"
+
+
+def shown(see: Callable[[str, Any], None]) -> Tap:
+    """A tap that shows each call, ``path#0`` the first of a layer, and the numbers that it gave; None for none."""
+    numbered = Numbered()
+
+    def tap(call: Call) -> Any:
+        name = numbered.name(call)
+        if name is not None:
+            see(name, call.output if is_floating(call.output) and has_values(call.output) else None)
+        return call.output
+
+    return tap
 
 
 class Holder:

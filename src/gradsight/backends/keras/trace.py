@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from gradsight.backends.keras.outputs import is_floating, numpy_of
 from gradsight.backends.keras.tap import Call, Numbered, Start, Tap
 from gradsight.backends.probe import logits_in
 from gradsight.layers import Seen
-from gradsight.layouts import Layout, layouts
+from gradsight.layouts import Layout
 
 if TYPE_CHECKING:
     from gradsight.backends.keras import KerasBackend
@@ -63,7 +64,8 @@ def record(backend: KerasBackend, inputs: Any, targets: Any) -> list[Seen]:
     if not asked:  # nothing is a cut: the gradients of whatever there is must decide
         asked = [r for r in records if len(r.shape) > 2 and r.floating]
     gradients = backend.raw_gradients(inputs, [r.key for r in asked], resolved) if asked else {}
-    return [_seen(r, r.key in cuts, calls, gradients.get(r.key), _ways(backend, r, inputs), backend) for r in records]
+    ways = backend.positions(inputs).ways
+    return [_seen(r, r.key in cuts, calls, gradients.get(r.key), ways, backend) for r in records]
 
 
 def _starting(start: Start) -> Tap:
@@ -77,22 +79,12 @@ def _starting(start: Start) -> Tap:
     return tap
 
 
-def _ways(backend: KerasBackend, r: _Record, inputs: Any) -> tuple[Layout, ...] | None:
-    """How a layer with the image's axes is laid out, if its positions are the image's at all."""
-    dense = backend.dense_layout(r.key, r.shape, inputs)
-    if dense is None:
-        return None
-    turned = tuple(r.shape[axis] for axis in dense.axes)
-    fits = any(layout.grid == dense.grid for layout in layouts(turned, 1, backend.size(inputs)))
-    return (dense,) if fits else ()
-
-
 def _seen(
     r: _Record,
     cut: bool,
     calls: dict[str, int],
     gradient: Any,
-    ways: tuple[Layout, ...] | None,
+    ways: Mapping[str, tuple[Layout, ...]],
     backend: KerasBackend,
 ) -> Seen:
     path, _, number = r.key.partition("#")
@@ -106,5 +98,5 @@ def _seen(
         same=r.same,
         cut=cut,
         gradient=None if gradient is None else numpy_of(gradient[0]),
-        ways=ways,
+        ways=ways.get(name, ()),
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,10 +28,12 @@ from gradsight.backends.torch.tail import Tail, checked_tail, has_rows
 from gradsight.backends.torch.trace import record
 from gradsight.backends.torch.variation import vary
 from gradsight.backends.torch.view import View, tensors_of
+from gradsight.backends.trial import positions_of
 from gradsight.contracts import Reads, Rows
 from gradsight.errors import ModelError, unknown
 from gradsight.layers import INPUT, Layer, Seen
-from gradsight.layouts import Layout, forced_layout, image_layout, layouts, only_layout
+from gradsight.layouts import Layout, forced_layout, image_layout, layouts
+from gradsight.positions import Positions
 from gradsight.targets import Resolved
 
 
@@ -73,6 +76,7 @@ class TorchBackend:
         """Make a view of the model; nothing is run. ``known``: what is known of its scores."""
         self.view = View(model)
         self.rows: dict[Any, Rows] = {}
+        self._positions: dict[Any, Positions] = {}
         self.left_out = known.left_out
         self.reader = Reader(Framework(self.ops, self.numpy, lambda: known.left_out), known)
         self.reading, self.scores_in = self.reader.reading, self.reader.scores
@@ -229,9 +233,11 @@ class TorchBackend:
         with with_gradient():
             looking = TorchBackend(self._model)  # its own hooks and settings, see `trace`
             _, inputs = self.from_leaf(shared.inputs)
+            positions = self.positions(shared.inputs)
             return Biases(
-                looking.view.modules.values(),
+                looking.view.modules,
                 lambda: shared.score(looking._execute(inputs, {})),
+                lambda name, shape: positions.ways_of(name, shape, self.count(inputs)),
                 self.count(inputs),
                 self.size(inputs),
                 self.ops,
@@ -253,7 +259,28 @@ class TorchBackend:
                 score: torch.Tensor = settled[0].scores(outputs, self.scores_in(outputs), self.ops)[:, 0]
                 return score.sum()
 
-            return record(looking.view, run, source, self.size(first))
+            return record(looking.view, run, source, self.positions(inputs).ways)
+
+    def positions(self, inputs: Any) -> Positions:
+        """How the layers' outputs are laid out, found out by a trial, once for each kind of inputs."""
+        kind = self.kind(inputs)
+        with self._lock:
+            if kind not in self._positions:
+                self._positions[kind] = positions_of(self, inputs)
+            return self._positions[kind]
+
+    def watch(self, several: Iterable[Any], see: Callable[[int, str, torch.Tensor | None], None]) -> None:
+        """Run several inputs one after the other; ``see(number, call, output)`` sees what each call of modules gave."""
+        looking = TorchBackend(self._model)  # see `trace`
+        names = [name for name in looking.view.modules if name]
+        tap.install(looking.view.modules, names)
+        with torch.inference_mode(False), torch.no_grad():
+            for number, inputs in enumerate(several):
+                looking._execute(inputs, dict.fromkeys(names, tap.numbered(partial(see, number))))
+
+    def usual(self, _call: str, shape: tuple[int, ...], inputs: Any) -> Sequence[Layout]:
+        """The layouts that a call's output of ``shape`` would have by its shape, for one image."""
+        return layouts(shape, 1, self.size(inputs))
 
     def layout(self, layer: Layer, shape: Sequence[int], inputs: Any) -> Layout:
         """How a layer's output is laid out: as the user says, as was found, or as its shape tells."""
@@ -263,8 +290,7 @@ class TorchBackend:
             return forced_layout(shape, layer.order, layer.grid)
         if layer.layout is not None:
             return layer.layout
-        count = self.count(inputs)
-        return only_layout(layer.name, shape, layouts(shape, count, self.size(inputs), layer.known), count)
+        return self.positions(inputs).layout(layer.name, shape, self.count(inputs), self.size(inputs))
 
     def tail(
         self, name: str, raw: torch.Tensor, axis: int, forward: Forward, times: int, *, traced: bool = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from gradsight.backends.torch.gradients import with_gradient
 from gradsight.errors import ModelError
-from gradsight.layouts import MIXED_ROWS, layouts
+from gradsight.layouts import MIXED_ROWS, Layout, layouts
 
 _LINEAR = (nn.Linear, nn.modules.conv._ConvNd)
 
@@ -25,6 +25,7 @@ _LINEAR = (nn.Linear, nn.modules.conv._ConvNd)
 class _Added:
     """A module's output, and the part of it that is not linear in its input."""
 
+    call: str
     output: torch.Tensor
     bias: torch.Tensor
 
@@ -37,21 +38,31 @@ class Biases:
     """
 
     def __init__(
-        self, modules: Iterable[nn.Module], run: Callable[[], torch.Tensor], count: int, size: tuple[int, ...], ops: Any
+        self,
+        modules: Mapping[str, nn.Module],
+        run: Callable[[], torch.Tensor],
+        ways: Callable[[str, Sequence[int]], Sequence[Layout] | None],
+        count: int,
+        size: tuple[int, ...],
+        ops: Any,
     ) -> None:
         """Run once.
 
         Args:
-            modules: the modules of a view that is this run's own: they get hooks.
+            modules: the modules of a view that is this run's own, by name: they get hooks.
             run: one forward pass, from the input's leaf to the scores (n, k).
+            ways: from a call, ``name#0`` the first, and its output's shape to the layouts that it may have; None where
+                that is not known.
             count: how many images go in.
             size: the positions of the input.
             ops: array functions.
         """
         self.added: list[_Added] = []
         self._given: dict[nn.Module, Any] = {}
-        self._count, self._size, self._ops = count, size, ops
-        for module in modules:
+        self._calls: dict[str, int] = {}
+        self._names = {module: name for name, module in modules.items()}
+        self._ways, self._count, self._size, self._ops = ways, count, size, ops
+        for module in modules.values():
             if next(module.children(), None) is None:
                 module.register_forward_pre_hook(self._keep, with_kwargs=True)
                 module.register_forward_hook(self._see, with_kwargs=True)
@@ -65,7 +76,8 @@ class Biases:
         self._given[module] = kept
 
     def _see(self, module: nn.Module, _arguments: Any, _keywords: Any, output: Any) -> Any:
-        given = self._given.pop(module)
+        given, name = self._given.pop(module), self._names[module]
+        self._calls[name] = self._calls.get(name, -1) + 1
         leaves, spec = pytree.tree_flatten(output)
         main = next((i for i, x in enumerate(leaves) if isinstance(x, torch.Tensor) and x.requires_grad), None)
         if main is None or (isinstance(module, _LINEAR) and module.bias is None):
@@ -74,7 +86,7 @@ class Biases:
         bias = whole.detach() - _linear_part(module.forward, given, main)
         real = _more_than_rounding(bias, whole.detach())
         if real.any():
-            self.added.append(_Added(whole, bias.where(real, 0)))
+            self.added.append(_Added(f"{name}#{self._calls[name]}", whole, bias.where(real, 0)))
         leaves[main] = whole.clone()
         return pytree.tree_unflatten(leaves, spec)
 
@@ -88,10 +100,11 @@ class Biases:
             grads = torch.autograd.grad(score, outputs, retain_graph=True, allow_unused=True)
         for added, grad in zip(self.added, grads, strict=True):
             if grad is not None:
-                yield self._folded(grad * added.bias)
+                yield self._folded(added.call, grad * added.bias)
 
-    def _folded(self, term: torch.Tensor) -> torch.Tensor:
-        found = layouts(term.shape, self._count, self._size)
+    def _folded(self, call: str, term: torch.Tensor) -> torch.Tensor:
+        ways = self._ways(call, term.shape)
+        found = layouts(term.shape, self._count, self._size) if ways is None else ways
         if found:
             return found[0].fold(term, self._ops)  # type: ignore[no-any-return]
         frames = self._size[0] if len(self._size) == 3 else 1

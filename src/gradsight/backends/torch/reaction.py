@@ -11,15 +11,13 @@ import array_api_compat.torch as ops
 import torch
 
 from gradsight.backends.torch import tap
-from gradsight.layers import Seen, known_grids
+from gradsight.layers import Seen
 from gradsight.layouts import Layout
 
 Run = Callable[[dict[str, tap.Tap], torch.Tensor], torch.Tensor]
 
 
-def by_reaction(
-    seen: Sequence[Seen], outputs: Sequence[torch.Tensor], run: Run, image: torch.Tensor, size: tuple[int, ...]
-) -> list[Seen]:
+def by_reaction(seen: Sequence[Seen], outputs: Sequence[torch.Tensor], run: Run, image: torch.Tensor) -> list[Seen]:
     """Tell by further passes what the gradient would: which layers are cuts, and whether their positions count.
 
     A layer is a cut when the score of another image becomes this image's as soon as the layer gives what it gave for
@@ -31,13 +29,12 @@ def by_reaction(
         outputs: what it gave.
         run: ``(taps, image) -> score``, a scalar.
         image: the one image that they ran on.
-        size: its positions.
     """
-    known, found = known_grids(seen, size), list(seen)
+    found = list(seen)
     settled: set[tuple[int, ...]] = set()
     score, other = float(run({}, image)), _noise(image)
     for i, (module, call) in reversed(list(enumerate(_calls(seen)))):
-        ways = seen[i].layouts(size, known)
+        ways = seen[i].ways
         if seen[i].same or not ways or ways[0].grid in settled:
             continue
 

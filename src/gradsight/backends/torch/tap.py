@@ -109,6 +109,19 @@ class Holder:
         return output.clone()  # in-place operations that follow are legal on it and leave what is held alone
 
 
+def numbered(see: Callable[[str, torch.Tensor | None], None]) -> Tap:
+    """A tap that shows each call, ``name#0`` the first of a module, and the real numbers that it gave."""
+    calls: dict[str, int] = {}
+
+    def tap(name: str, _module: nn.Module, _arguments: Any, output: torch.Tensor) -> torch.Tensor:
+        calls[name] = calls.get(name, -1) + 1
+        numbers = output.dequantize() if output.is_quantized else output
+        see(f"{name}#{calls[name]}", numbers if numbers.is_floating_point() else None)
+        return output
+
+    return tap
+
+
 def replacing(value: torch.Tensor, call: int) -> Tap:
     """A tap that puts ``value`` in the place of the output of the given call, quantized where that is."""
     count = 0

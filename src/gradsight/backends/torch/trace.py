@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ from gradsight.backends.torch import tap
 from gradsight.backends.torch.graph import differentiable, dominators, topological
 from gradsight.backends.torch.reaction import Run, by_reaction
 from gradsight.backends.torch.view import View
-from gradsight.layers import Seen, candidates, known_grids
+from gradsight.layers import Seen, candidates
+from gradsight.layouts import Layout
 
 
 @dataclass
@@ -26,14 +28,14 @@ class _Record:
     node: Any = None  # the graph node that only this output leads to; None where the input does not reach it
 
 
-def record(view: View, run: Run, source: torch.Tensor, size: tuple[int, ...]) -> list[Seen]:
+def record(view: View, run: Run, source: torch.Tensor, ways: Mapping[str, tuple[Layout, ...]]) -> list[Seen]:
     """Run the view once with gradients of the input on, and describe every call of every module.
 
     Args:
         view: the view that ``run`` runs.
         run: ``(taps, image) -> score``: one forward pass of one image to the score that is explained, a scalar.
         source: the image as it goes in; requires a gradient.
-        size: its positions.
+        ways: by call, the layouts that its output may have.
     """
     records: list[_Record] = []
     calls: dict[str, int] = {}
@@ -59,20 +61,27 @@ def record(view: View, run: Run, source: torch.Tensor, size: tuple[int, ...]) ->
     asked = [r for r in able if r.node in cuts] or able  # nothing is a cut: the gradients of whatever there is decide
     grads = torch.autograd.grad(score, [r.output for r in asked], allow_unused=True) if asked else ()
     by_record = {id(r): g for r, g in zip(asked, grads, strict=True)}
-    seen = [_seen(r, r.node in cuts, calls, by_record.get(id(r))) for r in records]
+    seen = [_seen(r, r.node in cuts, calls, by_record.get(id(r)), ways) for r in records]
     if whole and len(whole) == len(order):
         return seen
-    if any(x.cut and x.live for x in candidates(seen, size, known_grids(seen, size))):
+    if any(x.cut and x.live for x in candidates(seen)):
         return seen
     with torch.no_grad():  # of some layers there is no gradient, and of the others none to choose one by
-        unseen = [_seen(r, None, calls, None) for r in records]
-        return by_reaction(unseen, [r.output.detach() for r in records], run, source.detach(), size)
+        unseen = [_seen(r, None, calls, None, ways) for r in records]
+        return by_reaction(unseen, [r.output.detach() for r in records], run, source.detach())
 
 
-def _seen(r: _Record, cut: bool | None, calls: dict[str, int], gradient: torch.Tensor | None) -> Seen:
+def _seen(
+    r: _Record,
+    cut: bool | None,
+    calls: dict[str, int],
+    gradient: torch.Tensor | None,
+    ways: Mapping[str, tuple[Layout, ...]],
+) -> Seen:
     last = r.call == calls[r.name] - 1
+    name = r.name if last else f"{r.name}#{r.call}"
     return Seen(
-        name=r.name if last else f"{r.name}#{r.call}",
+        name=name,
         kind=type(r.module).__name__,
         shape=tuple(r.output.shape),
         received=r.received,
@@ -80,4 +89,5 @@ def _seen(r: _Record, cut: bool | None, calls: dict[str, int], gradient: torch.T
         same=r.same,
         cut=cut,
         gradient=None if gradient is None else gradient.detach().float().cpu().numpy(),
+        ways=ways.get(name, ()),
     )

@@ -1,0 +1,162 @@
+"""The trial that tells how positions of the input reach positions of every layer; see `gradsight.positions`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradsight.errors import GradsightError
+from gradsight.positions import CHANNELS, SAMPLES, Call, Floats, Places, Positions, settle
+
+_STRENGTH = 0.1
+"""The noise, as a share of how much the image varies: models answer it nearly linearly, and half precisions show it."""
+
+
+def positions_of(backend: Any, inputs: Any) -> Positions:
+    """Push the first image through, once as it is with a pattern, once with noise, and once for each of its axes.
+
+    Args:
+        backend: a `probe.Arrays` of the model.
+        inputs: a batch.
+
+    Raises:
+        ModelError: the model fails on the image itself.
+    """
+    first, size = backend.row(inputs, 0), backend.size(inputs)
+    seen = _looked_at(backend, first)
+    names = _named(seen)
+    calls = {name: seen.call(key) for name, key in names.items()}
+    usual = {
+        name: backend.usual(key, call.shape, first)
+        for (name, key), call in zip(names.items(), calls.values(), strict=True)
+    }
+    return settle(calls, usual, size)
+
+
+def _looked_at(backend: Any, first: Any) -> _Seen:
+    for made in (_noisy, partial(_noisy, within=True)):  # a model may refuse values that no image has
+        seen = _Seen(backend)
+        try:
+            backend.watch((backend.with_image(first, image) for image in made(backend, first)), seen)
+        except GradsightError:
+            continue
+        return seen
+    seen = _Seen(backend)
+    backend.watch([first], seen)
+    return seen
+
+
+def _noisy(backend: Any, first: Any, within: bool = False) -> Iterator[Any]:
+    """The image under a pattern, and further noise upon it: even, then growing along each axis.
+
+    The pattern leaves no part blank, where normalisation makes all noise alike.
+    """
+    image, layout = backend.image(first), backend.image_layout(first)
+    values = np.nan_to_num(np.asarray(backend.numpy(image), np.float32))
+    spread = float(values.std()) or 1.0
+    generator = np.random.default_rng(0)
+    pattern, noise = (generator.standard_normal(values.shape, np.float32) * spread for _ in range(2))
+    ramps: list[Any] = [0.0, 1.0]
+    for axis, side in zip(layout.axes[2:], layout.grid, strict=True):
+        ramp = (np.arange(side, dtype=np.float32) + 0.5) / side
+        ramps.append(ramp.reshape([-1 if i == axis else 1 for i in range(values.ndim)]))
+    for ramp in ramps:
+        given = values + pattern + _STRENGTH * ramp * noise
+        if within:
+            given = np.clip(given, values.min(), values.max())
+        yield backend.ops.asarray(given, dtype=image.dtype, device=getattr(image, "device", None))
+
+
+def _named(seen: _Seen) -> dict[str, str]:
+    """The calls by the names of layers, the last call of each by its plain name."""
+    last = {key.partition("#")[0]: key for key in seen.shapes}
+    names = {}
+    for key in seen.shapes:
+        module = key.partition("#")[0]
+        names[module if last[module] == key else key] = key
+    return names
+
+
+class _Seen:
+    """What the calls of all layers gave in the passes so far.
+
+    Attributes:
+        shapes: by call, the shape of its output.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._numpy = backend.numpy
+        self._picked: dict[tuple[str, int], _Picked] = {}
+
+    def __call__(self, number: int, key: str, output: Any) -> None:
+        """See the output of a call in pass ``number``; None where it holds no numbers."""
+        shape = () if output is None else tuple(int(side) for side in output.shape)
+        if number == 0:
+            self.shapes[key] = shape
+        if self.shapes.get(key) == shape:
+            for axis in _channel_axes(shape):
+                if number == 0:
+                    self._picked[key, axis] = _Picked(shape, axis)
+                self._picked[key, axis].add(output, self._numpy)
+
+    def call(self, key: str) -> Call:
+        """What a call gave."""
+        shape = self.shapes[key]
+        found = {axis: self._picked[key, axis].places() for axis in _channel_axes(shape)}
+        return Call(shape, {axis: places for axis, places in found.items() if places is not None})
+
+
+def _channel_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes that could hold channels: the first behind the batch, or the last; none where there are no positions."""
+    if len(shape) < 3 or 0 in shape:
+        return ()
+    return tuple(dict.fromkeys((0 if shape[0] > 1 == shape[1] else 1, len(shape) - 1)))
+
+
+class _Picked:
+    """Some elements of one call's output, over the passes."""
+
+    def __init__(self, shape: tuple[int, ...], axis: int) -> None:
+        rest = [side for i, side in enumerate(shape) if i != axis]
+        most = SAMPLES.get(sum(side > 1 for side in rest), min(SAMPLES.values()))
+        generator = np.random.default_rng(0)
+        self._axis, self._step = axis, -(-shape[axis] // CHANNELS)
+        self._indices = tuple(
+            np.sort(generator.choice(side, most, replace=False)) if side > most else np.arange(side) for side in rest
+        )
+        self._base: Floats | None = None
+        self._even: Floats | None = None
+        self._energy: Floats | None = None
+        self._moments: list[Floats] = []
+
+    def add(self, output: Any, numpy: Any) -> None:
+        """Take in the output of the next pass."""
+        some = tuple(slice(None, None, self._step) if i == self._axis else slice(None) for i in range(output.ndim))
+        values = np.moveaxis(np.asarray(numpy(output[some])), self._axis, 0)
+        values = values[np.ix_(np.arange(len(values)), *self._indices)].astype(np.float64)
+        if self._base is None:
+            self._base = values
+        elif self._even is None:
+            self._even = values - self._base
+            self._energy = _halves(self._even**2)
+        else:
+            self._moments.append(_halves((values - self._base) * self._even))
+
+    def places(self) -> Places | None:
+        """Where the elements look; None where that was not asked, or they are no numbers."""
+        if self._energy is None or not self._moments:
+            return None
+        moments = np.stack(self._moments)
+        if not (np.isfinite(self._energy).all() and np.isfinite(moments).all()):
+            return None
+        return Places(self._indices, self._energy, moments)
+
+
+def _halves(values: NDArray[np.float64]) -> Floats:
+    """The sums over every other channel, (2, ...), channels being the first axis."""
+    return np.stack([values[0::2].sum(0), values[1::2].sum(0)])
