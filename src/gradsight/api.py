@@ -412,6 +412,7 @@ class Explainer:
             placements=placements,
             title=method.title,
             preprocess=given.preprocess,
+            channel_axis=backend.channel_axis(given.batch),
             **_of_channels(method, probe, backend),
         )
         reading = backend.reading(shared.outputs)

@@ -181,6 +181,9 @@ class Backend(Protocol):
     def size(self, inputs: Any) -> tuple[int, ...]:
         """The positions of the image in a batch."""
 
+    def channel_axis(self, inputs: Any) -> int:
+        """Which axis of one image of a batch, without that of the batch, holds its channels."""
+
     def names(self) -> Mapping[str, str]:
         """The names of the model's layers, and the kind of each."""
 

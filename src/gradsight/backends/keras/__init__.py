@@ -160,6 +160,10 @@ class KerasBackend:
         """
         return self.image_layout(inputs).grid
 
+    def channel_axis(self, inputs: Any) -> int:
+        """Which axis of one image of a batch, without that of the batch, holds its channels."""
+        return self.image_layout(inputs).axes[1] - 1
+
     def kind(self, inputs: Any) -> tuple[Any, Any]:
         """What tells inputs apart, whatever the number of rows: how they are nested, in which order, and shapes."""
         return Form(inputs), tuple(tuple(x.shape[1:]) for x in tensors_in(inputs))

@@ -115,6 +115,10 @@ class TorchBackend:
         """
         return self.image_layout(inputs).grid
 
+    def channel_axis(self, inputs: Any) -> int:
+        """Which axis of one image of a batch, without that of the batch, holds its channels."""
+        return self.image_layout(inputs).axes[1] - 1
+
     def image(self, inputs: Any) -> torch.Tensor:
         """The image among the inputs, which maps are drawn on: of those with most axes the first.
 
