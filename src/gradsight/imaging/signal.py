@@ -37,8 +37,8 @@ def signal(
 ) -> Image.Image:
     """Draw the heat of a signal over its samples, an axis that counts them from 0, and the signal itself.
 
-    Sample i of t lies in the columns from ``i * width / t`` to ``(i + 1) * width / t``; where a column holds several
-    samples, it has the colour of the strongest.
+    The middle of sample i of t is at ``(i + 0.5) * width / t``; where a column of pixels holds several samples, it has
+    the colour of the strongest.
 
     Args:
         heat: (t,) in [0, 1], or in [-1, 1] if ``signed``.
@@ -77,7 +77,7 @@ def _columns(heat: NDArray[Any], width: int) -> NDArray[Any]:
     """The heat with a value for each column at most: of several samples the strongest, so that none gets lost."""
     if len(heat) <= width:
         return heat
-    starts = np.arange(width) * len(heat) // width
+    starts = -((width - 2 * len(heat) * np.arange(width)) // (2 * width))  # the first sample whose middle lies there
     high, low = np.maximum.reduceat(heat, starts), np.minimum.reduceat(heat, starts)
     return np.where(-low > high, low, high)
 
@@ -119,7 +119,7 @@ def _with_axis(picture: Image.Image, samples: int) -> Image.Image:
     canvas.paste(picture, (0, 0))
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(_TEXT)
     unit = "samples"
-    room = canvas.width - font.getlength(unit) - 2 * _TEXT
+    room = canvas.width - font.getlength(unit) - _TEXT
     draw.text((canvas.width - font.getlength(unit) - 2, picture.height + 7), unit, fill=INK, font=font)
     for sample in range(0, samples, _step(samples)):
         across = (sample + 0.5) * canvas.width / samples

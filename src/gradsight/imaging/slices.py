@@ -20,8 +20,8 @@ _BESIDE = 2
 _SMALLEST, _LARGEST = 160, 480
 """The longer side of a slice, in pixels: smaller ones are enlarged by a whole number."""
 
-
 _TEXT = 12
+"""Size of the letters under a slice."""
 
 
 def slices(

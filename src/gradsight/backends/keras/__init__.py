@@ -148,6 +148,10 @@ class KerasBackend:
         """The names of the model's layers, and the kind of each."""
         return {path: type(layer).__qualname__ for path, layer in self.view.layers.items()}
 
+    def name_of(self, layer: Any) -> str | None:
+        """What a layer of the user's is called; a name as it is."""
+        return layer if isinstance(layer, str) else self.view.name_of(layer)
+
     def count(self, inputs: Any) -> int:
         """How many images a batch holds."""
         return count(inputs)
