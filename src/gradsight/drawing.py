@@ -22,6 +22,9 @@ _MOST_LINES = 4
 _HEIGHT = 320
 """Of a photo in a figure, in pixels."""
 
+_KINDS = {1: "signal", 2: "photo", 3: "volume"}
+"""What stands under that of which nothing is predicted, by its axes."""
+
 _TEXT = 14
 """Size of the letters under signals and volumes, whose height says nothing about the letters'."""
 
@@ -103,7 +106,7 @@ def figure(explanation: Explanation, image: int, height: int | None, options: Ma
     plain = _without_heat(explanation, image, options)
     panels: list[tuple[Image.Image, str | Sequence[str]]] = []
     if plain is not None:
-        panels, lead = [(plain, lead or ["photo"])], []
+        panels, lead = [(plain, lead or [_KINDS[len(explanation.input_size)]])], []
     for j, target in enumerate(explanation.targets[image]):
         lines = [*lead, f"{target.label}, score {float(explanation.scores[image, j]):.2f}"]
         if target.signed if options.get("signed") is None else options["signed"]:
