@@ -86,6 +86,7 @@ FIELDS = [
     "image",
     "width",
     "height",
+    "size",
     "model",
     "layer",
     "method",

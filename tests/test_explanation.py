@@ -123,6 +123,7 @@ def test_the_record_has_the_fields_of_the_command_line(explanation: gs.Explanati
     assert list(record) == [
         "width",
         "height",
+        "size",
         "model",
         "layer",
         "method",
@@ -132,6 +133,7 @@ def test_the_record_has_the_fields_of_the_command_line(explanation: gs.Explanati
         "predictions",
         "targets",
     ]
+    assert record["size"] == [50, 20]
     assert (record["width"], record["height"], record["model"], record["method"]) == (20, 50, "toy", "gradcam")
     assert list(record["targets"][0]) == [
         *("index", "label", "score", "file", "peak", "box", "area", "place", "signed", "against", "scale", "notes")

@@ -463,6 +463,6 @@ def test_the_peak_lies_in_the_box(seed: int, threshold: float) -> None:
 
 def test_wrong_maps_and_thresholds_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="heatmap"):
-        region(np.zeros((2, 3, 4)))
+        region(np.zeros((2, 3, 4, 5)))
     with pytest.raises(InvalidArgument, match="threshold"):
         region(np.ones((3, 4)), 0.0)

@@ -49,8 +49,8 @@ class Explainer:
 
     Args:
         model: a `torch.nn.Module`, or what `load_model` gave.
-        layer: the layer's name; a list for several; None to choose (see `layers`). Of a layer that runs several times,
-            ``name`` is the last call and ``name#0`` the first.
+        layer: the layer's name, or the module itself, ``model.layer4``; a list for several; None to choose (see
+            `layers`). Of a layer that runs several times, ``name`` is the last call and ``name#0`` the first.
         method: the method's name, with options or variants if need be (``"scorecam(top=64)"``, ``"smooth(gradcam)"``),
             or a function ``(probe, ops) -> maps``; a list for several.
         targets: what to explain by default, as in a call.
@@ -88,7 +88,7 @@ class Explainer:
         self,
         model: Any,
         *,
-        layer: str | Sequence[str] | None = None,
+        layer: Any = None,
         method: Any = "gradcam",
         targets: Any = None,
         preprocess: Any = None,
@@ -145,7 +145,7 @@ class Explainer:
         *,
         targets: Any = None,
         method: Any = None,
-        layer: str | Sequence[str] | None = None,
+        layer: Any = None,
     ) -> Any:
         """Explain a batch or photos, several targets, layers and methods in one pass.
 
@@ -160,7 +160,7 @@ class Explainer:
                 ``Contrast``, ``Sum`` and ``Several`` of any of them; a list with one of them for each image; or a
                 function from the model's output to (n,) scores. The top class by default.
             method: a method, or a list of them, instead of the explainer's own.
-            layer: a layer's name, or a list of names, instead of the explainer's own.
+            layer: a layer's name, a module of the model, or a list of them, instead of the explainer's own.
 
         Returns:
             An `Explanation`; for a list of methods or layers a tuple of them: each layer with each method in turn, then
@@ -175,7 +175,7 @@ class Explainer:
         method = self.method if method is None else method
         layer = self.layer if layer is None else layer
         methods = [as_method(chosen) for chosen in _several(method)]
-        found = self._explained(given, _several(layer), methods, targets)
+        found = self._explained(given, _names(layer, given.backend), methods, targets)
         return tuple(found) if isinstance(method, list | tuple) or isinstance(layer, list | tuple) else found[0]
 
     def _explained(
@@ -212,14 +212,12 @@ class Explainer:
 
         return self._retried(given, wanted, look)
 
-    def dissect(
-        self, concepts: Concepts | str | Path, *, layer: str | None = None, quantile: float = 0.005
-    ) -> Dissection:
+    def dissect(self, concepts: Concepts | str | Path, *, layer: Any = None, quantile: float = 0.005) -> Dissection:
         """Name the channels of a layer by the concepts that they detect (Network Dissection, arXiv:1704.05796).
 
         Args:
             concepts: labelled photos, `Concepts.read`, or their folder. They pass the model ``batch_size`` at a time.
-            layer: the layer's name, instead of the explainer's own.
+            layer: the layer's name or module, instead of the explainer's own.
             quantile: the share of positions that a channel is taken to be active at, in (0, 1).
 
         Raises:
@@ -229,7 +227,7 @@ class Explainer:
         return dissect(look, concepts, model=self.name, batch_size=self._batch_size, quantile=quantile)
 
     def exciting(
-        self, photos: Sequence[str | Path], channels: Sequence[int], *, layer: str | None = None, k: int = 4
+        self, photos: Sequence[str | Path], channels: Sequence[int], *, layer: Any = None, k: int = 4
     ) -> Exciting:
         """Find the photos that excite channels of a layer most.
 
@@ -237,7 +235,7 @@ class Explainer:
             photos: their paths. They pass the model ``batch_size`` at a time; those that cannot be read are left out
                 and told by the result's ``failed``.
             channels: which channels, from 0.
-            layer: the layer's name, instead of the explainer's own.
+            layer: the layer's name or module, instead of the explainer's own.
             k: how many photos for each channel.
 
         Raises:
@@ -245,7 +243,7 @@ class Explainer:
         """
         return exciting(self._looking_at(layer), photos, channels, k=k, batch_size=self._batch_size)
 
-    def _looking_at(self, layer: str | None) -> Look:
+    def _looking_at(self, layer: Any) -> Look:
         """What passes photos through the model to one layer."""
         names = _several(self.layer if layer is None else layer)
         if len(names) != 1:
@@ -255,7 +253,7 @@ class Explainer:
 
         def look(photos: Sequence[Image.Image]) -> Activations:
             given = self._given(list(photos))
-            probes = self._probes(given, names[0], wanted)
+            probes = self._probes(given, _names(names, given.backend)[0], wanted)
             values = np.concatenate([given.backend.numpy(probe.activations) for probe in probes])
             return Activations(probes[0].name, values.astype(np.float32), given.placements)
 
@@ -294,7 +292,7 @@ class Explainer:
         single = [self._layer(name, chosen) for name in names] if at["layer"] else []
         joint = []
         if chosen is not None and stages_wanted:
-            joint = [self._named(x.name) for x in stages(chosen.ranked)]
+            joint = [self._layer(x.name, chosen) for x in stages(chosen.ranked)]
         elif at["layers"]:
             joint = [self._layer(name, chosen) for name in names]
         needs_graph = any(m.gradient for m in at["input"])
@@ -369,12 +367,7 @@ class Explainer:
     def _layer(self, name: Any, study: Study | None) -> Layer:
         """The layer of a name, or the best one."""
         if name is None and study is not None:
-            return self._named(study.ranked[0].name)
-        if not isinstance(name, str):
-            raise InvalidType(f"`layer` must be a layer's name or a list of names. {received(name)}")
-        return self._named(name)
-
-    def _named(self, name: str) -> Layer:
+            name = study.ranked[0].name
         return Layer(name, self._layout, self._grid)
 
     def _study(self, given: Given, wanted: Any, reads: Reads | None = None) -> Study:
@@ -404,6 +397,7 @@ class Explainer:
             placements=placements,
             title=method.title,
             preprocess=given.preprocess,
+            channel_axis=backend.channel_axis(given.batch),
             **_of_channels(method, probe, backend),
         )
         reading = backend.reading(shared.outputs)
@@ -483,6 +477,30 @@ def _of_place(explanation: Explanation, i: int, j: int) -> list[str]:
     seen = explanation.placements[i].box if explanation.placements else (0, 0, *explanation.input_size)
     cell = [(seen[axis + 2] - seen[axis]) / explanation.maps.shape[axis + 2] for axis in range(2)]
     return notes.of_place(None if found is None else found.peak, target.place, cell)
+
+
+def _names(layer: Any, backend: Backend) -> list[str | None]:
+    """The names of layers that were given by their names or as modules of the model; None for the one to choose.
+
+    Raises:
+        InvalidArgument: a module is none of the model's.
+        InvalidType: neither a name nor a module.
+    """
+    found = []
+    for one in _several(layer):
+        name = None if one is None else backend.name_of(one)
+        if name is None and callable(one):
+            raise InvalidArgument(
+                f"`layer` must be a module inside of the explained model. {received(one)} It is the model itself, a "
+                "copy, or part of another model: take it from the model that Explainer was given, as model.layer4, or "
+                "give its name; explainer.layers(batch) lists the good ones."
+            )
+        if name is None and one is not None:
+            raise InvalidType(
+                f"`layer` must be a layer's name, a module of the model, or a list of them. {received(one)}"
+            )
+        found.append(name)
+    return found
 
 
 def _several(value: Any) -> list[Any]:

@@ -181,8 +181,14 @@ class Backend(Protocol):
     def size(self, inputs: Any) -> tuple[int, ...]:
         """The positions of the image in a batch."""
 
+    def channel_axis(self, inputs: Any) -> int:
+        """Which axis of one image of a batch, without that of the batch, holds its channels."""
+
     def names(self) -> Mapping[str, str]:
         """The names of the model's layers, and the kind of each."""
+
+    def name_of(self, layer: Any) -> str | None:
+        """The name of a layer: one of the user's own modules, or a name as it may be given. None for anything else."""
 
     def trace(self, inputs: Any, targets: Any) -> Any:
         """Run the first image once and return what was seen of each layer, in the order they ran (`layers.Seen`)."""

@@ -9,6 +9,12 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+_COLOURS = {1: "", 3: "array[..., ::-1]", 4: "array[..., [2, 1, 0, 3]]"}
+"""By the number of a picture's channels, its colours in the other order; OpenCV's are blue, green, red."""
+
+_LEAST_SIDE = 5
+"""In pixels, from which on an axis is taken for a side of a picture and not for its channels."""
+
 
 class GradsightError(Exception):
     """Root of every error that gradsight raises on purpose."""
@@ -81,3 +87,46 @@ def unknown(kind: str, name: Any, choices: Iterable[str], way_out: str = "") -> 
     else:
         hint = f"There are {len(names)}, such as {', '.join(repr(n) for n in names[:3])}."
     return UnknownName(" ".join(filter(None, [f"There is no {kind} {name!r}.", hint, way_out])))
+
+
+def as_photos(inputs: Iterable[Any]) -> str:
+    """What to do with arrays that were given as a batch and are pictures, height first and colours last.
+
+    Args:
+        inputs: arrays or tensors; anything else among them does not count.
+
+    Returns:
+        Sentences for the end of a message, the first of them after a space; empty where none looks like a picture.
+    """
+    for array in inputs:
+        shape, kind = tuple(getattr(array, "shape", ())), str(getattr(array, "dtype", ""))
+        made = _picture(shape, kind)
+        if made is not None:
+            what, array_made, other = made
+            opencv = f", or Image.fromarray({other}) where OpenCV read it, as BGR" if other else ""
+            floats = "" if "uint8" in kind else ", where array is of uint8 in 0..255"
+            several, prepared = "", ""
+            if len(shape) == 4:
+                several = ", a list of them, each made of one array"
+                prepared = " If they are prepared for the model already, move their channels to axis 1."
+            return (
+                f" If it is {what}, photos go in as PIL images, to an Explainer with a `preprocess`{several}: "
+                f"Image.fromarray({array_made}){opencv}{floats}.{prepared}"
+            )
+    return ""
+
+
+def _picture(shape: tuple[int, ...], kind: str) -> tuple[str, str, str] | None:
+    """What picture an array may be, and how PIL takes it: with its colours as they are, and in the other order."""
+    whole = "uint8" in kind
+    if len(shape) == 2 and whole and min(shape) >= _LEAST_SIDE:
+        return "a grey picture, (height, width)", "array", ""
+    rows = shape[-3] if len(shape) >= 3 and shape[-3:-2] != (1,) else _LEAST_SIDE  # its first one may be run alone
+    if len(shape) in (3, 4) and shape[-1] in _COLOURS and min(rows, shape[-2]) >= _LEAST_SIDE:
+        several = "a batch of pictures, (n, height, width, channels)" if len(shape) == 4 else ""
+        grey = "array[..., 0]" if shape[-1] == 1 else "array"
+        return several or "a picture, (height, width, channels)", grey, _COLOURS[shape[-1]]
+    if len(shape) == 3 and whole and shape[0] in _COLOURS and min(shape[1:]) >= _LEAST_SIDE:
+        turned = "array[0]" if shape[0] == 1 else "array.transpose(1, 2, 0)"
+        return "a picture, (channels, height, width)", turned, ""
+    return None

@@ -12,13 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gradsight import imaging, stored
+from gradsight import drawing, imaging, stored
 from gradsight.errors import InvalidArgument, received
 from gradsight.neurons import Dissection, Neurons, ranked
 from gradsight.targets import Named, Prediction
-
-_MOST_LINES = 4
-"""How many lines a text under the photo may take in a figure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +40,7 @@ class Explanation:
         written: for each image what the model wrote, a caption or the answer; empty where it writes nothing.
         preprocess: how the photos were made the model's input, as plain values (`Preprocess.record`); ``"assumed"``
             says whether some of it was a guess, and ``"assumed_parts"`` which. None where arrays were given.
+        channel_axis: which axis of one image, signal or volume of the batch holds its channels; 0 is the first.
     """
 
     maps: Any
@@ -62,6 +60,7 @@ class Explanation:
     question: str = ""
     written: tuple[str, ...] = ()
     preprocess: Mapping[str, Any] | None = None
+    channel_axis: int = 0
 
     @property
     def labels(self) -> tuple[tuple[str, ...], ...]:
@@ -109,7 +108,7 @@ class Explanation:
         """Maps in [0, 1] for the eye: divided by a scale, cut at 1, and resized; negative values are cut to 0.
 
         Args:
-            size: positions of the result; the input's size by default.
+            size: positions of the result, one length for each axis of the maps; the input's size by default.
             scale: ``"own"`` divides each map by its own `scale`, ``"shared"`` all by the largest one, so that a weak
                 map stays weak beside a strong one; or a number, for maps of several explanations.
             signed: keep negative values, in [-1, 1]; by default where the target says so, as ``gs.Contrast`` does.
@@ -117,9 +116,33 @@ class Explanation:
 
         Returns:
             (n, k, *size) float32.
+
+        Raises:
+            InvalidArgument: a scale or a size that breaks these rules.
         """
-        heat = self._heat(scale, self._signed(signed))
-        return imaging.resize(heat, tuple(size or self.input_size)).astype(np.float32)
+        size = self._matching_input() if size is None else tuple(size)
+        if len(size) != self.maps.ndim - 2:
+            raise InvalidArgument(
+                f"`size` must have {self.maps.ndim - 2} length(s), one for each axis of the maps, whose positions are "
+                f"{tuple(self.maps.shape[2:])}. {received(size)}"
+            )
+        return imaging.resize(self._heat(scale, self._signed(signed)), size).astype(np.float32)
+
+    def _matching_input(self) -> tuple[int, ...]:
+        """The input's positions, which those of the maps lie on."""
+        positions, size = tuple(self.maps.shape[2:]), tuple(self.input_size)
+        if len(positions) != len(size):
+            raise InvalidArgument(
+                f"a map must have as many axes as the model's input to lie on it, which has the positions {size}. "
+                f"Received: maps of the positions {positions}. Explain another layer, or pass `layout=` and `grid=` to "
+                "Explainer where it is these axes that were misread; `maps` holds the values as they are."
+            )
+        return size
+
+    @property
+    def _lies_on_photo(self) -> bool:
+        """Positions are those of a photo, and not of the model's input."""
+        return len(self._matching_input()) == 2 and bool(self.photos)
 
     def _heat(self, scale: float | str, signed: Any, at: tuple[int, int] | None = None) -> Any:
         """(n, k, *s) in [0, 1], or [-1, 1], at the layer's resolution; (*s) of one map ``at`` (image, target)."""
@@ -140,7 +163,8 @@ class Explanation:
         """One heatmap in the pixels of the original photo, (height, width); 0 where the model did not see it.
 
         Raises:
-            InvalidArgument: there are no photos; the explanation was made from arrays.
+            InvalidArgument: there are no photos, since the explanation was made from arrays, or the map is none of a
+                picture.
         """
         self._need_photo()
         heat = self._heat(scale, self._signed(signed), (image, target))
@@ -149,7 +173,8 @@ class Explanation:
     def region(self, image: int = 0, target: int = 0, *, against: bool = False) -> imaging.Region | None:
         """The hottest point and the area around it, in pixels of the photo, or of the input where there is no photo.
 
-        A map as fine as the model's input is first averaged over neighbours (see `imaging.dense`): its hottest pixel
+        Of a signal they are a sample and an interval of samples, of a volume a voxel and a box, in positions of the
+        model's input. A map as fine as that is first averaged over neighbours (see `imaging.dense`): its hottest pixel
         may be a stray one, and the point where the map is densest is meant.
 
         Args:
@@ -159,11 +184,21 @@ class Explanation:
 
         Returns:
             None where nothing is over 0 (if ``against``: under 0).
+
+        Raises:
+            InvalidArgument: the map has other axes than the model's input.
         """
+        values = self._dense(image, target)
+        return self._hottest(image, -values if against else values)
+
+    def _dense(self, image: int, target: int) -> Any:
+        """A map by which its peak is found."""
         values = imaging.finite(self.maps[image, target])
-        values = imaging.dense(values) if self._fine else values
-        heat = np.clip(-values if against else values, 0, None)
-        if self.photos:
+        return imaging.dense(values) if self._fine else values
+
+    def _hottest(self, image: int, values: Any) -> imaging.Region | None:
+        heat = np.clip(values, 0, None)
+        if self._lies_on_photo:
             return imaging.region(self.placements[image].to_image(heat))
         return imaging.region(imaging.resize(heat, self.input_size))
 
@@ -228,24 +263,40 @@ class Explanation:
     ) -> Image.Image:
         """Draw one heatmap on its photo, at the photo's size, and the box that the target is about, if it is.
 
+        A signal is drawn as lines over its heat, with an axis that counts samples; a volume or a video as slices along
+        its first axis around the peak, each with its index. What was explained is given as ``photo``; without it the
+        heat alone is drawn.
+
         Args:
             image: which image.
             target: which of its targets.
-            photo: the picture to draw on, for an explanation made from arrays: it is taken for the whole input.
+            photo: what to draw on, for an explanation made from arrays. The picture is taken for the whole input. Of a
+                signal or a volume it is one of the batch, such as ``batch[0]``: (channels, *positions) or as the model
+                has its axes, or (*positions).
             colormap: as in `imaging.overlay`; by default plasma, and the diverging one for a signed map.
             opacity: as in `imaging.overlay`.
             scale: as in `heatmaps`.
             signed: as in `heatmaps`.
+
+        Raises:
+            InvalidArgument: there is no photo, ``photo`` is not as large as the model's input, or the map has other
+                axes than that.
         """
         both = bool(self._signed(signed)[image, target])
-        colormap = colormap or (imaging.DIVERGING if both else imaging.DEFAULT)
+        colours: dict[str, Any] = {
+            "colormap": colormap or (imaging.DIVERGING if both else imaging.DEFAULT),
+            "opacity": opacity,
+            "signed": both,
+        }
+        if len(self._matching_input()) != 2:
+            return self._on_input(image, target, photo, scale, colours)
         if photo is not None:
             picture, seen = imaging.read_image(photo), None
             heat = self.heatmaps(scale=scale, signed=signed)[image, target]
         else:
             heat = self.on_photo(image, target, scale=scale, signed=signed)
             picture, seen = self.photos[image], self.placements[image].seen
-        drawn = imaging.overlay(picture, heat, colormap=colormap, opacity=opacity, seen=seen, signed=both)
+        drawn = imaging.overlay(picture, heat, seen=seen, **colours)
         place = self.targets[image][target].place
         if not place:
             return drawn
@@ -253,39 +304,36 @@ class Explanation:
         times = (drawn.height / height, drawn.width / width) * 2
         return imaging.outlined(drawn, [x * t for x, t in zip(place, times, strict=True)])
 
-    def figure(self, image: int = 0, *, height: int = 320, **drawing: Any) -> Image.Image:
-        """The photo and an overlay for each target side by side, with captions; ``drawing`` goes to `overlay`.
+    def _on_input(self, image: int, target: int, photo: Any, scale: float | str, colours: Any) -> Image.Image:
+        """One heatmap on the signal or volume that was explained, or alone."""
+        values = None if photo is None else drawing.laid_out(photo, self.input_size, self.channel_axis)
+        signs = self._signed(colours["signed"])
+        heat = imaging.resize(self._heat(scale, signs, (image, target)), self.input_size)
+        dense = self._dense(image, target)
+        region = self._hottest(image, np.abs(dense) if colours["signed"] else dense)
+        return drawing.on_input(heat, values, region, **colours)
+
+    def figure(self, image: int = 0, *, height: int | None = None, **options: Any) -> Image.Image:
+        """The photo and an overlay for each target side by side, with captions; ``options`` are those of `overlay`.
 
         Under the photo stands what the model was asked, and what it says or wrote. Under a signed map a line says which
-        colour speaks for what.
+        colour speaks for what. Of signals and volumes one is drawn under the other.
+
+        Args:
+            image: which image.
+            height: of each picture in pixels; 320 by default, and of signals and volumes what `overlay` draws.
+            **options: ``photo`` too, for an explanation made from arrays.
         """
-        self._need_photo()
-        panels: list[tuple[Image.Image, str | Sequence[str]]] = [(self.photos[image], self._caption(image))]
-        signed = self._signed(drawing.get("signed"))
-        for j, target in enumerate(self.targets[image]):
-            lines = [f"{target.label}, score {float(self.scores[image, j]):.2f}"]
-            if signed[image, j]:
-                lines.append(self._sides(target, drawing.get("colormap")))
-            panels.append((self.overlay(image, j, **drawing), lines))
-        return imaging.strip(panels, height=height, wrap=_MOST_LINES if self.question or self.written else 1)
-
-    def _sides(self, target: Named, colormap: str | None) -> str:
-        """What the two ends of a signed map's colours speak for: ``"red: for tabby, blue: for lynx"``."""
-        low, high = imaging.ends(colormap or imaging.DIVERGING)
-        if not target.sides:
-            return f"{high}: for it, {low}: against it"
-        return f"{high}: for {target.sides[0]}, {low}: for {target.sides[1]}"
-
-    def _caption(self, image: int) -> list[str]:
-        lines = [self.question] if self.question else []
-        if self.written:
-            return [*lines, self.written[image]]
-        if not self.predictions:
-            return lines or ["photo"]
-        best = self.predictions[image][0]
-        return [*lines, f"{best.label} {best.probability:.0%}"]
+        if options.get("photo") is None and len(self._matching_input()) == 2:
+            self._need_photo()
+        return drawing.figure(self, image, height, options)
 
     def _need_photo(self) -> None:
+        if len(self._matching_input()) != 2:
+            raise InvalidArgument(
+                f"the map must be of a picture to lie on a photo. Received: one of an input with the positions "
+                f"{tuple(self.input_size)}. Use heatmaps() for its values at these, or overlay() to draw it."
+            )
         if not self.photos:
             raise InvalidArgument(
                 "this explanation was made from arrays, so there is no photo to draw on. Pass `photo=` to overlay(), "
@@ -295,19 +343,31 @@ class Explanation:
     def record(self, image: int = 0, files: Sequence[str | None] = ()) -> dict[str, Any]:
         """One image's explanation as plain values for JSON; positions in pixels of the original photo.
 
+        Without a photo, positions are those of the model's input: pixels, samples of a signal, voxels of a volume.
+
         Args:
             image: which one.
             files: for each target the name of its drawn overlay.
 
         Returns:
-            Of each target, ``place`` is the box that it is about, for those in the picture, ``against`` the region that
-            speaks against it, for signed ones alone, and ``scale`` the raw value that is drawn as full heat.
+            ``size`` has the lengths of the axes that positions are in: [height, width] of a picture, [samples] of a
+            signal, [slices, height, width] of a volume; ``width`` and ``height`` are the last two of them, None for a
+            signal. Of each target, ``peak`` is the hottest position, a number for each axis; ``box`` is the hot area
+            around it, for each axis where it begins and then for each where it ends, exclusive: [top, left, bottom,
+            right], [start, stop] or [first, top, left, end, bottom, right]. Both are None where nothing is hot, and
+            ``area`` is the share of all positions that is. ``place`` is the box that the target is about, for those in
+            the picture, ``against`` the region that speaks against it, for signed ones alone, and ``scale`` the raw
+            value that is drawn as full heat.
             ``preprocess`` says how the photo was made the model's input, and ``assumed`` if some of it was a guess.
+
+        Raises:
+            InvalidArgument: the map has other axes than the model's input.
         """
-        height, width = self.placements[image].image_size if self.placements else self.input_size[-2:]
+        size = self.placements[image].image_size if self._lies_on_photo else tuple(self.input_size)
         return {
-            "width": width,
-            "height": height,
+            "width": size[-1] if len(size) > 1 else None,
+            "height": size[-2] if len(size) > 1 else None,
+            "size": list(size),
             "model": self.model,
             "layer": self.layer,
             "method": self.method,
@@ -370,13 +430,15 @@ class Explanation:
         return f"{self.title or self.method} {place}, model {self.model}"
 
     def _repr_html_(self) -> str:
-        """Shown by notebooks: each photo with its overlays, and the notes."""
+        """Shown by notebooks: each photo with its overlays, or the heat of a signal or volume, and the notes."""
         parts = [f"<p>{html.escape(self._heading())}</p>"]
-        for i in range(len(self.photos)):
+        fits = self.maps.ndim - 2 == len(self.input_size)
+        drawn = fits and (len(self.input_size) != 2 or bool(self.photos))
+        for i in range(len(self.maps) if drawn else 0):
             data = base64.b64encode(stored.png(self.figure(i))).decode("ascii")
             names = html.escape(", ".join(self.labels[i]), quote=True)
             parts.append(f'<img alt="{names}" style="max-width:100%" src="data:image/png;base64,{data}">')
-        if not self.photos:
+        if not drawn:
             parts.append(f"<p>{html.escape(repr(self))}</p>")
         parts += [f"<p>{html.escape(note)}</p>" for note in self.notes]
         return "".join(parts)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from gradsight.contracts import Backend
-from gradsight.errors import InvalidArgument, InvalidType, received
+from gradsight.errors import InvalidArgument, InvalidType, as_photos, received
 from gradsight.imaging import Placement, name_of, read_image
 
 _Photo = str | Path | bytes | Image.Image
@@ -67,8 +67,11 @@ def given_by(inputs: Any, backend: Backend, preprocess: Any, feed: Callable[[Any
     if isinstance(inputs, list) or any(isinstance(x, _Photo) for x in items):
         raise InvalidType(
             "`inputs` must be one batch, or photos only; for several inputs a tuple or dict of them, and for a "
-            f"model that takes a list, that list in a tuple: ([a, b],). {received(inputs)}"
+            f"model that takes a list, that list in a tuple: ([a, b],). {received(inputs)}{as_photos(items)}"
         )
+    if preprocess is not None and len(getattr(inputs, "shape", ())) < 4 and (ways := as_photos([inputs])):
+        # Nobody can tell the order of its colours.
+        raise InvalidType(f"`inputs` must be one batch, with an axis for it, or photos. {received(inputs)}{ways}")
     batch = backend.prepare(inputs)
     count = backend.count(batch)
     if not count:

@@ -41,6 +41,7 @@ def write(path: str | Path, fields: Mapping[str, Any]) -> None:
         "written": fields["written"],
         "preprocess": fields["preprocess"],
         "input_size": fields["input_size"],
+        "channel_axis": fields["channel_axis"],
         "targets": [[asdict(target) for target in row] for row in fields["targets"]],
         "predictions": [[asdict(prediction) for prediction in row] for row in fields["predictions"]],
         "notes": fields["target_notes"],
@@ -107,6 +108,7 @@ def _fields(about: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
         "question": about.get("question", ""),
         "written": tuple(about.get("written", ())),
         "preprocess": about.get("preprocess"),
+        "channel_axis": about.get("channel_axis", 0),
     }
 
 

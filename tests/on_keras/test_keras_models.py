@@ -14,7 +14,7 @@ from torch import nn
 
 import gradsight as gs
 import twins
-from gradsight.errors import GradsightError, InvalidType, ModelError, UnknownName
+from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, UnknownName
 from oracles import ORACLES
 from plain import Plain, activations_and_gradients
 from test_methods import FEW, asked
@@ -328,3 +328,46 @@ def test_errors_are_one_sentence_in_words() -> None:
             broken()
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 1500
+
+
+def test_a_layer_may_be_given_itself() -> None:
+    inner = keras.Sequential([L.Conv2D(4, 3, name="conv"), L.ReLU(name="relu")], name="inner")
+    image = keras.Input((16, 16, 3))
+    model = keras.Model(image, L.Dense(3)(L.GlobalAveragePooling2D(name="pool")(inner(image))))
+    explainer, batch = gs.Explainer(model), np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    by_name = explainer(batch, layer="inner/conv")
+    found = explainer(batch, layer=[inner.get_layer("conv"), "inner/relu", inner])
+    assert [each.layer for each in found] == ["inner/conv", "inner/relu", "inner"]
+    np.testing.assert_array_equal(found[0].maps, by_name.maps)
+    for other in (L.ReLU(), model):
+        with pytest.raises(InvalidArgument, match="a module inside of the explained model"):
+            explainer(batch, layer=other)
+    with pytest.raises(InvalidType, match="a layer's name, a module of the model"):
+        explainer(batch, layer=3)
+
+
+def test_signals_and_volumes_are_drawn_as_the_model_has_their_axes() -> None:
+    square = np.zeros((1, 30, 30), np.float32)  # samples, channels
+    square[0, 21, :] = 1
+    signal = keras.Sequential([keras.Input((30, 30)), L.Conv1D(4, 3, activation="relu"), L.GlobalAveragePooling1D()])
+    explanation = gs.Explainer(signal)(square)
+    assert (explanation.channel_axis, explanation.record()["size"]) == (1, [30])
+    drawn = np.asarray(explanation.overlay(photo=square[0], opacity=0)).astype(int)
+    inked = np.flatnonzero((drawn[2:6, 40:].sum(2) > 500).any(0)) + 40  # every line's peak
+    assert abs(inked.mean() * 30 / drawn.shape[1] - 21.5) < 1
+    volume = keras.Sequential(
+        [keras.Input((8, 10, 12, 1)), L.Conv3D(2, 3, activation="relu"), L.GlobalAveragePooling3D()]
+    )
+    batch = np.random.default_rng(0).random((1, 8, 10, 12, 1), np.float32)
+    explanation = gs.Explainer(volume)(batch)
+    assert (explanation.channel_axis, explanation.record()["size"]) == (3, [8, 10, 12])
+    assert explanation.overlay(photo=batch[0]).tobytes() == explanation.overlay(photo=batch[0, ..., 0]).tobytes()
+
+
+def test_a_picture_without_a_batch_is_told_how_to_be_given() -> None:
+    model = keras.Sequential([keras.Input((16, 16, 3)), L.Conv2D(4, 3), L.GlobalAveragePooling2D()])
+    photo = np.zeros((16, 20, 3), np.uint8)
+    for preprocess in (None, gs.Preprocess((16, 16))):
+        with pytest.raises(GradsightError, match=r"Image\.fromarray\(array\[\.\.\., ::-1\]\) where OpenCV") as caught:
+            gs.Explainer(model, preprocess=preprocess)(photo)
+        assert len(str(caught.value)) < 1000

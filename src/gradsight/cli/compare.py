@@ -202,7 +202,9 @@ def _drawn(rows: Sequence[_Row], done: Sequence[gs.Explanation], drawing: Drawin
     if any(signed):
         legends.append(imaging.Legend(drawing.colormap or imaging.DIVERGING, "for the second class", "for the first"))
     drawn = [_drawn_row(row, drawing, everywhere, remark_layer=len(layers) > 1) for row in rows]
-    return imaging.grid(first.photos[0], [line for line in about if line], _columns(first), drawn, legends=legends)
+    # What a model that makes a video of photos is explained on has another shape than the photo.
+    photo = first.photos[0] if len(first.input_size) == 2 else None
+    return imaging.grid(photo, [line for line in about if line], _columns(first), drawn, legends=legends)
 
 
 def _columns(explanation: gs.Explanation) -> list[list[str]]:
@@ -253,7 +255,7 @@ def _records(rows: Sequence[_Row], drawing: Drawing) -> Iterator[dict[str, Any]]
             yield {**about, "error": row.reason}
             continue
         record, strengths = row.explanation.record(0), _strengths(row.explanation)
-        shared = {key: record[key] for key in ("layer", "model", "width", "height")}
+        shared = {key: record[key] for key in ("layer", "model", "width", "height", "size")}
         for column, (target, strength) in enumerate(zip(record["targets"], strengths, strict=True)):
             yield {**about, **shared, "column": column, **target, "strength": strength, "file": str(drawing.path)}
 

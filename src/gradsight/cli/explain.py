@@ -172,7 +172,8 @@ def _outcomes(
 def show(records: Sequence[Record], folder: Path) -> None:
     """Print what was found in one photo, for people."""
     first = records[0]
-    say((first["image"], "bold"), (f"  {first['width']} x {first['height']} pixels, model {first['model']}", "dim"))
+    size = " x ".join(str(length) for length in reversed(first["size"]))
+    say((first["image"], "bold"), (f"  {size} pixels, model {first['model']}", "dim"))
     if "question" in first:
         say("  Asked: ", first["question"])
         say("  The model answers: ", (short(first["answer"] or ""), "bold"))
@@ -216,20 +217,26 @@ def _where(target: Record, photo: Record) -> str:
     """Where a target's heat is, in words."""
     speaks = "no place speaks for it"
     if target["peak"] is not None:
-        row, column = target["peak"]
-        speaks = (
-            f"strongest at row {row}, column {column} ({corner(target['peak'], photo)}); "
-            f"the hot area is {share(target['area'])} of the photo"
-        )
+        speaks = f"strongest at {_at(target['peak'], photo)}; the hot area is {share(target['area'])} of the photo"
     against = target["against"]
     if against is None or against["peak"] is None:
         return speaks
-    row, column = against["peak"]
-    return f"{speaks}; most against it at row {row}, column {column} ({corner(against['peak'], photo)})"
+    return f"{speaks}; most against it at {_at(against['peak'], photo)}"
+
+
+_AXES = {1: ("sample",), 2: ("row", "column"), 3: ("slice", "row", "column")}
+
+
+def _at(peak: Sequence[int], photo: Record) -> str:
+    """A position in words: by its numbers, and in a picture by thirds too."""
+    numbers = ", ".join(f"{axis} {place}" for axis, place in zip(_AXES[len(peak)], peak, strict=True))
+    return f"{numbers} ({corner(peak, photo)})" if len(peak) == 2 else numbers
 
 
 def corner(peak: Sequence[int], photo: Record) -> str:
-    """A position in words, by thirds of the photo."""
+    """A position in words: by thirds of the photo, or by its numbers where a model makes something else of photos."""
+    if len(peak) != 2:
+        return _at(peak, photo)
     down = ("top", "middle", "bottom")[3 * peak[0] // photo["height"]]
     across = ("left", "centre", "right")[3 * peak[1] // photo["width"]]
     return "centre" if (down, across) == ("middle", "centre") else f"{down} {across}"

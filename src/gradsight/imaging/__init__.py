@@ -1,4 +1,7 @@
-"""Pictures: read them, fit them to a model, place a map back on them, draw it. NumPy and Pillow only, no framework."""
+"""Pictures: read them, fit them to a model, place a map back on them, draw it. Signals and volumes: draw them.
+
+NumPy and Pillow only, no framework.
+"""
 
 from gradsight.imaging.colour import DEFAULT, DIVERGING, colorize, colormap, colormaps, ends
 from gradsight.imaging.fit import PARTS, Preprocess, name_of
@@ -9,6 +12,8 @@ from gradsight.imaging.placement import Placement
 from gradsight.imaging.read import SUFFIXES, read_image, read_opacity
 from gradsight.imaging.region import Region, dense, finite, full_heat, region
 from gradsight.imaging.resample import resize
+from gradsight.imaging.signal import signal
+from gradsight.imaging.slices import slices
 
 __all__ = [
     "DEFAULT",
@@ -35,5 +40,7 @@ __all__ = [
     "read_opacity",
     "region",
     "resize",
+    "signal",
+    "slices",
     "strip",
 ]

@@ -16,13 +16,22 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Caption = str | Sequence[str]
 
 
-def strip(panels: Sequence[tuple[Image.Image, Caption]], *, height: int = 320, wrap: int = 1) -> Image.Image:
-    """Set pictures side by side on white, four in a row at most, a caption under each.
+def strip(
+    panels: Sequence[tuple[Image.Image, Caption]],
+    *,
+    height: int = 320,
+    wrap: int = 1,
+    across: int = _ACROSS,
+    text: int | None = None,
+) -> Image.Image:
+    """Set pictures side by side on white, four in a row at most if not said otherwise, a caption under each.
 
     Args:
         panels: pictures with their captions, a line or several; a line that is too wide ends in an ellipsis.
         height: of every picture, in pixels; widths follow from their aspects.
         wrap: on how many lines one that is too wide goes on before that.
+        across: how many pictures a row has at most.
+        text: the size of the letters; by default what goes with the height.
 
     Returns:
         An RGB image.
@@ -33,7 +42,7 @@ def strip(panels: Sequence[tuple[Image.Image, Caption]], *, height: int = 320, w
     if not panels or height < 1:
         raise InvalidArgument(f"strip needs a panel at least and a positive height. {received((len(panels), height))}")
     gap = max(4, height // 24)
-    text = max(10, height // 18)
+    text = text or max(10, height // 18)
     font = ImageFont.load_default(text)
     pictures = [_scaled(picture, height) for picture, _ in panels]
     given = [[caption] if isinstance(caption, str) else list(caption) for _, caption in panels]
@@ -41,7 +50,7 @@ def strip(panels: Sequence[tuple[Image.Image, Caption]], *, height: int = 320, w
         [part for line in lines for part in wrapped(line, font, picture.width, wrap) or [""]]
         for lines, picture in zip(given, pictures, strict=True)
     ]
-    rows = [range(first, min(first + _ACROSS, len(panels))) for first in range(0, len(panels), _ACROSS)]
+    rows = [range(first, min(first + across, len(panels))) for first in range(0, len(panels), across)]
     heights = [
         height + gap // 2 + round(1.6 * text) + round(1.3 * text) * (max(len(captions[i]) for i in row) - 1) + gap
         for row in rows

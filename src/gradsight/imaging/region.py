@@ -23,7 +23,8 @@ _AMPLIFIED = 20
 would else be drawn as hot as the faint floor around it."""
 
 _SPREAD = 1 / 32
-"""Of the shorter side: the deviation of the bell that fine maps are averaged with before their peak is looked for.
+"""Of a picture's shorter side: the deviation of the bell that fine maps are averaged with before their peak is looked
+for. A bell of signals or volumes holds the same share of their positions.
 
 The peak of a map of pixels is one pixel, often a stray one. On 98 objects of COCO photos the peak lay on the object in
 49 % (raw) and 52 % (averaged) with the gradient, 52 % and 55 % with guided backpropagation, 43 % and 49 % with
@@ -61,28 +62,32 @@ def full_heat(maps: NDArray[Any], *, signed: NDArray[np.bool_] | bool = False, f
 
 
 def dense(heat: NDArray[Any]) -> NDArray[Any]:
-    """A fine map (h, w) averaged over neighbours, by which its peak is where the map is dense, not where one dot is.
+    """A fine map (*s) averaged over neighbours, by which its peak is where the map is dense, not where one dot is.
 
     Values below 0 take away from those beside them.
     """
     from scipy import ndimage
 
-    averaged: NDArray[Any] = ndimage.gaussian_filter(finite(heat), _SPREAD * min(heat.shape))
+    spread = _SPREAD ** (2 / heat.ndim) * min(heat.shape)
+    averaged: NDArray[Any] = ndimage.gaussian_filter(finite(heat), spread)
     return averaged
 
 
 @dataclass(frozen=True)
 class Region:
-    """The hottest part of a heatmap, in pixels of the picture it covers.
+    """The hottest part of a heatmap, in positions of what it covers: pixels of a picture, samples of a signal.
 
     Attributes:
-        peak: (row, column) of the hottest pixel.
-        box: (top, left, bottom, right) of the connected hot area around the peak; bottom and right are exclusive.
-        area: share of the whole picture that is hot, connected to the peak or not, in [0, 1].
+        peak: the hottest position, a number for each axis: (row, column) of a picture, (sample,) of a signal, (slice,
+            row, column) of a volume; a slice of a video is a frame.
+        box: the connected hot area around the peak, for each axis where it begins, then for each where it ends,
+            exclusive: (top, left, bottom, right) of a picture, (start, stop) of a signal, (first slice, top, left,
+            last slice + 1, bottom, right) of a volume.
+        area: share of all positions that is hot, connected to the peak or not, in [0, 1].
     """
 
-    peak: tuple[int, int]
-    box: tuple[int, int, int, int]
+    peak: tuple[int, ...]
+    box: tuple[int, ...]
     area: float
 
 
@@ -90,19 +95,21 @@ def region(heatmap: NDArray[Any], threshold: float = 0.5) -> Region | None:
     """Find the hottest part of a heatmap.
 
     Args:
-        heatmap: (H, W) in [0, 1]; NaN and infinite values count as 0.
+        heatmap: (H, W), (T,) or (D, H, W) in [0, 1]; NaN and infinite values count as 0.
         threshold: hot is what reaches this share of the maximum, in (0, 1].
 
     Returns:
         The region, or None where nothing is over 0.
 
     Raises:
-        InvalidArgument: another shape, or a threshold outside (0, 1].
+        InvalidArgument: another number of axes, or a threshold outside (0, 1].
     """
     from scipy import ndimage
 
-    if heatmap.ndim != 2 or heatmap.size == 0:
-        raise InvalidArgument(f"heatmap must have the shape (H, W). {received(heatmap)} Pick one image and one target.")
+    if not 1 <= heatmap.ndim <= 3 or heatmap.size == 0:
+        raise InvalidArgument(
+            f"heatmap must have one to three axes, such as (H, W). {received(heatmap)} Pick one image and one target."
+        )
     if not 0 < threshold <= 1:
         raise InvalidArgument(f"threshold must lie in (0, 1]. {received(threshold)} Pass 0.5.")
     heat = finite(heatmap)
@@ -111,18 +118,21 @@ def region(heatmap: NDArray[Any], threshold: float = 0.5) -> Region | None:
         return None
     peak = _peak(heat, highest)
     hot = heat >= threshold * highest
-    labels, _ = ndimage.label(hot, structure=np.ones((3, 3)))
-    rows, columns = ndimage.find_objects(labels)[labels[peak] - 1]
-    return Region(peak, (rows.start, columns.start, rows.stop, columns.stop), float(hot.mean()))
+    labels, _ = ndimage.label(hot, structure=np.ones((3,) * heat.ndim))
+    sides = ndimage.find_objects(labels)[labels[peak] - 1]
+    box = (*(side.start for side in sides), *(side.stop for side in sides))
+    return Region(peak, box, float(hot.mean()))
 
 
-def _peak(heat: NDArray[Any], highest: float) -> tuple[int, int]:
-    """(row, column) of the maximum; of several, the one nearest to their mean."""
+def _peak(heat: NDArray[Any], highest: float) -> tuple[int, ...]:
+    """The position of the maximum; of several, the one nearest to their mean."""
     from scipy import ndimage
 
     tied = heat == highest
-    row, column = ndimage.center_of_mass(tied)
-    down, across = np.arange(heat.shape[0]) - row, np.arange(heat.shape[1]) - column
-    distance = np.where(tied, (down**2)[:, None] + (across**2)[None, :], np.inf)
+    middle = ndimage.center_of_mass(tied)
+    away = [
+        np.square(axis - centre) for axis, centre in zip(np.ogrid[tuple(map(slice, heat.shape))], middle, strict=True)
+    ]
+    distance = np.where(tied, sum(away[1:], away[0]), np.inf)
     peak = np.unravel_index(int(distance.argmin()), heat.shape)
-    return int(peak[0]), int(peak[1])
+    return tuple(int(place) for place in peak)

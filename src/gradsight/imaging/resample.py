@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from gradsight.errors import InvalidArgument, received
 
+_MATRIX = 1 << 22
+"""The most weights that an axis is resized with as a product; a signal's matrix would not fit into memory."""
+
 
 def resize(values: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
     """Resize the last axes by linear interpolation with half-pixel centres and clamped edges.
 
     The same as ``torch.nn.functional.interpolate(mode="linear" | "bilinear" | "trilinear", align_corners=False)``: no
-    antialiasing, meant for making maps larger. A NaN spreads along its row and column.
+    antialiasing, meant for making maps larger. A NaN spreads, of maps that are not large along its row and column.
 
     Args:
         values: (..., *s), real numbers.
@@ -32,11 +35,14 @@ def resize(values: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
         raise InvalidArgument(
             f"size must be one, two or three positive integers. {received(size)} Pass (height, width)."
         )
-    matrices = [
-        interpolation(sample_positions(new, 0.0, float(new), old), old)
-        for new, old in zip(lengths, trailing(values, len(lengths)), strict=True)
-    ]
-    return apply(matrices, values)
+    result, first = values, values.ndim - len(lengths)
+    for i, (new, old) in enumerate(zip(lengths, trailing(values, len(lengths)), strict=True)):
+        positions = sample_positions(new, 0.0, float(new), old)
+        if new * old <= _MATRIX:
+            result = _product(interpolation(positions, old), result, first + i)
+        else:
+            result = _gathered(positions, result, first + i)
+    return np.ascontiguousarray(result)
 
 
 def trailing(values: NDArray[Any], count: int) -> tuple[int, ...]:
@@ -61,12 +67,16 @@ def sample_positions(count: int, start: float, stop: float, cells: int) -> NDArr
     return (centres - start) * (cells / (stop - start)) - 0.5
 
 
-def interpolation(positions: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
-    """Make the (len(positions), cells) matrix that interpolates a row of cells linearly at positions, edges clamped."""
+def _neighbours(positions: NDArray[np.float64], cells: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]]:
+    """The two cells that each position lies between, edges clamped, and the share of the second."""
     clamped = positions.clip(0, cells - 1)
     lower = np.floor(clamped).astype(np.intp)
-    upper = np.minimum(lower + 1, cells - 1)
-    share = clamped - lower
+    return lower, np.minimum(lower + 1, cells - 1), clamped - lower
+
+
+def interpolation(positions: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
+    """Make the (len(positions), cells) matrix that interpolates a row of cells linearly at positions, edges clamped."""
+    lower, upper, share = _neighbours(positions, cells)
     rows = np.arange(len(positions))
     matrix = np.zeros((len(positions), cells))
     matrix[rows, lower] = 1 - share
@@ -76,11 +86,27 @@ def interpolation(positions: NDArray[np.float64], cells: int) -> NDArray[np.floa
 
 def apply(matrices: Sequence[NDArray[np.float64]], values: NDArray[Any]) -> NDArray[Any]:
     """Multiply the last ``len(matrices)`` axes of ``values``, each by its matrix of shape (new, old)."""
-    result = values.astype(np.float64 if values.dtype == np.float64 else np.float32, copy=False)
+    result = values
     for axis, matrix in enumerate(matrices, start=values.ndim - len(matrices)):
-        weights = matrix.astype(result.dtype)
-        if axis == values.ndim - 1:
-            result = result @ weights.T
-        else:
-            result = np.moveaxis(np.moveaxis(result, axis, -1) @ weights.T, -1, axis)
+        result = _product(matrix, result, axis)
     return np.ascontiguousarray(result)
+
+
+def _product(matrix: NDArray[np.float64], values: NDArray[Any], axis: int) -> NDArray[Any]:
+    """One axis multiplied by its matrix."""
+    values = _floating(values)
+    weights = matrix.astype(values.dtype)
+    made: NDArray[Any] = np.moveaxis(np.moveaxis(values, axis, -1) @ weights.T, -1, axis)
+    return made
+
+
+def _gathered(positions: NDArray[np.float64], values: NDArray[Any], axis: int) -> NDArray[Any]:
+    """One axis interpolated at positions, without a matrix."""
+    values = np.moveaxis(_floating(values), axis, -1)
+    lower, upper, share = _neighbours(positions, values.shape[-1])
+    share = share.astype(values.dtype)
+    return np.moveaxis(values[..., lower] * (1 - share) + values[..., upper] * share, -1, axis)
+
+
+def _floating(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(np.float64 if values.dtype == np.float64 else np.float32, copy=False)

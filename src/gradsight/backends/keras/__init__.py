@@ -153,6 +153,10 @@ class KerasBackend:
         """The names of the model's layers, and the kind of each."""
         return {path: type(layer).__qualname__ for path, layer in self.view.layers.items()}
 
+    def name_of(self, layer: Any) -> str | None:
+        """What a layer of the user's is called; a name as it is."""
+        return layer if isinstance(layer, str) else self.view.name_of(layer)
+
     def count(self, inputs: Any) -> int:
         """How many images a batch holds."""
         return count(inputs)
@@ -164,6 +168,10 @@ class KerasBackend:
             ModelError: no input has positions.
         """
         return self.image_layout(inputs).grid
+
+    def channel_axis(self, inputs: Any) -> int:
+        """Which axis of one image of a batch, without that of the batch, holds its channels."""
+        return self.image_layout(inputs).axes[1] - 1
 
     def kind(self, inputs: Any) -> tuple[Any, Any]:
         """What tells inputs apart, whatever the number of rows: how they are nested, in which order, and shapes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import threading
 from functools import cached_property
 from typing import Any
@@ -12,8 +13,11 @@ from gradsight.backends.keras.outputs import tensors_in
 from gradsight.backends.keras.rectify import rectified
 from gradsight.backends.keras.tap import Call, Holder, Start, Tap, tapped
 from gradsight.backends.keras.view import View
-from gradsight.errors import GradsightError, ModelError
+from gradsight.errors import GradsightError, ModelError, as_photos
 from gradsight.layers import INPUT
+
+_VALUES = re.compile(r"\[\s?\[.*\]\s?\]|\x1b\[\d*m")
+"""What Keras puts into its messages and nobody can read: all the numbers of an input, and colours of a terminal."""
 
 
 class Running:
@@ -73,10 +77,13 @@ class Running:
             raise
         except Exception as error:
             shapes = ", ".join(str(tuple(x.shape)) for x in tensors_in(inputs))
-            text = " ".join(str(error).split())
+            text = _VALUES.sub("", " ".join(str(error).split()))
+            ways = as_photos(
+                x for x in tensors_in(inputs) if x.ndim < 4
+            )  # with a batch axis they are as Keras has them
             raise ModelError(
                 f"the model failed on inputs of shape {shapes}: {type(error).__name__}: {text} "
-                "(`inputs` is a batch, as the model itself takes it; pass a single image as inputs[None])"
+                f"(`inputs` is a batch, as the model itself takes it; pass a single image as inputs[None]){ways}"
             ) from error
 
     @cached_property

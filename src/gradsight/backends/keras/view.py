@@ -101,6 +101,11 @@ class View:
             path = found[0]
         return path + mark + call
 
+    def name_of(self, layer: Any) -> str | None:
+        """What one of the user's own layers is called; None for the model itself and for what is not in it."""
+        copy = self._copies.get(id(layer)) if isinstance(layer, keras.Operation) else None
+        return next((name for name, known in self.layers.items() if known is copy), None)
+
     def leave_out(self, layer: Any) -> None:
         """Leave out the softmax or sigmoid of the last layer, if it has one."""
         activation = getattr(getattr(layer, "activation", None), "__name__", "")

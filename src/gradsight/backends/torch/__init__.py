@@ -12,6 +12,7 @@ from typing import Any
 import array_api_compat.torch as array_api
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
@@ -30,7 +31,7 @@ from gradsight.backends.torch.variation import vary
 from gradsight.backends.torch.view import View, tensors_of
 from gradsight.backends.trial import positions_of
 from gradsight.contracts import Reads, Rows
-from gradsight.errors import ModelError, unknown
+from gradsight.errors import ModelError, as_photos, unknown
 from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, image_layout, layouts
 from gradsight.positions import Positions
@@ -107,6 +108,20 @@ class TorchBackend:
         """The names of the model's modules, and the kind of each."""
         return self.view.kinds
 
+    def name_of(self, layer: Any) -> str | None:
+        """What a module of the user's is called; of a name the one that the model inside of wrappers has for it.
+
+        Wrappers such as DataParallel put names of their own in front: ``module.0`` is ``0``.
+        """
+        if not isinstance(layer, str):
+            return self.view.name_of(layer) if isinstance(layer, nn.Module) else None
+        name, mark, call = layer.partition("#")
+        if name in self.view.modules:
+            return layer
+        wrapped = dict(self._model.named_modules(remove_duplicate=False)).get(name)
+        found = None if wrapped is None else self.view.name_of(wrapped)
+        return layer if found is None else found + mark + call
+
     def count(self, inputs: Any) -> int:
         """How many images a batch holds."""
         return len(self.image(inputs))
@@ -118,6 +133,10 @@ class TorchBackend:
             ModelError: no input has positions.
         """
         return self.image_layout(inputs).grid
+
+    def channel_axis(self, inputs: Any) -> int:
+        """Which axis of one image of a batch, without that of the batch, holds its channels."""
+        return self.image_layout(inputs).axes[1] - 1
 
     def image(self, inputs: Any) -> torch.Tensor:
         """The image among the inputs, which maps are drawn on: of those with most axes the first.
@@ -357,7 +376,7 @@ class TorchBackend:
                 raise ModelError(
                     f"the model failed on inputs of shape {shapes}: {type(error).__name__}: {error} "
                     "(`inputs` is a batch, as the model's own forward takes it; pass a single image as inputs[None], "
-                    "and arguments by their names as a dict)"
+                    f"and arguments by their names as a dict){as_photos(tensors_of(inputs))}"
                 ) from error
 
     def _replay(self, name: str, inputs: Any, raw: torch.Tensor) -> Any:

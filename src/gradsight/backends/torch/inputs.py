@@ -10,7 +10,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from gradsight.backends.torch.view import tensors_of
-from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
+from gradsight.errors import InvalidArgument, InvalidType, ModelError, as_photos, received
 
 
 def prepared(inputs: Any, like: torch.Tensor) -> Any:
@@ -53,10 +53,13 @@ def image_in(inputs: Any) -> torch.Tensor:
     found = max(images, key=lambda x: x.ndim, default=None)
     if found is None or not found.is_floating_point():
         shapes = ", ".join(f"{tuple(x.shape)}, dtype {x.dtype}" for x in tensors)
+        ways = as_photos(tensors) or (
+            " A single image needs a batch axis: pass inputs[None]. Whole numbers go in as inputs.float(), also where "
+            "the model itself makes them floating."
+        )
         raise ModelError(
             "`inputs` must hold an image, a signal or a volume: a floating-point array (n, channels, positions "
-            f"...). Received: {shapes}. A single image needs a batch axis: pass inputs[None]. Whole numbers go in "
-            "as inputs.float(), also where the model itself makes them floating."
+            f"...). Received: {shapes}.{ways}"
         )
     return found
 

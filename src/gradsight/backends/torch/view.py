@@ -95,6 +95,11 @@ class View:
         same_kinds = all(map(operator.is_, map(type, self._modules), self._kinds))
         return same_kinds and self._then.holds() and all(itertools.starmap(shares_memory, self._aliases))
 
+    def name_of(self, module: nn.Module) -> str | None:
+        """What one of the user's own modules is called; None for the model itself and for what is not in it."""
+        copy = self._copies.get(id(unwrap(module)))
+        return next((name for name, known in self.modules.items() if name and known is copy), None)
+
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
         """Keep a forward pass from changing buffers and attributes, or the random state.

@@ -1,0 +1,150 @@
+"""Explanations drawn: signals and volumes with their heat, and all targets of one image in a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gradsight import imaging
+from gradsight.errors import InvalidArgument, InvalidType, received
+from gradsight.targets import Named
+
+if TYPE_CHECKING:
+    from gradsight.explanation import Explanation
+
+_MOST_LINES = 4
+"""How many lines a text under the photo may take in a figure."""
+
+_HEIGHT = 320
+"""Of a photo in a figure, in pixels."""
+
+_KINDS = {1: "signal", 2: "photo", 3: "volume"}
+"""What stands under that of which nothing is predicted, by its axes."""
+
+_TEXT = 14
+"""Size of the letters under signals and volumes, whose height says nothing about the letters'."""
+
+
+def laid_out(photo: Any, size: Sequence[int], channel_axis: int) -> NDArray[Any]:
+    """A signal or a volume to draw heat on, with its channels first.
+
+    Args:
+        photo: (channels, *size), or another order of these, or (*size): an array or a tensor.
+        size: the positions of the model's input.
+        channel_axis: where the model's own inputs have their channels; it tells the order where lengths do not.
+
+    Returns:
+        (channels, *size).
+
+    Raises:
+        InvalidArgument: another shape.
+        InvalidType: no numbers.
+    """
+    size, values = tuple(size), _numbers(photo, size)
+    if values.shape == size:
+        return values[None]
+    for axis in (channel_axis, 0, values.ndim - 1):
+        if values.ndim == len(size) + 1 and values.shape[:axis] + values.shape[axis + 1 :] == size:
+            return np.moveaxis(values, axis, 0)
+    several = values.ndim == len(size) + 2
+    raise InvalidArgument(
+        f"`photo` must be what was explained, or as large as it: positions {size}, with or without an axis of "
+        f"channels. {received(photo)} "
+        + (
+            "Pass one of the batch: photo=batch[0]."
+            if several
+            else "Resample it to these positions, or leave it out to draw the heat alone."
+        )
+    )
+
+
+def _numbers(photo: Any, size: tuple[int, ...]) -> NDArray[Any]:
+    """The values of an array or a tensor of any framework."""
+    plain = photo.detach().cpu() if hasattr(photo, "detach") else photo
+    if "bfloat16" in str(getattr(plain, "dtype", "")):  # NumPy has none
+        plain = plain.float() if hasattr(plain, "float") else plain.astype("float32")
+    try:
+        values = np.asarray(plain)
+    except (TypeError, ValueError):
+        values = np.asarray(None)
+    if values.dtype.kind not in "biuf":
+        raise InvalidType(
+            f"`photo` must be an array of the positions {size} here, with or without an axis of channels: what was "
+            f"explained. {received(photo)} Pass one of the batch, photo=batch[0], or leave it out to draw the heat "
+            "alone."
+        )
+    return values
+
+
+def on_input(
+    heat: NDArray[Any], values: NDArray[Any] | None, region: imaging.Region | None, **colours: Any
+) -> Image.Image:
+    """A signal as lines over its heat; a volume as slices around the peak.
+
+    Args:
+        heat: (t,) or (d, h, w).
+        values: (channels, *s), or None to draw the heat alone.
+        region: where the heat is, in positions of the heat; None where there is nothing.
+        **colours: as in `imaging.overlay`.
+    """
+    if heat.ndim == 1:
+        return imaging.signal(heat, values, **colours)
+    if region is None:
+        return imaging.slices(heat, values, middle=len(heat) // 2, **colours)
+    deep = region.box[3] - region.box[0]
+    # Five slices are drawn: they reach over all of a hot area.
+    return imaging.slices(heat, values, middle=region.peak[0], step=max(1, -(-(deep - 1) // 4)), **colours)
+
+
+def figure(explanation: Explanation, image: int, height: int | None, options: Mapping[str, Any]) -> Image.Image:
+    """See `Explanation.figure`; ``options`` are those of `Explanation.overlay`."""
+    colormap, lead = options.get("colormap"), _caption(explanation, image)
+    plain = _without_heat(explanation, image, options)
+    panels: list[tuple[Image.Image, str | Sequence[str]]] = []
+    if plain is not None:
+        panels, lead = [(plain, lead or [_KINDS[len(explanation.input_size)]])], []
+    for j, target in enumerate(explanation.targets[image]):
+        lines = [*lead, f"{target.label}, score {float(explanation.scores[image, j]):.2f}"]
+        if target.signed if options.get("signed") is None else options["signed"]:
+            lines.append(_sides(target, colormap))
+        panels.append((explanation.overlay(image, j, **options), lines))
+        lead = []
+    wrap = _MOST_LINES if explanation.question or explanation.written else 1
+    if len(explanation.input_size) == 2:
+        return imaging.strip(panels, height=height or _HEIGHT, wrap=wrap)
+    return imaging.strip(panels, height=height or panels[0][0].height, wrap=wrap, across=1, text=_TEXT)
+
+
+def _without_heat(explanation: Explanation, image: int, options: Mapping[str, Any]) -> Image.Image | None:
+    """What the heat is drawn on; None where a signal or a volume is not given."""
+    photo, size = options.get("photo"), explanation.input_size
+    if len(size) == 2:
+        return explanation.photos[image] if photo is None else imaging.read_image(photo)
+    if photo is None:
+        return None
+    values = laid_out(photo, size, explanation.channel_axis)
+    region = explanation.region(image)
+    return on_input(np.zeros(size, np.float32), values, region)
+
+
+def _sides(target: Named, colormap: str | None) -> str:
+    """What the two ends of a signed map's colours speak for: ``"red: for tabby, blue: for lynx"``."""
+    low, high = imaging.ends(colormap or imaging.DIVERGING)
+    if not target.sides:
+        return f"{high}: for it, {low}: against it"
+    return f"{high}: for {target.sides[0]}, {low}: for {target.sides[1]}"
+
+
+def _caption(explanation: Explanation, image: int) -> list[str]:
+    """What the model was asked, and what it says or wrote."""
+    lines = [explanation.question] if explanation.question else []
+    if explanation.written:
+        return [*lines, explanation.written[image]]
+    if not explanation.predictions:
+        return lines
+    best = explanation.predictions[image][0]
+    return [*lines, f"{best.label} {best.probability:.0%}"]
