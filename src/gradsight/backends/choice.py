@@ -76,17 +76,21 @@ class Choice:
             InvalidArgument: the output is nothing but one map, and the labels do not fit it.
         """
         once = {id(entry.tensor): entry for entry in reversed(self._found) if not entry.is_other}
-        found = sorted(reversed(once.values()), key=lambda entry: entry.rank)
+        found = sorted(list(once.values())[::-1], key=lambda entry: entry.rank)
         if found and found[0].rank < len(SCORE_NAMES):
             found = found[:1]
         counts = [channels(entry.tensor) for entry in found]
-        if not found or None in counts:
+        if not found or None in counts or self._rows:
             return None, ""
         labels = self._labels
         left = [x for x, count in zip(found, counts, strict=True) if labels is None or is_fit(labels, count or 0)]
         if len(found) == 1 and not left:
             raise InvalidArgument(misfit(labels or (), counts[0] or 0))
-        return (left[0], "") if len(left) == 1 else (None, _open(left, outputs, ", averaged over its positions") if left else "")
+        return (
+            (left[0], "")
+            if len(left) == 1
+            else (None, _open(left, outputs, ", averaged over its positions") if left else "")
+        )
 
     def _by_labels(self, rows: Sequence[Entry], labels: tuple[str, ...], outputs: Any) -> tuple[Entry | None, str]:
         for wanted in (len(labels), 1) if len(labels) == 2 else (len(labels),):  # one score is that of two classes
@@ -135,6 +139,6 @@ def _open(rows: Sequence[Entry], outputs: Any, reduced: str = "") -> str:
     shapes = ", ".join(f"{way} {tuple(x.tensor.shape)}" for way, x in zip(ways, rows, strict=True))
     return (
         f"the model gives several outputs that may be its class scores: {shapes}. Pass `scores=` to Explainer, a "
-        f"function that takes the right one, such as lambda outputs: {ways[-1]}{reduced}; or `labels=`, whose number tells it; "
-        "or `targets=` as a function from the output to one score for each image, (n,)."
+        f"function that takes the right one, such as lambda outputs: {ways[-1]}{reduced}; or `labels=`, whose number "
+        "tells it; or `targets=` as a function from the output to one score for each image, (n,)."
     )

@@ -98,7 +98,11 @@ class Table:
         found = _activated(logits, self.logits.exclusive, ops)
         own = ops.matmul(one_hot, ops.permute_dims(found, (0, 2, 1)))  # of all predictions, for a row's class
         chosen = ops.argmin(ops.abs(own - rows[..., 4:5]), axis=-1)
-        return ops.matmul(_one_hot(ops.astype(chosen, logits.dtype), logits.shape[1], ops), logits), boxes
+        # Every prediction keeps its scores, so that they stay what they are where other ones are chosen; the boxes of
+        # those that are not chosen are not told, and have no size.
+        where = ops.permute_dims(_one_hot(ops.astype(chosen, logits.dtype), logits.shape[1], ops), (0, 2, 1))
+        times = ops.sum(where, axis=-1)[..., None]
+        return logits, ops.matmul(where, boxes) / ops.where(times > 0, times, ops.ones_like(times))
 
 
 def find_table(outputs: Any, labels: Sequence[str] | None, numpy: Any) -> Table | None:
@@ -114,8 +118,9 @@ def find_table(outputs: Any, labels: Sequence[str] | None, numpy: Any) -> Table 
     tables = [way for way in seen if not way.rows.stage and way.values.shape[1] > 4]
     matches = [match for table in tables for other in seen for match in _by_logits(table, other)]
     if matches:
-        # of several that fit, as the two heads of one model may, the one that was made of it
-        _, made, values = min(matches, key=lambda match: match[0])
+        # Of several that fit, as the two heads of one model may, the one that was made of it. That all scores are there
+        # is no chance, while of 0s and 1s alone, as saturated ones are, a few may look like choices.
+        _, made, values = min(matches, key=lambda match: (match[1].chosen, match[0]))
         return _with_boxes(made, values)
     alone = ((_alone(table, labels, found), table.values) for table in tables)
     return next((_with_boxes(made, values) for made, values in alone if made is not None), None)

@@ -86,7 +86,8 @@ class Box:
         """
         name = class_name(index, setting.labels)
         if self.box is None:
-            return Named(index, name, place=place)
+            known = place[2] > place[0] and place[3] > place[1]
+            return Named(index, name, place=place if known else ())
         where = ",".join(f"{x:g}" for x in self.box)
         best = float(overlap.max())
         if not best > 0:
@@ -144,8 +145,9 @@ def _found(
     for i in setting.images:
         own = _of_class(boxes[i], classes[i])
         overlap = None if asked is None else _overlaps(own, asked[i], np)
-        best = own[int(scores[i][:, classes[i]].argmax())]
-        if asked is None and not best.any():
+        of_class = scores[i][:, classes[i]]
+        best = own[int(of_class.argmax())]
+        if asked is None and not of_class.any() and scores[i].any():  # each row has the probability of one class
             raise InvalidArgument(
                 f"the model predicts no {class_name(int(classes[i]), setting.labels)} in image {i}, so there is no "
                 "Box to explain. Explain another class, or gs.Box(), which is the prediction that scores highest."
