@@ -76,7 +76,8 @@ class Choice:
             InvalidArgument: the output is nothing but one map, and the labels do not fit it.
         """
         once = {id(entry.tensor): entry for entry in reversed(self._found) if not entry.is_other}
-        found = sorted(list(once.values())[::-1], key=lambda entry: entry.rank)
+        found = list(once.values())[::-1]
+        found.sort(key=lambda entry: entry.rank)
         if found and found[0].rank < len(SCORE_NAMES):
             found = found[:1]
         counts = [channels(entry.tensor) for entry in found]
