@@ -171,6 +171,14 @@ def test_the_best_classes_are_those_of_the_best_detections() -> None:
         gs.Explainer(model, layer="features")(IMAGES, targets=gs.Top(6))
 
 
+def test_a_class_that_the_head_did_not_choose_has_its_best_score_and_no_box() -> None:
+    model = Detector(lambda m, raw, b, s: (best_of(b, s, 1), raw[-1])).eval()
+    scores = model.raw(IMAGES)[-1]["scores"].amax(2).detach()
+    found = gs.Explainer(model, layer="features")(IMAGES, targets=gs.Top(2))
+    np.testing.assert_allclose(found.scores, scores.topk(2).values, rtol=1e-5)
+    assert all(row[0].place and not row[1].place for row in found.targets)
+
+
 def test_of_two_heads_the_one_counts_that_the_table_was_made_of_whatever_was_before() -> None:
     model = detector("two heads")
     explainer = gs.Explainer(model, layer="features")
