@@ -173,10 +173,13 @@ def test_the_best_classes_are_those_of_the_best_detections() -> None:
 
 def test_a_class_that_the_head_did_not_choose_has_its_best_score_and_no_box() -> None:
     model = Detector(lambda m, raw, b, s: (best_of(b, s, 1), raw[-1])).eval()
-    scores = model.raw(IMAGES)[-1]["scores"].amax(2).detach()
-    found = gs.Explainer(model, layer="features")(IMAGES, targets=gs.Top(2))
-    np.testing.assert_allclose(found.scores, scores.topk(2).values, rtol=1e-5)
-    assert all(row[0].place and not row[1].place for row in found.targets)
+    best = model.raw(IMAGES)[-1]["scores"].detach().max(2)
+    found = gs.Explainer(model, layer="features")(IMAGES, targets=gs.Top(CLASSES))
+    np.testing.assert_allclose(found.scores, best.values.sort(descending=True).values, rtol=1e-5)
+    for row, where in zip(found.targets, best.indices.tolist(), strict=True):
+        told = [bool(target.place) for target in row]
+        assert told == [where[target.index] == where[row[0].index] for target in row]
+        assert not all(told)
 
 
 def test_of_two_heads_the_one_counts_that_the_table_was_made_of_whatever_was_before() -> None:
