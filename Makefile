@@ -59,8 +59,8 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) '.[all]'
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt tests/on_keras/no-deps.txt | $(BIN)/pip
+$(VENV)/.dev: pyproject.toml constraints.txt tests/no-deps.txt | $(BIN)/pip
 	@echo "Installing gradsight with its tests and checks into $(VENV) (a few minutes, the first time only) ..."
 	$(INSTALL) '.[all,test,dev]'
-	$(PIP) install -qq --no-deps --requirement tests/on_keras/no-deps.txt
+	$(PIP) install -qq --no-deps --requirement tests/no-deps.txt
 	@touch $(VENV)/.demo $@

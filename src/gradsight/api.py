@@ -13,6 +13,7 @@ from PIL import Image
 
 from gradsight import notes
 from gradsight.backends import user_model
+from gradsight.backends.detections import Detections
 from gradsight.backends.outputs import describe
 from gradsight.contracts import Backend, LoadedModel, Pass, Probe, Reads, Scores
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
@@ -21,6 +22,7 @@ from gradsight.given import Given, given_by
 from gradsight.layers import INPUT, Candidate, Layer, stages
 from gradsight.models.following.usable import usable
 from gradsight.models.load import load_model
+from gradsight.models.wrapped import opened
 from gradsight.neurons import Activations, Concepts, Dissection, Exciting, Look, dissect, exciting
 from gradsight.registry import PLACES, Method
 from gradsight.studies import Studies, Study, checked, kind_of, retried
@@ -31,7 +33,6 @@ from gradsight.targets import (
     Setting,
     Top,
     as_labels,
-    detections_in,
     embedding_in,
     plain,
     predicted,
@@ -48,7 +49,7 @@ class Explainer:
     """Explains one model. Threads may share it, and the model stays as it is.
 
     Args:
-        model: a `torch.nn.Module`, or what `load_model` gave.
+        model: a `torch.nn.Module` or a `keras.Model`; what `load_model` gave; or a ``YOLO(...)`` of ultralytics.
         layer: the layer's name, or the module itself, ``model.layer4``; a list for several; None to choose (see
             `layers`). Of a layer that runs several times, ``name`` is the last call and ``name#0`` the first.
         method: the method's name, with options or variants if need be (``"scorecam(top=64)"``, ``"smooth(gradcam)"``),
@@ -68,7 +69,7 @@ class Explainer:
             (n, channels, height, width), to the model's inputs: ``lambda x: {"pixel_values": x, "input_ids": ids}``.
         detections: for `Box`, a function from the output to scores (n, q, classes), best before a softmax or sigmoid,
             and boxes (n, q, 4), each (left, top, right, bottom) in pixels of the model's input, or (n, q, classes, 4);
-            those of DETR, of torchvision and, with ``labels``, of YOLO are known.
+            those of DETR, of torchvision and of YOLO are known.
         embedding: for `Similarity`, a function from the output to embeddings (n, d), where it is not the output itself.
         embed_text: for `Similarity`, a function from a text to its embedding, (1, d).
         name: what to call the model.
@@ -104,7 +105,7 @@ class Explainer:
         batch_size: int = 32,
         probabilities: bool = False,
     ) -> None:
-        source, left_out = None, ""
+        source, left_out, model = None, "", opened(model)
         if isinstance(model, LoadedModel):
             source, left_out = model.preprocess, model.left_out
             preprocess = preprocess or model.preprocess
@@ -346,15 +347,12 @@ class Explainer:
             placements=given.placements,
             dense=backend.dense_in,
             sequence=backend.sequence_in,
-            detections=lambda outputs: detections_in(self._detected(outputs), size, self.labels, backend.ops),
+            detections=Detections(self._detections, outputs, size, self.labels, backend),
             embedding=self._embedding_in(backend),
             embed=self._embed,
             embed_text=self._embed_text,
             private=backend.ops.private,
         )
-
-    def _detected(self, outputs: Any) -> Any:
-        return outputs if self._detections is None else self._detections(outputs)
 
     def _embedding_in(self, backend: Backend) -> Callable[[Any], Any]:
         return self._embedding or (lambda outputs: embedding_in(outputs, backend.scores_in(outputs)))
@@ -401,6 +399,8 @@ class Explainer:
             **_of_channels(method, probe, backend),
         )
         reading = backend.reading(shared.outputs)
+        if not shared.targets.of_classes:  # gs.Pixels asks about a place
+            reading = replace(reading, positions=False)
         general = notes.of_model(backend.was_training, backend.left_out, backend.draws)
         if method.at == "layer" and self._is_elsewhere(given, probe):
             general.append(notes.ELSEWHERE)

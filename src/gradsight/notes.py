@@ -101,6 +101,11 @@ def of_scores(scores: NDArray[np.float64], reading: Reading, labels: Sequence[st
     if reading.binary:
         against, towards = (class_name(i, labels) for i in range(2))
         notes.append(f"the model gives one score: a high one speaks for {towards}, and a low one for {against}")
+    if reading.positions:
+        notes.append(
+            "the model gives scores at positions, as a segmentation does; a class was taken as its mean over the "
+            "picture, and gs.Pixels asks about a place; if they are no classes' scores, pass `targets=` as a function"
+        )
     if reading.gives:
         top = float(scores.max())
         weak = f"; at {top:.4f} they hardly react to anything" if top > 0.99 else ""

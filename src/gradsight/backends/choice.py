@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gradsight.backends.outputs import SCORE_NAMES, Entry, spelled
 from gradsight.errors import InvalidArgument
-from gradsight.targets import misfit
+from gradsight.targets import is_fit, misfit
 from gradsight.targets.predictions import sigmoid, softmax
 
 Values = Callable[[Any], NDArray[np.float64]]
@@ -62,6 +62,37 @@ class Choice:
         left = self._logits(rows)
         return (left[0], "") if len(left) == 1 else (None, _open(left, outputs) if left else "")
 
+    def map(self, channels: Callable[[Any], int | None], outputs: Any) -> tuple[Entry | None, str]:
+        """The map of class scores that the output is, or None; and where several may be meant, that in words.
+
+        An output that holds something else beside maps is no segmentation, whatever its maps are of, unless one of
+        them is called scores.
+
+        Args:
+            channels: of a tensor how many classes it scores at positions; None where it has none.
+            outputs: the output, for the words.
+
+        Raises:
+            InvalidArgument: the output is nothing but one map, and the labels do not fit it.
+        """
+        once = {id(entry.tensor): entry for entry in reversed(self._found) if not entry.is_other}
+        found = list(once.values())[::-1]
+        found.sort(key=lambda entry: entry.rank)
+        if found and found[0].rank < len(SCORE_NAMES):
+            found = found[:1]
+        counts = [channels(entry.tensor) for entry in found]
+        if not found or None in counts or self._rows:
+            return None, ""
+        labels = self._labels
+        left = [x for x, count in zip(found, counts, strict=True) if labels is None or is_fit(labels, count or 0)]
+        if len(found) == 1 and not left:
+            raise InvalidArgument(misfit(labels or (), counts[0] or 0))
+        return (
+            (left[0], "")
+            if len(left) == 1
+            else (None, _open(left, outputs, ", averaged over its positions") if left else "")
+        )
+
     def _by_labels(self, rows: Sequence[Entry], labels: tuple[str, ...], outputs: Any) -> tuple[Entry | None, str]:
         for wanted in (len(labels), 1) if len(labels) == 2 else (len(labels),):  # one score is that of two classes
             fitting = [entry for entry in rows if self._count(entry.tensor) == wanted]
@@ -104,11 +135,11 @@ class Choice:
         return bool(finite.any()) and any(near)
 
 
-def _open(rows: Sequence[Entry], outputs: Any) -> str:
+def _open(rows: Sequence[Entry], outputs: Any, reduced: str = "") -> str:
     ways = [spelled(outputs, entry.path) for entry in rows]
     shapes = ", ".join(f"{way} {tuple(x.tensor.shape)}" for way, x in zip(ways, rows, strict=True))
     return (
         f"the model gives several outputs that may be its class scores: {shapes}. Pass `scores=` to Explainer, a "
-        f"function that takes the right one, such as lambda outputs: {ways[-1]}; or `labels=`, whose number tells it; "
-        "or `targets=` as a function from the output to one score for each image, (n,)."
+        f"function that takes the right one, such as lambda outputs: {ways[-1]}{reduced}; or `labels=`, whose number "
+        "tells it; or `targets=` as a function from the output to one score for each image, (n,)."
     )

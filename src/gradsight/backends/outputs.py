@@ -53,11 +53,16 @@ def entries(outputs: Any, path: tuple[Any, ...] = ()) -> Iterator[Entry]:
             yield from entries(value, (*path, key))
     elif isinstance(outputs, list | tuple):
         for name, value in zip(getattr(outputs, "_fields", range(len(outputs))), outputs, strict=True):
-            if not (isinstance(value, Mapping) and "boxes" in value):
+            if not _is_chosen(value):
                 yield from entries(value, (*path, name))
     elif not path:
         for name in _attributes(outputs):
             yield from entries(getattr(outputs, name, None), (name,))
+
+
+def _is_chosen(value: Any) -> bool:
+    """Whether a value holds the predictions that a detector has chosen in one image, boxes (q, 4) among them."""
+    return isinstance(value, Mapping) and getattr(value.get("boxes"), "ndim", None) == 2
 
 
 def at(outputs: Any, path: Sequence[Any]) -> Any:

@@ -125,10 +125,17 @@ class Reader:
     def _channels(self) -> int:
         return -1 if self._framework.channels_last else 1
 
+    def _position_axes(self, tensor: Any) -> tuple[int, ...]:
+        return tuple(range(1, tensor.ndim - 1) if self._channels == -1 else range(2, tensor.ndim))
+
+    def _channels_of(self, tensor: Any) -> int | None:
+        """How many classes a tensor scores at the positions of a picture or volume; None where it has none."""
+        positions = any(tensor.shape[axis] != 1 for axis in self._position_axes(tensor))
+        return int(tensor.shape[self._channels]) if tensor.ndim in (4, 5) and positions else None
+
     def _map(self, outputs: Any) -> Any:
         """The tensor of class scores at positions, as the framework lays it out."""
-        axes = slice(1, -1) if self._channels == -1 else slice(2, None)
-        found = [x for x in _likeliest(outputs) if x.ndim == 4 and any(side != 1 for side in x.shape[axes])]
+        found = [x for x in _likeliest(outputs) if x.ndim == 4 and self._channels_of(x) is not None]
         fitting = [x for x in found if self._labels is not None and is_fit(self._labels, x.shape[self._channels])]
         return next(iter(fitting or found), None)
 
@@ -163,6 +170,8 @@ class Reader:
         if reading.path is None:
             return None
         tensor = at(outputs, reading.path)
+        if reading.positions:
+            return self._framework.ops.mean(tensor, axis=self._position_axes(tensor))
         count = self._count(tensor)
         return tensor if count is None or tensor.ndim == 2 else self._framework.ops.reshape(tensor, (-1, count))
 
@@ -189,8 +198,14 @@ class Reader:
             return self._as_binary(Reading((), "", own.activation, missing=own.missing), count)
         found = [entry for entry in entries(outputs) if entry.is_floating]
         found = [entry for entry in found if tuple(entry.tensor.shape[:1]) == (n,)] or found
-        entry, missing = Choice(found, self._count, self._labels, values).made(outputs)
+        choice = Choice(found, self._count, self._labels, values)
+        entry, missing = choice.made(outputs)
         activation = self._framework.left_out() or "softmax"
+        if entry is None and not missing:
+            entry, missing = choice.map(self._channels_of, outputs)
+            if entry is not None:
+                reading = Reading(entry.path, "", "", positions=True)
+                return self._as_binary(reading, self._channels_of(entry.tensor) or 0)
         if entry is None:
             return Reading(None, "", activation, missing=missing)
         return self._as_binary(Reading(entry.path, "", activation), self._count(entry.tensor) or 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -48,32 +48,23 @@ class Box:
 
     def resolved(self, setting: Setting) -> Resolved:
         """See `resolve`."""
-        found = setting.detections(setting.outputs)
+        found = detected(setting)
         if found is None:
             raise ModelError(
                 "Box can be explained where the model gives scores and boxes of detections; it gives "
                 f"{setting.described}. Pass `detections=` to Explainer, a function from the output to scores "
                 "(n, q, classes) and boxes (n, q, 4), or gs.Pixels(...) for a segmentation, or a class."
             )
-        scores, boxes = (setting.numpy(x) for x in found)
-        if setting.labels is not None and len(setting.labels) != scores.shape[-1]:
-            raise InvalidArgument(misfit(setting.labels, scores.shape[-1]))
+        scores, boxes = found
         asked = self._asked(setting)
         classes = np.full(
             setting.n, 0 if self.which is None else class_index(self.which, setting.labels, scores.shape[-1])
         )
-        names = [Named(None, "")] * setting.n
-        for i in setting.images:
-            if not boxes[i].any():  # there are as many rows as the other images need, without a size
-                raise InvalidArgument(f"the model predicts nothing in image {i}, so there is no Box to explain.")
-            if self.which is None:
+        if self.which is None:
+            for i in setting.images:
                 overlap = None if asked is None else _overlaps(_of_best_class(boxes[i], scores[i]), asked[i], np)
                 classes[i] = _best_class(scores[i], overlap)
-            own = _of_class(boxes[i], classes[i])
-            overlap = None if asked is None else _overlaps(own, asked[i], np)
-            best = own[int(scores[i][:, classes[i]].argmax())]
-            names[i] = self._name(setting, int(classes[i]), overlap, _in_photo(best, setting, i))
-        return of_function(partial(_score, setting, np.eye(scores.shape[-1])[classes], asked), names)
+        return _found(setting, found, classes, asked, self._name)
 
     def _asked(self, setting: Setting) -> NDArray[np.float32] | None:
         """(n, 4): the box as detectors write it, (left, top, right, bottom) in pixels of the model's input."""
@@ -95,7 +86,8 @@ class Box:
         """
         name = class_name(index, setting.labels)
         if self.box is None:
-            return Named(index, name, place=place)
+            known = place[2] > place[0] and place[3] > place[1]
+            return Named(index, name, place=place if known else ())
         where = ",".join(f"{x:g}" for x in self.box)
         best = float(overlap.max())
         if not best > 0:
@@ -107,6 +99,61 @@ class Box:
         # who asks for a box expects the prediction to be about there
         label = f"{name} in {where}" + (f" (overlap {best:.2f})" if best < _ALIKE else "")
         return Named(index, label, place=tuple(self.box))
+
+
+def detected(setting: Setting) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """The scores and boxes of a detector's predictions, in NumPy; None where the output has none.
+
+    Raises:
+        InvalidArgument: the labels do not fit, or there is no prediction in an image.
+    """
+    found = setting.detections(setting.outputs)
+    if found is None:
+        return None
+    scores, boxes = (setting.numpy(x) for x in found)
+    if setting.labels is not None and len(setting.labels) != scores.shape[-1]:
+        raise InvalidArgument(misfit(setting.labels, scores.shape[-1]))
+    for i in setting.images:
+        if not boxes[i].any():  # there are as many rows as the other images need, without a size
+            raise InvalidArgument(f"the model predicts nothing in image {i}, so there is no Box to explain.")
+    return scores, boxes
+
+
+def best_of_classes(indices: NDArray[Any], setting: Setting) -> Resolved:
+    """Targets that are k classes of each image, (n, k), each by the detection that scores highest for it.
+
+    Raises:
+        InvalidArgument: there is none.
+    """
+    found = detected(setting)
+    assert found is not None
+    of_each = [_found(setting, found, classes, None, Box()._name) for classes in indices.T]
+    names = tuple(tuple(x.names[i][0] for x in of_each) for i in range(setting.n))
+    return Resolved(names, sum((x.columns for x in of_each), ()))
+
+
+def _found(
+    setting: Setting,
+    found: tuple[NDArray[Any], NDArray[Any]],
+    classes: NDArray[Any],
+    asked: NDArray[Any] | None,
+    name: Callable[[Setting, int, Any, tuple[float, ...]], Named],
+) -> Resolved:
+    """One target, of each image the prediction of one class, (n,), that overlaps what is asked for, (n, 4), best."""
+    scores, boxes = found
+    names = [Named(None, "")] * setting.n
+    for i in setting.images:
+        own = _of_class(boxes[i], classes[i])
+        overlap = None if asked is None else _overlaps(own, asked[i], np)
+        of_class = scores[i][:, classes[i]]
+        best = own[int(of_class.argmax())]
+        if asked is None and not of_class.any() and scores[i].any():  # each row has the probability of one class
+            raise InvalidArgument(
+                f"the model predicts no {class_name(int(classes[i]), setting.labels)} in image {i}, so there is no "
+                "Box to explain. Explain another class, or gs.Box(), which is the prediction that scores highest."
+            )
+        names[i] = name(setting, int(classes[i]), overlap, _in_photo(best, setting, i))
+    return of_function(partial(_score, setting, np.eye(scores.shape[-1])[classes], asked), names)
 
 
 def _score(setting: Setting, chosen: Any, asked: Any, outputs: Any) -> Any:

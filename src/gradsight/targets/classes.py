@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.targets.boxes import best_of_classes, detected
 from gradsight.targets.labels import class_index, class_name
 from gradsight.targets.resolved import Named, Resolved, Setting, Term
 
@@ -55,19 +56,31 @@ def classes_of_each(rows: Sequence[Sequence[int | str]], setting: Setting) -> Re
 
 
 def _class_scores(setting: Setting) -> Any:
+    """(n, classes); of a detector those of each class's best prediction."""
     if setting.missing:
         raise InvalidArgument(setting.missing)
-    if setting.logits is None:
+    if setting.logits is not None:
+        return setting.logits
+    found = detected(setting)
+    if found is None or _also_dense(setting, found[0].shape[-1]):
         raise ModelError(
             "a class can be explained where the model gives one row of class scores for each image; it gives "
             f"{setting.described}. Pass `targets=` as a function from the model's output to one score for each image, "
             "(n,), or gs.Pixels, gs.Box or gs.Token, where the scores are those of pixels, boxes or words. Where the "
             "output holds class scores after all, `scores=` of Explainer is a function that takes them."
         )
-    return setting.logits
+    return found[0].max(axis=1)
+
+
+def _also_dense(setting: Setting, count: int) -> bool:
+    """Whether a detector has a map of the same classes too, so that a class may mean either."""
+    dense = setting.dense(setting.outputs)
+    return dense is not None and dense.shape[1] == count
 
 
 def _of_classes(indices: Any, setting: Setting) -> Resolved:
+    if setting.logits is None:
+        return best_of_classes(indices, setting)
     known = {int(i): Named(int(i), class_name(int(i), setting.labels)) for i in np.unique(indices)}
     names = tuple(tuple(known[int(i)] for i in row) for row in indices)
     return Resolved(names, tuple((Term(classes=column),) for column in indices.T))

@@ -22,6 +22,7 @@ class Reading:
         gives: ``"softmax"`` or ``"sigmoid"`` where the model gives probabilities itself; empty where it gives logits.
         activation: what makes probabilities of logits, ``"softmax"`` or ``"sigmoid"``; empty where nothing does.
         binary: the model gives one score, which speaks for the second of two classes and against the first.
+        positions: they are the means of scores at positions, as of a segmentation.
         missing: where no class can be explained, why.
     """
 
@@ -29,6 +30,7 @@ class Reading:
     gives: str = ""
     activation: str = "softmax"
     binary: bool = False
+    positions: bool = False
     missing: str = ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -10,20 +10,19 @@ import numpy as np
 _EMBEDDINGS = ("image_embeds", "embeddings", "embedding", "features", "pooler_output")
 
 
-def detections_in(outputs: Any, size: tuple[int, ...], labels: Sequence[str] | None, ops: Any) -> Any:
+def detections_in(outputs: Any, size: tuple[int, ...], labels: Sized | None, ops: Any) -> Any:
     """The scores (n, q, classes) and boxes (n, q, 4) of predictions in a model's output; None where it has none.
 
     Known are:
 
     - scores and boxes as they should be, as a pair or under the names ``scores`` (or ``logits``) and ``boxes``;
     - DETR and its kin in transformers (``logits``, ``pred_boxes``); a class more than there are labels is "nothing";
-    - what torchvision's detectors give, a dict for each image with ``boxes``, ``scores`` and ``labels``;
-    - YOLO's heads, (n, 4 + classes, q) from version 8 on and (n, q, 5 + classes) before, where the labels are known.
+    - what torchvision's detectors give, a dict for each image with ``boxes``, ``scores`` and ``labels``.
 
     Args:
         outputs: of a detector.
         size: (height, width) of the model's input.
-        labels: class names, or None.
+        labels: class names, or whatever has as many items; None where their number is not known.
         ops: array functions.
 
     Returns:
@@ -33,18 +32,17 @@ def detections_in(outputs: Any, size: tuple[int, ...], labels: Sequence[str] | N
     logits, relative, boxes, scores = (_entry(outputs, name) for name in ("logits", "pred_boxes", "boxes", "scores"))
     if _has_axes(logits, 3) and _has_axes(relative, 3):
         nothing = labels is not None and logits.shape[2] == len(labels) + 1
-        return logits[..., :-1] if nothing else logits, _in_pixels(relative, size, ops)
+        return logits[..., :-1] if nothing else logits, in_pixels(corners(relative, ops), size, ops)
     is_list = isinstance(outputs, list | tuple) and len(outputs) > 0
     pair = outputs if is_list and len(outputs) == 2 else (scores if logits is None else logits, boxes)
     if _has_axes(pair[0], 3) and (_has_axes(pair[1], 3) or _has_axes(pair[1], 4)) and pair[1].shape[-1] == 4:
         return tuple(pair)
     if is_list and all(_has_axes(_entry(x, "boxes"), 2) for x in outputs):
         return _chosen(outputs, labels, ops)
-    first = outputs[0] if is_list else outputs
-    return _of_yolo(first, len(labels), ops) if labels is not None and _has_axes(first, 3) else None
+    return None
 
 
-def _chosen(outputs: Any, labels: Sequence[str] | None, ops: Any) -> Any:
+def _chosen(outputs: Any, labels: Sized | None, ops: Any) -> Any:
     """Of predictions that were chosen, each of one class with a probability; images have different numbers of them.
 
     Every image has as many rows, one at least: those that it lacks have a box without a size, and score 0.
@@ -55,27 +53,14 @@ def _chosen(outputs: Any, labels: Sequence[str] | None, ops: Any) -> Any:
         len(labels) if labels is not None else 1 + max((int(ops.max(x)) for x, *_ in found if x.shape[0]), default=0)
     )
     scores, boxes = [], []
-    for classes, probabilities, corners in found:
+    for classes, probabilities, own_boxes in found:
         like = {"dtype": probabilities.dtype, "device": getattr(probabilities, "device", None)}
         own = ops.astype(classes, probabilities.dtype)[:, None] == ops.asarray(np.arange(count), **like)
-        fill = most - corners.shape[0]
+        fill = most - own_boxes.shape[0]
         own = ops.where(own, probabilities[:, None], ops.zeros_like(probabilities)[:, None])
         scores.append(ops.concat([own, ops.asarray(np.zeros((fill, count)), **like)], axis=0))
-        boxes.append(ops.concat([corners, ops.asarray(np.zeros((fill, 4)), **like)], axis=0))
+        boxes.append(ops.concat([own_boxes, ops.asarray(np.zeros((fill, 4)), **like)], axis=0))
     return ops.stack(scores, axis=0), ops.stack(boxes, axis=0)
-
-
-def _of_yolo(head: Any, classes: int, ops: Any) -> Any:
-    """Centre x, centre y, width and height in pixels, then probabilities, before them that of any thing."""
-    if head.shape[1] == 4 + classes:
-        head = ops.permute_dims(head, (0, 2, 1))
-    if head.shape[2] == 4 + classes:
-        scores = head[..., 4:]
-    elif head.shape[2] == 5 + classes:
-        scores = head[..., 4:5] * head[..., 5:]
-    else:
-        return None
-    return scores, _corners(head[..., :4], ops)
 
 
 def embedding_in(outputs: Any, otherwise: Any) -> Any:
@@ -84,13 +69,12 @@ def embedding_in(outputs: Any, otherwise: Any) -> Any:
     return next((x for x in found if _has_axes(x, 2)), otherwise)
 
 
-def _in_pixels(boxes: Any, size: tuple[int, ...], ops: Any) -> Any:
-    """Boxes (..., 4) from (centre x, centre y, width, height), in shares of a picture, to corners in its pixels."""
-    scale = ops.asarray([size[1], size[0]] * 2, dtype=boxes.dtype, device=getattr(boxes, "device", None))
-    return _corners(boxes * scale, ops)
+def in_pixels(boxes: Any, size: tuple[int, ...], ops: Any) -> Any:
+    """Boxes (..., 4), each (left, top, right, bottom) in shares of a picture, in its pixels."""
+    return boxes * ops.asarray([size[1], size[0]] * 2, dtype=boxes.dtype, device=getattr(boxes, "device", None))
 
 
-def _corners(boxes: Any, ops: Any) -> Any:
+def corners(boxes: Any, ops: Any) -> Any:
     """(centre x, centre y, width, height) to (left, top, right, bottom)."""
     return ops.concat([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], axis=-1)
 
