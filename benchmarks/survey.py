@@ -8,9 +8,9 @@ Models have random weights and few classes; nothing is downloaded. Each runs in 
 
 Where a map lies is found out by a trial that shares nothing with gradsight's own: patches of a noise image are changed,
 one at a time, and the position where the layer changes most, beside what every patch changes there, must be the
-patch's. Of ``right`` maps rows, columns and frames correlate with those of the patches, and the usual shift is about a
-cell. Where two noise images agree on another place the map is ``WRONG``, where they do not agree it is ``unclear``. A
-map that differs when the layer is named is ``WRONG`` too.
+patch's. Of ``right`` maps rows, columns and frames correlate with those of the patches, and as a rule nothing is a cell
+off. Where noise images agree on another place the map is ``WRONG``, where they do not agree it is ``unclear``. A map
+that differs when the layer is named is ``WRONG`` too.
 """
 
 # ruff: noqa: E402 - the imports below need the path and the shim
@@ -44,7 +44,7 @@ from rich.console import Console
 from rich.table import Table
 from survey_models import CannotBuild, Case, Member, keras_members, prepare, timm_members
 from survey_transformers import transformers_members
-from survey_trial import judged, tried
+from survey_trial import tried
 
 import gradsight as gs
 
@@ -52,7 +52,7 @@ SOURCES = {"timm": timm_members, "transformers": transformers_members, "keras": 
 
 
 class Row(NamedTuple):
-    """What was found of one model. ``shift`` is in cells of the grid, and ``swapped`` the correlation across axes."""
+    """What was found of one model. ``shift`` is in cells, and ``swapped`` the correlation across axes."""
 
     source: str
     family: str
@@ -114,7 +114,7 @@ def looked_at(case: Case, explainer: gs.Explainer, found: gs.Explanation, row: R
     notes = " | ".join(dict.fromkeys(map(str, found.target_notes[0][0])))
     row = row._replace(layer=found.layer, grid="x".join(map(str, grid)), remark=notes)
     try:
-        return row._replace(**judged(tried(case, explainer, grid), grid))
+        return row._replace(**tried(case, explainer, grid))
     except gs.GradsightError as error:  # such as too little memory for so many images
         return row._replace(verdict="unclear", remark=line(error))
 

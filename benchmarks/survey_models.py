@@ -99,17 +99,17 @@ TIMM = """
     coat_lite_tiny convit_tiny convmixer_1024_20_ks9_p14 convnext_atto cpubone_nano crossvit_tiny_240 csatv2
     cs3darknet_focus_s cspnext_tiny davit_tiny deepseek_vit_412m deit_tiny_distilled_patch16_224 densenet121 dla46x_c
     dpn48b edgenext_xx_small efficientformer_l1 efficientformerv2_s0 efficientnet_lite0 efficientvim_m1
-    efficientvit_b0 efficientvit_m0 vit_tiny_patch16_dinov3_qkvb eva02_tiny_patch14_224 fasternet_t0 fastvit_t8 focalnet_tiny_srf
-    gcvit_xxtiny gemma4_vit_167m ghostnet_050 hardcorenas_b hgnetv2_b0 hiera_tiny_224 hieradet_small hrnet_w18_small
-    iformer_t inception_next_atto inception_resnet_v2 inception_v3 inception_v4 lcnetv2_small levit_128s
-    levit_conv_128s lowformer_b0 mambaout_femto test_coatnet maxvit_pico_rw_256 poolformer_s12 gmlp_ti16_224
-    mixer_s32_224 resmlp_12_224 lcnet_035 mobilenetv3_small_050 mobilenetv5_base mobilevit_xxs mobilevitv2_050
-    mvitv2_tiny mvitv2_small_cls naflexvit_base_patch16_gap nasnetalarge nest_tiny nextvit_small nf_regnet_b0 pit_ti_224
-    pit_ti_distilled_224 pnasnet5large pvt_v2_b0 qwen3_vit_88m rdnet_tiny regnetx_002 repghostnet_050 repvit_m1
-    res2next50 resnest14d resnet10t resnetv2_18 rexnet_100 selecsls42 legacy_seresnet18 sequencer2d_s shvit_s1
-    skresnet18 starnet_s050 swiftformer_xs swin_tiny_patch4_window7_224 swinv2_tiny_window8_256 swinv2_cr_tiny_224
-    tiny_vit_5m_224 tnt_s_patch16_224 tnt_s_legacy_patch16_224 tresnet_m twins_svt_small twins_pcpvt_small vgg11
-    visformer_tiny vit_tiny_patch16_224 vit_small_patch14_reg4_dinov2 vit_tiny_r_s16_p8_224
+    efficientvit_b0 efficientvit_m0 vit_tiny_patch16_dinov3_qkvb eva02_tiny_patch14_224 fasternet_t0 fastvit_t8
+    focalnet_tiny_srf gcvit_xxtiny gemma4_vit_167m ghostnet_050 hardcorenas_b hgnetv2_b0 hiera_tiny_224 hieradet_small
+    hrnet_w18_small iformer_t inception_next_atto inception_resnet_v2 inception_v3 inception_v4 lcnetv2_small
+    levit_128s levit_conv_128s lowformer_b0 mambaout_femto test_coatnet maxvit_pico_rw_256 poolformer_s12
+    gmlp_ti16_224 mixer_s32_224 resmlp_12_224 lcnet_035 mobilenetv3_small_050 mobilenetv5_base mobilevit_xxs
+    mobilevitv2_050 mvitv2_tiny mvitv2_small_cls naflexvit_base_patch16_gap nasnetalarge nest_tiny nextvit_small
+    nf_regnet_b0 pit_ti_224 pit_ti_distilled_224 pnasnet5large pvt_v2_b0 qwen3_vit_88m rdnet_tiny regnetx_002
+    repghostnet_050 repvit_m1 res2next50 resnest14d resnet10t resnetv2_18 rexnet_100 selecsls42 legacy_seresnet18
+    sequencer2d_s shvit_s1 skresnet18 starnet_s050 swiftformer_xs swin_tiny_patch4_window7_224 swinv2_tiny_window8_256
+    swinv2_cr_tiny_224 tiny_vit_5m_224 tnt_s_patch16_224 tnt_s_legacy_patch16_224 tresnet_m twins_svt_small
+    twins_pcpvt_small vgg11 visformer_tiny vit_tiny_patch16_224 vit_small_patch14_reg4_dinov2 vit_tiny_r_s16_p8_224
     vit_srelpos_small_patch16_224 samvit_base_patch16_224 vitamin_small_224 volo_d1_224 ese_vovnet19b_slim_dw
     legacy_xception xception41p xcit_nano_12_p16_224
 """
@@ -144,29 +144,29 @@ def _of_timm(name: str) -> Case:
     import torch
 
     torch.manual_seed(0)
-    for smaller in (True, False):  # where the constructor lets it
+    for side in (192, 224):  # where the constructor, and the size of its patches, let it
         try:
-            return settled(_timm_case(name, smaller))
+            return settled(_timm_case(name, side))
         except Exception:
-            if not smaller:
-                raise
-    raise AssertionError
+            continue
+    return settled(_timm_case(name))
 
 
-def _timm_case(name: str, smaller: bool) -> Case:
+def _timm_case(name: str, side: int = 0) -> Case:
+    """A model as it is, or with less depth and an image of a side."""
     import timm
 
     make = functools.partial(timm.create_model, name, pretrained=False, num_classes=CLASSES)
-    shallow = functools.partial(make, depth=DEPTH if smaller else None)  # timm leaves out what is None
+    shallow = functools.partial(make, depth=DEPTH if side else None)  # timm leaves out what is None
     try:
         model = shallow()
     except TypeError:  # it has no such argument
         model, shallow = make(), make
     known = model.pretrained_cfg
     size = known["input_size"]
-    if smaller and not known.get("fixed_input_size"):
-        size = max(known.get("min_input_size") or (3, 0, 0), min(size, (3, 192, 192)))
-    elif smaller and size[-1] > 256:
+    if side and not known.get("fixed_input_size"):
+        size = max(known.get("min_input_size") or (3, 0, 0), min(size, (3, side, side)))
+    elif side and size[-1] > 256:
         size = (3, 224, 224)
         model = shallow(img_size=size[-1])
     return Case(awake(model), (1, *size), (2, 3), _same, CLASS)

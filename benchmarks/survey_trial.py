@@ -11,7 +11,9 @@ from survey_models import Case
 
 import gradsight as gs
 
-PATCHES, STRENGTH, DRAWS = 13, 3.0, 2
+PATCHES, STRENGTH = 13, 3.0
+DRAWS, MORE_DRAWS = 2, 8
+"""Noise images: more where a few leave it open."""
 AXES = {1: ("columns",), 2: ("rows", "columns"), 3: ("frames", "rows", "columns")}
 STEPS = {1: (1,), 2: (1, 5), 3: (4, 1, 5)}
 """Patch k lies at ``step * k % PATCHES`` along each axis: all over it, and along no other axis alike."""
@@ -19,17 +21,16 @@ ORDERLY, DISORDERLY, STEADY = 0.9, 0.7, 0.6
 
 
 class Trial(NamedTuple):
-    """Where patches were, and where the layer changed: (PATCHES, axes); how often two draws agree."""
+    """Where patches were, and where the layer changed: (PATCHES, axes); how often halves of the draws agree."""
 
     true: NDArray[np.int64]
-    peaks: NDArray[np.float64]
     centres: NDArray[np.float64]
     steady: float
 
     @property
-    def shift(self) -> float:
-        """How many cells the peaks are off, as a rule."""
-        return float(np.median(np.abs(self.peaks - self.true).max(axis=1)))
+    def shift(self) -> NDArray[np.float64]:
+        """How many cells the centres lie off along each axis, as a rule."""
+        return np.asarray(np.median(self.centres - self.true, axis=0))
 
     def correlation(self, found: int, true: int) -> float:
         """Of one axis as it was found with one as it was; 0 where all was found in one place."""
@@ -92,16 +93,27 @@ def centres(changed: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(weights @ cells / weights.sum(axis=1, keepdims=True))
 
 
-def tried(case: Case, explainer: gs.Explainer, grid: Sequence[int]) -> Trial:
+def tried(case: Case, explainer: gs.Explainer, grid: Sequence[int]) -> dict[str, str]:
+    """Correlations, shift and verdict of a layer, as the columns of a row."""
     draws = [beside(changes(case, explainer, grid, seed)) for seed in range(DRAWS)]
-    both = np.mean(draws, axis=0)
-    apart = np.abs(peaks(draws[0]) - peaks(draws[1]))
-    return Trial(places(grid), peaks(both), centres(both), float((apart <= reach(grid)).all(axis=1).mean()))
+    found = judged(read(draws), grid)
+    if found["verdict"] != "unclear":
+        return found
+    draws += [beside(changes(case, explainer, grid, seed)) for seed in range(DRAWS, MORE_DRAWS)]
+    return judged(read(draws), grid)
 
 
-def reach(grid: Sequence[int]) -> NDArray[np.float64]:
-    """The cells that a peak may be off by along each axis: convolutions see more than their own."""
-    return np.maximum(1.0, 0.08 * np.array(grid))
+def read(draws: Sequence[NDArray[np.float64]]) -> Trial:
+    """What several noise images say together, and whether halves of them agree."""
+    grid = draws[0].shape[1:]
+    halves = [peaks(np.mean(draws[start::2], axis=0)) for start in range(2)]
+    near = (np.abs(halves[0] - halves[1]) <= limit(grid)).all(axis=1)
+    return Trial(places(grid), centres(np.mean(draws, axis=0)), float(near.mean()))
+
+
+def limit(grid: Sequence[int]) -> NDArray[np.float64]:
+    """Cells: what lies as far off as that along an axis is another place, of fine grids a few cells more."""
+    return np.maximum(1.0, np.array(grid) / 16)
 
 
 def judged(trial: Trial, grid: Sequence[int]) -> dict[str, str]:
@@ -109,8 +121,8 @@ def judged(trial: Trial, grid: Sequence[int]) -> dict[str, str]:
     long = [axis for axis, cells in enumerate(grid) if cells > 1]
     own = {AXES[len(grid)][axis]: trial.correlation(axis, axis) for axis in long}
     swapped = max((trial.correlation(a, b) for a in long for b in long if a != b), key=abs, default=0.0)
-    least, near = min(own.values(), default=0.0), trial.shift <= reach(grid).max()
+    least, near = min(own.values(), default=0.0), bool((np.abs(trial.shift) < limit(grid)).all())
     disorderly = trial.steady >= STEADY and not (near and least >= DISORDERLY)
     verdict = "right" if near and least >= ORDERLY else "WRONG" if disorderly else "unclear"
-    numbers = {**own, "swapped": swapped, "shift": trial.shift, "steady": trial.steady}
+    numbers = {**own, "swapped": swapped, "shift": np.abs(trial.shift).max(), "steady": trial.steady}
     return {**{key: f"{value:.2f}" for key, value in numbers.items()}, "verdict": verdict}
