@@ -135,7 +135,7 @@ def of_stages(case: Case, explainer: gs.Explainer, inputs: Any, row: Row, chosen
 
 def line(error: BaseException) -> str:
     """An error's first line."""
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"[:400]
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"[:400]
 
 
 def in_child(sender: Connection, row: Row, member: Member, asked: argparse.Namespace) -> None:
