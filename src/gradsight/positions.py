@@ -90,10 +90,11 @@ class Places:
         weights = self.weights
         if not weights.any():
             return (False,) * len(self.moments)
-        spread, agreement = _TELLS
+        spread, least = _TELLS
+        single = not self.energy[1].any()  # a single channel has nothing to agree with
         halves = zip(self.decoded(), self.decoded(0), self.decoded(1), strict=True)
         return tuple(
-            _spread(whole, weights) > spread and correlation(first, second, weights) > agreement
+            _spread(whole, weights) > spread and (single or correlation(first, second, weights) > least)
             for whole, first, second in halves
         )
 
@@ -126,12 +127,15 @@ class Call(NamedTuple):
             return 0.0
         wanted = np.unravel_index(sampled[seen], layout.grid)
         found = [
-            correlation(decoded[seen], (place + 0.5) / side, weights)
-            if tell and side > 1
-            else float(tell == (side > 1))
-            for decoded, place, side, tell in zip(places.decoded(), wanted, layout.grid, places.tell, strict=True)
+            agreement(decoded[seen], (place + 0.5) / side, weights) if places.tell[i] else 0.0
+            for i, (decoded, place, side) in enumerate(zip(places.decoded(), wanted, layout.grid, strict=True))
+            if side > 1 or self._tells(i)
         ]
-        return 1 - (1 - min(found)) * (1 + _FEW / len(weights))
+        return 1 - (1 - min(found, default=0.0)) * (1 + _FEW / len(weights))
+
+    def _tells(self, axis: int) -> bool:
+        """Whether elements look at different places along one axis of the image, whichever axis holds channels."""
+        return any(places.tell[axis] for places in self.places.values())
 
     @property
     def reached(self) -> bool:
@@ -457,6 +461,13 @@ def correlation(a: Floats, b: Floats, weights: Floats) -> float:
     a, b = a - share @ a, b - share @ b
     scale = math.sqrt((share @ a**2) * (share @ b**2))
     return float(share @ (a * b)) / scale if scale > 1e-12 else 0.0
+
+
+def agreement(looked: Floats, laid: Floats, weights: Floats) -> float:
+    """How well the places where elements look go with those where they lie: not only in step, but not shifted."""
+    share = weights / weights.sum()
+    shift, spread = share @ (looked - laid), _spread(laid, weights)
+    return correlation(looked, laid, weights) - float(shift / spread) ** 2 if spread > 0 else 0.0
 
 
 def _spread(values: Floats, weights: Floats) -> float:
