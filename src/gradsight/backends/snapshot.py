@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 _SCALARS = (type(None), bool, int, float, complex, str, bytes)
@@ -54,6 +55,10 @@ class Snapshot:
                 self._keys.append(key)
                 self._values.append(value)
 
+    def leave_out(self, ids: Iterable[int]) -> None:
+        """Of containers with these ids nothing is remembered."""
+        self._known.update(ids)
+
     def holds(self) -> bool:
         """Whether every container holds what it held."""
         try:
@@ -67,12 +72,21 @@ class Snapshot:
             return False
 
     def restore(self) -> None:
-        """Let every container hold what it held."""
-        for container in self._empty:
+        """Let every container hold what it held; others than those that changed are not written to."""
+        for container in filter(None, self._empty):
             container.clear()
         for container, then in zip(self._live, self._then, strict=True):
-            container.clear()
-            (container.extend if isinstance(container, list | deque) else container.update)(then)
+            if not _is_same(container, then):
+                container.clear()
+                (container.extend if isinstance(container, list | deque) else container.update)(then)
+
+
+def _is_same(one: Any, two: Any) -> bool:
+    """Whether two containers hold the same objects in the same order."""
+    pairs = zip(
+        [*one, *one.values()] if isinstance(one, dict) else one, [*two, *two.values()] if isinstance(two, dict) else two
+    )
+    return len(one) == len(two) and all(a is b for a, b in pairs)
 
 
 def _compares(value: Any) -> bool:

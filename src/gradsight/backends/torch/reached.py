@@ -1,0 +1,184 @@
+"""What hooks reach by themselves: their variables, the objects that they are methods of, names of their files."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import inspect
+import sys
+import types
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+from gradsight.backends.snapshot import Snapshot
+
+CONTAINERS = (dict, OrderedDict, list, set, deque)
+
+_OPAQUE = (nn.Module, torch.Tensor, type, types.ModuleType, types.BuiltinFunctionType)
+_NOT_KEPT_IN = sys.stdlib_module_names - {"types", "argparse"}  # loggers, locks, files: they keep no outputs
+_NOTHING: Any = object()
+
+
+def hooks_of(modules: Iterable[nn.Module]) -> Iterator[Any]:
+    """Every hook of modules, and those that PyTorch calls for every module."""
+    for holder in (vars(torch_module), *map(vars, modules)):
+        for name, hooks in holder.items():
+            if name.endswith("_hooks") and name.startswith(("_forward", "_backward", "_global_")):
+                yield from hooks.values()
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether something runs between a module's forward and whoever called the module."""
+    return bool(module._forward_hooks or torch_module._global_forward_hooks)
+
+
+class Reached:
+    """The dicts, lists, objects and variables that hooks reach: a model's memory outside of its modules.
+
+    The rest of the model may read there what a hook kept, in code that cannot be led elsewhere. So all share the
+    user's own, one pass at a time, and afterwards it is put back.
+
+    Attributes:
+        containers: the dicts, lists, sets and queues, those of objects too, and what is nested in them.
+    """
+
+    def __init__(self, hooks: Iterable[Any]) -> None:
+        self.containers: dict[int, Any] = {}
+        self._cells: dict[int, types.CellType] = {}
+        self._names: dict[tuple[int, str], dict[str, Any]] = {}  # that a ``global`` statement binds, and where
+        self._done: dict[int, Any] = {}
+        for hook in hooks:
+            self._follow(hook, objects=1)
+
+    def __bool__(self) -> bool:
+        return bool(self.containers or self._cells or self._names)
+
+    def add_to(self, snapshot: Snapshot) -> None:
+        """Let a snapshot remember what the containers hold."""
+        for container in self.containers.values():
+            snapshot.add(container)
+
+    def variables(self) -> list[Any]:
+        """What the variables hold now."""
+        cells = [content(cell, _NOTHING) for cell in self._cells.values()]
+        return cells + [space.get(name, _NOTHING) for (_, name), space in self._names.items()]
+
+    def put_back(self, values: list[Any]) -> bool:
+        """Let the variables hold what they held; whether one did not."""
+        changed = False
+        places: list[Any] = [*self._cells.values(), *((space, name) for (_, name), space in self._names.items())]
+        for place, now, then in zip(places, self.variables(), values, strict=True):
+            if now is then:
+                continue
+            changed = True
+            if isinstance(place, tuple):
+                space, name = place
+                space.update({name: then}) if then is not _NOTHING else space.pop(name)
+            elif then is _NOTHING:
+                del place.cell_contents
+            else:
+                place.cell_contents = then
+        return changed
+
+    def _follow(self, value: Any, objects: int) -> None:
+        """Follow a value; an object's attributes are what it is for, those of its objects are another matter."""
+        if id(value) in self._done or isinstance(value, _OPAQUE):
+            return
+        self._done[id(value)] = value
+        if isinstance(value, functools.partial):
+            self._all((value.func, *value.args, *value.keywords.values()), objects)
+        elif isinstance(value, types.MethodType):
+            self._all((value.__self__, value.__func__), objects)
+        elif isinstance(value, types.FunctionType):
+            self._function(value, objects)
+        elif isinstance(value, (*CONTAINERS, tuple)):
+            if not isinstance(value, tuple) and not holds_modules(value):
+                self.containers[id(value)] = value
+            self._all(value.values() if isinstance(value, dict) else value, objects)
+        elif objects > 0 and hasattr(value, "__dict__") and _package(type(value)) not in _NOT_KEPT_IN:
+            self.containers[id(vars(value))] = vars(value)
+            self._all(vars(value).values(), objects - 1)
+
+    def _all(self, values: Iterable[Any], objects: int) -> None:
+        for value in list(values):
+            self._follow(value, objects)
+
+    def _function(self, function: types.FunctionType, objects: int) -> None:
+        for cell in function.__closure__ or ():
+            held = content(cell)
+            if not isinstance(held, nn.Module):
+                self._cells[id(cell)] = cell
+            self._follow(held, objects)
+        space = function.__globals__
+        for name in names_in(function.__code__) & space.keys():
+            other = getattr(space[name], "__globals__", space)  # a function of another file keeps nothing of this model
+            if other is space:
+                self._follow(space[name], objects)
+        for name in bound_by(function.__code__):
+            self._names[id(space), name] = space
+        self._all((*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()), objects)
+        if vars(function):
+            self.containers[id(vars(function))] = vars(function)
+
+
+def _package(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
+
+
+def names_in(code: types.CodeType) -> set[str]:
+    """The names that code, and functions within it, may look up in its file."""
+    return set(code.co_names).union(*(names_in(x) for x in code.co_consts if inspect.iscode(x)))
+
+
+def bound_by(code: types.CodeType) -> set[str]:
+    """The names of its file that code, and functions within it, bind."""
+    own = {x.argval for x in dis.get_instructions(code) if x.opname in ("STORE_GLOBAL", "DELETE_GLOBAL")}
+    return own.union(*(bound_by(x) for x in code.co_consts if inspect.iscode(x)))
+
+
+def holds_modules(value: Any) -> bool:
+    """Whether a container holds modules or their methods, however deep; a dict may by its keys."""
+    items = [*value, *value.values()] if isinstance(value, dict) else value
+    return any(
+        isinstance(item, nn.Module)
+        or isinstance(getattr(item, "__self__", None), nn.Module)
+        or (isinstance(item, (*CONTAINERS, tuple)) and holds_modules(item))
+        for item in items
+    )
+
+
+class _Space(dict[str, Any]):
+    """The names of a file, some of them led elsewhere."""
+
+    def __init__(self, names: dict[str, Any], under: dict[str, Any]) -> None:
+        super().__init__(names)
+        self._under = under
+
+    def __missing__(self, name: str) -> Any:
+        return self._under[name]
+
+
+def rebuilt(function: types.FunctionType, cells: Iterable[types.CellType], names: dict[str, Any]) -> types.FunctionType:
+    """The same function with other variables, and other values for some names of its file."""
+    space = _Space(names, function.__globals__) if names else function.__globals__
+    new = types.FunctionType(function.__code__, space, function.__name__, function.__defaults__, tuple(cells))
+    new.__kwdefaults__, new.__module__, new.__qualname__ = (
+        function.__kwdefaults__,
+        function.__module__,
+        function.__qualname__,
+    )
+    new.__dict__ = function.__dict__
+    return new
+
+
+def content(cell: types.CellType, empty: Any = None) -> Any:
+    """What a variable holds."""
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet
+        return empty
