@@ -184,6 +184,9 @@ class Backend(Protocol):
     def names(self) -> Mapping[str, str]:
         """The names of the model's layers, and the kind of each."""
 
+    def part(self, layer: str) -> tuple[int, str] | None:
+        """Of a layer that gives several tensors that could be maps: how many, and where the one that is meant is."""
+
     def trace(self, inputs: Any, targets: Any) -> Any:
         """Run the first image once and return what was seen of each layer, in the order they ran (`layers.Seen`)."""
 

@@ -83,10 +83,8 @@ class Snapshot:
 
 def _is_same(one: Any, two: Any) -> bool:
     """Whether two containers hold the same objects in the same order."""
-    pairs = zip(
-        [*one, *one.values()] if isinstance(one, dict) else one, [*two, *two.values()] if isinstance(two, dict) else two
-    )
-    return len(one) == len(two) and all(a is b for a, b in pairs)
+    parts = [[*x, *x.values()] if isinstance(x, dict) else list(x) for x in (one, two)]
+    return len(parts[0]) == len(parts[1]) and all(map(operator.is_, *parts))
 
 
 def _compares(value: Any) -> bool:

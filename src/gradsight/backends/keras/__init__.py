@@ -31,6 +31,7 @@ from gradsight.backends.keras.trace import record
 from gradsight.backends.keras.trees import Form, mapped
 from gradsight.backends.keras.variation import vary
 from gradsight.backends.keras.view import View
+from gradsight.backends.parts import Part
 from gradsight.backends.reading import NOTHING, Framework, Known, Reader
 from gradsight.contracts import Reads, Rows
 from gradsight.errors import GradsightError, InvalidType, ModelError, one_line, received
@@ -147,6 +148,10 @@ class KerasBackend:
     def names(self) -> Mapping[str, str]:
         """The names of the model's layers, and the kind of each."""
         return {path: type(layer).__qualname__ for path, layer in self.view.layers.items()}
+
+    def part(self, layer: str) -> Part | None:
+        """Of a layer that gives several tensors that could be maps: how many, and where the one that is meant is."""
+        return self.view.parts.get(layer.partition("#")[0])
 
     def count(self, inputs: Any) -> int:
         """How many images a batch holds."""

@@ -14,6 +14,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
+from gradsight.backends.parts import Part
 from gradsight.backends.probe import ModelPass, logits_in
 from gradsight.backends.reading import NOTHING, Framework, Known, Reader
 from gradsight.backends.torch import probe, tap
@@ -84,6 +85,7 @@ class TorchBackend:
         self.reading, self.scores_in = self.reader.reading, self.reader.scores
         self.dense_in, self.sequence_in = self.reader.dense, self.reader.sequence
         self._model = model
+        self._parts: dict[str, Part] = {}
         self._lock = threading.RLock()
 
     @property
@@ -108,6 +110,10 @@ class TorchBackend:
     def names(self) -> Mapping[str, str]:
         """The names of the model's modules, and the kind of each."""
         return self.view.kinds
+
+    def part(self, layer: str) -> Part | None:
+        """Of a layer that gives several tensors that could be maps: how many, and where the one that is meant is."""
+        return self._parts.get(layer.partition("#")[0])
 
     def count(self, inputs: Any) -> int:
         """How many images a batch holds."""
@@ -344,7 +350,7 @@ class TorchBackend:
 
         The model may write into what it is given, so that every pass is given tensors of its own.
         """
-        now = taps if isinstance(taps, Trial) else tap.Pass(taps, self.view.places)
+        now = taps if isinstance(taps, Trial) else tap.Pass(taps, self.view.places, self._parts)
         inputs = pytree.tree_map(lambda x: x.clone() if isinstance(x, torch.Tensor) else x, inputs)
         with contextlib.ExitStack() as stack:
             if not self.view.observed or self.view.changes_state:

@@ -1,7 +1,7 @@
 """Checkpoints as plain calls: recomputing is no matter of a view's pass, which has a graph of the tail alone.
 
-`torch.utils.checkpoint` runs a function without a graph and once more on the way back, where no layer is tapped. It does
-not change values, so that within a pass the function is simply called. Other threads checkpoint as ever.
+`torch.utils.checkpoint` runs a function without a graph and once more on the way back, where no layer is tapped. It
+changes no values, so that within a pass the function is simply called. Other threads checkpoint as ever.
 """
 
 from __future__ import annotations

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from gradsight.backends.parts import Part
 from gradsight.backends.torch.graph import topological
 from gradsight.backends.torch.memory import tensors_of
-from gradsight.backends.torch.outputs import mapped
+from gradsight.backends.torch.outputs import tensors_in
 
 
 @dataclass(frozen=True)
@@ -40,25 +41,38 @@ class Place:
 
 @dataclass(frozen=True)
 class _Birth:
-    """A tensor as it was made, and the copy that the model went on with."""
+    """A tensor as it was made, and the copy that the model went on with; both may be written into later on.
+
+    Attributes:
+        place: where.
+        given: the copy.
+        version: of the copy.
+        made: the graph's node that made the tensor, and which of its results it is.
+        copied: the node that made the copy.
+        same: the call whose own output it is.
+        is_argument: the module only hands it through: whatever else it goes to is no matter of this module's output.
+        is_shared: it lies in the memory of an argument or a weight.
+    """
 
     place: Place
-    made: torch.Tensor
     given: torch.Tensor
-    start: int  # of the graph's nodes that a hook made, the first is later than this
-    same: tuple[str, int] | None  # the call within this one that gave it
-    is_shared: bool  # it lies in the memory of an argument or a weight
+    version: int
+    made: tuple[Any, int]
+    copied: Any
+    same: tuple[str, int] | None
+    is_argument: bool
+    is_shared: bool
 
-    @property
-    def version(self) -> int:
-        return self.given._version
+    def gave(self, output: torch.Tensor) -> bool:
+        """Whether something is the copy, which nobody has written into."""
+        return output is self.given and output._version == self.version
 
 
 class Trial:
-    """A pass that sees where outputs are made; see `tap.Gate`.
+    """A pass that sees where outputs are made; see `tap.Pass`.
 
-    Every output is given as a copy. Whatever else the score reaches it by was kept: nodes of the graph are numbered as
-    they are made, which tells what was kept before the copy from what was kept after.
+    Every output is given as a copy. By whatever other way the model's outputs depend on it, it was kept. Nodes of the
+    graph are numbered as they are made, which tells what was made of it before the copy from what was made after.
     """
 
     def __init__(self, hooked: Iterable[str], weights: Iterable[torch.Tensor]) -> None:
@@ -66,61 +80,67 @@ class Trial:
         self._hooked = set(hooked)
         self._weights = set(map(_memory, weights))
         self._counts: dict[str, int] = {}
-        self._latest: dict[tuple[str, int], _Birth] = {}
-        self._versions: dict[tuple[str, int], int] = {}
+        self.parts: dict[str, Part] = {}  # as those of a `tap.Pass`; a later one tells them
+        self._births: dict[tuple[str, int], list[_Birth]] = {}
         self._by_tensor: dict[int, tuple[str, int]] = {}
 
     def at(self, name: str, gap: int, _module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
         """See an output at one gap, and give the model a copy where it is new there."""
         if gap == 0:
             self._counts[name] = self._counts.get(name, -1) + 1
-        key = (name, self._counts[name])
-        before = self._latest.get(key)
-        if gap > 0 and before is not None and output is before.given and output._version == self._versions[key]:
+        key = (name, self._counts.setdefault(name, 0))
+        births = self._births.setdefault(key, [])
+        if births and births[-1].gave(output):
             return output
-        same = None if gap or any(output is x for x in arguments) else self._giver(output)
         given = output.clone() if output.is_floating_point() else output
-        start = -1 if gap == 0 or before is None else _number(before.given.grad_fn)
-        shared = _memory(output) in {*map(_memory, tensors_of(arguments)), *self._weights}
-        self._latest[key] = _Birth(Place(name, key[1], gap), output, given, start, same, shared)
-        self._versions[key] = given._version
+        births.append(
+            _Birth(
+                place=Place(*key, gap),
+                given=given,
+                version=given._version,
+                made=(output.grad_fn, output.output_nr),
+                copied=given.grad_fn,
+                same=self._giver(output) if gap == 0 else None,
+                is_argument=any(output is x for x in arguments),
+                is_shared=_memory(output) in {*map(_memory, tensors_of(arguments)), *self._weights},
+            )
+        )
         self._by_tensor[id(given)] = key
         return given
 
     def _giver(self, output: torch.Tensor) -> tuple[str, int] | None:
-        """The call that gave this very tensor, if nobody has written into it."""
         key = self._by_tensor.get(id(output))
-        if key is None or self._latest[key].given is not output or self._versions[key] != output._version:
-            return None
-        return key
+        return key if key is not None and self._births[key][-1].gave(output) else None
 
     def places(self, outputs: Any) -> dict[tuple[str, int], Place]:
         """The places that are not simply what forward gives."""
         used = _uses(outputs)
-        own = {key: self._settled(birth, used) for key, birth in self._latest.items()}
+        own = {key: _settled(births, used) for key, births in self._births.items()}
         found = {}
-        for key, birth in self._latest.items():
-            inner, last = birth, key
-            while inner.place.gap == 0 and inner.same is not None:
-                last = inner.same
-                inner = self._latest[last]
-                if last[0] in self._hooked or own[last].kept:
-                    found[key] = own[last]
-            if key not in found and (own[key] != Place(*key) or key[0] in self._hooked):
-                found[key] = own[key]
+        for key, place in own.items():
+            inner: tuple[str, int] | None = key
+            while inner is not None:  # of calls that give one tensor, the innermost that counts
+                if inner[0] in self._hooked or own[inner].kept:
+                    found[key] = own[inner]
+                birth = self._births[inner][-1]
+                inner = None if birth.is_argument or birth.place.gap else birth.same
+            if place != Place(*key):
+                found.setdefault(key, place)
         return found
 
-    def _settled(self, birth: _Birth, used: dict[Any, list[Any]]) -> Place:
-        node, copy = birth.made.grad_fn, birth.given.grad_fn
-        if node is None or copy is None or birth.given is birth.made:
-            return birth.place
-        others = [x for x in used.get((node, birth.made.output_nr), ()) if x is not copy]
-        if birth.place.gap and _number(node) <= birth.start:  # the hook put something older in its place
-            return birth.place
-        inside = any(_number(x) < _number(copy) for x in others)
-        after = any(_number(x) > _number(copy) for x in others)
-        refused = (birth.place.gap > 0 and inside) or (after and birth.is_shared and birth.same is None)
-        return replace(birth.place, kept=after, refused=refused)
+
+def _settled(births: list[_Birth], used: dict[Any, list[Any]]) -> Place:
+    """Where a call's output is made in the end, and what becomes of it."""
+    birth = births[-1]
+    if birth.is_argument or birth.made[0] is None or birth.copied is None:
+        return birth.place
+    if len(births) > 1 and _number(birth.made[0]) <= _number(births[-2].copied):
+        return birth.place  # a hook put something older in its place
+    others = [x for x in used.get(birth.made, ()) if x is not birth.copied]
+    inside = any(_number(x) < _number(birth.copied) for x in others)
+    after = any(_number(x) > _number(birth.copied) for x in others)
+    refused = (birth.place.gap > 0 and inside) or (after and birth.is_shared and birth.same is None)
+    return replace(birth.place, kept=after, refused=refused)
 
 
 def _memory(tensor: torch.Tensor) -> int:
@@ -138,14 +158,7 @@ def _number(node: Any) -> int:
 
 def _uses(outputs: Any) -> dict[Any, list[Any]]:
     """By node and which of its results, the nodes that use it on the way to a model's outputs."""
-    tensors: list[torch.Tensor] = []
-
-    def collect(x: torch.Tensor) -> torch.Tensor:
-        tensors.append(x)
-        return x
-
-    mapped(collect, outputs)
-    ends = [x.float().sum() for x in tensors if x.requires_grad and x.is_floating_point()]
+    ends = [x.float().sum() for x in tensors_in(outputs) if x.requires_grad and x.is_floating_point()]
     used: dict[Any, list[Any]] = {}
     for node in topological(torch.stack(ends).sum().grad_fn) if ends else ():
         for child, number in node.next_functions:

@@ -69,11 +69,11 @@ class Reached:
         return cells + [space.get(name, _NOTHING) for (_, name), space in self._names.items()]
 
     def put_back(self, values: list[Any]) -> bool:
-        """Let the variables hold what they held; whether one did not."""
+        """Let the variables hold what they held; whether one did not. A count of calls goes on counting."""
         changed = False
         places: list[Any] = [*self._cells.values(), *((space, name) for (_, name), space in self._names.items())]
         for place, now, then in zip(places, self.variables(), values, strict=True):
-            if now is then:
+            if now is then or isinstance(now, int | float | str):
                 continue
             changed = True
             if isinstance(place, tuple):
@@ -150,6 +150,24 @@ def holds_modules(value: Any) -> bool:
         or (isinstance(item, (*CONTAINERS, tuple)) and holds_modules(item))
         for item in items
     )
+
+
+def modules_named_in(function: types.FunctionType, ours: set[int]) -> dict[str, nn.Module]:
+    """The modules with these ids that a function looks up in its file."""
+    space = function.__globals__
+    found = {name: space[name] for name in names_in(function.__code__) & space.keys()}
+    return {name: x for name, x in found.items() if isinstance(x, nn.Module) and id(x) in ours}
+
+
+def leads_to_modules(value: Any, ours: set[int], seen: set[int]) -> bool:
+    """Whether what a function holds leads to modules."""
+    if isinstance(value, types.FunctionType) and id(value) not in seen:
+        seen.add(id(value))
+        inside = [content(cell) for cell in value.__closure__ or ()]
+        return any(leads_to_modules(x, ours, seen) for x in inside) or bool(modules_named_in(value, ours))
+    if isinstance(value, functools.partial):
+        return any(leads_to_modules(x, ours, seen) for x in (value.func, *value.args, *value.keywords.values()))
+    return isinstance(value, nn.Module | types.MethodType) or (type(value) in CONTAINERS and holds_modules(value))
 
 
 class _Space(dict[str, Any]):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
 
+from gradsight.backends.parts import Part, path_to
+from gradsight.backends.torch.outputs import leaves_of, mapped
 from gradsight.backends.torch.places import Place, Trial
-from gradsight.backends.torch.reached import has_hooks
 from gradsight.errors import ModelError
 
 Tap = Callable[[str, nn.Module, Any, torch.Tensor], torch.Tensor]
@@ -22,14 +22,15 @@ Tap = Callable[[str, nn.Module, Any, torch.Tensor], torch.Tensor]
 _running = threading.local()
 
 
-def main_tensor(leaves: Sequence[Any]) -> int | None:
-    """Which leaf of a module's output is the map: the first tensor of real numbers that could hold positions."""
-    return next((i for i, leaf in enumerate(leaves) if could_be_map(leaf)), None)
+def maps_in(output: Any) -> list[torch.Tensor]:
+    """The tensors of a module's output that could be maps; the first is meant.
 
-
-def could_be_map(leaf: Any) -> bool:
-    """Whether a leaf of a module's output could hold positions."""
-    return isinstance(leaf, torch.Tensor) and (leaf.is_floating_point() or leaf.is_quantized) and leaf.ndim >= 3
+    One that comes alone, whatever it is; of several, those of real numbers that could have positions.
+    """
+    if isinstance(output, torch.Tensor):
+        return [output]
+    tensors = [x for x in leaves_of(output) if isinstance(x, torch.Tensor) and x.ndim >= 3]
+    return list({id(x): x for x in tensors if x.is_floating_point() or x.is_quantized}.values())
 
 
 class Pass:
@@ -38,10 +39,14 @@ class Pass:
     Args:
         taps: by module.
         places: see `places.Place`; without one, an output is what its module's forward gives.
+
+    Attributes:
+        parts: by module, where it gives several tensors that could be maps: how many, and where the one that is meant
+            is in its output.
     """
 
-    def __init__(self, taps: dict[str, Tap], places: dict[tuple[str, int], Place]) -> None:
-        self._taps, self._places = taps, places
+    def __init__(self, taps: dict[str, Tap], places: dict[tuple[str, int], Place], parts: dict[str, Part]) -> None:
+        self._taps, self._places, self.parts = taps, places, parts
         self._counts: dict[str, int] = {}
         self._given: dict[str, tuple[Any, int]] = {}
         self._within: dict[tuple[str, int, int], list[str]] = {}
@@ -71,7 +76,7 @@ class Pass:
         """See that hooks act as they did in the trial: none that is still to come puts something else in its place."""
         if name in self._given and (self._given[name][0] is not output or self._given[name][1] != output._version):
             raise ModelError(
-                f"a hook on layer {name!r} changes its output in one pass and leaves it alone in another, so that there "
+                f"a hook on layer {name!r} changes its output in one pass and leaves it alone in another: there "
                 "is no telling what the layer's output is. Name another layer, or remove the hook."
             )
 
@@ -79,9 +84,9 @@ class Pass:
 def _tapped(tap: Tap, name: str, module: nn.Module, arguments: Any, output: torch.Tensor, place: Place) -> torch.Tensor:
     if place.refused:
         raise ModelError(
-            f"a hook on layer {place.module!r} puts something else in the place of its output, and keeps what it makes of "
-            "that, so that the model cannot go on from there. Keep it in a second hook, which runs after the first, or "
-            "name another layer."
+            f"layer {place.module!r} cannot be told from what is kept beside it: the model goes on with its output by "
+            "another way too, as where a hook replaces the output and keeps what it makes of its own, or where an "
+            "output that is kept shares its memory with an input. Keep it in a hook of its own, or name another layer."
         )
     if not place.kept or output.requires_grad or not output.is_floating_point():
         return tap(name, module, arguments, output)
@@ -100,33 +105,28 @@ class _Gate:
         if now is None:
             return output
         arguments = (*arguments, *keywords.values())
-        if isinstance(output, torch.Tensor):
-            return now.at(self.name, self.gap, module, arguments, output)
-        leaves, spec = pytree.tree_flatten(output)
-        main = main_tensor(leaves)
-        if main is None:
+        found = maps_in(output)
+        if not found:
             return output
-        given = now.at(self.name, self.gap, module, arguments, leaves[main])
-        if given is leaves[main]:
+        if len(found) > 1:
+            now.parts[self.name] = len(found), path_to(found[0], output) or ""
+        given = now.at(self.name, self.gap, module, arguments, found[0])
+        if given is found[0]:
             return output
-        leaves[main] = given
-        return pytree.tree_unflatten(leaves, spec)
+        return given if found[0] is output else mapped(lambda x: given if x is found[0] else x, output)
 
 
 def install(modules: dict[str, nn.Module], names: Iterable[str]) -> None:
     """Put gates into the named modules of a view, once; they stay and sleep."""
     for name in names:
         module = modules[name]
-        hooks = module._forward_hooks
+        hooks: Any = module._forward_hooks
         if any(isinstance(hook, _Gate) and hook.name == name for hook in hooks.values()):
             continue
-        if not has_hooks(module):
-            module.register_forward_hook(_Gate(name, 0), with_kwargs=True)
-            continue
-        module.forward = _gated(module, _Gate(name, 0))  # before the hooks that PyTorch calls for every module
-        own = [key for key, hook in hooks.items() if not isinstance(hook, _Gate)]
+        own = list(hooks)
+        module.__dict__["forward"] = _gated(module, _Gate(name, 0))  # before hooks that PyTorch calls for every module
         module.register_forward_hook(_Gate(name, 1), with_kwargs=True, prepend=True)
-        for i, key in enumerate(own):
+        for i in range(len(own)):
             module.register_forward_hook(_Gate(name, i + 2), with_kwargs=True)
             for after in own[i + 1 :]:
                 hooks.move_to_end(after)

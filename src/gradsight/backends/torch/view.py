@@ -26,9 +26,9 @@ from gradsight.backends.torch.reached import (
     Reached,
     content,
     has_hooks,
-    holds_modules,
     hooks_of,
-    names_in,
+    leads_to_modules,
+    modules_named_in,
     rebuilt,
 )
 from gradsight.errors import ModelError
@@ -77,7 +77,7 @@ class View:
         self._then = Snapshot()
         self._modules: list[nn.Module] = []
         self._kinds: list[type] = []  # which a user may replace: module.__class__ = Other
-        registered = {id(unwrap(module)) for module in model.modules()}
+        registered = {id(x) for module in model.modules() for x in (module, unwrap(module))}
         self._registered = registered
         self._reached = Reached(hooks_of(model.modules()))
         self.has_hooks = any(map(has_hooks, model.modules()))
@@ -279,8 +279,8 @@ class View:
         if id(function) in self._copies:
             return self._copies[id(function)]  # type: ignore[no-any-return]
         self._originals.append(function)
-        names = self._modules_named_in(function)
-        if not names and not self._leads_to_modules(function, set()):
+        names = {name: self._copy(x) for name, x in modules_named_in(function, self._registered).items()}
+        if not names and not leads_to_modules(function, self._registered, set()):
             self._copies[id(function)] = function
             return function
         cells = [(cell, self._cell(cell)) for cell in function.__closure__ or ()]
@@ -293,27 +293,10 @@ class View:
     def _cell(self, cell: types.CellType) -> types.CellType:
         """A variable of the view's own where it leads to modules, to be filled; functions share it as they did."""
         if id(cell) not in self._copies:
-            own = self._leads_to_modules(content(cell), set())
+            own = leads_to_modules(content(cell), self._registered, set())
             self._copies[id(cell)] = types.CellType() if own else cell
             self._originals.append(cell)
         return self._copies[id(cell)]  # type: ignore[no-any-return]
-
-    def _modules_named_in(self, function: types.FunctionType) -> dict[str, Any]:
-        """The copies of the model's modules that a function looks up in its file."""
-        space = function.__globals__
-        found = {name: space[name] for name in names_in(function.__code__) & space.keys()}
-        ours = {name: x for name, x in found.items() if isinstance(x, nn.Module) and id(unwrap(x)) in self._registered}
-        return {name: self._copy(x) for name, x in ours.items()}
-
-    def _leads_to_modules(self, value: Any, seen: set[int]) -> bool:
-        """Whether a value has to be swapped where a function holds it."""
-        if isinstance(value, types.FunctionType) and id(value) not in seen:
-            seen.add(id(value))
-            inside = map(content, value.__closure__ or ())
-            return any(self._leads_to_modules(x, seen) for x in inside) or bool(self._modules_named_in(value))
-        if isinstance(value, functools.partial):
-            return any(self._leads_to_modules(x, seen) for x in (value.func, *value.args, *value.keywords.values()))
-        return isinstance(value, nn.Module | types.MethodType) or (type(value) in CONTAINERS and holds_modules(value))
 
 
 def _example(tensors: list[torch.Tensor]) -> torch.Tensor:
