@@ -486,3 +486,33 @@ def test_what_a_second_hook_makes_of_it_is_made_of_what_the_layer_gives() -> Non
         found = gs.Explainer(net, method=method, layer="e2")(IMAGE, targets=1)
         right = gs.Explainer(plain, method=method, layer="then")(IMAGE, targets=1)
         np.testing.assert_allclose(found.maps, right.maps, atol=2e-6 * np.abs(right.maps).max())
+
+
+@pytest.mark.parametrize("layer", ["e2", "e1"])
+@pytest.mark.parametrize("part", ["e2", "e2.1"])
+def test_hooks_of_every_module(part: str, layer: str) -> None:
+    net = Reading({})
+    features, kept = net.features, net.get_submodule(part)
+
+    def hook(module: nn.Module, _arguments: Any, output: torch.Tensor) -> None:
+        if module is kept:
+            features["e2"] = output
+
+    handle = register_module_forward_hook(hook)
+    try:
+        net(IMAGE[:1] * 2)
+        before = features["e2"]
+        assert_same(net, layer, FEW)
+        assert features["e2"] is before
+    finally:
+        handle.remove()
+
+
+def test_a_hook_of_every_module_that_replaces() -> None:
+    net = Skipping()
+    net.e2.register_forward_hook(functools.partial(keep, net))
+    handle = register_module_forward_hook(lambda m, _i, output: squash_plainly(output) if m is net.e2 else None)
+    try:
+        assert_same(net, "e2", FEW, "then", True)
+    finally:
+        handle.remove()

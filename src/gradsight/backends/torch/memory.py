@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from gradsight.errors import ModelError
+
 
 def same_memory(tensor: torch.Tensor) -> torch.Tensor:
     """The same memory as a tensor that asks for no gradient, and that a graph may hold.
@@ -33,3 +35,14 @@ def shares_memory(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
 def tensors_of(inputs: Any) -> Iterator[torch.Tensor]:
     """The tensors of a model's input: one, or those of a tuple, list or dict."""
     return (leaf for leaf in torch.utils._pytree.tree_leaves(inputs) if isinstance(leaf, torch.Tensor))
+
+
+def example_of(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """What inputs are to be like: of the model's tensors the first floating one."""
+    real = [x for x in tensors if not x.is_meta]
+    if tensors and not real:
+        raise ModelError(
+            "the model is on the meta device, where tensors have no values. Load its weights on a real one: "
+            "model.to_empty(device='cpu'), then model.load_state_dict(...)."
+        )
+    return next((x for x in real if x.is_floating_point()), torch.empty(0, device=real[0].device if real else None))

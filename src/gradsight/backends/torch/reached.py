@@ -8,7 +8,7 @@ import inspect
 import sys
 import types
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -19,22 +19,40 @@ from gradsight.backends.snapshot import Snapshot
 
 CONTAINERS = (dict, OrderedDict, list, set, deque)
 
+EVERYWHERE = ("_global_forward_hooks", "_global_forward_pre_hooks")
+"""PyTorch's names for the hooks of every module."""
+
 _OPAQUE = (nn.Module, torch.Tensor, type, types.ModuleType, types.BuiltinFunctionType)
 _NOT_KEPT_IN = sys.stdlib_module_names - {"types", "argparse"}  # loggers, locks, files: they keep no outputs
 _NOTHING: Any = object()
 
 
 def hooks_of(modules: Iterable[nn.Module]) -> Iterator[Any]:
-    """Every hook of modules, and those that PyTorch calls for every module."""
-    for holder in (vars(torch_module), *map(vars, modules)):
-        for name, hooks in holder.items():
-            if name.endswith("_hooks") and name.startswith(("_forward", "_backward", "_global_")):
+    """Every hook of modules, and those of the user's that are called for every module."""
+    for module in modules:
+        for name, hooks in vars(module).items():
+            if name.endswith("_hooks") and name.startswith(("_forward", "_backward")):
                 yield from hooks.values()
+    yield from hooks_everywhere()
+
+
+def hooks_everywhere() -> list[Any]:
+    """The user's hooks that PyTorch calls for every module. Its own, as those of its counters, come and go."""
+    kinds: list[dict[int, Any]] = [getattr(torch_module, name) for name in EVERYWHERE]
+    return [hook for hooks in kinds for hook in hooks.values() if _package(hook) != "torch"]
+
+
+def lead_everywhere(modules: Iterable[nn.Module], swap: Callable[[Any], Any]) -> None:
+    """Let modules of a view call hooks of every module that are led to the view."""
+    hooks = {name: swap(getattr(torch_module, name)) for name in EVERYWHERE}
+    call = rebuilt(nn.Module._call_impl, (), hooks)  # type: ignore[arg-type]
+    for module in modules:
+        module.__dict__["_call_impl"] = types.MethodType(call, module)
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether something runs between a module's forward and whoever called the module."""
-    return bool(module._forward_hooks or torch_module._global_forward_hooks)
+    """Whether something of the user's runs between a module's forward and whoever called the module."""
+    return bool(module._forward_hooks or hooks_everywhere())
 
 
 class Reached:
@@ -100,7 +118,7 @@ class Reached:
             if not isinstance(value, tuple) and not holds_modules(value):
                 self.containers[id(value)] = value
             self._all(value.values() if isinstance(value, dict) else value, objects)
-        elif objects > 0 and hasattr(value, "__dict__") and _package(type(value)) not in _NOT_KEPT_IN:
+        elif objects > 0 and hasattr(value, "__dict__") and _package(value) not in _NOT_KEPT_IN:
             self.containers[id(vars(value))] = vars(value)
             self._all(vars(value).values(), objects - 1)
 
@@ -126,8 +144,9 @@ class Reached:
             self.containers[id(vars(function))] = vars(function)
 
 
-def _package(kind: type) -> str:
-    return kind.__module__.partition(".")[0]
+def _package(value: Any) -> str:
+    """The name of the package that a function's code, or an object's class, is from."""
+    return (getattr(value, "__module__", None) or "").partition(".")[0]
 
 
 def names_in(code: types.CodeType) -> set[str]:

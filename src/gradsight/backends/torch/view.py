@@ -19,14 +19,16 @@ import torch
 from torch import nn
 
 from gradsight.backends.snapshot import Snapshot
-from gradsight.backends.torch.memory import same_memory, shares_memory
+from gradsight.backends.torch.memory import example_of, same_memory, shares_memory
 from gradsight.backends.torch.places import Place
 from gradsight.backends.torch.reached import (
     CONTAINERS,
     Reached,
     content,
     has_hooks,
+    hooks_everywhere,
     hooks_of,
+    lead_everywhere,
     leads_to_modules,
     modules_named_in,
     rebuilt,
@@ -82,11 +84,13 @@ class View:
         self._reached = Reached(hooks_of(model.modules()))
         self.has_hooks = any(map(has_hooks, model.modules()))
         self._then.leave_out(self._reached.containers)
-        self._then.add(torch.nn.modules.module._global_forward_hooks)
+        self._everywhere = hooks_everywhere()
         self.was_training = any(module.training for module in model.modules())
         with torch.inference_mode(False):
             self.root = self._copy(model)
         self.modules: dict[str, nn.Module] = dict(self.root.named_modules())
+        if self._everywhere:
+            lead_everywhere(self.modules.values(), self._swap)
         self.kinds = {name: type(module).__qualname__ for name, module in self.modules.items()}
         self._written = [
             (holder, key)
@@ -97,7 +101,7 @@ class View:
         ]
         weights = (p for m in self.modules.values() for p in m._parameters.values() if p is not None)
         buffers = (b for m in self.modules.values() for b in m._buffers.values() if b is not None)
-        self.like = _example([*weights, *buffers])
+        self.like = example_of([*weights, *buffers])
         quantized = (m for m in self.modules.values() if ".quantized" in type(m).__module__)
         self.quantized = next((m._get_name() for m in quantized), "")  # type: ignore[no-untyped-call]
         self.calls: dict[str, int] = {}
@@ -122,7 +126,8 @@ class View:
         A tensor may be the same object and yet lie in other memory, since ``tensor.data = other`` puts it there.
         """
         same_kinds = all(map(operator.is_, map(type, self._modules), self._kinds))
-        return same_kinds and self._then.holds() and all(itertools.starmap(shares_memory, self._aliases))
+        same = same_kinds and self._everywhere == hooks_everywhere()
+        return same and self._then.holds() and all(itertools.starmap(shares_memory, self._aliases))
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
@@ -297,17 +302,6 @@ class View:
             self._copies[id(cell)] = types.CellType() if own else cell
             self._originals.append(cell)
         return self._copies[id(cell)]  # type: ignore[no-any-return]
-
-
-def _example(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """What inputs are to be like: of the model's tensors the first floating one."""
-    real = [x for x in tensors if not x.is_meta]
-    if tensors and not real:
-        raise ModelError(
-            "the model is on the meta device, where tensors have no values. Load its weights on a real one: "
-            "model.to_empty(device='cpu'), then model.load_state_dict(...)."
-        )
-    return next((x for x in real if x.is_floating_point()), torch.empty(0, device=real[0].device if real else None))
 
 
 def _differ(new: Any, old: Any) -> bool:
