@@ -236,6 +236,60 @@ class Recorder:
         self.outputs[name] = outputs[-1]
 
 
+class Saver:
+    """Hooks of an object that holds the model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.calls = model, [0]
+        model.get_submodule("e2").register_forward_hook(self.hook)
+
+    def hook(self, _module: nn.Module, _arguments: Any, output: torch.Tensor) -> None:
+        self.model.skip = output
+        self.calls[0] += 1
+
+
+def by_an_object_that_holds_the_model() -> nn.Module:
+    net = Skipping()
+    Saver(net)
+    return net
+
+
+class Held:
+    """A hook that knows its module, and asks which it is called for."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module, self.stored = module, None
+        module.register_forward_hook(self.hook)
+
+    def hook(self, module: nn.Module, _arguments: Any, output: torch.Tensor) -> None:
+        if module is self.module:
+            self.stored = output
+
+
+def by_objects_that_hold_their_modules() -> nn.Module:
+    class Net(Skipping):
+        def read(self) -> torch.Tensor:
+            return self.sfs.hooks[-1].stored  # type: ignore[no-any-return]
+
+    net = Net()
+    net.sfs = Hooks([], lambda *_: None)
+    net.sfs.hooks += [Held(net.e1), Held(net.e2)]
+    return net
+
+
+MODEL = Skipping()
+
+
+def into_the_model_of_the_file(_module: nn.Module, _arguments: Any, output: torch.Tensor) -> None:
+    MODEL.skip = output
+
+
+def by_a_model_that_the_file_names() -> nn.Module:
+    if not MODEL.e2._forward_hooks:
+        MODEL.e2.register_forward_hook(into_the_model_of_the_file)
+    return MODEL
+
+
 def by_partial_of_an_object(**options: Any) -> nn.Module:
     recorder = Recorder()
     net = Reading(recorder.outputs)
@@ -320,6 +374,9 @@ KEEPING: dict[str, Callable[[], nn.Module]] = {
         by_nonlocal_variable,
         by_names_of_the_file,
         by_objects_as_fastai,
+        by_an_object_that_holds_the_model,
+        by_objects_that_hold_their_modules,
+        by_a_model_that_the_file_names,
         by_partial_of_an_object,
         by_a_hook_for_every_module,
         by_the_input_of_the_next,

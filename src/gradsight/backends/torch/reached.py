@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import functools
 import inspect
@@ -67,11 +68,21 @@ class Reached:
 
     def __init__(self, hooks: Iterable[Any]) -> None:
         self.containers: dict[int, Any] = {}
+        self._spaces: list[dict[str, Any]] = []  # of objects
         self._cells: dict[int, types.CellType] = {}
         self._names: dict[tuple[int, str], dict[str, Any]] = {}  # that a ``global`` statement binds, and where
         self._done: dict[int, Any] = {}
         for hook in hooks:
             self._follow(hook, objects=1)
+
+    def led(self, ours: set[int], swap: Callable[[Any], Any]) -> list[tuple[dict[str, Any], str, Any]]:
+        """The attributes of objects that lead to modules, and what they are for a view while it runs."""
+        return [
+            (space, name, swap(value))
+            for space in self._spaces
+            for name, value in space.items()
+            if leads_to_modules(value, ours, set())
+        ]
 
     def __bool__(self) -> bool:
         return bool(self.containers or self._cells or self._names)
@@ -120,6 +131,7 @@ class Reached:
             self._all(value.values() if isinstance(value, dict) else value, objects)
         elif objects > 0 and hasattr(value, "__dict__") and _package(value) not in _NOT_KEPT_IN:
             self.containers[id(vars(value))] = vars(value)
+            self._spaces.append(vars(value))
             self._all(vars(value).values(), objects - 1)
 
     def _all(self, values: Iterable[Any], objects: int) -> None:
@@ -142,6 +154,19 @@ class Reached:
         self._all((*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()), objects)
         if vars(function):
             self.containers[id(vars(function))] = vars(function)
+
+
+@contextlib.contextmanager
+def leading(led: list[tuple[dict[str, Any], str, Any]]) -> Iterator[None]:
+    """Within it the attributes are what `Reached.led` said."""
+    before = [(space, name, space[name]) for space, name, _ in led if name in space]
+    for space, name, value in led:
+        space[name] = value
+    try:
+        yield
+    finally:
+        for space, name, value in before:
+            space[name] = value
 
 
 def _package(value: Any) -> str:
@@ -186,7 +211,9 @@ def leads_to_modules(value: Any, ours: set[int], seen: set[int]) -> bool:
         return any(leads_to_modules(x, ours, seen) for x in inside) or bool(modules_named_in(value, ours))
     if isinstance(value, functools.partial):
         return any(leads_to_modules(x, ours, seen) for x in (value.func, *value.args, *value.keywords.values()))
-    return isinstance(value, nn.Module | types.MethodType) or (type(value) in CONTAINERS and holds_modules(value))
+    if isinstance(value, types.MethodType):
+        return isinstance(value.__self__, nn.Module)
+    return isinstance(value, nn.Module) or (type(value) in CONTAINERS and holds_modules(value))
 
 
 class _Space(dict[str, Any]):

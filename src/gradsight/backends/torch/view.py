@@ -29,6 +29,7 @@ from gradsight.backends.torch.reached import (
     hooks_everywhere,
     hooks_of,
     lead_everywhere,
+    leading,
     leads_to_modules,
     modules_named_in,
     rebuilt,
@@ -89,6 +90,7 @@ class View:
         with torch.inference_mode(False):
             self.root = self._copy(model)
         self.modules: dict[str, nn.Module] = dict(self.root.named_modules())
+        self._led = self._reached.led(self._registered, self._swap)
         if self._everywhere:
             lead_everywhere(self.modules.values(), self._swap)
         self.kinds = {name: type(module).__qualname__ for name, module in self.modules.items()}
@@ -136,6 +138,7 @@ class View:
         The first pass is observed; what it did not change is not guarded in later ones, which then cost nothing.
         """
         with contextlib.ExitStack() as stack:
+            stack.enter_context(leading(self._led))
             if not self.observed or self.draws:
                 stack.enter_context(self._random_state())
             if not self.observed or self.changes_state:
