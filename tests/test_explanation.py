@@ -377,3 +377,11 @@ def test_notebooks_see_the_title(explainer: gs.Explainer) -> None:
     fused = explainer(photo(), method="fuse(layercam)", layer=["1", "4"])[0]
     assert fused.figure().width > 320
     assert "<p>Fused LayerCAM at layers 1 + 4, model toy</p>" in fused._repr_html_()
+
+
+def test_a_note_says_which_part_of_an_output_is_explained() -> None:
+    from gradsight import notes
+
+    assert notes.of_part("block", None) == []
+    (note,) = notes.of_part("block#0", (2, "[0]"))
+    assert note == "layer 'block#0' gives 2 tensors that could be maps; explained is the first, output[0]"

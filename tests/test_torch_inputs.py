@@ -6,6 +6,7 @@ import copy
 import dataclasses
 from collections import namedtuple
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -909,3 +910,52 @@ def test_a_frozen_backbone_that_leaves_the_graph_needs_no_name_of_a_layer() -> N
     plain = copy.deepcopy(model.body).double()
     halves = Halves(plain[:4], lambda x: plain[5:](x.tanh()), images.double())
     assert_explained(model, images, halves, "body.3", "ablationcam")
+
+
+@dataclass
+class Features:
+    """What a layer of the user's own gives."""
+
+    pooled: torch.Tensor
+    maps: torch.Tensor
+    low: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    ("form", "read", "part"),
+    [
+        (lambda a, b: (a, b), lambda found: found[0], "[0]"),
+        (lambda a, b: {"pooled": b.mean((2, 3)), "maps": [a, b]}, lambda found: found["maps"][0], "['maps'][0]"),
+        (lambda a, b: Named(a, b), lambda found: found.features, ".features"),
+        (lambda a, b: Features(b.mean((2, 3)), a, b), lambda found: found.maps, ".maps"),
+        (lambda a, b: (b.mean((2, 3)), a), lambda found: found[1], None),
+        (lambda a, b: Features(b.mean((2, 3)), a, b.mean((2, 3))), lambda found: found.maps, None),
+        (lambda a, b: a, lambda found: found, None),
+    ],
+)
+def test_of_a_layer_that_gives_several_tensors_a_note_says_which_is_explained(
+    form: Any, read: Any, part: str | None
+) -> None:
+    class Two(nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> Any:
+            y = super().forward(x)
+            return form(y.relu(), y.tanh())
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.two, self.fc = Two(3, 4, 3), nn.Linear(4, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(read(self.two(x)).mean((2, 3)))
+
+    net, image = Net().eval(), torch.randn(1, 3, 12, 12)
+    found = gs.Explainer(net, layer="two")(image, targets=1)
+    (said,) = [note for note in found.target_notes[0][0] if "could be maps" in note] or [None]
+    text = f"layer 'two' gives 2 tensors that could be maps; explained is the first, output{part}"
+    assert said == (None if part is None else text)
+    maps = nn.functional.conv2d(image, net.two.weight, net.two.bias).relu()
+    right = ((net.fc.weight[1][:, None, None] * maps[0]).sum(0) / 100).detach()
+    np.testing.assert_allclose(found.maps[0, 0], right, atol=1e-5 * float(right.abs().max()))
+    without = gs.Explainer(net, method="gradient")(image, targets=1)
+    assert not any("could be maps" in note for note in without.notes)

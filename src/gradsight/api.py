@@ -404,6 +404,8 @@ class Explainer:
         general = notes.of_model(backend.was_training, backend.left_out, backend.draws)
         if method.at == "layer" and self._is_elsewhere(given, probe):
             general.append(notes.ELSEWHERE)
+        if method.at == "layer":
+            general += notes.of_part(layer, backend.part(layer))
         general += notes.of_preprocess(given.preprocess)
         scale = explanation.scale
         rows = []

@@ -190,6 +190,9 @@ class Backend(Protocol):
     def name_of(self, layer: Any) -> str | None:
         """The name of a layer: one of the user's own modules, or a name as it may be given. None for anything else."""
 
+    def part(self, layer: str) -> tuple[int, str] | None:
+        """Of a layer that gives several tensors that could be maps: how many, and where the one that is meant is."""
+
     def trace(self, inputs: Any, targets: Any) -> Any:
         """Run the first image once and return what was seen of each layer, in the order they ran (`layers.Seen`)."""
 

@@ -95,6 +95,13 @@ def of_model(was_training: bool, left_out: str = "", draws: bool = False) -> lis
     return notes
 
 
+def of_part(layer: str, part: tuple[int, str] | None) -> list[str]:
+    """A note on a layer that gives several tensors that could be maps: how many, and where the one that is meant is."""
+    if part is None:
+        return []
+    return [f"layer {layer!r} gives {part[0]} tensors that could be maps; explained is the first, output{part[1]}"]
+
+
 def of_scores(scores: NDArray[np.float64], reading: Reading, labels: Sequence[str] | None) -> list[str]:
     """Notes on the class scores of one image, (classes,), whatever those of others are."""
     notes = []

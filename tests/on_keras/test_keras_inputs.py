@@ -223,3 +223,26 @@ def test_a_model_that_writes_into_its_input_is_explained_like_one_that_does_not(
         assert_same(got.maps, want.maps)
         for x, before in zip(inputs, values, strict=True):
             np.testing.assert_array_equal(keras.ops.convert_to_numpy(x), before)
+
+
+def test_of_a_layer_that_gives_several_tensors_a_note_says_which_is_explained() -> None:
+    class Two(keras.layers.Layer):
+        def __init__(self, name: str) -> None:
+            super().__init__(name=name)
+            self.conv = keras.layers.Conv2D(4, 3, name="conv2d")
+
+        def build(self, shape: Any) -> None:
+            self.conv.build(shape)
+
+        def call(self, x: Any) -> Any:
+            y = self.conv(x)
+            return {"maps": keras.ops.relu(y), "others": keras.ops.tanh(y), "pooled": keras.ops.mean(y, (1, 2))}
+
+    image = keras.Input((12, 12, 3))
+    found = Two("two")(image)
+    model = keras.Model(image, keras.layers.Dense(5)(keras.ops.mean(found["maps"], (1, 2))))
+    batch = np.random.default_rng(0).normal(size=(1, 12, 12, 3)).astype("float32")
+    found, alone = (gs.Explainer(model, layer=name)(batch, targets=1) for name in ("two", "two/conv2d"))
+    (note,) = [note for note in found.target_notes[0][0] if "could be maps" in note]
+    assert note == "layer 'two' gives 2 tensors that could be maps; explained is the first, output['maps']"
+    assert not any("could be maps" in note for note in alone.notes)

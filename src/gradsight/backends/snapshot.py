@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 _SCALARS = (type(None), bool, int, float, complex, str, bytes)
@@ -54,6 +55,10 @@ class Snapshot:
                 self._keys.append(key)
                 self._values.append(value)
 
+    def leave_out(self, ids: Iterable[int]) -> None:
+        """Of containers with these ids nothing is remembered."""
+        self._known.update(ids)
+
     def holds(self) -> bool:
         """Whether every container holds what it held."""
         try:
@@ -63,16 +68,23 @@ class Snapshot:
                 and list(map(tuple, self._dicts)) == self._orders
                 and all(map(operator.is_, map(operator.getitem, self._holders, self._keys), self._values))
             )
-        except (RuntimeError, TypeError, ValueError):  # an array was replaced: its comparison has no truth value
+        except Exception:  # an array was replaced: its comparison has no truth value, or warns
             return False
 
     def restore(self) -> None:
-        """Let every container hold what it held."""
-        for container in self._empty:
+        """Let every container hold what it held; others than those that changed are not written to."""
+        for container in filter(None, self._empty):
             container.clear()
         for container, then in zip(self._live, self._then, strict=True):
-            container.clear()
-            (container.extend if isinstance(container, list | deque) else container.update)(then)
+            if not _is_same(container, then):
+                container.clear()
+                (container.extend if isinstance(container, list | deque) else container.update)(then)
+
+
+def _is_same(one: Any, two: Any) -> bool:
+    """Whether two containers hold the same objects in the same order."""
+    parts = [[*x, *x.values()] if isinstance(x, dict) else list(x) for x in (one, two)]
+    return len(parts[0]) == len(parts[1]) and all(map(operator.is_, *parts))
 
 
 def _compares(value: Any) -> bool:

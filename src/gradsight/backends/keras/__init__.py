@@ -32,6 +32,7 @@ from gradsight.backends.keras.trace import record
 from gradsight.backends.keras.trees import Form, mapped
 from gradsight.backends.keras.variation import vary
 from gradsight.backends.keras.view import View
+from gradsight.backends.parts import Part
 from gradsight.backends.reading import NOTHING, Framework, Known, Reader
 from gradsight.backends.trial import positions_of
 from gradsight.contracts import Reads, Rows
@@ -156,6 +157,10 @@ class KerasBackend:
     def name_of(self, layer: Any) -> str | None:
         """What a layer of the user's is called; a name as it is."""
         return layer if isinstance(layer, str) else self.view.name_of(layer)
+
+    def part(self, layer: str) -> Part | None:
+        """Of a layer that gives several tensors that could be maps: how many, and where the one that is meant is."""
+        return self.view.parts.get(layer.partition("#")[0])
 
     def count(self, inputs: Any) -> int:
         """How many images a batch holds."""

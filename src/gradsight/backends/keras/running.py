@@ -48,6 +48,7 @@ class Running:
             with rectified(rule):
                 outputs = self.execute(given, holder)
             self._view.calls.update(holder.calls)
+            self._view.parts.update(holder.parts)
             missing = sorted(set(names) - holder.reached - {INPUT.name})
             if missing:
                 raise ModelError(

@@ -12,6 +12,7 @@ import keras
 
 from gradsight.backends.keras.outputs import has_values, is_floating, tensors_in
 from gradsight.backends.keras.trees import filled, leaves
+from gradsight.backends.parts import Part, path_to
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,13 @@ def listening(layer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def main_of(found: list[Any]) -> int | None:
     """Which tensor of a layer's output is the map: the only one, or the first that could hold positions."""
+    return next(iter(maps_in(found)), None)
+
+
+def maps_in(found: list[Any]) -> list[int]:
+    """Which tensors of a layer's output could be the map."""
     tensors = [i for i, leaf in enumerate(found) if keras.ops.is_tensor(leaf)]
-    if len(found) == 1:
-        return tensors[0] if tensors else None
-    return next((i for i in tensors if is_floating(found[i]) and found[i].ndim >= 3), None)
+    return tensors if len(found) == 1 else [i for i in tensors if is_floating(found[i]) and found[i].ndim >= 3]
 
 
 @contextlib.contextmanager
@@ -134,6 +138,7 @@ class Holder:
     Attributes:
         calls: by layer, how often it ran.
         reached: the names of the layers that were held.
+        parts: by layer, where it gives several tensors that could be maps: how many, and where it is in its output.
     """
 
     def __init__(self, names: Iterable[str], known_calls: dict[str, int], start: Start) -> None:
@@ -149,6 +154,7 @@ class Holder:
         self._start = start
         self.calls = dict.fromkeys(self._wanted, 0)
         self.reached: set[str] = set()
+        self.parts: dict[str, Part] = {}
 
     def __call__(self, call: Call) -> Any:
         """Start at a call's output if it is wanted."""
@@ -161,6 +167,9 @@ class Holder:
         if name is None:
             return call.output
         self.reached.add(name)
+        several = len(maps_in(leaves(call.result)))
+        if several > 1:
+            self.parts[path] = several, path_to(call.output, call.result) or ""
         return self._start(name, call.output)
 
 

@@ -18,6 +18,7 @@ from keras.src.ops.node import Node
 
 from gradsight.backends.keras.rectify import rectifiable
 from gradsight.backends.keras.tap import listening, path_of
+from gradsight.backends.parts import Part
 from gradsight.errors import ModelError, unknown
 
 _GRAPH = ("_inbound_nodes", "_outbound_nodes")
@@ -51,6 +52,7 @@ class View:
         end_is_known: the layer that gives the output has been looked for.
         left_out: the activation at the end that the view leaves out, such as ``"softmax"``; empty where there is none.
         calls: how often layers ran in a pass, as far as known.
+        parts: which of its tensors a layer is explained at, if several could be maps.
         kept: what engines keep for this view, such as compiled passes.
     """
 
@@ -76,6 +78,7 @@ class View:
         own = (getattr(layer, "data_format", None) for layer in (*self.layers.values(), self.root))
         self.data_format: str = next((x for x in own if x), None) or keras.config.image_data_format()
         self.calls: dict[str, int] = {}
+        self.parts: dict[str, Part] = {}
         self.kept: dict[Any, Any] = {}
         self.left_out = ""
         self.is_graph = isinstance(model, _GRAPHS)

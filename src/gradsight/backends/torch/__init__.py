@@ -16,19 +16,24 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
+from gradsight.backends.parts import Part
 from gradsight.backends.probe import ModelPass, logits_in
 from gradsight.backends.reading import NOTHING, Framework, Known, Reader
 from gradsight.backends.torch import probe, tap
 from gradsight.backends.torch.biases import Biases
+from gradsight.backends.torch.checkpoint import called_plainly
 from gradsight.backends.torch.gradients import with_gradient
 from gradsight.backends.torch.inputs import image_in, prepared, repeated, with_marks
+from gradsight.backends.torch.memory import tensors_of
 from gradsight.backends.torch.outputs import private, with_leaves
+from gradsight.backends.torch.places import Trial
 from gradsight.backends.torch.probe import Forward, pick
+from gradsight.backends.torch.reached import has_hooks
 from gradsight.backends.torch.rectify import Rectified
 from gradsight.backends.torch.tail import Tail, checked_tail, has_rows
 from gradsight.backends.torch.trace import record
 from gradsight.backends.torch.variation import vary
-from gradsight.backends.torch.view import View, tensors_of
+from gradsight.backends.torch.view import View
 from gradsight.backends.trial import positions_of
 from gradsight.contracts import Reads, Rows
 from gradsight.errors import ModelError, as_photos, unknown
@@ -36,6 +41,8 @@ from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, image_layout, layouts
 from gradsight.positions import Positions
 from gradsight.targets import Resolved
+
+_shared = threading.RLock()  # for models whose hooks keep outputs in objects of the user's own
 
 
 def is_torch(model: Any) -> bool:
@@ -83,6 +90,7 @@ class TorchBackend:
         self.reading, self.scores_in = self.reader.reading, self.reader.scores
         self.dense_in, self.sequence_in = self.reader.dense, self.reader.sequence
         self._model = model
+        self._parts: dict[str, Part] = {}
         self._lock = threading.RLock()
 
     @property
@@ -121,6 +129,10 @@ class TorchBackend:
         wrapped = dict(self._model.named_modules(remove_duplicate=False)).get(name)
         found = None if wrapped is None else self.view.name_of(wrapped)
         return layer if found is None else found + mark + call
+
+    def part(self, layer: str) -> Part | None:
+        """Of a layer that gives several tensors that could be maps: how many, and where the one that is meant is."""
+        return self._parts.get(layer.partition("#")[0])
 
     def count(self, inputs: Any) -> int:
         """How many images a batch holds."""
@@ -204,6 +216,11 @@ class TorchBackend:
             UnknownName: no such layer.
             ModelError: the model failed, or a layer did not run.
         """
+        self._learn(inputs)
+        found = self._forward(inputs, names)
+        return self._forward(inputs, names) if self._learn(inputs) else found
+
+    def _forward(self, inputs: Any, names: set[str]) -> tuple[Any, dict[str, torch.Tensor]]:
         whole = names & {INPUT.name}
         names = names - whole
         holder = tap.Holder(names, self.view.calls)
@@ -269,6 +286,8 @@ class TorchBackend:
             source, fed = self.from_leaf(first)
             # A view of its own: a hook on every module, even one that sleeps, would slow down all later passes.
             looking = TorchBackend(self._model)
+            self._learn(first)
+            looking.view.places = {key: x for key, x in self.view.places.items() if key[0] == x.module}
 
             settled: list[Any] = []  # by the image itself, for the others that it may be compared with
 
@@ -353,19 +372,38 @@ class TorchBackend:
         for name in modules:
             if name not in self.view.modules or not name:
                 raise unknown("layer", name, filter(None, self.view.modules), "`gradsight layers` lists the good ones.")
+        within = {place.module for (name, _), place in self.view.places.items() if name in modules}
         with self._lock:
-            tap.install(self.view.modules, modules)
+            tap.install(self.view.modules, {*modules, *within})
+
+    def _learn(self, inputs: Any) -> bool:
+        """Find out where outputs are made, once, if something may keep them; whether it is elsewhere than it seems."""
+        with self._lock, with_gradient():
+            if self.view.is_learned or not self.view.keeps:
+                return False
+            looking = TorchBackend(self._model)
+            modules = {name: module for name, module in looking.view.modules.items() if name}
+            hooked = [name for name, module in modules.items() if has_hooks(module)]
+            tap.install(modules, modules)
+            trial = Trial(hooked, (x for module in modules.values() for x in module.parameters(recurse=False)))
+            self.view.places = trial.places(looking._execute(self.from_leaf(inputs)[1], trial))
+            self.view.is_learned = True
+            return bool(self.view.places)
 
     def _execute(self, inputs: Any, taps: Any) -> Any:
-        """One forward pass of the view, with some of its modules tapped.
+        """One forward pass of the view, with some of its modules tapped, or a trial.
 
         The model may write into what it is given, so that every pass is given tensors of its own.
         """
+        now = taps if isinstance(taps, Trial) else tap.Pass(taps, self.view.places, self._parts)
         inputs = pytree.tree_map(lambda x: x.clone() if isinstance(x, torch.Tensor) else x, inputs)
         with contextlib.ExitStack() as stack:
             if not self.view.observed or self.view.changes_state:
                 stack.enter_context(self._lock)
-            stack.enter_context(tap.tapped(taps))
+            if self.view.is_shared:
+                stack.enter_context(_shared)
+            stack.enter_context(called_plainly())
+            stack.enter_context(tap.running(now))
             stack.enter_context(self.view.guarded())
             try:
                 if isinstance(inputs, dict):

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from gradsight.backends.snapshot import Snapshot
 from gradsight.backends.torch.gradients import with_gradient
 from gradsight.errors import ModelError
 from gradsight.layouts import MIXED_ROWS, Layout, layouts
@@ -83,7 +84,10 @@ class Biases:
         if main is None or (isinstance(module, _LINEAR) and module.bias is None):
             return output
         whole = leaves[main]
+        state = Snapshot()
+        state.add(vars(module))  # it may keep what it gives, and here it runs for once more
         bias = whole.detach() - _linear_part(module.forward, given, main)
+        state.restore()
         real = _more_than_rounding(bias, whole.detach())
         if real.any():
             self.added.append(_Added(f"{name}#{self._calls[name]}", whole, bias.where(real, 0)))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from gradsight.backends.torch.view import tensors_of
+from gradsight.backends.torch.memory import tensors_of
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, as_photos, received
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from typing import Any
 
 import torch
@@ -23,6 +24,25 @@ def mapped(function: Callable[[torch.Tensor], torch.Tensor], outputs: Any) -> An
         return other
 
     return pytree.tree_map(change, outputs)
+
+
+def tensors_in(outputs: Any) -> list[torch.Tensor]:
+    """The tensors in an output, in order."""
+    found: list[torch.Tensor] = []
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        found.append(x)
+        return x
+
+    mapped(keep, outputs)
+    return found
+
+
+def leaves_of(output: Any) -> list[Any]:
+    """What is in an output of a module: a tensor, or a tuple, list, dict or dataclass of them."""
+    leaves = pytree.tree_leaves(output)
+    opened = [leaves_of(vars(x)) if is_dataclass(x) and hasattr(x, "__dict__") else [x] for x in leaves]
+    return [x for some in opened for x in some]
 
 
 def private(outputs: Any) -> Any:

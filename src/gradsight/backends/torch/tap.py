@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
+
+from gradsight.backends.parts import Part, path_to
+from gradsight.backends.torch.outputs import leaves_of, mapped
+from gradsight.backends.torch.places import Place, Trial
+from gradsight.errors import ModelError
 
 Tap = Callable[[str, nn.Module, Any, torch.Tensor], torch.Tensor]
 """``(name, module, arguments, output) -> output``: what the rest of the model goes on with."""
@@ -17,51 +22,135 @@ Tap = Callable[[str, nn.Module, Any, torch.Tensor], torch.Tensor]
 _running = threading.local()
 
 
-def _main_tensor(leaves: Sequence[Any]) -> int | None:
-    """Which leaf of a module's output is the map: the first tensor of real numbers that could hold positions."""
-    for i, leaf in enumerate(leaves):
-        if isinstance(leaf, torch.Tensor) and (leaf.is_floating_point() or leaf.is_quantized) and leaf.ndim >= 3:
-            return i
-    return None
+def maps_in(output: Any) -> list[torch.Tensor]:
+    """The tensors of a module's output that could be maps; the first is meant.
+
+    One that comes alone, whatever it is; of several, those of real numbers that could have positions.
+    """
+    if isinstance(output, torch.Tensor):
+        return [output]
+    tensors = [x for x in leaves_of(output) if isinstance(x, torch.Tensor) and x.ndim >= 3]
+    return list({id(x): x for x in tensors if x.is_floating_point() or x.is_quantized}.values())
 
 
-class _Hook:
-    """A forward hook that does nothing unless the current thread runs the view for one of our passes."""
+class Pass:
+    """The taps of one pass, each called at the place where its module's output is made.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    Args:
+        taps: by module.
+        places: see `places.Place`; without one, an output is what its module's forward gives.
+
+    Attributes:
+        parts: by module, where it gives several tensors that could be maps: how many, and where the one that is meant
+            is in its output.
+    """
+
+    def __init__(self, taps: dict[str, Tap], places: dict[tuple[str, int], Place], parts: dict[str, Part]) -> None:
+        self._taps, self._places, self.parts = taps, places, parts
+        self._counts: dict[str, int] = {}
+        self._given: dict[str, tuple[Any, int]] = {}
+        self._within: dict[tuple[str, int, int], list[str]] = {}
+        for (name, _), place in places.items():
+            if name in taps and name != place.module:
+                self._within.setdefault((place.module, place.call, place.gap), []).append(name)
+
+    def at(self, name: str, gap: int, module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
+        """What the model goes on with in the place of ``output``."""
+        if gap == 0:
+            self._counts[name] = self._counts.get(name, -1) + 1
+            self._given.pop(name, None)
+        call = self._counts.get(name, 0)
+        place = self._places.get((name, call), Place(name, call))
+        asked = self._within.get((name, call, gap), [])
+        if name in self._taps and place.module == name and place.gap == gap:
+            asked = [name, *asked]
+        if not asked:
+            self._check(name, output)
+            return output
+        for asking in asked:
+            output = _tapped(self._taps[asking], asking, module, arguments, output, place)
+        self._given[name] = output, output._version
+        return output
+
+    def _check(self, name: str, output: torch.Tensor) -> None:
+        """See that hooks act as they did in the trial: none that is still to come puts something else in its place."""
+        if name in self._given and (self._given[name][0] is not output or self._given[name][1] != output._version):
+            raise ModelError(
+                f"a hook on layer {name!r} changes its output in one pass and leaves it alone in another: there "
+                "is no telling what the layer's output is. Name another layer, or remove the hook."
+            )
+
+
+def _tapped(tap: Tap, name: str, module: nn.Module, arguments: Any, output: torch.Tensor, place: Place) -> torch.Tensor:
+    if place.refused:
+        raise ModelError(
+            f"layer {place.module!r} cannot be told from what is kept beside it: the model goes on with its output by "
+            "another way too, as where a hook replaces the output and keeps what it makes of its own, or where an "
+            "output that is kept shares its memory with an input. Keep it in a hook of its own, or name another layer."
+        )
+    if not place.kept or output.requires_grad or not output.is_floating_point():
+        return tap(name, module, arguments, output)
+    given = tap(name, module, arguments, output.clone())
+    return output.copy_(given)  # whoever holds the tensor goes on with the tap's
+
+
+class _Gate:
+    """A place in a module's call that does nothing unless the current thread runs the view for one of our passes."""
+
+    def __init__(self, name: str, gap: int) -> None:
+        self.name, self.gap = name, gap
 
     def __call__(self, module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Any:
-        tap = getattr(_running, "taps", {}).get(self.name)
-        if tap is None:
+        now: Pass | None = getattr(_running, "now", None)
+        if now is None:
             return output
-        if isinstance(output, torch.Tensor):
-            return tap(self.name, module, (*arguments, *keywords.values()), output)
-        leaves, spec = pytree.tree_flatten(output)
-        main = _main_tensor(leaves)
-        if main is None:
+        arguments = (*arguments, *keywords.values())
+        found = maps_in(output)
+        if not found:
             return output
-        leaves[main] = tap(self.name, module, (*arguments, *keywords.values()), leaves[main])
-        return pytree.tree_unflatten(leaves, spec)
+        if len(found) > 1:
+            now.parts[self.name] = len(found), path_to(found[0], output) or ""
+        given = now.at(self.name, self.gap, module, arguments, found[0])
+        if given is found[0]:
+            return output
+        return given if found[0] is output else mapped(lambda x: given if x is found[0] else x, output)
 
 
-def install(modules: dict[str, nn.Module], names: Sequence[str]) -> None:
-    """Hook the named modules of a view, once; the hooks stay and sleep."""
+def install(modules: dict[str, nn.Module], names: Iterable[str]) -> None:
+    """Put gates into the named modules of a view, once; they stay and sleep."""
     for name in names:
         module = modules[name]
-        if not any(isinstance(hook, _Hook) and hook.name == name for hook in module._forward_hooks.values()):
-            module.register_forward_hook(_Hook(name), with_kwargs=True)
+        hooks: Any = module._forward_hooks
+        if any(isinstance(hook, _Gate) and hook.name == name for hook in hooks.values()):
+            continue
+        own = list(hooks)
+        module.__dict__["forward"] = _gated(module, _Gate(name, 0))  # before hooks that PyTorch calls for every module
+        module.register_forward_hook(_Gate(name, 1), with_kwargs=True, prepend=True)
+        for i in range(len(own)):
+            module.register_forward_hook(_Gate(name, i + 2), with_kwargs=True)
+            for after in own[i + 1 :]:
+                hooks.move_to_end(after)
+
+
+def _gated(module: nn.Module, gate: _Gate) -> Callable[..., Any]:
+    forward = module.forward
+
+    @functools.wraps(forward)
+    def gated(*arguments: Any, **keywords: Any) -> Any:
+        return gate(module, arguments, keywords, forward(*arguments, **keywords))
+
+    return gated
 
 
 @contextlib.contextmanager
-def tapped(taps: dict[str, Tap]) -> Iterator[None]:
-    """Let ``taps`` see, and replace, what their modules give in this thread."""
-    before = getattr(_running, "taps", {})
-    _running.taps = taps
+def running(now: Pass | Trial) -> Iterator[None]:
+    """Let the gates of this thread ask ``now``."""
+    before = getattr(_running, "now", None)
+    _running.now = now
     try:
         yield
     finally:
-        _running.taps = before
+        _running.now = before
 
 
 class Holder:

@@ -11,7 +11,7 @@ import functools
 import itertools
 import operator
 import types
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,9 +19,23 @@ import torch
 from torch import nn
 
 from gradsight.backends.snapshot import Snapshot
+from gradsight.backends.torch.memory import example_of, same_memory, shares_memory
+from gradsight.backends.torch.places import Place
+from gradsight.backends.torch.reached import (
+    CONTAINERS,
+    Reached,
+    content,
+    has_hooks,
+    hooks_everywhere,
+    hooks_of,
+    lead_everywhere,
+    leading,
+    leads_to_modules,
+    modules_named_in,
+    rebuilt,
+)
 from gradsight.errors import ModelError
 
-_CONTAINERS = (dict, OrderedDict, list, set, deque)
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
@@ -47,6 +61,8 @@ class View:
         like: a parameter, or else a buffer, for its device and precision.
         quantized: the kind of a quantized module in it, whose kernels have no gradient; empty where there is none.
         calls: how often modules ran in a pass, as far as known; it tells the last call of a module that runs again.
+        places: by module and call, where its output is tapped, if that is not simply what its forward gives.
+        is_learned: these were looked for.
         tails: traced tails, which hold this view's tensors and end with it.
         observed, changes_state, draws: what the first pass showed, see `guarded`.
     """
@@ -64,12 +80,19 @@ class View:
         self._then = Snapshot()
         self._modules: list[nn.Module] = []
         self._kinds: list[type] = []  # which a user may replace: module.__class__ = Other
-        registered = {id(unwrap(module)) for module in model.modules()}
+        registered = {id(x) for module in model.modules() for x in (module, unwrap(module))}
         self._registered = registered
+        self._reached = Reached(hooks_of(model.modules()))
+        self.has_hooks = any(map(has_hooks, model.modules()))
+        self._then.leave_out(self._reached.containers)
+        self._everywhere = hooks_everywhere()
         self.was_training = any(module.training for module in model.modules())
         with torch.inference_mode(False):
             self.root = self._copy(model)
         self.modules: dict[str, nn.Module] = dict(self.root.named_modules())
+        self._led = self._reached.led(self._registered, self._swap)
+        if self._everywhere:
+            lead_everywhere(self.modules.values(), self._swap)
         self.kinds = {name: type(module).__qualname__ for name, module in self.modules.items()}
         self._written = [
             (holder, key)
@@ -80,12 +103,24 @@ class View:
         ]
         weights = (p for m in self.modules.values() for p in m._parameters.values() if p is not None)
         buffers = (b for m in self.modules.values() for b in m._buffers.values() if b is not None)
-        self.like = _example([*weights, *buffers])
+        self.like = example_of([*weights, *buffers])
         quantized = (m for m in self.modules.values() if ".quantized" in type(m).__module__)
         self.quantized = next((m._get_name() for m in quantized), "")  # type: ignore[no-untyped-call]
         self.calls: dict[str, int] = {}
         self.tails: dict[Any, Any] = {}
+        self.places: dict[tuple[str, int], Place] = {}
+        self.is_learned = False
         self.observed = self.changes_state = self.draws = False
+
+    @property
+    def keeps(self) -> bool:
+        """Whether outputs may reach the rest of the model by another way than as what modules give."""
+        return self.changes_state or self.has_hooks
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether its passes write where those of other views of the model do."""
+        return bool(self._reached)
 
     def is_current(self) -> bool:
         """Whether the original still has the modules, tensors, hooks and attributes that were copied.
@@ -93,7 +128,8 @@ class View:
         A tensor may be the same object and yet lie in other memory, since ``tensor.data = other`` puts it there.
         """
         same_kinds = all(map(operator.is_, map(type, self._modules), self._kinds))
-        return same_kinds and self._then.holds() and all(itertools.starmap(shares_memory, self._aliases))
+        same = same_kinds and self._everywhere == hooks_everywhere()
+        return same and self._then.holds() and all(itertools.starmap(shares_memory, self._aliases))
 
     def name_of(self, module: nn.Module) -> str | None:
         """What one of the user's own modules is called; None for the model itself and for what is not in it."""
@@ -107,6 +143,7 @@ class View:
         The first pass is observed; what it did not change is not guarded in later ones, which then cost nothing.
         """
         with contextlib.ExitStack() as stack:
+            stack.enter_context(leading(self._led))
             if not self.observed or self.draws:
                 stack.enter_context(self._random_state())
             if not self.observed or self.changes_state:
@@ -120,9 +157,10 @@ class View:
         originals: list[Any] = [holder[key] for holder, key in self._written]
         for (holder, key), original in zip(self._written, originals, strict=True):
             holder[key] = original.clone()
-        before = Snapshot()
+        before, variables = Snapshot(), self._reached.variables()
         for module in self.modules.values():
             before.add(module.__dict__)
+        self._reached.add_to(before)
         given: list[Any] = [holder[key] for holder, key in self._written]
         try:
             yield
@@ -130,6 +168,7 @@ class View:
             changed = not before.holds()
             if changed:
                 before.restore()
+            changed |= self._reached.put_back(variables)
             for (holder, key), original in zip(self._written, originals, strict=True):
                 holder[key] = original
             if not self.observed:  # later passes may be traced, where tensors have no values to compare
@@ -168,7 +207,8 @@ class View:
         self._kinds.append(type(module))
         own = dict(inside)
         for name, value in inside.items():
-            own[name] = value.copy() if isinstance(value, dict) and type(value) not in _CONTAINERS else value
+            kinds = isinstance(value, dict) and type(value) not in CONTAINERS
+            own[name] = value.copy() if kinds and id(value) not in self._reached.containers else value
         own["_parameters"] = {k: self._alias(p) for k, p in inside["_parameters"].items()}
         own["_buffers"] = {k: self._swap(b) for k, b in inside["_buffers"].items()}
         own["_modules"] = {k: None if m is None else self._copy(m) for k, m in inside["_modules"].items()}
@@ -188,7 +228,7 @@ class View:
         if id(parameter) not in self._copies:
             if nn.parameter.is_lazy(parameter):
                 raise ModelError("the model has parameters that are not initialised yet. Run it once on a real batch.")
-            self._copies[id(parameter)] = _same_memory(parameter)
+            self._copies[id(parameter)] = same_memory(parameter)
             self._originals.append(parameter)
             self._aliases.append((parameter, self._copies[id(parameter)]))
         alias = self._copies[id(parameter)]
@@ -200,6 +240,8 @@ class View:
         Modules keep such references outside of their registered children: bound methods put in place of ``forward``
         (accelerate, peft), lists of blocks, flat weights of recurrent layers, closures.
         """
+        if id(value) in self._reached.containers:
+            return value
         if isinstance(value, nn.Module):
             return self._copy(value)
         if isinstance(value, torch.Tensor) and (
@@ -210,9 +252,9 @@ class View:
             return types.MethodType(value.__func__, self._copy(value.__self__))
         if isinstance(value, functools.partial):
             return self._swap_partial(value)
-        if isinstance(value, types.FunctionType) and value.__closure__:
-            return self._swap_closure(value)
-        if type(value) in _CONTAINERS:
+        if isinstance(value, types.FunctionType):
+            return self._swap_function(value)
+        if type(value) in CONTAINERS:
             return self._swap_container(value)
         if isinstance(value, tuple):
             swapped = [self._swap(item) for item in value]
@@ -232,9 +274,10 @@ class View:
             own = self._copies[id(value)] = value.copy()
             self._originals.append(value)
             items = [self._swap(item) for item in (value.values() if isinstance(value, dict) else value)]
+            keys = [self._swap(key) if isinstance(key, nn.Module) else key for key in value]
             own.clear()
             (own.extend if isinstance(own, list | deque) else own.update)(
-                zip(value, items, strict=True) if isinstance(value, dict) else items
+                zip(keys, items, strict=True) if isinstance(value, dict) else items
             )
         return self._copies[id(value)]
 
@@ -244,61 +287,30 @@ class View:
         same = func is value.func and args is value.args and not _differ(keywords.values(), value.keywords.values())
         return value if same else functools.partial(func, *args, **keywords)
 
-    def _swap_closure(self, value: types.FunctionType) -> types.FunctionType:
-        contents = [_content(cell) for cell in value.__closure__ or ()]
-        swapped = [self._swap(x) if isinstance(x, nn.Module | types.MethodType) else x for x in contents]
-        if not _differ(swapped, contents):
-            return value
-        cells = tuple(types.CellType(x) for x in swapped)
-        new = types.FunctionType(value.__code__, value.__globals__, value.__name__, value.__defaults__, cells)
-        new.__kwdefaults__ = value.__kwdefaults__
+    def _swap_function(self, function: types.FunctionType) -> types.FunctionType:
+        """A function whose variables and names lead to copies; it shares all others with those of the user."""
+        if id(function) in self._copies:
+            return self._copies[id(function)]  # type: ignore[no-any-return]
+        self._originals.append(function)
+        names = {name: self._copy(x) for name, x in modules_named_in(function, self._registered).items()}
+        if not names and not leads_to_modules(function, self._registered, set()):
+            self._copies[id(function)] = function
+            return function
+        cells = [(cell, self._cell(cell)) for cell in function.__closure__ or ()]
+        new = self._copies[id(function)] = rebuilt(function, [own for _, own in cells], names)
+        for cell, own in cells:
+            if own is not cell and content(own) is None:
+                own.cell_contents = self._swap(content(cell))
         return new
 
-
-def _same_memory(tensor: torch.Tensor) -> torch.Tensor:
-    """The same memory as a tensor that asks for no gradient, and that a graph may hold.
-
-    What was made in inference mode may be in no graph, and a copy of it would not follow when it changes.
-    """
-    if not tensor.is_inference():
-        return tensor.detach()
-    where = (tensor.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
-    return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(*where)
-
-
-def shares_memory(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
-    """Whether two tensors are the same numbers in the same memory."""
-    try:
-        return tensor.is_set_to(alias)
-    except (RuntimeError, TypeError):  # of a kind without memory of its own: a wrapper around tensors, or a sparse one
-        inside = getattr(tensor, "__tensor_flatten__", None)
-        if inside is None or type(tensor) is not type(alias):
-            return False
-        return all(shares_memory(getattr(tensor, name), getattr(alias, name)) for name in inside()[0])
-
-
-def _example(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """What inputs are to be like: of the model's tensors the first floating one."""
-    real = [x for x in tensors if not x.is_meta]
-    if tensors and not real:
-        raise ModelError(
-            "the model is on the meta device, where tensors have no values. Load its weights on a real one: "
-            "model.to_empty(device='cpu'), then model.load_state_dict(...)."
-        )
-    return next((x for x in real if x.is_floating_point()), torch.empty(0, device=real[0].device if real else None))
-
-
-def _content(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not filled yet
-        return None
+    def _cell(self, cell: types.CellType) -> types.CellType:
+        """A variable of the view's own where it leads to modules, to be filled; functions share it as they did."""
+        if id(cell) not in self._copies:
+            own = leads_to_modules(content(cell), self._registered, set())
+            self._copies[id(cell)] = types.CellType() if own else cell
+            self._originals.append(cell)
+        return self._copies[id(cell)]  # type: ignore[no-any-return]
 
 
 def _differ(new: Any, old: Any) -> bool:
     return any(a is not b for a, b in itertools.zip_longest(new, old))
-
-
-def tensors_of(inputs: Any) -> Iterator[torch.Tensor]:
-    """The tensors of a model's input: one, or those of a tuple, list or dict."""
-    return (leaf for leaf in torch.utils._pytree.tree_leaves(inputs) if isinstance(leaf, torch.Tensor))
