@@ -150,6 +150,8 @@ def check_map(loaded: gs.LoadedModel, images: Any, layer: str, grid: tuple[int, 
     best = explainer.layers(fed(loaded, images))[0]
     assert (best.name, best.layout.grid) == (layer, grid)
     found = explainer(fed(loaded, images))
+    named = gs.Explainer(loaded)(fed(loaded, images), layer=layer)
+    np.testing.assert_array_equal(found.maps, named.maps)
     classes, activations, gradients = plainly(loaded, images, layer)
     assert [row[0].index for row in found.targets] == classes.tolist()
     expected = grad_cam(activations, gradients, fold, grid)

@@ -43,7 +43,10 @@ TORCHVISION = {
 def test_the_chosen_layer_of_torchvision_families(name: str) -> None:
     layer, grid, extra = TORCHVISION[name]
     size = 299 if name == "inception_v3" else 224
-    best = gs.Explainer(build(name)).layers(torch.randn(1, 3, size, size))[0]
+    model, image = build(name), torch.randn(1, 3, size, size)
+    best = gs.Explainer(model).layers(image)[0]
+    chosen, named = gs.Explainer(model)(image), gs.Explainer(model, layer=layer)(image)
+    np.testing.assert_array_equal(chosen.maps, named.maps)
     assert (best.name, best.layout.grid, best.layout.extra) == (layer, grid, extra)
     assert best.chosen
     assert best.cut

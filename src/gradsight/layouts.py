@@ -146,18 +146,6 @@ def _foldings(tokens: int, size: Sequence[int], known: Collection[tuple[int, ...
     return [fit for fit in dict.fromkeys(fits) if fit[0] == min(fits)[0]]
 
 
-def merged(shape: Sequence[int], grid: Sequence[int], channels: int) -> tuple[int, ...] | None:
-    """The grid of tokens (n, tokens, more channels) that merge the positions of ``grid`` in pairs along every axis.
-
-    That is what a later stage does. None where the tokens are another number, or have no more channels: the queries of
-    a detector may be as many by chance.
-    """
-    if len(shape) != 3 or shape[2] <= channels:
-        return None
-    halves = (tuple(max(1, half(side / 2)) for side in grid) for half in (math.floor, math.ceil))
-    return next((g for g in halves if math.prod(g) == shape[1]), None)
-
-
 def _token_layouts(
     shape: Sequence[int], batch: int, size: Sequence[int], known: Collection[tuple[int, ...]]
 ) -> list[Layout]:

@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.errors import GradsightError
-from gradsight.positions import CHANNELS, SAMPLES, Call, Floats, Places, Positions, settle
+from gradsight.positions import CHANNELS, SAMPLES, Call, Places, Positions, settle
+
+_ROUNDINGS = 2
+"""Of how many units of rounding a change says nothing."""
 
 _STRENGTH = 0.1
 """The noise, as a share of how much the image varies: models answer it nearly linearly, and half precisions show it."""
@@ -129,13 +132,15 @@ class _Picked:
         self._indices = tuple(
             np.sort(generator.choice(side, most, replace=False)) if side > most else np.arange(side) for side in rest
         )
-        self._base: Floats | None = None
-        self._even: Floats | None = None
-        self._energy: Floats | None = None
-        self._moments: list[Floats] = []
+        self._base: NDArray[np.float64] | None = None
+        self._even: NDArray[np.float64] | None = None
+        self._energy: NDArray[np.float64] | None = None
+        self._moments: list[NDArray[np.float64]] = []
+        self._half = False
 
     def add(self, output: Any, numpy: Any) -> None:
         """Take in the output of the next pass."""
+        self._half = "16" in str(output.dtype)
         some = tuple(slice(None, None, self._step) if i == self._axis else slice(None) for i in range(output.ndim))
         values = np.moveaxis(np.asarray(numpy(output[some])), self._axis, 0)
         values = values[np.ix_(np.arange(len(values)), *self._indices)].astype(np.float64)
@@ -148,15 +153,22 @@ class _Picked:
             self._moments.append(_halves((values - self._base) * self._even))
 
     def places(self) -> Places | None:
-        """Where the elements look; None where that was not asked, or they are no numbers."""
-        if self._energy is None or not self._moments:
+        """Where the elements look; None where nothing tells: it was not asked, or they are no numbers."""
+        if self._energy is None or not self._moments or self._is_rounding():
             return None
         moments = np.stack(self._moments)
         if not (np.isfinite(self._energy).all() and np.isfinite(moments).all()):
             return None
         return Places(self._indices, self._energy, moments)
 
+    def _is_rounding(self) -> bool:
+        """Whether elements change no more than rounding changes them, as far behind saturated ones."""
+        if self._base is None or self._even is None:
+            return True
+        unit = 2.0**-8 if self._half else 2.0**-23
+        return bool(np.abs(self._even).mean() <= _ROUNDINGS * unit * np.abs(self._base).mean())
 
-def _halves(values: NDArray[np.float64]) -> Floats:
+
+def _halves(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The sums over every other channel, (2, ...), channels being the first axis."""
     return np.stack([values[0::2].sum(0), values[1::2].sum(0)])

@@ -1,0 +1,174 @@
+"""Layouts that no shape suggests: other orders of axes, and of tokens along them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradsight.layouts import Layout
+from gradsight.positions.places import Call, Floats, Places, channel_axis, numbered
+
+Grid = tuple[int, ...]
+
+_MOST_FACTORINGS = 128
+_MOST_LEADING, _MOST_BESIDE = 6, 256
+"""How many tokens before positions in an order of their own, and beside those of a known grid, may be none."""
+
+_STEADY = 0.4
+"""How much of the step of one digit that of another must be."""
+
+_CERTAIN = 5
+"""How many of its standard errors a digit must move tokens by."""
+
+_MOST_TOKENS = 20_000
+
+
+def is_plain(layout: Layout, shape: tuple[int, ...]) -> bool:
+    """Whether each axis of an output is one of the grid, or one holds all tokens: heads are no part of a position."""
+    real = sum(side > 1 for i, side in enumerate(shape) if i != channel_axis(layout))
+    return real <= 1 or layout.order is None
+
+
+class Tokens(NamedTuple):
+    """An output with one of its axes taken for channels, and all behind the batch for tokens."""
+
+    axes: tuple[int, ...]
+    sides: tuple[int, ...]
+    rows: int
+    places: Places
+    shape: tuple[int, ...]
+
+
+def flattened(call: Call) -> Iterator[Tokens]:
+    """The ways to take an axis for channels; rows beside the first belong to the same image."""
+    for channels, places in call.places.items():
+        if not any(places.tell):
+            continue
+        rows = call.shape[0] if call.shape[0] > 1 and channels > 0 else 0
+        for split in {0, rows}:
+            wide = (1, *call.shape) if split else call.shape
+            axis = channels + bool(split)
+            batch = next((i for i, side in enumerate(wide) if side == 1 and i != axis), None)
+            if batch is not None:
+                rest = [i for i in range(len(wide)) if i not in (batch, axis)]
+                shape = tuple(side for i, side in enumerate(call.shape) if i != channels)
+                yield Tokens((batch, axis, *rest), tuple(wide[i] for i in rest), split, places, shape)
+
+
+def _turned(flat: Tokens, _known: frozenset[Grid], size: Sequence[int]) -> Iterator[Layout]:
+    """The axes of the output in any order."""
+    if len(flat.sides) == len(size):
+        for order in itertools.permutations(range(len(size))):
+            axes, grid = (tuple(x[i] for i in order) for x in (flat.axes[2:], flat.sides))
+            yield Layout((*flat.axes[:2], *axes), grid, frames=flat.rows)
+
+
+def _among_others(flat: Tokens, known: frozenset[Grid], _size: Sequence[int]) -> Iterator[Layout]:
+    """Known grids, somewhere among other tokens."""
+    tokens = math.prod(flat.sides)
+    most = _MOST_BESIDE if sum(side > 1 for side in flat.sides) == 1 else 0
+    for grid in () if flat.places.single else known:  # a pooled vector is no row of tokens
+        count = math.prod(grid)
+        for first in range(tokens - count + 1 if count > 1 and tokens - count <= most else 0):
+            order = None if first + count == tokens else tuple(range(first, first + count))
+            yield Layout(flat.axes, grid, tokens - count, flat.rows, order)
+
+
+def _mixed(flat: Tokens, known: frozenset[Grid], _size: Sequence[int]) -> Iterator[Layout]:
+    """Layouts whose tokens count along the axes of the image in some order, as where windows lie behind one another.
+
+    The number of a token is then written in digits, each of which moves it along one axis: what a digit does is read
+    off where the tokens look.
+    """
+    places, tokens = flat.places, math.prod(flat.sides)
+    numbers, decoded, weights = numbered(places.indices, flat.shape), places.decoded(), places.weights
+    most = min(_MOST_LEADING, tokens - 2) if sum(side > 1 for side in flat.sides) == 1 else 0
+    grids = {math.prod(grid) for grid in known}
+    for extra in () if flat.places.single else sorted(range(most + 1), key=lambda e: (tokens - e not in grids, e)):
+        inside = numbers >= extra
+        for radices in _factorings(tokens - extra):
+            found = _digits(numbers[inside] - extra, radices, decoded[:, inside], weights[inside])
+            if found is not None:
+                grid, order = found
+                yield Layout(flat.axes, grid, extra, flat.rows, tuple(int(i) + extra for i in order))
+
+
+def _digits(
+    numbers: NDArray[np.intp], radices: tuple[int, ...], decoded: Floats, weights: Floats
+) -> tuple[Grid, NDArray[np.intp]] | None:
+    """The grid, and which token lies in each of its cells, where each digit moves tokens along one axis of the image.
+
+    Args:
+        numbers: of tokens.
+        radices: of the digits that their numbers are written in, the slowest first.
+        decoded: where they look, (axes, tokens).
+        weights: how much each counts.
+    """
+    moves = _moves(np.stack(np.unravel_index(numbers, radices), 1), decoded, weights)
+    if moves is None:
+        return None
+    axes, slopes = moves
+    steps, strides = np.abs(slopes), np.ones(len(radices), dtype=np.intp)
+    grid = []
+    for axis in range(len(decoded)):
+        own = sorted(np.flatnonzero(axes == axis), key=lambda i: steps[i])  # the finest first
+        sides = np.cumprod([1, *(radices[i] for i in own)])
+        strides[own] = sides[:-1]
+        even = steps[own] / strides[own]
+        if len(own) and even.min() < _STEADY * even.max():
+            return None  # a digit that moves tokens less than its place says is none of the position
+        grid.append(int(sides[-1]))
+    every = np.stack(np.unravel_index(np.arange(math.prod(radices)), radices), 1)
+    every = np.where(slopes > 0, every, np.array(radices) - 1 - every) * strides
+    coordinates = [every[:, axes == axis].sum(1) for axis in range(len(decoded))]
+    return tuple(grid), np.argsort(np.ravel_multi_index(coordinates, grid))
+
+
+def _moves(digits: NDArray[np.intp], decoded: Floats, weights: Floats) -> tuple[NDArray[np.intp], Floats] | None:
+    """Along which axis each digit moves tokens, and how far; None where one of them moves none, or along two axes."""
+    root = np.sqrt(weights)[:, None]
+    equations = np.hstack([np.ones((len(digits), 1)), digits]) * root
+    solved, _, rank, _ = np.linalg.lstsq(equations, decoded.T * root, rcond=None)
+    if rank < equations.shape[1]:
+        return None
+    left = ((decoded.T * root - equations @ solved) ** 2).sum(0) / max(len(digits) - rank, 1)
+    errors = np.sqrt(np.diag(np.linalg.inv(equations.T @ equations))[1:, None] * left)
+    slopes = solved[1:]
+    axes = np.abs(slopes).argmax(1)
+    own = np.arange(len(axes)), axes
+    others = np.where(np.arange(len(decoded)) == axes[:, None], 0, np.abs(slopes)).max(1)
+    sure = (np.abs(slopes[own]) > _CERTAIN * errors[own] + 1e-6) & (others < 0.4 * np.abs(slopes[own]))
+    return (axes, slopes[own]) if sure.all() else None
+
+
+def _factorings(number: int) -> Iterator[tuple[int, ...]]:
+    """The orders in which the prime factors of a number can come."""
+    primes, left, p = [], number, 2
+    while left > 1:
+        while left % p == 0:
+            primes.append(p)
+            left //= p
+        p += 1
+    if not primes or primes[-1] > 64 or number > _MOST_TOKENS:  # no grid has such a side beside another
+        return
+    seen = dict.fromkeys(itertools.islice(_orders(tuple(primes)), _MOST_FACTORINGS))
+    yield from seen
+
+
+def _orders(factors: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Each order of factors, those that are equal counted as one."""
+    if not factors:
+        yield ()
+    for first in dict.fromkeys(factors):
+        at = factors.index(first)
+        for rest in _orders(factors[:at] + factors[at + 1 :]):
+            yield (first, *rest)
+
+
+SEARCHES = (_turned, _among_others, _mixed)
+"""``(tokens, known, size) -> layouts``: from where to look first to where to look last."""

@@ -1,0 +1,155 @@
+"""Where elements of an output look, and how well that goes with a layout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradsight.layouts import Layout
+
+Floats = NDArray[np.float64]
+
+_TELLS = (0.04, 0.7)
+"""Positions tell when the places that elements look at spread this much, even ones spread by 0.29, and when two halves
+of the channels agree on them with this correlation."""
+
+CHANNELS = 24
+SAMPLES = {1: 768, 2: 28, 3: 10}
+"""Of so many channels, and so many positions along an axis where there are so many axes, elements are looked at."""
+
+_FEW = 16
+"""Of so many elements, a place that lies elsewhere counts double: few agree by chance."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where elements of an output look, if one of its axes holds channels.
+
+    Attributes:
+        indices: of each other axis, those that were looked at.
+        energy: how strongly elements answer, for two halves of the channels: (2, ...).
+        moments: the same times the place that they look at, by axis of the image: (axes, 2, ...).
+    """
+
+    indices: tuple[NDArray[np.intp], ...]
+    energy: Floats
+    moments: Floats
+
+    def decoded(self, half: int | None = None) -> Floats:
+        """Where elements look, by axis of the image, from 0 to 1: (axes, elements)."""
+        halves = slice(None) if half is None else slice(half, half + 1)
+        energy = self.energy[halves].sum(0)
+        moments = self.moments[:, halves].sum(1)
+        places: Floats = np.divide(moments, energy, out=np.zeros_like(moments), where=energy > 0)
+        return places.reshape(len(moments), -1)
+
+    @cached_property
+    def weights(self) -> Floats:
+        """How much an element counts: one that hardly answers says little, and one that answers most says no more."""
+        energy: Floats = self.energy.sum(0).ravel()
+        answering = energy[energy > 0]
+        counts: Floats = energy / (energy + np.median(answering)) if answering.size else energy
+        return counts
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one channel only, which has no other to agree with."""
+        return not self.energy[1].any()
+
+    @cached_property
+    def tell(self) -> tuple[bool, ...]:
+        """By axis of the image, whether elements look at different places along it."""
+        weights = self.weights
+        if not weights.any():
+            return (False,) * len(self.moments)
+        spread, least = _TELLS
+        single = self.single
+        halves = zip(self.decoded(), self.decoded(0), self.decoded(1), strict=True)
+        return tuple(
+            _spread(whole, weights) > spread and (single or correlation(first, second, weights) > least)
+            for whole, first, second in halves
+        )
+
+
+class Call(NamedTuple):
+    """One call of one module in the trial.
+
+    Attributes:
+        shape: of its output for one image.
+        places: by the axis that could hold channels.
+    """
+
+    shape: tuple[int, ...]
+    places: Mapping[int, Places]
+
+    def evidence(self, layout: Layout) -> float:
+        """How well the positions that a layout gives to elements are those that they look at, from -1 to 1."""
+        axis = channel_axis(layout)
+        places = self.places.get(axis)
+        if places is None or not places.energy.any():
+            return 0.0
+        rest = tuple(1 if i == axis else side for i, side in enumerate(self.shape))
+        source = layout.fold(np.arange(math.prod(rest)).reshape(rest), np)
+        cells = np.full(math.prod(rest), -1)
+        cells[source.ravel()] = np.arange(source.size)
+        sampled = cells[numbered(places.indices, tuple(side for i, side in enumerate(self.shape) if i != axis))]
+        seen = sampled >= 0
+        weights = places.weights[seen]
+        if not weights.any():
+            return 0.0
+        wanted = np.unravel_index(sampled[seen], layout.grid)
+        found = [
+            agreement(decoded[seen], (place + 0.5) / side, weights) if places.tell[i] else 0.0
+            for i, (decoded, place, side) in enumerate(zip(places.decoded(), wanted, layout.grid, strict=True))
+            if side > 1 or self._tells(i)
+        ]
+        return 1 - (1 - min(found, default=0.0)) * (1 + _FEW / len(weights))
+
+    def _tells(self, axis: int) -> bool:
+        """Whether elements look at different places along one axis of the image, whichever axis holds channels."""
+        return any(places.tell[axis] for places in self.places.values())
+
+    @property
+    def reached(self) -> bool:
+        """Whether anything of the image comes to it."""
+        return any(places.energy.any() for places in self.places.values())
+
+    def tells(self, how_many: Callable[[Iterable[bool]], bool]) -> bool:
+        """Whether elements look at different places along any axis, or all axes, of the image, and channels agree."""
+        return any(how_many(places.tell) for places in self.places.values() if not places.single)
+
+
+def channel_axis(layout: Layout) -> int:
+    """The axis of an output that holds its channels."""
+    return layout.axes[1] - (1 if layout.frames else 0)
+
+
+def numbered(indices: Sequence[NDArray[np.intp]], shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """The elements that were looked at, numbered over all axes."""
+    return np.ravel_multi_index(np.meshgrid(*indices, indexing="ij"), shape).ravel()
+
+
+def correlation(a: Floats, b: Floats, weights: Floats) -> float:
+    """The weighted correlation of two rows of numbers; 0 where one of them does not vary."""
+    share = weights / weights.sum()
+    a, b = a - share @ a, b - share @ b
+    scale = math.sqrt((share @ a**2) * (share @ b**2))
+    return float(share @ (a * b)) / scale if scale > 1e-12 else 0.0
+
+
+def agreement(looked: Floats, laid: Floats, weights: Floats) -> float:
+    """How well the places where elements look go with those where they lie: not only in step, but not shifted."""
+    share = weights / weights.sum()
+    shift, spread = share @ (looked - laid), _spread(laid, weights)
+    return correlation(looked, laid, weights) - float(shift / spread) ** 2 if spread > 0 else 0.0
+
+
+def _spread(values: Floats, weights: Floats) -> float:
+    share = weights / weights.sum()
+    return math.sqrt(share @ (values - share @ values) ** 2)

@@ -1,0 +1,174 @@
+"""The layouts of a model's outputs, settled by where their elements look; by their shapes where those do not tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gradsight.errors import ModelError
+from gradsight.layouts import Layout, layouts, only_layout, proportional
+from gradsight.positions.orders import SEARCHES, Grid, flattened, is_plain
+from gradsight.positions.places import Call, channel_axis
+
+_FOUND = 0.8
+"""The correlation that a layout which the shape does not suggest must have."""
+
+_HOLDS = 0.5
+"""The correlation below which a layout that the shape suggests is wrong, where positions do tell."""
+
+
+@dataclass(frozen=True)
+class Positions:
+    """How the outputs of a model's layers are laid out.
+
+    Attributes:
+        shapes: by call, ``name#0`` the first and ``name`` the last, the shape of its output for one image.
+        ways: by call, every layout that its output may have: one where there is no doubt, none without positions.
+        scrambled: the calls whose elements look at different places, in no order that was found.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    ways: Mapping[str, tuple[Layout, ...]]
+    scrambled: frozenset[str] = frozenset()
+
+    def layout(self, name: str, shape: Sequence[int], count: int, size: Sequence[int]) -> Layout:
+        """The layout of a call that gave an output of ``shape`` for ``count`` images with positions ``size``.
+
+        Raises:
+            ModelError: it has none, or none that is known.
+            AmbiguousLayout: it may have several.
+        """
+        name = self._key(name)
+        if name in self.scrambled:
+            raise ModelError(
+                f"layer {name!r} gives an output of shape {tuple(shape)}, whose positions come in an order that no "
+                "grid has: a change of the image in one place shows where no layout would have it. Name another layer "
+                "(`gradsight layers` or `explainer.layers(batch)` lists them), or pass `layout=` and `grid=`."
+            )
+        ways = self.ways_of(name, shape, count)
+        return only_layout(name, shape, layouts(shape, count, size) if ways is None else ways, count)
+
+    def ways_of(self, name: str, shape: Sequence[int], count: int) -> tuple[Layout, ...] | None:
+        """The layouts that a call's output for ``count`` images may have; None where another shape was seen."""
+        name = self._key(name)
+        same = name in self.shapes and _same_make(shape, self.shapes[name], count)
+        return self.ways[name] if same else None
+
+    def _key(self, name: str) -> str:
+        return name if name in self.ways else name.partition("#")[0]  # the last call has the plain name
+
+
+def _same_make(shape: Sequence[int], alone: Sequence[int], count: int) -> bool:
+    """Whether an output for ``count`` images is of the shape that one image's has."""
+    differ = [(a, b) for a, b in zip(shape, alone, strict=True) if a != b] if len(shape) == len(alone) else [(0, 1)]
+    return all(a == b * count for a, b in differ) and len(differ) <= 1
+
+
+class _Settled(NamedTuple):
+    """A layout that was found, how surely, and the shape of the output that it was found for."""
+
+    layout: Layout
+    score: float
+    shape: tuple[int, ...]
+
+
+def settle(calls: Mapping[str, Call], usual: Mapping[str, Sequence[Layout]], size: Sequence[int]) -> Positions:
+    """Find the layouts of calls, in the order they ran.
+
+    Args:
+        calls: what each gave in the trial.
+        usual: the layouts that the framework would have it, by call, the likeliest first.
+        size: the positions of the image.
+    """
+    found: dict[str, _Settled] = {}
+    searched: set[tuple[int, ...]] = set()  # in vain; later outputs of the same shape tell less
+    for name, call in calls.items():
+        pool = _Pool(found)
+        best = _best(call, usual[name], _FOUND) or _best(call, pool.of_make(call.shape), _FOUND)
+        if best is None and call.shape not in searched:
+            best = _searched(call, pool.grids, size)
+            if best is None:
+                searched.add(call.shape)
+        if best is not None:
+            found[name] = best
+    pool = _Pool(found)
+    ways: dict[str, tuple[Layout, ...]] = {}
+    scrambled = set()
+    for name, call in calls.items():
+        layout = _one(call, found.get(name), pool, usual[name])
+        if layout is not None:
+            ways[name] = (layout,)
+        elif call.tells(all):
+            ways[name] = ()
+            scrambled.add(name)
+        else:
+            ways[name] = _by_shape(call, usual[name], pool.grids, size)
+    return Positions({name: call.shape for name, call in calls.items()}, ways, frozenset(scrambled))
+
+
+def _one(call: Call, own: _Settled | None, pool: _Pool, usual: Sequence[Layout]) -> Layout | None:
+    """The layout of a call: that of its make which was found most surely, unless its elements tell another."""
+    silent = own is None and not call.tells(any)
+    for layout in pool.of_make(call.shape):
+        if own is None and call.evidence(layout) > _HOLDS:
+            return layout
+        if silent and layout.channels(call.shape) > 1:  # a pooled vector has as many channels as a grid by chance
+            return layout
+        if own is not None and call.evidence(layout) > own.score - 0.05:
+            return layout
+    likely = own or _best(call, usual, _HOLDS)
+    return None if likely is None else likely.layout
+
+
+def _by_shape(call: Call, usual: Sequence[Layout], known: frozenset[Grid], size: Sequence[int]) -> tuple[Layout, ...]:
+    """The layouts of an output whose elements tell nothing.
+
+    Beside grids that were found, what looks like flattened positions are the hidden units of tokens; a grid that is
+    stretched is no one's guess.
+    """
+    dense = [x for x in usual if len(x.axes) - 2 == len(x.grid) == len(size)]
+    options = dense or layouts(call.shape, 1, size, known)
+    if known and call.reached:
+        options = dense or [x for x in options if channel_axis(x) > 1]
+    return tuple(x for x in options if x.grid in known or proportional(x.grid, size))
+
+
+class _Pool:
+    """The layouts that were found, for outputs of the same make: later ones keep the order of earlier ones."""
+
+    def __init__(self, found: Mapping[str, _Settled]) -> None:
+        self._best: dict[Layout, _Settled] = {}
+        for settled in found.values():
+            if settled.layout not in self._best or settled.score > self._best[settled.layout].score:
+                self._best[settled.layout] = settled
+        self.grids = frozenset(layout.grid for layout in self._best)
+
+    def of_make(self, shape: tuple[int, ...]) -> list[Layout]:
+        """The layouts that an output of ``shape`` may have too, those found most surely first."""
+        own = [settled for settled in self._best.values() if _same_but_channels(shape, settled)]
+        return [settled.layout for settled in sorted(own, key=lambda settled: -settled.score)]
+
+
+def _same_but_channels(shape: tuple[int, ...], settled: _Settled) -> bool:
+    axis = channel_axis(settled.layout)
+    if len(shape) != len(settled.shape):
+        return False
+    return all(a == b or i == axis for i, (a, b) in enumerate(zip(shape, settled.shape, strict=True)))
+
+
+def _best(call: Call, options: Iterable[Layout], least: float) -> _Settled | None:
+    """Of some layouts the one that the elements tell of most surely; None where they tell of none."""
+    scored = [_Settled(layout, call.evidence(layout), call.shape) for layout in options]
+    return max((x for x in scored if x.score >= least), key=lambda x: x.score, default=None)
+
+
+def _searched(call: Call, known: frozenset[Grid], size: Sequence[int]) -> _Settled | None:
+    """The layout that no shape suggests and that the elements tell of; None for none."""
+    for options in SEARCHES:
+        made = [layout for flat in flattened(call) for layout in options(flat, known, size)]
+        likely = [layout for layout in made if layout.grid in known or proportional(layout.grid, size)]
+        best = _best(call, likely, _FOUND) or _best(call, [x for x in made if is_plain(x, call.shape)], _FOUND)
+        if best is not None:
+            return best
+    return None
