@@ -44,7 +44,7 @@ def _looked_at(backend: Any, first: Any) -> _Seen:
     for made in (_noisy, partial(_noisy, within=True)):  # a model may refuse values that no image has
         seen = _Seen(backend)
         try:
-            backend.watch((backend.with_image(first, image) for image in made(backend, first)), seen)
+            backend.watch([backend.with_image(first, image) for image in made(backend, first)], seen)
         except GradsightError:
             continue
         return seen

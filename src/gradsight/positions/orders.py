@@ -72,7 +72,7 @@ def _among_others(flat: Tokens, known: frozenset[Grid], _size: Sequence[int]) ->
     """Known grids, somewhere among other tokens."""
     tokens = math.prod(flat.sides)
     most = _MOST_BESIDE if sum(side > 1 for side in flat.sides) == 1 else 0
-    for grid in () if flat.places.single else known:  # a pooled vector is no row of tokens
+    for grid in () if flat.places.is_vector else known:  # a pooled vector is no row of tokens
         count = math.prod(grid)
         for first in range(tokens - count + 1 if count > 1 and tokens - count <= most else 0):
             order = None if first + count == tokens else tuple(range(first, first + count))
@@ -89,7 +89,7 @@ def _mixed(flat: Tokens, known: frozenset[Grid], _size: Sequence[int]) -> Iterat
     numbers, decoded, weights = numbered(places.indices, flat.shape), places.decoded(), places.weights
     most = min(_MOST_LEADING, tokens - 2) if sum(side > 1 for side in flat.sides) == 1 else 0
     grids = {math.prod(grid) for grid in known}
-    for extra in () if flat.places.single else sorted(range(most + 1), key=lambda e: (tokens - e not in grids, e)):
+    for extra in () if flat.places.is_vector else sorted(range(most + 1), key=lambda e: (tokens - e not in grids, e)):
         inside = numbers >= extra
         for radices in _factorings(tokens - extra):
             found = _digits(numbers[inside] - extra, radices, decoded[:, inside], weights[inside])

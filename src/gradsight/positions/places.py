@@ -62,6 +62,11 @@ class Places:
         """Whether there is one channel only, which has no other to agree with."""
         return not self.energy[1].any()
 
+    @property
+    def is_vector(self) -> bool:
+        """Whether there is one channel only of one row of elements: those of a pooled vector are channels instead."""
+        return self.single and sum(len(indices) > 1 for indices in self.indices) <= 1
+
     @cached_property
     def tell(self) -> tuple[bool, ...]:
         """By axis of the image, whether elements look at different places along it."""
@@ -121,8 +126,8 @@ class Call(NamedTuple):
         return any(places.energy.any() for places in self.places.values())
 
     def tells(self, how_many: Callable[[Iterable[bool]], bool]) -> bool:
-        """Whether elements look at different places along any axis, or all axes, of the image, and channels agree."""
-        return any(how_many(places.tell) for places in self.places.values() if not places.single)
+        """Whether elements look at different places along any axis, or all axes, of the image."""
+        return any(how_many(places.tell) for places in self.places.values() if not places.is_vector)
 
 
 def channel_axis(layout: Layout) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -306,7 +306,7 @@ class KerasBackend:
                 self._positions[kind] = positions_of(self, inputs)
             return self._positions[kind]
 
-    def watch(self, several: Iterable[Any], see: Callable[[int, str, Any], None]) -> None:
+    def watch(self, several: Sequence[Any], see: Callable[[int, str, Any], None]) -> None:
         """Run several inputs one after the other; ``see(number, call, output)`` sees what each call of layers gave."""
         for number, inputs in enumerate(several):
             self.running.find_end(inputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -284,11 +284,7 @@ class TorchBackend:
         with with_gradient():
             first = self.row(inputs, 0)
             source, fed = self.from_leaf(first)
-            # A view of its own: a hook on every module, even one that sleeps, would slow down all later passes.
-            looking = TorchBackend(self._model)
-            self._learn(first)
-            looking.view.places = {key: x for key, x in self.view.places.items() if key[0] == x.module}
-
+            looking = self._looking(first)
             settled: list[Any] = []  # by the image itself, for the others that it may be compared with
 
             def run(taps: dict[str, tap.Tap], image: torch.Tensor) -> torch.Tensor:
@@ -307,9 +303,16 @@ class TorchBackend:
                 self._positions[kind] = positions_of(self, inputs)
             return self._positions[kind]
 
-    def watch(self, several: Iterable[Any], see: Callable[[int, str, torch.Tensor | None], None]) -> None:
+    def _looking(self, inputs: Any) -> TorchBackend:
+        """A backend to tap every module of: a hook on each, even one that sleeps, would slow down all later passes."""
+        looking = TorchBackend(self._model)
+        self._learn(inputs)
+        looking.view.places = {key: x for key, x in self.view.places.items() if key[0] == x.module}
+        return looking
+
+    def watch(self, several: Sequence[Any], see: Callable[[int, str, torch.Tensor | None], None]) -> None:
         """Run several inputs one after the other; ``see(number, call, output)`` sees what each call of modules gave."""
-        looking = TorchBackend(self._model)  # see `trace`
+        looking = self._looking(several[0])
         names = [name for name in looking.view.modules if name]
         tap.install(looking.view.modules, names)
         with torch.inference_mode(False), torch.no_grad():
