@@ -23,7 +23,7 @@ class TensorFlow:
 
     def __init__(self, view: Any) -> None:
         """Work on a view, which keeps the traced passes."""
-        self._kept = view.kept
+        self._variables, self._kept = view.variables, view.kept
         self._tracing = threading.RLock()
 
     def plain(self, key: Any, body: Any, inputs: Any) -> Any:
@@ -127,7 +127,7 @@ class TensorFlow:
 
     def _try(self, body: Any, inputs: Any, rows_free: bool) -> Traced | None:
         try:
-            return Traced(body, inputs, rows_free=rows_free)
+            return Traced(body, inputs, self._variables, rows_free=rows_free)
         except Exception:  # a model may fail in any way on a batch whose size is not known
             if rows_free:
                 return None
