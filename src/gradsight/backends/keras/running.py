@@ -44,12 +44,7 @@ class Running:
             with rectified(rule):
                 outputs = self.execute(given, holder)
             self._view.calls.update(holder.calls)
-            missing = sorted(set(names) - holder.reached - {INPUT.name})
-            if missing:
-                raise ModelError(
-                    f"layer {missing[0]!r} was not reached: it ran {holder.calls[missing[0].partition('#')[0]]} "
-                    "time(s) in this forward pass. Name another layer, or another call (name#0 is the first)."
-                )
+            _check_held(names, holder)
             return outputs
 
         key = ("layers", rule, *names)
@@ -63,7 +58,7 @@ class Running:
         """
         root, inputs = self._view.root, private(inputs)
         try:
-            with tapped(tap):
+            with tapped(tap, self._engine.place):
                 if isinstance(inputs, dict) and len(self._arguments) > 1 and self._arguments >= inputs.keys():
                     return root(**inputs, training=False)
                 if isinstance(inputs, list) and len(self._arguments) > 1:
@@ -95,14 +90,42 @@ class Running:
                 self._view.end_is_known = True
 
     def _look_for_end(self, inputs: Any) -> None:
-        seen: list[Call] = []
+        seen: list[tuple[Any, bool]] = []
 
-        def see(call: Call) -> Any:
-            if call.path is not None:
-                seen.append(call)
-            return call.output
+        def body(given: Any, _start: Start) -> Any:
+            calls: list[Call] = []
 
-        outputs = self._engine.plain(None, lambda given, _start: self.execute(given, see), row(inputs, 0))
-        giving = [call.layer for call in seen if call.output is outputs]
-        if giving and len([call for call in seen if call.layer is giving[0]]) == 1:
+            def see(call: Call) -> Any:
+                if call.path is not None:
+                    calls.append(call)
+                return call.output
+
+            outputs = self.execute(given, see)
+            seen[:] = [(call.layer, call.output is outputs) for call in calls]
+            return outputs
+
+        self._engine.plain(None, body, row(inputs, 0))
+        giving = [layer for layer, gives in seen if gives]
+        if giving and sum(layer is giving[0] for layer, _ in seen) == 1:
             self._view.leave_out(giving[0])
+
+
+def _check_held(names: list[str], holder: Holder) -> None:
+    """Check that every named layer was held.
+
+    Raises:
+        ModelError: one did not run, or runs within a loop.
+    """
+    for name in sorted(set(names) - {INPUT.name}):
+        path = name.partition("#")[0]
+        if path in holder.looped:
+            around = path.rpartition("/")[0]
+            raise ModelError(
+                f"layer {name!r} runs step by step inside a loop, where no step has a gradient of its own to be had. "
+                + (f"Name the layer around it, {around!r}." if around else "Name a layer before or after the loop.")
+            )
+        if name not in holder.reached:
+            raise ModelError(
+                f"layer {name!r} was not reached: it ran {holder.calls[path]} time(s) in this forward pass. Name "
+                "another layer, or another call (name#0 is the first)."
+            )

@@ -12,7 +12,8 @@ differentiation and gives what the body goes on with. It offers:
 - ``along(function, tensors)``: the derivative of a tensor by ``tensors`` in the direction of themselves, within a body;
 - ``curvature(function, leaf, direction)``: the Hessian of each column's sum by ``leaf``, times ``direction``;
 - ``cuts(body, inputs)``: of all that was started, the names that every path from ``inputs[0]`` to the output, one
-  scalar, passes.
+  scalar, passes;
+- ``place()``: what is traced at the moment; another within a loop, where tensors are those of one step.
 
 ``key`` names the body, for engines that compile; None for a body that runs once.
 """

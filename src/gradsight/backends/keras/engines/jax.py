@@ -9,10 +9,15 @@ import jax
 import jax.numpy as jnp
 import keras
 from jax.ad_checkpoint import checkpoint_name
+from jax.extend import core as extended
 
 from gradsight.backends.keras.engines.graph import cuts_of
 from gradsight.backends.keras.outputs import floating_in, tensors_in
 from gradsight.backends.keras.trees import Form, mapped
+
+
+# Before JAX 0.9 it was elsewhere.
+_trace_state: Any = getattr(extended, "get_opaque_trace_state", None) or jax.core.get_opaque_trace_state
 
 
 class Jax:
@@ -54,6 +59,10 @@ class Jax:
             return x if not keras.ops.is_tensor(x) else x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0]
 
         return mapped(by_row, outputs)
+
+    def place(self) -> Any:
+        """What is traced at the moment; another within a loop."""
+        return _trace_state(convention="flax")
 
     def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""

@@ -29,8 +29,7 @@ class TensorFlow:
     def plain(self, key: Any, body: Any, inputs: Any) -> Any:
         """The outputs, without a gradient."""
         if key is None:
-            with keras.StatelessScope():
-                return body(inputs, lambda _name, output: output)
+            return Traced(body, inputs, self._variables).plain(inputs)
         return self._traced(key, body, inputs).plain(inputs)
 
     def linearize(self, key: Any, body: Any, inputs: Any) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
@@ -57,6 +56,10 @@ class TensorFlow:
             except Exception:  # in as many ways as models are written; the whole model always runs
                 return None
         return (traced, bypasses) if again else None
+
+    def place(self) -> Any:
+        """The graph that is traced at the moment; another within a loop."""
+        return tf.compat.v1.get_default_graph()
 
     def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""

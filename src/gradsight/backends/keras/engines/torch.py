@@ -94,6 +94,10 @@ class Torch:
                 )
             return None if kept is None else (kept, kept.bypasses(inputs, held))
 
+    def place(self) -> Any:
+        """Which function transform is at work: within `torch.vmap`, tensors are those of one step."""
+        return torch._C._functorch.maybe_current_level()
+
     def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""
         with torch.inference_mode(False), torch.enable_grad():

@@ -19,7 +19,7 @@ Part = Callable[[Sequence[Any]], Sequence[Any]]
 class Traced:
     """One body for one kind of inputs."""
 
-    def __init__(self, body: Any, inputs: Any, variables: Sequence[Any], *, rows_free: bool) -> None:
+    def __init__(self, body: Any, inputs: Any, variables: Sequence[Any], *, rows_free: bool = False) -> None:
         """Trace ``body(inputs, start)``, which uses variables; with ``rows_free``, for any number of rows."""
         self._held: dict[str, Any] = {}
         self._outputs: Any = None
