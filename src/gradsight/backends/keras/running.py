@@ -9,7 +9,7 @@ from typing import Any
 
 from gradsight.backends.keras.inputs import image_in, private, row, with_image
 from gradsight.backends.keras.outputs import tensors_in
-from gradsight.backends.keras.rectify import rectified
+from gradsight.backends.keras.rectify import find_rectifiers, rectified
 from gradsight.backends.keras.tap import Call, Holder, Start, Tap, tapped
 from gradsight.backends.keras.view import View
 from gradsight.errors import GradsightError, ModelError
@@ -36,12 +36,15 @@ class Running:
             ModelError: the model failed, a layer did not run, or there is no rectifier for a ``rule``.
         """
         self.find_end(inputs)
+        if rule is not None:
+            with self._looking:
+                find_rectifiers(list(self._view.layers.values()), self._engine)
 
         def body(given: Any, start: Start) -> Any:
             if INPUT.name in names:
                 given = with_image(given, start(INPUT.name, image_in(given)))
             holder = Holder([name for name in names if name != INPUT.name], self._view.calls, start)
-            with rectified(rule):
+            with rectified(rule, self._engine):
                 outputs = self.execute(given, holder)
             self._view.calls.update(holder.calls)
             _check_held(names, holder)

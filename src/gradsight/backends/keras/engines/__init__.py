@@ -13,7 +13,9 @@ differentiation and gives what the body goes on with. It offers:
 - ``curvature(function, leaf, direction)``: the Hessian of each column's sum by ``leaf``, times ``direction``;
 - ``cuts(body, inputs)``: of all that was started, the names that every path from ``inputs[0]`` to the output, one
   scalar, passes;
-- ``place()``: what is traced at the moment; another within a loop, where tensors are those of one step.
+- ``place()``: what is traced at the moment; another within a loop, where tensors are those of one step;
+- ``aside()``: within it, numbers are computed at once, whatever is traced at the moment;
+- ``activations``: the module of the engine's own activations.
 
 ``key`` names the body, for engines that compile; None for a body that runs once.
 """

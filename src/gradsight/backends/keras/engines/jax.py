@@ -60,6 +60,9 @@ class Jax:
 
         return mapped(by_row, outputs)
 
+    activations = jax.nn
+    aside = staticmethod(jax.ensure_compile_time_eval)
+
     def place(self) -> Any:
         """What is traced at the moment; another within a loop."""
         return _trace_state(convention="flax")

@@ -57,6 +57,9 @@ class TensorFlow:
                 return None
         return (traced, bypasses) if again else None
 
+    activations = tf.nn
+    aside = staticmethod(tf.init_scope)
+
     def place(self) -> Any:
         """The graph that is traced at the moment; another within a loop."""
         return tf.compat.v1.get_default_graph()

@@ -94,6 +94,9 @@ class Torch:
                 )
             return None if kept is None else (kept, kept.bypasses(inputs, held))
 
+    activations = torch.nn.functional
+    aside = staticmethod(torch.no_grad)
+
     def place(self) -> Any:
         """Which function transform is at work: within `torch.vmap`, tensors are those of one step."""
         return torch._C._functorch.maybe_current_level()
