@@ -35,7 +35,7 @@ def rectifies(values: Any) -> bool:
     one, other = values[:, : len(_NUMBERS)]
     if not np.allclose(one, other, rtol=1e-5, atol=1e-6):
         return False
-    low, zero, half, high = (one[np.flatnonzero(_NUMBERS == x)[0]] for x in (-64, 0, 32, 64))
+    low, zero, half, high = (one[np.flatnonzero(x == _NUMBERS)[0]] for x in (-64, 0, 32, 64))
     rise, fall = high - zero, abs(zero - low)
     return bool(rise > 1.001 * fall and rise <= 8 * (half - zero))
 

@@ -26,7 +26,7 @@ from gradsight.backends.keras.outputs import (
     tensors_in,
     with_floating,
 )
-from gradsight.backends.keras.running import Running
+from gradsight.backends.keras.running import Running, told
 from gradsight.backends.keras.trace import record
 from gradsight.backends.keras.trees import Form, mapped
 from gradsight.backends.keras.variation import vary
@@ -218,9 +218,10 @@ class KerasBackend:
 
     def tail(self, name: str, raw: Any, axis: int, forward: Any, times: int, *, traced: bool = True) -> Any:
         """The model's output where layer ``name`` gives ``raw``, ``times`` rows for each image of ``forward``."""
-        if axis != 0 or not traced:
-            return replay(self.engine, forward.key, forward.body, name, raw, forward.more(times))
-        return self.engine.tail(forward.key, forward.body, name, raw, forward, times)
+        with told(forward.inputs):
+            if axis != 0 or not traced:
+                return replay(self.engine, forward.key, forward.body, name, raw, forward.more(times))
+            return self.engine.tail(forward.key, forward.body, name, raw, forward, times)
 
     def reads(self, outputs: Any, resolved: Resolved) -> Reads:
         """Which tensors of an output targets read; see `contracts.Backend.reads`."""

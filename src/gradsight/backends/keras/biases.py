@@ -11,6 +11,7 @@ from keras import ops
 
 from gradsight.backends.keras.inputs import private
 from gradsight.backends.keras.outputs import floating_in, is_floating, numpy_of
+from gradsight.backends.keras.running import pulled
 from gradsight.backends.keras.tap import Call, Numbered, Start, main_of, tapped
 from gradsight.backends.keras.trees import leaves, mapped
 from gradsight.layouts import layouts
@@ -39,7 +40,7 @@ class Biases:
         """The gradient of each output times its bias: (n, c, *s), or (n, c) for an output without positions."""
         rows = [c[target : target + 1] for c in self._cotangents]
         rows += [ops.zeros((1, *x.shape), x.dtype) for x in floating_in(self._added)]
-        gradients = self._pull(rows)
+        gradients = pulled(self._pull, rows)
         for name, bias in self._added.items():
             real = _more_than_rounding(numpy_of(bias), numpy_of(self._held[name]))
             if real.any():

@@ -100,7 +100,8 @@ def _asking(function: Callable[..., Any], name: str = "") -> Callable[..., Any]:
         if getattr(_thread, "rule", None) is None:
             return function(*arguments, **keywords)
         if name and not _kind(name, function, arguments, keywords):
-            return function(*arguments, **keywords)
+            with _ruled(None):  # an engine may write hard-sigmoid in ReLU6, which does not make it one
+                return function(*arguments, **keywords)
         return _obey(function, arguments, keywords)
 
     return asking
@@ -141,8 +142,8 @@ def _obey(function: Callable[..., Any], arguments: Any, keywords: Any) -> Any:
 
 
 @ops.custom_gradient  # type: ignore[untyped-decorator, unused-ignore]
-def _passing(x: Any, result: Any) -> Any:
-    """``result``, the positive part of whose gradient goes back to ``x``."""
+def _passing(_x: Any, result: Any) -> Any:
+    """``result``, the positive part of whose gradient goes back to the other."""
 
     def back(*given: Any, upstream: Any = None) -> Any:
         gradient = given[0] if upstream is None else upstream

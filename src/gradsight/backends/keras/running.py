@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import threading
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
+
+import keras
 
 from gradsight.backends.keras.inputs import image_in, private, row, with_image
 from gradsight.backends.keras.outputs import tensors_in
 from gradsight.backends.keras.rectify import find_rectifiers, rectified
 from gradsight.backends.keras.tap import Call, Holder, Start, Tap, tapped
 from gradsight.backends.keras.view import View
-from gradsight.errors import GradsightError, ModelError
+from gradsight.errors import GradsightError, ModelError, one_line
 from gradsight.layers import INPUT
 
 
@@ -27,7 +31,8 @@ class Running:
     def outputs(self, inputs: Any) -> Any:
         """Run the model."""
         self.find_end(inputs)
-        return self._engine.plain("outputs", lambda given, _start: self.execute(given, None), inputs)
+        with told(inputs):
+            return self._engine.plain("outputs", lambda given, _start: self.execute(given, None), inputs)
 
     def linearized(self, inputs: Any, names: list[str], rule: str | None) -> Any:
         """The key and the body of a pass; its outputs, what was held of the named layers, and the way back.
@@ -51,7 +56,9 @@ class Running:
             return outputs
 
         key = ("layers", rule, *names)
-        return key, body, self._engine.linearize(key, body, inputs)
+        with told(inputs):
+            outputs, held, pull = self._engine.linearize(key, body, inputs)
+        return key, body, (outputs, held, lambda cotangents: pulled(pull, cotangents))
 
     def execute(self, inputs: Any, tap: Tap | None) -> Any:
         """One forward pass, with the layers tapped.
@@ -60,22 +67,12 @@ class Running:
             ModelError: the model failed.
         """
         root, inputs = self._view.root, private(inputs)
-        try:
-            with tapped(tap, self._engine.place):
-                if isinstance(inputs, dict) and len(self._arguments) > 1 and self._arguments >= inputs.keys():
-                    return root(**inputs, training=False)
-                if isinstance(inputs, list) and len(self._arguments) > 1:
-                    return root(*inputs, training=False)
-                return root(inputs, training=False)
-        except GradsightError:
-            raise
-        except Exception as error:
-            shapes = ", ".join(str(tuple(x.shape)) for x in tensors_in(inputs))
-            text = " ".join(str(error).split())
-            raise ModelError(
-                f"the model failed on inputs of shape {shapes}: {type(error).__name__}: {text} "
-                "(`inputs` is a batch, as the model itself takes it; pass a single image as inputs[None])"
-            ) from error
+        with told(inputs), tapped(tap, self._engine.place):
+            if isinstance(inputs, dict) and len(self._arguments) > 1 and self._arguments >= inputs.keys():
+                return root(**inputs, training=False)
+            if isinstance(inputs, list) and len(self._arguments) > 1:
+                return root(*inputs, training=False)
+            return root(inputs, training=False)
 
     @cached_property
     def _arguments(self) -> set[str]:
@@ -111,6 +108,41 @@ class Running:
         giving = [layer for layer, gives in seen if gives]
         if giving and sum(layer is giving[0] for layer, _ in seen) == 1:
             self._view.leave_out(giving[0])
+
+
+@contextlib.contextmanager
+def told(inputs: Any) -> Iterator[None]:
+    """Tell in words that the model failed, when it was traced or when it ran.
+
+    Raises:
+        ModelError: it did.
+    """
+    try:
+        yield
+    except GradsightError:
+        raise
+    except Exception as error:
+        shapes = ", ".join(str(tuple(x.shape)) for x in tensors_in(inputs))
+        text = " ".join(str(error).split())
+        raise ModelError(
+            f"the model failed on inputs of shape {shapes}: {type(error).__name__}: {text} "
+            "(`inputs` is a batch, as the model itself takes it; pass a single image as inputs[None])"
+        ) from error
+
+
+def pulled(pull: Any, cotangents: list[Any]) -> Any:
+    """Cotangents of outputs to gradients.
+
+    Raises:
+        ModelError: the engine has no gradient of something on the way, as JAX of a loop without a known end.
+    """
+    try:
+        return pull(cotangents)
+    except Exception as error:
+        raise ModelError(
+            f"something in the model has no gradient on {keras.backend.backend()}: {one_line(error)}. Name a layer "
+            "behind it, or use a method without gradients, such as 'occlusion'."
+        ) from error
 
 
 def _check_held(names: list[str], holder: Holder) -> None:

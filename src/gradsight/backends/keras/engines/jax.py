@@ -15,7 +15,6 @@ from gradsight.backends.keras.engines.graph import cuts_of
 from gradsight.backends.keras.outputs import floating_in, tensors_in
 from gradsight.backends.keras.trees import Form, mapped
 
-
 # Before JAX 0.9 it was elsewhere.
 _trace_state: Any = getattr(extended, "get_opaque_trace_state", None) or jax.core.get_opaque_trace_state
 

@@ -62,7 +62,9 @@ class TensorFlow:
 
     def place(self) -> Any:
         """The graph that is traced at the moment; another within a loop."""
-        return tf.compat.v1.get_default_graph()
+        # `tf.vectorized_map` traces its step into the same graph, from where it makes the operations that run.
+        mapped = "loop_body" in tf.get_current_name_scope().split("/")
+        return tf.compat.v1.get_default_graph(), mapped
 
     def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""

@@ -221,7 +221,8 @@ def _by(tensors: Any, function: Callable[[], Any], cotangents: Any) -> Any:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(tensors)
         found = function()
-    return tape.gradient(found, tensors, cotangents, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    slopes = tape.gradient(found, tensors, cotangents, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return tf.nest.map_structure(tf.convert_to_tensor, slopes)  # of a lookup it may be rows with their numbers
 
 
 def _with_gradient(found: Any, back: Callable[..., Any], *tensors: Any) -> Any:
