@@ -18,5 +18,9 @@ from gradsight.registry import method
     passes="1, and 1 there and back a target",
 )
 def deconvnet(probe: Probe, ops: Any) -> Any:
-    """Take the gradient by each pixel with rectifiers applied to gradients alone; the strongest colour channel."""
+    """Take the gradient by each pixel with rectifiers applied to gradients alone; the strongest colour channel.
+
+    Whatever rectifier went forward, ReLU goes back: the positive part of the gradient, and no derivative. What counts
+    as a rectifier is the same as for 'guidedbackprop'.
+    """
     return strongest(probe.image.rectified("deconvnet").gradients, ops)

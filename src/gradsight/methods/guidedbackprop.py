@@ -20,7 +20,11 @@ from gradsight.registry import method
 def guidedbackprop(probe: Probe, ops: Any) -> Any:
     """Take the gradient by each pixel with only positive gradients passing rectifiers; the strongest colour channel.
 
-    At ReLU this is the paper's rule; at ReLU6, SiLU, GELU and the like the positive part of the gradient is multiplied
-    with the true derivative. It shows edges more than reasons: it hardly depends on the target.
+    At ReLU this is the paper's rule; at other rectifiers the positive part of the gradient is multiplied with the true
+    derivative. A rectifier is what a trial on numbers shows to let positive signals pass and to hold negative ones
+    back: ReLU with any slope below 1, threshold or ceiling, PReLU, ELU, CELU, SELU, GELU, SiLU, hard-swish, Mish and
+    softplus. What treats both signs alike (tanh, sigmoid, hard-tanh, softsign, the shrinking functions) keeps its true
+    derivative, as does what a model writes out by hand. It shows edges more than reasons: it hardly depends on the
+    target.
     """
     return strongest(probe.image.rectified("guided").gradients, ops)

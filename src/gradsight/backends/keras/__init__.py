@@ -26,8 +26,8 @@ from gradsight.backends.keras.outputs import (
     tensors_in,
     with_floating,
 )
-from gradsight.backends.keras.running import Running
-from gradsight.backends.keras.tap import shown
+from gradsight.backends.keras.running import Running, told
+from gradsight.backends.keras.tap import Shown
 from gradsight.backends.keras.trace import record
 from gradsight.backends.keras.trees import Form, mapped
 from gradsight.backends.keras.variation import vary
@@ -236,9 +236,10 @@ class KerasBackend:
 
     def tail(self, name: str, raw: Any, axis: int, forward: Any, times: int, *, traced: bool = True) -> Any:
         """The model's output where layer ``name`` gives ``raw``, ``times`` rows for each image of ``forward``."""
-        if axis != 0 or not traced:
-            return replay(self.engine, forward.key, forward.body, name, raw, forward.more(times))
-        return self.engine.tail(forward.key, forward.body, name, raw, forward, times)
+        with told(forward.inputs):
+            if axis != 0 or not traced:
+                return replay(self.engine, forward.key, forward.body, name, raw, forward.more(times))
+            return self.engine.tail(forward.key, forward.body, name, raw, forward, times)
 
     def reads(self, outputs: Any, resolved: Resolved) -> Reads:
         """Which tensors of an output targets read; see `contracts.Backend.reads`."""
@@ -308,10 +309,18 @@ class KerasBackend:
 
     def watch(self, several: Sequence[Any], see: Callable[[int, str, Any], None]) -> None:
         """Run several inputs one after the other; ``see(number, call, output)`` sees what each call of layers gave."""
-        for number, inputs in enumerate(several):
-            self.running.find_end(inputs)
-            tap = shown(partial(see, number))
-            self.engine.plain(None, lambda given, _start, tap=tap: self.running.execute(given, tap), inputs)
+        self.running.find_end(several[0])
+        names: list[str] = []
+
+        def body(given: Any, _start: Any) -> list[Any]:
+            shown = Shown()
+            self.running.execute(given, shown)
+            names[:] = shown.outputs
+            return list(shown.outputs.values())
+
+        for number, values in enumerate(self.engine.each(body, several)):
+            for name, value in zip(names, values, strict=True):
+                see(number, name, value if is_floating(value) else None)
 
     def usual(self, call: str, shape: tuple[int, ...], inputs: Any) -> Sequence[Layout]:
         """The layouts that a call's output of ``shape`` would have by its shape and data format, for one image."""

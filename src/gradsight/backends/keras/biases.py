@@ -11,7 +11,8 @@ from keras import ops
 
 from gradsight.backends.keras.inputs import private
 from gradsight.backends.keras.outputs import floating_in, is_floating, numpy_of
-from gradsight.backends.keras.tap import Call, Numbered, Start, main_of
+from gradsight.backends.keras.running import pulled
+from gradsight.backends.keras.tap import Call, Numbered, Start, main_of, tapped
 from gradsight.backends.keras.trees import leaves, mapped
 from gradsight.layouts import layouts
 
@@ -39,7 +40,7 @@ class Biases:
         """The gradient of each output times its bias: (n, c, *s), or (n, c) for an output without positions."""
         rows = [c[target : target + 1] for c in self._cotangents]
         rows += [ops.zeros((1, *x.shape), x.dtype) for x in floating_in(self._added)]
-        gradients = self._pull(rows)
+        gradients = pulled(self._pull, rows)
         for name, bias in self._added.items():
             real = _more_than_rounding(numpy_of(bias), numpy_of(self._held[name]))
             if real.any():
@@ -66,13 +67,17 @@ class _Watching:
         self.added: dict[str, Any] = {}
         self._backend, self._start = backend, start
         self._numbered = Numbered()
+        self._order: dict[str, int] = {}
 
     def __call__(self, call: Call) -> Any:
         """See a call, and start at its output if the layer may add something."""
         name = self._numbered.name(call)
         bare = getattr(call.layer, "use_bias", True) is False and _is_linear(call.layer)
-        if name is None or bare or self._backend.view.children(call.layer) or not is_floating(call.output):
+        if name is None or bare or not call.is_one or not is_floating(call.output):
             return call.output
+        for inner in [known for known, began in self._order.items() if began >= call.began]:
+            del self.added[inner], self._order[inner]  # a layer that runs others step by step is one
+        self._order[name] = call.began
         self.added[name] = ops.stop_gradient(call.output - self._linear_part(call))
         return self._start(name, call.output)
 
@@ -83,7 +88,8 @@ class _Watching:
         def function(*tensors: Any) -> Any:
             left = iter(tensors)
             arguments, keywords = mapped(lambda x: ops.copy(next(left)) if _moves(x) else x, given)
-            found = leaves(call.function(*arguments, **keywords))
+            with tapped(None):
+                found = leaves(call.function(*arguments, **keywords))
             return found[main_of(found) or 0]
 
         return self._backend.engine.along(function, [x for x in leaves(given) if _moves(x)])

@@ -15,15 +15,6 @@ def is_floating(tensor: Any) -> bool:
     return "float" in keras.backend.standardize_dtype(tensor.dtype)
 
 
-def has_values(tensor: Any) -> bool:
-    """Whether a tensor holds numbers by now: what runs within a loop may be a step of a graph."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return not isinstance(tensor, jax.core.Tracer)
-    return keras.backend.backend() != "tensorflow" or hasattr(tensor, "numpy")
-
-
 def tensors_in(tree: Any) -> list[Any]:
     """The tensors of a model's input or output, in the order in which they were put there."""
     return [leaf for leaf in leaves(tree) if keras.ops.is_tensor(leaf)]

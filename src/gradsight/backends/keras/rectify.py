@@ -5,32 +5,38 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator
+import types
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
+import keras
 from keras import ops
 from keras.src import backend
 
+from gradsight.backends.keras.outputs import floating_in, numpy_of
+from gradsight.backends.keras.tap import tapped
+from gradsight.backends.rectifiers import NONE_RAN, RULES, tried
 from gradsight.errors import ModelError, unknown
 
-RULES = ("guided", "deconvnet")
-
-# Keras's activations end in these functions of its engine, whether a layer, an argument or `keras.ops` names them.
-_RECTIFIERS = ("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "silu", "gelu", "hard_silu")
+# Names of activations; under these Keras's functions and the engine's own are asked for a rule where they are called.
+_NAMES = {name for name in dir(keras.activations) if callable(getattr(keras.activations, name))}
+_NAMES |= {name.replace("_", "") for name in _NAMES} | {"swish", "hard_swish", "hardswish"}
 
 _thread = threading.local()
 _patching = threading.Lock()
-_originals: dict[str, Any] = {}
+_originals: list[tuple[Any, str, Any]] = []
 _users = 0
+_kinds: dict[Hashable, bool] = {}
 
 
 @contextlib.contextmanager
-def rectified(rule: str | None) -> Iterator[None]:
+def rectified(rule: str | None, engine: Any) -> Iterator[None]:
     """Within it, and in this thread, the gradient that passes a rectifier is cut at 0 first; None changes nothing.
 
     ``"guided"`` (guided backpropagation, arXiv:1412.6806): the positive part, times the true derivative.
     ``"deconvnet"`` (arXiv:1311.2901): the positive part, whatever went forward.
-    Activations that are written out by hand, or call the engine itself (``tf.nn.relu``), keep their true derivative.
+    What a rectifier is, `gradsight.backends.rectifiers` says, of layers, of the functions that they keep, and of the
+    activations of Keras and its engine; what is written out by hand among other things keeps its true derivative.
 
     Raises:
         UnknownName: there is no such rule.
@@ -41,45 +47,109 @@ def rectified(rule: str | None) -> Iterator[None]:
         return
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
-    _thread.met = 0
-    with _patched(), _ruled(rule):
+    _thread.met, _thread.engine = 0, engine
+    with _patched(engine), _ruled(rule):
         yield
     if not _thread.met:
-        raise ModelError(
-            "the model ran no rectifier (ReLU, GELU, SiLU ...) that is known, so guided backpropagation and "
-            "deconvnet would be plain gradients under another name. Use the method 'gradient'."
-        )
+        raise ModelError(NONE_RAN)
 
 
-def rectifiable(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A rectifier that obeys the rule of the thread that runs it; there is none inside of another."""
+def rectifiable(layer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The ``call`` of a layer, which obeys the rule of the thread that runs it if `find_rectifiers` found it one."""
 
     @functools.wraps(function)
-    def obeying(x: Any, *rest: Any, **keywords: Any) -> Any:
-        rule = getattr(_thread, "rule", None)
-        if rule is None:
-            return function(x, *rest, **keywords)
-        _thread.met += 1
-        with _ruled(None):
-            if rule == "guided":
-                return _positive_only(lambda y: y)(function(x, *rest, **keywords))
-            return _positive_only(lambda y: function(y, *rest, **keywords))(ops.convert_to_tensor(x))
+    def obeying(*arguments: Any, **keywords: Any) -> Any:
+        if getattr(_thread, "rule", None) is None or not vars(layer).get("_gradsight_rectifies"):
+            return function(*arguments, **keywords)
+        return _obey(function, arguments, keywords)
 
     return obeying
 
 
-def _positive_only(function: Callable[[Any], Any]) -> Any:
-    """A function whose gradient is the positive part of what comes back."""
+def find_rectifiers(layers: list[Any], engine: Any) -> None:
+    """Try copied layers without weights, and the functions that layers keep; those that rectify obey from now on."""
+    for layer in layers:
+        if "_gradsight_rectifies" in vars(layer):
+            continue
+        weightless = not getattr(layer, "variables", ()) and not getattr(layer, "_layers", ())
+        before = dict(vars(layer))
+        found = isinstance(layer, keras.layers.PReLU) or (weightless and _tried(layer.call, engine))
+        vars(layer).clear()
+        vars(layer).update(before, _gradsight_rectifies=found)
+        for name, value in before.items():
+            if _is_function(name, value) and _tried(value, engine):
+                vars(layer)[name] = _asking(value)
 
-    @ops.custom_gradient  # type: ignore[untyped-decorator, unused-ignore]
-    def passing(x: Any) -> Any:
-        def back(*given: Any, upstream: Any = None) -> Any:
-            gradient = given[0] if upstream is None else upstream
-            return ops.maximum(gradient, 0)
 
-        return function(x), back
+def _is_function(name: str, value: Any) -> bool:
+    """Whether an attribute of a layer is a function that it may apply to numbers."""
+    keras_own = name.startswith("_") or name in ("build", "call", "quantize") or hasattr(value, "get_config")
+    return not keras_own and callable(value) and not isinstance(value, type | types.MethodType | keras.Operation)
 
-    return passing
+
+def _asking(function: Callable[..., Any], name: str = "") -> Callable[..., Any]:
+    """A function that obeys the rule of the thread that runs it where it rectifies.
+
+    Args:
+        function: takes an array.
+        name: of a function whose kind is asked for at every call, since its arguments decide; empty for a rectifier.
+    """
+
+    @functools.wraps(function)
+    def asking(*arguments: Any, **keywords: Any) -> Any:
+        if getattr(_thread, "rule", None) is None:
+            return function(*arguments, **keywords)
+        if name and not _kind(name, function, arguments, keywords):
+            with _ruled(None):  # an engine may write hard-sigmoid in ReLU6, which does not make it one
+                return function(*arguments, **keywords)
+        return _obey(function, arguments, keywords)
+
+    return asking
+
+
+def _kind(name: str, function: Callable[..., Any], arguments: Any, keywords: Any) -> bool:
+    """Whether a known function rectifies with these further arguments."""
+    if not arguments or len(floating_in([arguments, keywords])) != 1:
+        return False
+    rest = arguments[1:]
+    key = (name, repr(rest), repr(keywords))
+    if key not in _kinds:
+        _kinds[key] = _tried(lambda x: function(x, *rest, **keywords), _thread.engine)
+    return _kinds[key]
+
+
+def _tried(function: Callable[..., Any], engine: Any) -> bool:
+    """Whether a function is a rectifier, for images, sequences or vectors; nothing of the pass sees the trial."""
+
+    def of(row: Any, axes: int) -> Any:
+        x = ops.convert_to_tensor(row.reshape((1,) * (axes - 1) + (-1,)))
+        found = function(x)
+        return numpy_of(found).reshape(row.shape) if tuple(found.shape) == tuple(x.shape) else None
+
+    with engine.aside(), keras.StatelessScope(), tapped(None), _ruled(None):
+        return any(tried(functools.partial(of, axes=axes)) for axes in (4, 3, 2))
+
+
+def _obey(function: Callable[..., Any], arguments: Any, keywords: Any) -> Any:
+    """Apply a rectifier by the rule; there is none inside of another."""
+    rule, _thread.met = _thread.rule, _thread.met + 1
+    with _ruled(None):
+        result = function(*arguments, **keywords)
+    if rule == "guided":
+        return _passing(result, result)
+    (x,) = floating_in([arguments, keywords])[:1]
+    return _passing(x, ops.stop_gradient(result))
+
+
+@ops.custom_gradient  # type: ignore[untyped-decorator, unused-ignore]
+def _passing(_x: Any, result: Any) -> Any:
+    """``result``, the positive part of whose gradient goes back to the other."""
+
+    def back(*given: Any, upstream: Any = None) -> Any:
+        gradient = given[0] if upstream is None else upstream
+        return ops.maximum(gradient, 0), ops.zeros_like(gradient)
+
+    return result, back
 
 
 @contextlib.contextmanager
@@ -93,14 +163,15 @@ def _ruled(rule: str | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _patched() -> Iterator[None]:
-    """Let Keras's own rectifiers ask for a rule; other threads have none."""
+def _patched(engine: Any) -> Iterator[None]:
+    """Let the activations of Keras and its engine ask for a rule; other threads have none."""
     global _users
     with _patching:
         if not _users:
-            _originals.update({name: getattr(backend.nn, name) for name in _RECTIFIERS if hasattr(backend.nn, name)})
-            for name, function in _originals.items():
-                setattr(backend.nn, name, rectifiable(function))
+            for module in (keras.activations, backend.nn, engine.activations):
+                for name in sorted(_NAMES & vars(module).keys()):
+                    _originals.append((module, name, getattr(module, name)))
+                    setattr(module, name, _asking(getattr(module, name), name))
         _users += 1
     try:
         yield
@@ -108,6 +179,5 @@ def _patched() -> Iterator[None]:
         with _patching:
             _users -= 1
             if not _users:
-                for name, function in _originals.items():
-                    setattr(backend.nn, name, function)
-                _originals.clear()
+                while _originals:
+                    setattr(*_originals.pop())

@@ -4,15 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 
-from gradsight.backends.keras.outputs import has_values, is_floating, tensors_in
+from gradsight.backends.keras.outputs import is_floating, tensors_in
 from gradsight.backends.keras.trees import filled, leaves
 from gradsight.backends.parts import Part, path_to
+
+
+@dataclass
+class Within:
+    """What ran directly within a call.
+
+    Attributes:
+        looped: a layer ran in a loop of the engine, where no tap sees it.
+        ran: by layer, how often it was heard.
+        axes: of the outputs that were heard, the most axes.
+    """
+
+    looped: bool = False
+    ran: Counter[int] = field(default_factory=Counter)
+    axes: int = 0
+
+    def hear(self, layer: Any, axes: int) -> None:
+        """Note a call."""
+        self.ran[id(layer)] += 1
+        self.axes = max(self.axes, axes)
 
 
 @dataclass(frozen=True)
@@ -26,6 +47,8 @@ class Call:
         keywords: by name.
         result: all that it gave.
         output: the tensor in it that could be a map.
+        within: what ran in it.
+        began: how many calls had ended when it began.
     """
 
     layer: Any
@@ -34,6 +57,8 @@ class Call:
     keywords: dict[str, Any]
     result: Any
     output: Any
+    within: Within
+    began: int
 
     @property
     def path(self) -> str | None:
@@ -45,11 +70,20 @@ class Call:
         """The tensors among the arguments."""
         return tensors_in([self.arguments, self.keywords])
 
+    @property
+    def is_one(self) -> bool:
+        """Whether the layer counts as one: no other ran in it, or one ran step by step, with fewer axes at a time."""
+        again = max(self.within.ran.values(), default=0) > 1
+        steps = self.within.looped or (again and self.within.axes < self.output.ndim)
+        return steps or not self.within.ran
+
 
 Tap = Callable[[Call], Any]
 """``call -> output``: what the rest of the model goes on with, in the place of the call's own.
 
-A tap may have a ``before``, from a call's arguments to those that it is told of: a layer may write into its own.
+It is told of no call within a loop, or within whatever else an engine traces by itself: nothing in there can be held.
+A tap may have a ``before``, from a call's arguments to those that it is told of: a layer may write into its own; and an
+``inside``, which is told of the layers that run within a loop.
 """
 
 Start = Callable[[str, Any], Any]
@@ -65,14 +99,27 @@ def listening(layer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         tap: Tap | None = getattr(_running, "tap", None)
         if tap is None:
             return function(*arguments, **keywords)
+        outer = _running.within
+        if _running.place() != _running.home:
+            outer.looped = True
+            if hasattr(tap, "inside"):
+                tap.inside(layer)
+            return function(*arguments, **keywords)
         given = arguments, keywords
         told = tap.before(given) if hasattr(tap, "before") else given
-        result = function(*arguments, **keywords)
+        within, began = Within(), _running.ended
+        _running.within = within
+        try:
+            result = function(*arguments, **keywords)
+        finally:
+            _running.within = outer
+        _running.ended += 1
         found = leaves(result)
+        outer.hear(layer, max((x.ndim for x in found if keras.ops.is_tensor(x)), default=0))
         main = main_of(found)
         if main is None:
             return result
-        found[main] = tap(Call(layer, function, told[0], told[1], result, found[main]))
+        found[main] = tap(Call(layer, function, told[0], told[1], result, found[main], within, began))
         return filled(result, found)
 
     return heard
@@ -90,14 +137,20 @@ def maps_in(found: list[Any]) -> list[int]:
 
 
 @contextlib.contextmanager
-def tapped(tap: Tap | None) -> Iterator[None]:
-    """Let ``tap`` see, and replace, what layers give in this thread."""
-    before = getattr(_running, "tap", None)
-    _running.tap = tap
+def tapped(tap: Tap | None, place: Callable[[], Any] = lambda: None) -> Iterator[None]:
+    """Let ``tap`` see, and replace, what layers give in this thread.
+
+    Args:
+        tap: sees it.
+        place: tells what the engine traces at the moment; it changes within a loop.
+    """
+    before = dict(vars(_running))
+    vars(_running).update(tap=tap, place=place, home=place(), within=Within(), ended=0)
     try:
         yield
     finally:
-        _running.tap = before
+        vars(_running).clear()
+        vars(_running).update(before)
 
 
 class Numbered:
@@ -119,17 +172,23 @@ class Numbered:
         return f"{path}#{self.calls[path] - 1}"
 
 
-def shown(see: Callable[[str, Any], None]) -> Tap:
-    """A tap that shows each call, ``path#0`` the first of a layer, and the numbers that it gave; None for none."""
-    numbered = Numbered()
+class Shown:
+    """A tap that keeps what each call gave.
 
-    def tap(call: Call) -> Any:
-        name = numbered.name(call)
+    Attributes:
+        outputs: by call, ``path#0`` the first of a layer.
+    """
+
+    def __init__(self) -> None:
+        self.outputs: dict[str, Any] = {}
+        self._numbered = Numbered()
+
+    def __call__(self, call: Call) -> Any:
+        """Keep what a call gave."""
+        name = self._numbered.name(call)
         if name is not None:
-            see(name, call.output if is_floating(call.output) and has_values(call.output) else None)
+            self.outputs[name] = keras.ops.copy(call.output)  # what follows may write into it
         return call.output
-
-    return tap
 
 
 class Holder:
@@ -139,6 +198,7 @@ class Holder:
         calls: by layer, how often it ran.
         reached: the names of the layers that were held.
         parts: by layer, where it gives several tensors that could be maps: how many, and where it is in its output.
+        looped: the layers that ran within a loop.
     """
 
     def __init__(self, names: Iterable[str], known_calls: dict[str, int], start: Start) -> None:
@@ -155,6 +215,11 @@ class Holder:
         self.calls = dict.fromkeys(self._wanted, 0)
         self.reached: set[str] = set()
         self.parts: dict[str, Part] = {}
+        self.looped: set[str | None] = set()
+
+    def inside(self, layer: Any) -> None:
+        """Note a layer that runs within a loop."""
+        self.looped.add(path_of(layer))
 
     def __call__(self, call: Call) -> Any:
         """Start at a call's output if it is wanted."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import keras
 
 from gradsight.backends.keras.outputs import is_floating, numpy_of
-from gradsight.backends.keras.tap import Call, Numbered, Start, Tap
+from gradsight.backends.keras.tap import Call, Numbered, Start, Tap, path_of
 from gradsight.backends.probe import logits_in
 from gradsight.layers import Seen
 from gradsight.layouts import Layout
@@ -36,21 +36,19 @@ def record(backend: KerasBackend, inputs: Any, targets: Any) -> list[Seen]:
         inputs: one image, and what else goes in.
         targets: settles the score, as in `contracts.Backend.run`.
     """
-    records: list[_Record] = []
-    numbered = Numbered()
+    seeing = _Seeing()
 
-    def see(call: Call) -> Any:
-        name = numbered.name(call)
-        if name is not None:
-            received = tuple(call.tensors[0].shape) if call.tensors else None
-            same = any(call.output is x for x in call.tensors)
-            records.append(
-                _Record(name, call.layer, tuple(call.output.shape), received, same, is_floating(call.output))
-            )
-        return call.output
+    def whole(given: Any, _start: Start) -> Any:
+        return backend.running.execute(given, seeing), [r.shape for r in seeing.records]
 
     backend.running.find_end(inputs)
-    outputs = backend.engine.plain(None, lambda given, _start: backend.running.execute(given, see), inputs)
+    outputs, shapes = backend.engine.plain(None, whole, inputs)
+    records = [
+        replace(r, shape=tuple(int(side) for side in shape))  # of what is traced, a side may be known afterwards
+        for r, shape in zip(seeing.records, shapes, strict=True)
+        if path_of(r.layer) not in seeing.looped
+    ]
+    numbered = seeing.numbered
     calls = numbered.calls
     backend.view.calls.update(calls)
     resolved = targets(logits_in(backend, inputs, outputs), outputs)
@@ -66,6 +64,34 @@ def record(backend: KerasBackend, inputs: Any, targets: Any) -> list[Seen]:
     gradients = backend.raw_gradients(inputs, [r.key for r in asked], resolved) if asked else {}
     ways = backend.positions(inputs).ways
     return [_seen(r, r.key in cuts, calls, gradients.get(r.key), ways, backend) for r in records]
+
+
+class _Seeing:
+    """A tap that describes every call.
+
+    Attributes:
+        records: one for each call.
+        looped: the layers that ran within a loop, where nothing can be held.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[_Record] = []
+        self.looped: set[str | None] = set()
+        self.numbered = Numbered()
+
+    def inside(self, layer: Any) -> None:
+        """Note a layer that runs within a loop."""
+        self.looped.add(path_of(layer))
+
+    def __call__(self, call: Call) -> Any:
+        """Describe a call."""
+        name = self.numbered.name(call)
+        if name is not None:
+            received = tuple(call.tensors[0].shape) if call.tensors else None
+            same = any(call.output is x for x in call.tensors)
+            shape = tuple(keras.ops.shape(call.output))
+            self.records.append(_Record(name, call.layer, shape, received, same, is_floating(call.output)))
+        return call.output
 
 
 def _starting(start: Start) -> Tap:

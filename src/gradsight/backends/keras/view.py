@@ -150,9 +150,7 @@ class View:
                 copy.__dict__[name] = self._swap(value)
         if isinstance(layer, keras.Layer):
             copy.__dict__["activity_regularizer"] = None
-        # PReLU is written in two ReLUs, but is one rectifier.
-        call = rectifiable(copy.call) if isinstance(layer, keras.layers.PReLU) else copy.call
-        copy.__dict__["call"] = listening(copy, call)
+        copy.__dict__["call"] = listening(copy, rectifiable(copy, copy.call))
         return copy
 
     def _swap(self, value: Any) -> Any:

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from gradsight.backends.rectifiers import NONE_RAN, RULES, tried
 from gradsight.backends.torch.gradients import no_gradient_in
 from gradsight.errors import ModelError, unknown
 
-RULES = ("guided", "deconvnet")
+# Where PyTorch keeps activations; `torch`, tensors and PyTorch's own C++ have some of them under the same names.
+_NAMES = {name.strip("_") for name in dir(F) if callable(getattr(F, name))}
 
-# Activations that gate a signal by its sign, and the smooth ones that replaced them; not sigmoid, tanh and softmax.
-_RECTIFIERS: set[Any] = {
-    *(torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_, F.relu, F.relu6, F.hardswish),
-    *(F.leaky_relu, F.elu, F.celu, F.selu, F.silu, F.gelu, F.mish, F.softplus, F.hardtanh),
-    *(torch.prelu, torch.Tensor.prelu, torch.selu, torch.celu, torch._C._nn.gelu, torch._C._nn.silu),
-}
-_IN_PLACE: set[Any] = {
-    *(torch.relu_, torch.Tensor.relu_, torch.selu_, torch.celu_),
-    *(F.leaky_relu_, F.elu_, F.hardtanh_),
-}
-_RECTIFIERS |= _IN_PLACE
+_kinds: dict[Hashable, tuple[bool, bool]] = {}
 
 
 class _Rectifier(torch.autograd.Function):
@@ -50,9 +42,9 @@ class Rectified(TorchFunctionMode):
 
     ``"guided"`` (guided backpropagation, arXiv:1412.6806): the positive part, times the true derivative.
     ``"deconvnet"`` (arXiv:1311.2901): the positive part, whatever went forward.
-    For ReLU these are the papers' rules. The same is done to ReLU6, leaky ReLU, ELU, SiLU, GELU, hard-swish, Mish and
-    softplus, where the derivative is neither 0 nor 1; activations written out by hand (``x * x.sigmoid()``) are not
-    recognised and keep their true derivative.
+    For ReLU these are the papers' rules. The same is done to every function of ``torch.nn.functional`` that is a
+    rectifier by trial, see `gradsight.backends.rectifiers`; activations written out by hand (``x * x.sigmoid()``) are
+    not recognised and keep their true derivative.
     """
 
     def __init__(self, rule: str) -> None:
@@ -64,12 +56,17 @@ class Rectified(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Replace what a rectifier does to gradients; everything else goes its way."""
         kwargs = dict(kwargs or {})
-        if func not in _RECTIFIERS:
+        if getattr(func, "__name__", "").strip("_") not in _NAMES or not (args or "input" in kwargs):
+            return func(*args, **kwargs)
+        x, rest, named = args[0] if args else kwargs["input"], args[1:], dict(kwargs)
+        if not args:
+            del named["input"]
+        rectifies, in_place = _kind(func, rest, named)
+        if not rectifies:
             return func(*args, **kwargs)
         self.met += 1
-        x, rest = (args[0], args[1:]) if args else (kwargs.pop("input"), ())
-        result = _Rectifier.apply(x, lambda value: func(value, *rest, **kwargs), self._rule)  # type: ignore[no-untyped-call]
-        return x.copy_(result) if func in _IN_PLACE or kwargs.get("inplace") else result
+        result = _Rectifier.apply(x, lambda value: func(value, *rest, **named), self._rule)  # type: ignore[no-untyped-call]
+        return x.copy_(result) if in_place else result
 
     def check(self, quantized: str) -> None:
         """Say so where nothing was replaced: the gradient would be the plain one.
@@ -83,7 +80,31 @@ class Rectified(TorchFunctionMode):
         if not self.met and quantized:
             raise ModelError(f"no rectifier that is known ran: {no_gradient_in(quantized)}")
         if not self.met:
-            raise ModelError(
-                "the model ran no rectifier (ReLU, GELU, SiLU ...) that is known, so guided backpropagation and "
-                "deconvnet would be plain gradients under another name. Use the method 'gradient'."
-            )
+            raise ModelError(NONE_RAN)
+
+
+def _kind(function: Any, rest: tuple[Any, ...], named: dict[str, Any]) -> tuple[bool, bool]:
+    """Whether a function is a rectifier, and whether it writes into its argument; found out once for an argument list.
+
+    What a model has learned of it, as of PReLU, is taken as it begins: such a function is one, whatever its slopes.
+    """
+    begins = torch.full((1,), 0.25)
+    rest = tuple(begins if isinstance(x, torch.Tensor) else x for x in rest)
+    named = {name: begins if isinstance(x, torch.Tensor) else x for name, x in named.items()}
+    key = (function, *(_told(x) for x in rest), *((name, _told(x)) for name, x in named.items()))
+    if key not in _kinds:
+        written: list[bool] = []
+
+        def of(row: Any) -> Any:
+            given = torch.from_numpy(row.copy())
+            found = function(given, *rest, **named)
+            written.append(found is given)
+            return found.numpy()
+
+        with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            _kinds[key] = tried(of), any(written)
+    return _kinds[key]
+
+
+def _told(x: Any) -> Hashable:
+    return "learned" if isinstance(x, torch.Tensor) else repr(x)

@@ -4,6 +4,7 @@ An engine runs a body ``(inputs, start) -> outputs`` of a view. ``start(name, te
 differentiation and gives what the body goes on with. It offers:
 
 - ``plain(key, body, inputs)``: the outputs, without a gradient;
+- ``each(body, several)``: the outputs of a body that runs for several inputs of one kind, one after the other;
 - ``linearize(key, body, inputs)``: the outputs, the tensors held by name, and ``pull``: a list of cotangents (k, ...),
   one for each floating-point output, to gradients (k, ...) by name;
 - ``tail(key, body, name, raw, forward, times)``: the outputs where ``raw`` stands in the place of what was held by a
@@ -12,7 +13,10 @@ differentiation and gives what the body goes on with. It offers:
 - ``along(function, tensors)``: the derivative of a tensor by ``tensors`` in the direction of themselves, within a body;
 - ``curvature(function, leaf, direction)``: the Hessian of each column's sum by ``leaf``, times ``direction``;
 - ``cuts(body, inputs)``: of all that was started, the names that every path from ``inputs[0]`` to the output, one
-  scalar, passes.
+  scalar, passes;
+- ``place()``: what is traced at the moment; another within a loop, where tensors are those of one step;
+- ``aside()``: within it, numbers are computed at once, whatever is traced at the moment;
+- ``activations``: the module of the engine's own activations.
 
 ``key`` names the body, for engines that compile; None for a body that runs once.
 """

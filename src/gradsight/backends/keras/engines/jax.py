@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import keras
 from jax.ad_checkpoint import checkpoint_name
+from jax.extend import core as extended
 
 from gradsight.backends.keras.engines.graph import cuts_of
 from gradsight.backends.keras.outputs import floating_in, tensors_in
 from gradsight.backends.keras.trees import Form, mapped
+
+# Before JAX 0.9 it was elsewhere.
+_trace_state: Any = getattr(extended, "get_opaque_trace_state", None) or jax.core.get_opaque_trace_state
 
 
 class Jax:
@@ -28,6 +32,10 @@ class Jax:
             with keras.StatelessScope():
                 return body(inputs, _nothing)
         return self._compiled(("plain", key), lambda run: lambda x: _Ordered.of(run(x, _nothing)), body)(inputs).tree
+
+    def each(self, body: Any, several: Sequence[Any]) -> Iterator[Any]:
+        """The outputs for inputs of one kind, one after the other."""
+        return (self.plain(None, body, inputs) for inputs in several)
 
     def linearize(self, key: Any, body: Any, inputs: Any) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
         """The outputs, what was held, and the way back."""
@@ -54,6 +62,13 @@ class Jax:
             return x if not keras.ops.is_tensor(x) else x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0]
 
         return mapped(by_row, outputs)
+
+    activations = jax.nn
+    aside = staticmethod(jax.ensure_compile_time_eval)
+
+    def place(self) -> Any:
+        """What is traced at the moment; another within a loop."""
+        return _trace_state(convention="flax")
 
     def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -23,15 +23,19 @@ class TensorFlow:
 
     def __init__(self, view: Any) -> None:
         """Work on a view, which keeps the traced passes."""
-        self._kept = view.kept
+        self._variables, self._kept = view.variables, view.kept
         self._tracing = threading.RLock()
 
     def plain(self, key: Any, body: Any, inputs: Any) -> Any:
         """The outputs, without a gradient."""
         if key is None:
-            with keras.StatelessScope():
-                return body(inputs, lambda _name, output: output)
+            return Traced(body, inputs, self._variables).plain(inputs)
         return self._traced(key, body, inputs).plain(inputs)
+
+    def each(self, body: Any, several: Sequence[Any]) -> Iterator[Any]:
+        """The outputs for inputs of one kind, one after the other."""
+        traced = Traced(body, several[0], self._variables)
+        return map(traced.plain, several)
 
     def linearize(self, key: Any, body: Any, inputs: Any) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
         """The outputs, what was held, and the way back."""
@@ -57,6 +61,15 @@ class TensorFlow:
             except Exception:  # in as many ways as models are written; the whole model always runs
                 return None
         return (traced, bypasses) if again else None
+
+    activations = tf.nn
+    aside = staticmethod(tf.init_scope)
+
+    def place(self) -> Any:
+        """The graph that is traced at the moment; another within a loop."""
+        # `tf.vectorized_map` traces its step into the same graph, from where it makes the operations that run.
+        mapped = "loop_body" in tf.get_current_name_scope().split("/")
+        return tf.compat.v1.get_default_graph(), mapped
 
     def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""
@@ -127,7 +140,7 @@ class TensorFlow:
 
     def _try(self, body: Any, inputs: Any, rows_free: bool) -> Traced | None:
         try:
-            return Traced(body, inputs, rows_free=rows_free)
+            return Traced(body, inputs, self._variables, rows_free=rows_free)
         except Exception:  # a model may fail in any way on a batch whose size is not known
             if rows_free:
                 return None

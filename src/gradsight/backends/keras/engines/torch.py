@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -36,6 +36,10 @@ class Torch:
         """The outputs, without a gradient."""
         with torch.inference_mode(False), torch.no_grad(), self._scope():
             return body(inputs, lambda _name, output: output)
+
+    def each(self, body: Any, several: Sequence[Any]) -> Iterator[Any]:
+        """The outputs for inputs of one kind, one after the other."""
+        return (self.plain(None, body, inputs) for inputs in several)
 
     def linearize(self, _key: Any, body: Any, inputs: Any) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
         """The outputs, what was held, and the way back."""
@@ -93,6 +97,13 @@ class Torch:
                     lambda fed, z: self._replay(body, name, fed, z), inputs, forward.outputs, held, 0
                 )
             return None if kept is None else (kept, kept.bypasses(inputs, held))
+
+    activations = torch.nn.functional
+    aside = staticmethod(torch.no_grad)
+
+    def place(self) -> Any:
+        """Which function transform is at work: within `torch.vmap`, tensors are those of one step."""
+        return torch._C._functorch.maybe_current_level()
 
     def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""

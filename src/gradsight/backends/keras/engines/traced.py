@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -18,8 +19,8 @@ Part = Callable[[Sequence[Any]], Sequence[Any]]
 class Traced:
     """One body for one kind of inputs."""
 
-    def __init__(self, body: Any, inputs: Any, *, rows_free: bool) -> None:
-        """Trace ``body(inputs, start)``; with ``rows_free``, for any number of rows."""
+    def __init__(self, body: Any, inputs: Any, variables: Sequence[Any], *, rows_free: bool = False) -> None:
+        """Trace ``body(inputs, start)``, which uses variables; with ``rows_free``, for any number of rows."""
         self._held: dict[str, Any] = {}
         self._outputs: Any = None
 
@@ -30,14 +31,14 @@ class Traced:
         form = Form(inputs)
 
         def run(*tensors: Any) -> None:
-            with keras.StatelessScope():
+            with _Constant(variables):
                 self._outputs = body(form.filled(tensors), start)
 
         specs = [
             tf.TensorSpec((None, *x.shape[1:]) if rows_free and x.shape.rank else x.shape, x.dtype)
             for x in tensors_in(inputs)
         ]
-        self._wrapped = tf.compat.v1.wrap_function(run, specs)
+        self._wrapped = _wrapped(run, specs)
         self._inputs = list(self._wrapped.inputs[: len(specs)])
         self._floating = floating_in(self._outputs)
         with self._wrapped.graph.as_default():
@@ -46,6 +47,8 @@ class Traced:
             self._gradients = {
                 name: tf.convert_to_tensor(g) for name, g in zip(self._held, found, strict=True) if g is not None
             }
+        self._definition = self._wrapped.graph.as_graph_def()
+        self._nodes = {node.name: node for node in self._definition.node}
         self._from_inputs = _made_from(self._inputs, self._wrapped.graph)
         self._needed = self._crossing(self._gradients.values(), self._cotangents)
         self._leaves = tensors_in(self._outputs)
@@ -116,8 +119,8 @@ class Traced:
     def _part(self, feeds: Sequence[Any], fetches: Sequence[Any]) -> Part:
         """The part of the graph between tensors, as a function; what is fed and fetched is handed through."""
         made = [x for x in fetches if all(x is not feed for feed in feeds)]
-        specs = tuple(tf.TensorSpec(x.shape, x.dtype, name=f"given_{i}") for i, x in enumerate(feeds))
-        function = self._wrapped.prune(list(feeds), made, input_signature=(specs, {})) if made else None
+        specs = [tf.TensorSpec(x.shape, x.dtype) for x in feeds]
+        function = _wrapped(lambda *values: self._imported(feeds, values, made), specs) if made else None
 
         def run(values: Sequence[Any]) -> Sequence[Any]:
             found = iter(function(*values) if function is not None else ())
@@ -126,8 +129,60 @@ class Traced:
 
         return run
 
+    def _imported(self, feeds: Sequence[Any], values: Sequence[Any], fetches: Sequence[Any]) -> list[Any]:
+        """Copy what lies between tensors into the current graph, with values in the place of what is fed.
+
+        TensorFlow's own pruning copies what comes before the feeds as well, and fails there at a loop: each of its
+        many outputs has to be fed or none.
+        """
+        nodes, used = self._between(feeds, fetches)
+        part = tf.compat.v1.GraphDef(node=nodes, library=self._definition.library, versions=self._definition.versions)
+        capture, captures = tf.compat.v1.get_default_graph().capture, self._wrapped.graph.captures
+        mapped = {inside.name: capture(outside) for outside, inside in captures if inside.name in used}
+        mapped |= {feed.name: value for feed, value in zip(feeds, values, strict=True) if feed.name in used}
+        found: list[Any] = tf.graph_util.import_graph_def(part, mapped, [x.name for x in fetches], name="")
+        return found
+
+    def _between(self, feeds: Sequence[Any], fetches: Sequence[Any]) -> tuple[list[Any], set[str]]:
+        """The nodes that tensors are made by from others that are fed, and the names of all tensors that they use."""
+        fed = {x.name for x in feeds} | {inside.name for _, inside in self._wrapped.graph.captures}
+        behind = _made_from(feeds, self._wrapped.graph)
+        nodes: dict[Any, Any] = {}
+        used: set[str] = set()
+        stack = [x.op for x in fetches]
+        while stack:
+            op = stack.pop()
+            if op in nodes:
+                continue
+            # What a part waits for, and is no part of it, has run before.
+            waits = [x for x in op.control_inputs if x in behind or x not in self._from_inputs]
+            nodes[op] = node = copy.deepcopy(self._nodes[op.name])
+            node.attr.pop("_class", None)  # which nodes it is placed beside: they may be no part of this
+            del node.input[len(op.inputs) :]
+            node.input.extend(f"^{x.name}" for x in waits)
+            used |= {x.name for x in op.inputs}
+            stack += [*(x.op for x in op.inputs if x.name not in fed), *waits]
+        return list(nodes.values()), used
+
     def _packed(self, leaves: list[Any]) -> Any:
         return Form(self._outputs).filled(leaves)
+
+
+class _Constant(keras.StatelessScope):  # type: ignore[misc, unused-ignore]
+    """Variables without a gradient, read outside of loops.
+
+    Of a loop TensorFlow takes the gradient by all that goes in, wanted or not, and no second one if variables do.
+    """
+
+    def __init__(self, variables: Sequence[Any]) -> None:
+        super().__init__([(variable, tf.identity(variable.value)) for variable in variables])
+
+    def get_current_value(self, variable: Any) -> Any:
+        """A variable's value where it is needed, such as within a loop; None where it has none yet."""
+        value = super().get_current_value(variable)
+        if value is None:
+            value = getattr(variable, "_value", None)
+        return None if value is None else tf.stop_gradient(value)
 
 
 def _differentiable(run: Part, which: int) -> Part:
@@ -166,12 +221,18 @@ def _by(tensors: Any, function: Callable[[], Any], cotangents: Any) -> Any:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(tensors)
         found = function()
-    return tape.gradient(found, tensors, cotangents, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    slopes = tape.gradient(found, tensors, cotangents, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return tf.nest.map_structure(tf.convert_to_tensor, slopes)  # of a lookup it may be rows with their numbers
 
 
 def _with_gradient(found: Any, back: Callable[..., Any], *tensors: Any) -> Any:
     """What was computed of tensors without a tape's seeing it, with the way back to them."""
     return tf.custom_gradient(lambda *_: (found, back))(*tensors)
+
+
+def _wrapped(function: Callable[..., Any], specs: Sequence[Any]) -> Any:
+    """A graph of a function, of which nothing runs but what its results need."""
+    return tf.compat.v1.wrap_function(function, specs)
 
 
 def _made_from(tensors: Iterable[Any], graph: Any) -> set[Any]:
