@@ -15,9 +15,14 @@ from gradsight.layouts import Layout
 
 Floats = NDArray[np.float64]
 
-_TELLS = (0.04, 0.7)
-"""Positions tell when the places that elements look at spread this much, even ones spread by 0.29, and when two halves
-of the channels agree on them with this correlation."""
+_SPREAD = 0.04
+"""How much the places that elements look at differ at least, where they tell; even ones spread by 0.29."""
+
+_AGAINST = 0.2
+"""How little places must go with a layout to contradict it, where the shape suggests it."""
+
+_AGREEMENT = 0.7
+"""With what correlation two halves of the channels agree on those places."""
 
 CHANNELS = 24
 SAMPLES = {1: 768, 2: 28, 3: 10}
@@ -68,17 +73,22 @@ class Places:
         return self.single and sum(len(indices) > 1 for indices in self.indices) <= 1
 
     @cached_property
-    def tell(self) -> tuple[bool, ...]:
-        """By axis of the image, whether elements look at different places along it."""
+    def differ(self) -> tuple[bool, ...]:
+        """By axis of the image, whether elements seem to look at different places along it."""
         weights = self.weights
         if not weights.any():
             return (False,) * len(self.moments)
-        spread, least = _TELLS
-        single = self.single
-        halves = zip(self.decoded(), self.decoded(0), self.decoded(1), strict=True)
+        return tuple(_spread(places, weights) > _SPREAD for places in self.decoded())
+
+    @cached_property
+    def tell(self) -> tuple[bool, ...]:
+        """The same, where chance is out of the question: there are many elements, and channels agree."""
+        if np.count_nonzero(self.weights) < _FEW:
+            return (False,) * len(self.moments)
+        halves = zip(self.differ, self.decoded(0), self.decoded(1), strict=True)
         return tuple(
-            _spread(whole, weights) > spread and (single or correlation(first, second, weights) > least)
-            for whole, first, second in halves
+            differ and (self.single or correlation(first, second, self.weights) > _AGREEMENT)
+            for differ, first, second in halves
         )
 
 
@@ -95,10 +105,21 @@ class Call(NamedTuple):
 
     def evidence(self, layout: Layout) -> float:
         """How well the positions that a layout gives to elements are those that they look at, from -1 to 1."""
+        by_axis, count = self._agreements(layout)
+        found = [by_axis.get(i, 0.0) for i, side in enumerate(layout.grid) if side > 1 or self._tells(i)]
+        return 1 - (1 - min(found, default=0.0)) * (1 + _FEW / count) if count else 0.0
+
+    def contradicts(self, layout: Layout) -> bool:
+        """Whether elements look at different places, and those are not where a layout has them."""
+        by_axis, count = self._agreements(layout)
+        return count >= _FEW and min(by_axis.values(), default=1.0) < _AGAINST
+
+    def _agreements(self, layout: Layout) -> tuple[dict[int, float], int]:
+        """By axis along which elements look at different places, how these go with a layout; and of how many."""
         axis = channel_axis(layout)
         places = self.places.get(axis)
-        if places is None or not places.energy.any():
-            return 0.0
+        if places is None:
+            return {}, 0
         rest = tuple(1 if i == axis else side for i, side in enumerate(self.shape))
         source = layout.fold(np.arange(math.prod(rest)).reshape(rest), np)
         cells = np.full(math.prod(rest), -1)
@@ -107,14 +128,13 @@ class Call(NamedTuple):
         seen = sampled >= 0
         weights = places.weights[seen]
         if not weights.any():
-            return 0.0
-        wanted = np.unravel_index(sampled[seen], layout.grid)
-        found = [
-            agreement(decoded[seen], (place + 0.5) / side, weights) if places.tell[i] else 0.0
-            for i, (decoded, place, side) in enumerate(zip(places.decoded(), wanted, layout.grid, strict=True))
-            if side > 1 or self._tells(i)
-        ]
-        return 1 - (1 - min(found, default=0.0)) * (1 + _FEW / len(weights))
+            return {}, 0
+        laid, looked = np.unravel_index(sampled[seen], layout.grid), places.decoded()[:, seen]
+        return {
+            i: agreement(looked[i], (laid[i] + 0.5) / side, weights)
+            for i, side in enumerate(layout.grid)
+            if side > 1 and places.differ[i]
+        }, len(weights)
 
     def _tells(self, axis: int) -> bool:
         """Whether elements look at different places along one axis of the image, whichever axis holds channels."""

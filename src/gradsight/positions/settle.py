@@ -131,7 +131,8 @@ def _by_shape(call: Call, usual: Sequence[Layout], known: frozenset[Grid], size:
     options = dense or layouts(call.shape, 1, size, known)
     if known and call.reached:
         options = dense or [x for x in options if channel_axis(x) > 1]
-    return tuple(x for x in options if x.grid in known or proportional(x.grid, size))
+    fits = (x for x in options if x.grid in known or proportional(x.grid, size))
+    return tuple(x for x in fits if not call.contradicts(x))
 
 
 class _Pool:
