@@ -32,11 +32,14 @@ _DEPTHS = frozenset(
     ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_layers", "depth", "num_decoder_layers")
 )
 _PERCEIVER = {"num_latents": 32, "num_self_attends_per_block": 2, "num_cross_attention_heads": 1}
+_NARROW = {"hidden_size": 96, "num_attention_heads": 3, "intermediate_size": 192}
+_VIDEO = {**_NARROW, "image_size": 112}
 # What configurations are given beside less depth: a few have no default that runs, others are too large with theirs.
 CONFIGURED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "BeitForSemanticSegmentation": {"out_indices": [3, 5, 7, 11]},
+        "BeitForSemanticSegmentation": {**_NARROW, "out_indices": [3, 5, 7, 11]},
         "Blip2ForImageTextRetrieval": {"qformer_config": {"use_qformer_text_input": True}},
+        "Data2VecVisionForSemanticSegmentation": _NARROW,
         "LwDetrForObjectDetection": {"num_queries": 50, "projector_scale_factors": [1.0], "image_size": 256},
         "PerceiverForImageClassificationLearned": _PERCEIVER,
         "PerceiverForImageClassificationFourier": {**_PERCEIVER, "image_size": 224},
@@ -47,6 +50,10 @@ CONFIGURED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "Sapiens2ForSemanticSegmentation": {
             "head_config": {"upsample_out_channels": [64, 64], "conv_out_channels": [64, 64]}
         },
+        "TimesformerForVideoClassification": _VIDEO,
+        "VideoMAEForVideoClassification": _VIDEO,
+        "VideoPrismForVideoClassification": {**_VIDEO, "image_size": 144},
+        "VivitForVideoClassification": {**_VIDEO, "num_frames": 16},
         "VJEPA2ForVideoClassification": {"hidden_size": 192, "frames_per_clip": 8, "crop_size": 128},
     }
 )

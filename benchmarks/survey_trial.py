@@ -107,7 +107,7 @@ def read(draws: Sequence[NDArray[np.float64]]) -> Trial:
     """What several noise images say together, and whether halves of them agree."""
     grid = draws[0].shape[1:]
     halves = [peaks(np.mean(draws[start::2], axis=0)) for start in range(2)]
-    near = (np.abs(halves[0] - halves[1]) <= limit(grid)).all(axis=1)
+    near = (np.abs(halves[0] - halves[1]) <= np.array(grid) // 10).all(axis=1)  # of few cells two soon agree by chance
     return Trial(places(grid), centres(np.mean(draws, axis=0)), float(near.mean()))
 
 
