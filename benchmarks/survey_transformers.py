@@ -64,6 +64,7 @@ CONFIGURED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         },
         "TimesformerForVideoClassification": _VIDEO,
         "VideoMAEForVideoClassification": _VIDEO,
+        "VideoPrismClipModel": {"vision_config": {**_VIDEO, "image_size": 144}, "text_config": _NARROW},
         "VideoPrismForVideoClassification": {**_VIDEO, "image_size": 144},
         "VivitForVideoClassification": {**_VIDEO, "num_frames": 16},
         "VJEPA2ForVideoClassification": {"hidden_size": 192, "frames_per_clip": 8, "crop_size": 128},
@@ -142,8 +143,9 @@ def _fed(key: str, task: str, name: str, images: Any) -> dict[str, Any]:
 
 def _score(outputs: Any) -> Any:
     """Of what is no classifier: one class, at its best query or on average over the picture; how well a text fits."""
-    if getattr(outputs, "logits_per_image", None) is not None:
-        return outputs.logits_per_image[:, CLASS]
+    for key in ("logits_per_image", "logits_per_video"):
+        if getattr(outputs, key, None) is not None:
+            return outputs[key][:, CLASS]
     kinds = (getattr(outputs, key, None) for key in ("class_queries_logits", "logits", "last_hidden_state"))
     found: Any = next(scores for scores in kinds if scores is not None)
     if found.ndim == 3:

@@ -17,7 +17,7 @@ DRAWS, MORE_DRAWS = 2, 8
 AXES = {1: ("columns",), 2: ("rows", "columns"), 3: ("frames", "rows", "columns")}
 STEPS = {1: (1,), 2: (1, 5), 3: (4, 1, 5)}
 """Patch k lies at ``step * k % PATCHES`` along each axis: all over it, and along no other axis alike."""
-ORDERLY, DISORDERLY, STEADY = 0.9, 0.7, 0.6
+ORDERLY, DISORDERLY, STEADY = 0.85, 0.7, 0.6
 
 
 class Trial(NamedTuple):
