@@ -32,12 +32,27 @@ _DEPTHS = frozenset(
     ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_layers", "depth", "num_decoder_layers")
 )
 _PERCEIVER = {"num_latents": 32, "num_self_attends_per_block": 2, "num_cross_attention_heads": 1}
+_NARROW = {"hidden_size": 96, "num_attention_heads": 3, "intermediate_size": 192}
+_VIDEO = {**_NARROW, "image_size": 112}
 # What configurations are given beside less depth: a few have no default that runs, others are too large with theirs.
 CONFIGURED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "BeitForSemanticSegmentation": {"out_indices": [3, 5, 7, 11]},
+        "BeitForSemanticSegmentation": {**_NARROW, "out_indices": [3, 5, 7, 11]},
         "Blip2ForImageTextRetrieval": {"qformer_config": {"use_qformer_text_input": True}},
-        "LwDetrForObjectDetection": {"num_queries": 50, "projector_scale_factors": [1.0], "image_size": 256},
+        "Data2VecVisionForSemanticSegmentation": _NARROW,
+        "LwDetrForObjectDetection": {
+            "num_queries": 50,
+            "projector_scale_factors": [1.0],
+            "backbone_config": {
+                "model_type": "lw_detr_vit",
+                "hidden_size": 192,
+                "num_hidden_layers": 4,
+                "image_size": 224,
+                "num_windows": 4,
+                "window_block_indices": [0, 2],
+                "out_indices": [2, 4],
+            },
+        },
         "PerceiverForImageClassificationLearned": _PERCEIVER,
         "PerceiverForImageClassificationFourier": {**_PERCEIVER, "image_size": 224},
         "PerceiverForImageClassificationConvProcessing": {**_PERCEIVER, "image_size": 224},
@@ -47,6 +62,11 @@ CONFIGURED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "Sapiens2ForSemanticSegmentation": {
             "head_config": {"upsample_out_channels": [64, 64], "conv_out_channels": [64, 64]}
         },
+        "TimesformerForVideoClassification": _VIDEO,
+        "VideoMAEForVideoClassification": _VIDEO,
+        "VideoPrismClipModel": {"vision_config": {**_VIDEO, "image_size": 144}, "text_config": _NARROW},
+        "VideoPrismForVideoClassification": {**_VIDEO, "image_size": 144},
+        "VivitForVideoClassification": {**_VIDEO, "num_frames": 16},
         "VJEPA2ForVideoClassification": {"hidden_size": 192, "frames_per_clip": 8, "crop_size": 128},
     }
 )
@@ -123,8 +143,9 @@ def _fed(key: str, task: str, name: str, images: Any) -> dict[str, Any]:
 
 def _score(outputs: Any) -> Any:
     """Of what is no classifier: one class, at its best query or on average over the picture; how well a text fits."""
-    if getattr(outputs, "logits_per_image", None) is not None:
-        return outputs.logits_per_image[:, CLASS]
+    for key in ("logits_per_image", "logits_per_video"):
+        if getattr(outputs, key, None) is not None:
+            return outputs[key][:, CLASS]
     kinds = (getattr(outputs, key, None) for key in ("class_queries_logits", "logits", "last_hidden_state"))
     found: Any = next(scores for scores in kinds if scores is not None)
     if found.ndim == 3:
