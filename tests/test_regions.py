@@ -242,8 +242,8 @@ def test_the_layers_of_a_segmentation_are_listed_for_a_class_in_a_region(
 
 def test_layers_take_targets_in_place_of_the_explainer_s(photo: Image.Image) -> None:
     explainer = local(fit="squash")
-    with pytest.raises(ModelError, match="class scores"):
-        explainer.layers([photo])
+    of_classes = explainer.layers([photo])  # of the mean over the picture
+    assert of_classes[0].name == explainer.layers([photo], "green")[0].name
     expected = explainer([photo], targets=gs.Pixels("green", point=(40, 70))).layer
     assert explainer.layers([photo], gs.Pixels("green", point=(40, 70)))[0].name == expected
     kept = local(fit="squash")

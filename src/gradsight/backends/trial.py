@@ -15,8 +15,8 @@ from gradsight.positions import CHANNELS, SAMPLES, Call, Places, Positions, sett
 _ROUNDINGS = 2
 """Of how many units of rounding a change says nothing."""
 
-_STRENGTH = 0.1
-"""The noise, as a share of how much the image varies: models answer it nearly linearly, and half precisions show it."""
+_STRENGTH, _IN_HALF = 0.1, 0.5
+"""The noise, as a share of how much the image varies: models answer it nearly linearly; half precisions need more."""
 
 
 def positions_of(backend: Any, inputs: Any) -> Positions:
@@ -63,12 +63,13 @@ def _noisy(backend: Any, first: Any, within: bool = False) -> Iterator[Any]:
     spread = float(values.std()) or 1.0
     generator = np.random.default_rng(0)
     pattern, noise = (generator.standard_normal(values.shape, np.float32) * spread for _ in range(2))
+    noise *= _IN_HALF if "16" in str(image.dtype) else _STRENGTH
     ramps: list[Any] = [0.0, 1.0]
     for axis, side in zip(layout.axes[2:], layout.grid, strict=True):
         ramp = (np.arange(side, dtype=np.float32) + 0.5) / side
         ramps.append(ramp.reshape([-1 if i == axis else 1 for i in range(values.ndim)]))
     for ramp in ramps:
-        given = values + pattern + _STRENGTH * ramp * noise
+        given = values + pattern + ramp * noise
         if within:
             given = np.clip(given, values.min(), values.max())
         yield backend.ops.asarray(given, dtype=image.dtype, device=getattr(image, "device", None))

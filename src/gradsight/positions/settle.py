@@ -97,13 +97,9 @@ def settle(calls: Mapping[str, Call], usual: Mapping[str, Sequence[Layout]], siz
     scrambled = set()
     for name, call in calls.items():
         layout = _one(call, found.get(name), pool, usual[name])
-        if layout is not None:
-            ways[name] = (layout,)
-        elif call.tells(all):
-            ways[name] = ()
+        ways[name] = _by_shape(call, usual[name], pool.grids, size) if layout is None else (layout,)
+        if not ways[name] and call.tells(all):
             scrambled.add(name)
-        else:
-            ways[name] = _by_shape(call, usual[name], pool.grids, size)
     return Positions({name: call.shape for name, call in calls.items()}, ways, frozenset(scrambled))
 
 
