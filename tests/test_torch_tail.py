@@ -21,7 +21,7 @@ def probe_of(model: nn.Module, inputs: Any, layer: str, classes: Any) -> tuple[A
     prepared = backend.prepare(inputs)
     done = backend.run(
         prepared,
-        [Layer(layer, known=frozenset({(6, 4)}))],
+        [Layer(layer)],
         lambda logits, _: resolve(classes, Setting(len(classes), logits)),
     )
     return done.probes[0], backend

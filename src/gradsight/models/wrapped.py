@@ -33,12 +33,12 @@ def opened(model: Any) -> Any:
 def _inside(model: Any) -> Any:
     """The module in an object that is none, or that has no forward; None of others."""
     torch = sys.modules.get("torch")
-    if torch is None:
+    if torch is None or not hasattr(model, "names"):
         return None
     module = torch.nn.Module
     runs = isinstance(model, module) and type(model).forward is not module.forward
     inner = None if runs or isinstance(model, LoadedModel) else getattr(model, "model", None)
-    return inner if isinstance(inner, module) and hasattr(model, "names") else None
+    return inner if isinstance(inner, module) else None
 
 
 def _names(model: Any) -> dict[int, str] | None:

@@ -313,7 +313,8 @@ class TorchBackend:
     def watch(self, several: Sequence[Any], see: Callable[[int, str, torch.Tensor | None], None]) -> None:
         """Run several inputs one after the other; ``see(number, call, output)`` sees what each call of modules gave."""
         looking = self._looking(several[0])
-        names = [name for name in looking.view.modules if name]
+        refused = {name for (name, _), place in looking.view.places.items() if place.refused}
+        names = [name for name in looking.view.modules if name and name not in refused]
         tap.install(looking.view.modules, names)
         with torch.inference_mode(False), torch.no_grad():
             for number, inputs in enumerate(several):
