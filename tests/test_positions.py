@@ -245,6 +245,114 @@ def test_frames_behind_patches() -> None:
         assert chosen(model, torch.randn(1, 3, 8, 32, 24)).layout.grid == (4, 4, 3)
 
 
+class Hybrid(nn.Module):
+    """A convolutional stem, patches of its map by reshaping and a Linear, and blocks of tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 2, 2), nn.ReLU())
+        self.embed, self.blocks, self.fc = nn.Linear(128, 32), encoder(32, batch_first=True), nn.Linear(32, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        f = self.stem(x)
+        n, c, h, w = f.shape
+        f = f.reshape(n, c, h // 4, 4, w // 4, 4).permute(0, 2, 4, 1, 3, 5).reshape(n, -1, 128)
+        return self.fc(self.blocks(self.embed(f)).mean(1))
+
+
+def test_tokens_behind_a_finer_map_are_chosen_before_it() -> None:
+    torch.manual_seed(0)
+    model, image = Hybrid().eval(), torch.randn(1, 3, 64, 96)
+    best = chosen(model, image)
+    assert (best.name, best.layout.grid) == ("blocks", (8, 12))
+    check_places(model, image, (8, 12), "embed")
+
+
+def of_timesformer() -> nn.Module:
+    from transformers import TimesformerConfig, TimesformerForVideoClassification
+
+    config = TimesformerConfig(
+        hidden_size=48, num_hidden_layers=2, num_attention_heads=3, intermediate_size=96, image_size=64, num_frames=6,
+        num_labels=5,
+    )  # fmt: skip
+    return TimesformerForVideoClassification(config)
+
+
+def of_videomae() -> nn.Module:
+    from transformers import VideoMAEConfig, VideoMAEForVideoClassification
+
+    config = VideoMAEConfig(
+        hidden_size=48, num_hidden_layers=2, num_attention_heads=3, intermediate_size=96, image_size=64, num_frames=8,
+        num_labels=5,
+    )  # fmt: skip
+    return VideoMAEForVideoClassification(config)
+
+
+def of_timm(name: str, **smaller: Any) -> nn.Module:
+    import timm
+
+    model = timm.create_model(name, num_classes=5, **smaller)
+    nn.init.normal_(model.get_classifier().weight, std=0.02)  # some begin with zeros, which no gradient passes
+    return model
+
+
+def of_nest() -> nn.Module:
+    from timm.models.nest import Nest
+
+    return Nest(embed_dims=(24, 48, 96), num_heads=(1, 2, 4), depths=(1, 1, 2), num_classes=5)
+
+
+def of_crossvit() -> nn.Module:
+    from timm.models.crossvit import CrossVit
+
+    return CrossVit(img_size=240, embed_dim=(24, 48), depth=((1, 2, 0),), num_heads=(2, 2), num_classes=5)
+
+
+REAL: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], dict[str | None, tuple[int, ...]]]] = {
+    "TimeSformer": (of_timesformer, (6, 3, 64, 64), {None: (6, 4, 4), "timesformer.embeddings": (6, 4, 4)}),
+    "VideoMAE": (of_videomae, (8, 3, 64, 64), {None: (4, 4, 4), "videomae.encoder": (4, 4, 4)}),
+    "ViT of flat patches": (
+        lambda: of_timm("vit_tiny_patch16_224", depth=2, img_size=(128, 64), patch_size=(16, 8)),
+        (3, 128, 64),
+        {None: (8, 8), "blocks.0": (8, 8)},
+    ),
+    "Hiera": (
+        lambda: of_timm("hiera_tiny_224", stages=(1, 1, 2, 1), embed_dim=48),
+        (3, 224, 224),
+        {None: (7, 7), "blocks.0": (56, 56), "blocks.1": (28, 28), "blocks.3": (14, 14)},
+    ),
+    "NesT": (
+        of_nest,
+        (3, 224, 224),
+        {None: (14, 14), "levels.0.transformer_encoder": (56, 56), "levels.1.transformer_encoder": (28, 28)},
+    ),
+    "CrossViT": (of_crossvit, (3, 240, 240), {"blocks.0.blocks.0": (30, 30)}),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_models_as_they_are_in_use(name: str) -> None:
+    """The cell whose activations change most, where a patch of the image changes, is the patch's, or beside it."""
+    make, size, layers = REAL[name]
+    torch.manual_seed(0)
+    model, image = make().eval(), torch.randn(1, *size)
+    video = len(size) == 4
+    for layer, grid in layers.items():
+        explainer = gs.Explainer(model, targets=1, layer=layer)
+        found = explainer(image)
+        assert found.maps.shape[2:] == grid
+        named = gs.Explainer(model, targets=1, layer=found.layer)(image)
+        np.testing.assert_array_equal(named.maps, found.maps)
+        sides = [s // g for s, g in zip((size[0], *size[2:]) if video else size[1:], grid, strict=True)]
+        for part in (0.2, 0.7):
+            cell = tuple(int(part * (g - 1)) for g in grid)
+            window = tuple(slice(i * s, (i + 1) * s) for i, s in zip(cell, sides, strict=True))
+            changed = image.clone()
+            changed[(0, window[0], slice(None), *window[1:]) if video else (0, slice(None), *window)] += 3
+            at = place_of_change(model, image, changed, layer)
+            assert max(abs(a - b) for a, b in zip(at, cell, strict=True)) <= 1
+
+
 # What looks like a map and is none.
 
 
