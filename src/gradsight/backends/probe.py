@@ -273,7 +273,7 @@ class LayerProbe:
     def at(self, images: Array) -> LayerProbe:
         """The same layer and targets for other images; row j belongs to image j % n."""
         times, shared = self._times(images), self._pass
-        images = shared.image.layout.unfold(images, images, self._ops)
+        images = shared.image.layout.unfold(images, shared.image._held, self._ops)
         inputs = self._backend.with_image(shared.inputs, images, times)
         known = [Layer(probe.held_as, layout=probe.layout) for probe in (*self.layers, self)]
         wanted = list({layer.name: layer for layer in known}.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -25,9 +26,6 @@ def positions_of(backend: Any, inputs: Any) -> Positions:
     Args:
         backend: a `probe.Arrays` of the model.
         inputs: a batch.
-
-    Raises:
-        ModelError: the model fails on the image itself.
     """
     first, size = backend.row(inputs, 0), backend.size(inputs)
     seen = _looked_at(backend, first)
@@ -49,7 +47,8 @@ def _looked_at(backend: Any, first: Any) -> _Seen:
             continue
         return seen
     seen = _Seen(backend)
-    backend.watch([first], seen)
+    with contextlib.suppress(GradsightError):  # of a model that takes no image alone nothing is known but shapes
+        backend.watch([first], seen)
     return seen
 
 

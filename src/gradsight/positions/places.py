@@ -18,8 +18,8 @@ Floats = NDArray[np.float64]
 _SPREAD = 0.04
 """How much the places that elements look at differ at least, where they tell; even ones spread by 0.29."""
 
-_AGAINST = 0.2
-"""How little places must go with a layout to contradict it, where the shape suggests it."""
+_AGAINST, _MANY = 0.2, 256
+"""How little places must go with a layout to contradict it, where the shape suggests it, and of how many elements."""
 
 _AGREEMENT = 0.7
 """With what correlation two halves of the channels agree on those places."""
@@ -112,7 +112,10 @@ class Call(NamedTuple):
     def contradicts(self, layout: Layout) -> bool:
         """Whether elements look at different places, and those are not where a layout has them."""
         by_axis, count = self._agreements(layout)
-        return count >= _FEW and min(by_axis.values(), default=1.0) < _AGAINST
+        if min(by_axis.values(), default=1.0) >= _AGAINST:
+            return False
+        # Behind many layers what elements look at may be lost in noise, on which channels do not agree.
+        return count >= _MANY or any(self.places[channel_axis(layout)].tell)
 
     def _agreements(self, layout: Layout) -> tuple[dict[int, float], int]:
         """By axis along which elements look at different places, how these go with a layout; and of how many."""
