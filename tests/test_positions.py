@@ -97,6 +97,56 @@ def test_the_map_of_a_signal_is_over_its_steps(behind: Callable[[], nn.Module], 
     np.testing.assert_allclose(found.maps[:, 0], right, atol=1e-5 * float(right.abs().max()))
 
 
+@pytest.mark.parametrize(("steps", "hidden"), [(14, 64), (10, 10), (6, 24), (4, 8)])
+def test_few_steps_are_not_mistaken_for_hidden_units(steps: int, hidden: int) -> None:
+    torch.manual_seed(0)
+    model = Recurrent(nn.LSTM(16, hidden, batch_first=True), hidden).eval()
+    ranked = gs.Explainer(model).layers(torch.randn(1, 3, 8 * steps))
+    assert {x.layout.grid for x in ranked} == {(steps,)}
+
+
+@pytest.mark.parametrize("length", [31, 63, 100])
+def test_a_class_token_is_no_step_of_a_signal(length: int) -> None:
+    class WithToken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cnn, self.token = nn.Conv1d(3, 16, 4, 4), nn.Parameter(torch.randn(1, 1, 16))
+            self.blocks, self.fc = encoder(16, batch_first=True), nn.Linear(16, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.cnn(x).transpose(1, 2)
+            return self.fc(self.blocks(torch.cat([self.token.expand(len(y), -1, -1), y], 1)).mean(1))
+
+    torch.manual_seed(0)
+    best = chosen(WithToken().eval(), torch.randn(1, 3, 4 * length))
+    assert (best.name, best.layout.grid, best.layout.extra) == ("blocks", (length,), 1)
+
+
+@pytest.mark.parametrize("width", [48, 128, 256])
+@pytest.mark.parametrize("steps_first", [False, True])
+def test_steps_whose_rows_were_pooled_lie_side_by_side(width: int, steps_first: bool) -> None:
+    """As in a reader of texts: columns of a map become steps, batch or steps first."""
+
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cnn = nn.Sequential(nn.Conv2d(1, 8, (8, 2), (8, 2)), nn.ReLU())
+            self.rnn, self.fc = nn.LSTM(16, 12, batch_first=not steps_first, bidirectional=True), nn.Linear(24, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.cnn(x).flatten(1, 2)
+            y = self.rnn(y.permute(2, 0, 1) if steps_first else y.transpose(1, 2))[0]
+            return self.fc(y).mean(0 if steps_first else 1)
+
+    torch.manual_seed(0)
+    model, images = Reader().eval(), torch.randn(2, 1, 16, width)
+    found = gs.Explainer(model, layer="rnn", targets=1)(images)
+    assert found.maps.shape == (2, 1, 1, width // 2)
+    changed = images[:1].clone()
+    changed[..., 20:22] += 3
+    assert place_of_change(model, images[:1], changed, "rnn")[1] in (9, 10, 11)
+
+
 def test_a_square_of_hidden_units_is_no_map_of_a_signal() -> None:
     """25 steps of 25 channels: no shape tells which is which."""
     torch.manual_seed(0)
@@ -470,6 +520,54 @@ def test_blank_images_tell_as_much(image: torch.Tensor) -> None:
     other = gs.Explainer(model, layer="block", targets=1)
     inputs = torch.randn(1, 3, 32, 32)
     np.testing.assert_array_equal(explainer(inputs).maps, other(inputs).maps)
+
+
+@pytest.mark.parametrize("first", [0.1, 0.7, float("nan"), float("inf")])
+@pytest.mark.parametrize("norm", [nn.Identity(), nn.InstanceNorm2d(3)])
+def test_what_the_first_image_holds_does_not_matter_later(first: float, norm: nn.Module) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(norm, Tokens((4, 4), ORDERS["by columns"])).eval()
+    explainer, image = gs.Explainer(model, layer="1.block", targets=1), torch.rand(1, 3, 32, 48)
+    explainer(torch.full((1, 3, 32, 48), first))
+    expected = gs.Explainer(model, layer="1.block", targets=1)(image).maps
+    np.testing.assert_array_equal(explainer(image).maps, expected)
+
+
+@pytest.mark.parametrize("function", [torch.log, torch.sqrt, torch.logit])
+def test_models_that_make_no_numbers_of_noise_are_tried_from_0_to_1(function: Callable[[Any], Any]) -> None:
+    class Through(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside = Tokens((4, 4), ORDERS["by columns"])
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inside(function(x))
+
+    torch.manual_seed(0)
+    image = torch.rand(1, 3, 32, 48) * 0.8 + 0.1
+    changed = image.clone()
+    changed[..., 8:12, 20:24] = 1 - changed[..., 8:12, 20:24]
+    assert place_of_change(Through().eval(), image, changed, "inside.block") == (2, 5)
+
+
+def test_queries_of_a_detector_are_no_positions_though_they_are_as_many() -> None:
+    class Queries(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone, self.queries = nn.Conv2d(3, 32, 8, 8), nn.Parameter(torch.randn(1, 64, 32))
+            layer = nn.TransformerDecoderLayer(32, 4, 64, batch_first=True)
+            self.decoder, self.fc = nn.TransformerDecoder(layer, 2), nn.Linear(32, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen = self.backbone(x).flatten(2).transpose(1, 2)
+            return self.fc(self.decoder(self.queries.expand(len(x), -1, -1), seen).mean(1))
+
+    torch.manual_seed(0)
+    model, image = Queries().eval(), torch.randn(1, 3, 64, 64)
+    ranked = gs.Explainer(model).layers(image)
+    assert ranked[0].name == "backbone"
+    with pytest.raises(ModelError, match=r"no positions|no grid has"):
+        gs.Explainer(model)(image, layer="decoder")
 
 
 def test_models_that_refuse_what_no_image_holds_are_tried_within_its_values() -> None:

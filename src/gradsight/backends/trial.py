@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,9 @@ from gradsight.positions import CHANNELS, SAMPLES, Call, Places, Positions, sett
 
 _ROUNDINGS = 2
 """Of how many units of rounding a change says nothing."""
+
+_BLANK = 1e-3
+"""An image that varies by less of its largest value is blank."""
 
 _STRENGTH, _IN_HALF = 0.1, 0.5
 """The noise, as a share of how much the image varies: models answer it nearly linearly; half precisions need more."""
@@ -29,37 +31,69 @@ def positions_of(backend: Any, inputs: Any) -> Positions:
     """
     first, size = backend.row(inputs, 0), backend.size(inputs)
     seen = _looked_at(backend, first)
-    names = _named(seen)
-    calls = {name: seen.call(key) for name, key in names.items()}
-    usual = {
-        name: backend.usual(key, call.shape, first)
-        for (name, key), call in zip(names.items(), calls.values(), strict=True)
-    }
+    names, told = _named(seen), seen.calls
+    calls = {name: told[key] for name, key in names.items()}
+    usual = {name: backend.usual(key, told[key].shape, first) for name, key in names.items()}
     return settle(calls, usual, size)
 
 
 def _looked_at(backend: Any, first: Any) -> _Seen:
-    for made in (_noisy, partial(_noisy, within=True)):  # a model may refuse values that no image has
-        seen = _Seen(backend)
+    """What calls gave for images of the first kind that tells anything.
+
+    A model may refuse values that no image has, or make no numbers of them; and a blank image leaves nothing between
+    its least value and its greatest.
+    """
+    seen = None
+    for made in (_around, _from_0_to_1, _within, _itself):
+        tried = _Seen(backend)
         try:
-            backend.watch([backend.with_image(first, image) for image in made(backend, first)], seen)
-        except GradsightError:
+            backend.watch([backend.with_image(first, image) for image in made(backend, first)], tried)
+        except GradsightError:  # of a model that takes no image alone nothing is known but shapes
             continue
-        return seen
-    seen = _Seen(backend)
-    with contextlib.suppress(GradsightError):  # of a model that takes no image alone nothing is known but shapes
-        backend.watch([first], seen)
-    return seen
+        seen = tried if seen is None else seen
+        if tried.tells:
+            return tried
+    return _Seen(backend) if seen is None else seen
 
 
-def _noisy(backend: Any, first: Any, within: bool = False) -> Iterator[Any]:
+def _around(backend: Any, first: Any) -> Iterator[Any]:
     """The image under a pattern, and further noise upon it: even, then growing along each axis.
 
     The pattern leaves no part blank, where normalisation makes all noise alike.
     """
+    values = _values(backend, first)
+    largest = float(np.abs(values).max()) or 1.0
+    spread = float(values.std(dtype=np.float64))
+    return _noisy(backend, first, values, spread if spread > _BLANK * largest else largest)
+
+
+def _within(backend: Any, first: Any) -> Iterator[Any]:
+    """The same, within the values of the image."""
+    values = _values(backend, first)
+    for image in _noisy(backend, first, values, float(values.std(dtype=np.float64))):
+        yield backend.ops.clip(image, float(values.min()), float(values.max()))
+
+
+def _from_0_to_1(backend: Any, first: Any) -> Iterator[Any]:
+    """Noise from 0 to 1 in the place of the image."""
+    grey = np.full_like(_values(backend, first), 0.5)
+    for image in _noisy(backend, first, grey, 0.15):
+        yield backend.ops.clip(image, 0.0, 1.0)
+
+
+def _itself(_backend: Any, first: Any) -> Iterator[Any]:
+    """The image alone, of which nothing but shapes can be told."""
+    yield _backend.image(first)
+
+
+def _values(backend: Any, first: Any) -> Any:
+    values = np.asarray(backend.numpy(backend.image(first)), np.float32)
+    return np.nan_to_num(values, posinf=0.0, neginf=0.0)
+
+
+def _noisy(backend: Any, first: Any, values: Any, spread: float) -> Iterator[Any]:
+    """Values under a pattern, with no noise upon it, with even noise, and with noise that grows along each axis."""
     image, layout = backend.image(first), backend.image_layout(first)
-    values = np.nan_to_num(np.asarray(backend.numpy(image), np.float32))
-    spread = float(values.std()) or 1.0
     generator = np.random.default_rng(0)
     pattern, noise = (generator.standard_normal(values.shape, np.float32) * spread for _ in range(2))
     noise *= _IN_HALF if "16" in str(image.dtype) else _STRENGTH
@@ -69,8 +103,6 @@ def _noisy(backend: Any, first: Any, within: bool = False) -> Iterator[Any]:
         ramps.append(ramp.reshape([-1 if i == axis else 1 for i in range(values.ndim)]))
     for ramp in ramps:
         given = values + pattern + ramp * noise
-        if within:
-            given = np.clip(given, values.min(), values.max())
         yield backend.ops.asarray(given, dtype=image.dtype, device=getattr(image, "device", None))
 
 
@@ -107,8 +139,17 @@ class _Seen:
                     self._picked[key, axis] = _Picked(shape, axis)
                 self._picked[key, axis].add(output, self._numpy)
 
-    def call(self, key: str) -> Call:
-        """What a call gave."""
+    @cached_property
+    def calls(self) -> dict[str, Call]:
+        """What each call gave, all passes done."""
+        return {key: self._call(key) for key in self.shapes}
+
+    @property
+    def tells(self) -> bool:
+        """Whether elements of any call look at different places."""
+        return any(any(places.differ) for call in self.calls.values() for places in call.places.values())
+
+    def _call(self, key: str) -> Call:
         shape = self.shapes[key]
         found = {axis: self._picked[key, axis].places() for axis in _channel_axes(shape)}
         return Call(shape, {axis: places for axis, places in found.items() if places is not None})

@@ -44,13 +44,14 @@ class Tokens(NamedTuple):
     shape: tuple[int, ...]
 
 
-def flattened(call: Call) -> Iterator[Tokens]:
+def _flattened(call: Call) -> Iterator[Tokens]:
     """The ways to take an axis for channels; rows beside the first belong to the same image."""
     for channels, places in call.places.items():
-        if not any(places.tell):
+        if not any(places.differ):
             continue
         rows = call.shape[0] if call.shape[0] > 1 and channels > 0 else 0
-        for split in {0, rows}:
+        has_batch = any(side == 1 for i, side in enumerate(call.shape) if i != channels)
+        for split in (0,) if has_batch else (rows,):
             wide = (1, *call.shape) if split else call.shape
             axis = channels + bool(split)
             batch = next((i for i, side in enumerate(wide) if side == 1 and i != axis), None)
@@ -60,7 +61,22 @@ def flattened(call: Call) -> Iterator[Tokens]:
                 yield Tokens((batch, axis, *rest), tuple(wide[i] for i in rest), split, places, shape)
 
 
-def _turned(flat: Tokens, _known: frozenset[Grid], size: Sequence[int]) -> Iterator[Layout]:
+def simple(call: Call, known: frozenset[Grid], size: Sequence[int]) -> Iterator[Layout]:
+    """The axes of an output in any order, and known grids among tokens."""
+    for flat in _flattened(call):
+        yield from _turned(flat, size)
+        yield from _along_one(flat, size)
+        yield from _among_others(flat, known)
+
+
+def mixed(call: Call, known: frozenset[Grid]) -> Iterator[Layout]:
+    """Tokens in any order that counts along the axes of the image."""
+    for flat in _flattened(call):
+        if any(flat.places.tell) and not flat.places.is_vector:
+            yield from _mixed(flat, known)
+
+
+def _turned(flat: Tokens, size: Sequence[int]) -> Iterator[Layout]:
     """The axes of the output in any order."""
     if len(flat.sides) == len(size):
         for order in itertools.permutations(range(len(size))):
@@ -68,7 +84,16 @@ def _turned(flat: Tokens, _known: frozenset[Grid], size: Sequence[int]) -> Itera
             yield Layout((*flat.axes[:2], *axes), grid, frames=flat.rows)
 
 
-def _among_others(flat: Tokens, known: frozenset[Grid], _size: Sequence[int]) -> Iterator[Layout]:
+def _along_one(flat: Tokens, size: Sequence[int]) -> Iterator[Layout]:
+    """All tokens along one axis of the image, as where the others were pooled away."""
+    tokens = math.prod(flat.sides)
+    if len(flat.sides) < len(size) and not flat.places.is_vector:
+        for axis in range(len(size)):
+            grid = tuple(tokens if i == axis else 1 for i in range(len(size)))
+            yield Layout(flat.axes, grid, frames=flat.rows)
+
+
+def _among_others(flat: Tokens, known: frozenset[Grid]) -> Iterator[Layout]:
     """Known grids, somewhere among other tokens."""
     tokens = math.prod(flat.sides)
     most = _MOST_BESIDE if sum(side > 1 for side in flat.sides) == 1 else 0
@@ -79,7 +104,7 @@ def _among_others(flat: Tokens, known: frozenset[Grid], _size: Sequence[int]) ->
             yield Layout(flat.axes, grid, tokens - count, flat.rows, order)
 
 
-def _mixed(flat: Tokens, known: frozenset[Grid], _size: Sequence[int]) -> Iterator[Layout]:
+def _mixed(flat: Tokens, known: frozenset[Grid]) -> Iterator[Layout]:
     """Layouts whose tokens count along the axes of the image in some order, as where windows lie behind one another.
 
     The number of a token is then written in digits, each of which moves it along one axis: what a digit does is read
@@ -89,7 +114,7 @@ def _mixed(flat: Tokens, known: frozenset[Grid], _size: Sequence[int]) -> Iterat
     numbers, decoded, weights = numbered(places.indices, flat.shape), places.decoded(), places.weights
     most = min(_MOST_LEADING, tokens - 2) if sum(side > 1 for side in flat.sides) == 1 else 0
     grids = {math.prod(grid) for grid in known}
-    for extra in () if flat.places.is_vector else sorted(range(most + 1), key=lambda e: (tokens - e not in grids, e)):
+    for extra in sorted(range(most + 1), key=lambda e: (tokens - e not in grids, e)):
         inside = numbers >= extra
         for radices in _factorings(tokens - extra):
             found = _digits(numbers[inside] - extra, radices, decoded[:, inside], weights[inside])
@@ -168,7 +193,3 @@ def _orders(factors: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         at = factors.index(first)
         for rest in _orders(factors[:at] + factors[at + 1 :]):
             yield (first, *rest)
-
-
-SEARCHES = (_turned, _among_others, _mixed)
-"""``(tokens, known, size) -> layouts``: from where to look first to where to look last."""

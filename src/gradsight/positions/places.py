@@ -21,6 +21,9 @@ _SPREAD = 0.04
 _AGAINST, _MANY = 0.2, 256
 """How little places must go with a layout to contradict it, where the shape suggests it, and of how many elements."""
 
+_ASIDE = 0.3
+"""How far from the middle of the image all elements must look to look aside."""
+
 _AGREEMENT = 0.7
 """With what correlation two halves of the channels agree on those places."""
 
@@ -106,19 +109,40 @@ class Call(NamedTuple):
     def evidence(self, layout: Layout) -> float:
         """How well the positions that a layout gives to elements are those that they look at, from -1 to 1."""
         by_axis, count = self._agreements(layout)
-        found = [by_axis.get(i, 0.0) for i, side in enumerate(layout.grid) if side > 1 or self._tells(i)]
-        return 1 - (1 - min(found, default=0.0)) * (1 + _FEW / count) if count else 0.0
+        differ = self.places[channel_axis(layout)].differ if count else ()
+        sides = [i for i, side in enumerate(layout.grid) if side > 1 or self._tells(i)]
+        found = [by_axis[i] if i in by_axis and differ[i] else 0.0 for i in sides]
+        if not count or self._looks_aside(layout):
+            return 0.0
+        return 1 - (1 - min(found, default=0.0)) * (1 + _FEW / count)
+
+    def supports(self, layout: Layout) -> bool:
+        """Whether what elements look at goes a little with a layout, even if they all look at much of the image."""
+        by_axis, count = self._agreements(layout)
+        return count >= _FEW and min(by_axis.values(), default=0.0) >= _AGAINST
 
     def contradicts(self, layout: Layout) -> bool:
         """Whether elements look at different places, and those are not where a layout has them."""
         by_axis, count = self._agreements(layout)
-        if min(by_axis.values(), default=1.0) >= _AGAINST:
+        if not count:
+            return False
+        places = self.places[channel_axis(layout)]
+        if self._looks_aside(layout):
+            return True
+        if min((x for i, x in by_axis.items() if places.differ[i]), default=1.0) >= _AGAINST:
             return False
         # Behind many layers what elements look at may be lost in noise, on which channels do not agree.
-        return count >= _MANY or any(self.places[channel_axis(layout)].tell)
+        return count >= _MANY or any(places.tell)
+
+    def _looks_aside(self, layout: Layout) -> bool:
+        """Whether a layout has one cell along an axis for what looks at one end of it, as at one frame of a video."""
+        places = self.places[channel_axis(layout)]
+        share = places.weights / places.weights.sum()
+        aside = [abs(share @ looked - 0.5) > _ASIDE for looked in places.decoded()]
+        return not places.single and any(aside[i] for i, side in enumerate(layout.grid) if side == 1)
 
     def _agreements(self, layout: Layout) -> tuple[dict[int, float], int]:
-        """By axis along which elements look at different places, how these go with a layout; and of how many."""
+        """By axis of more than one cell, how the places that elements look at go with a layout; and of how many."""
         axis = channel_axis(layout)
         places = self.places.get(axis)
         if places is None:
@@ -133,11 +157,8 @@ class Call(NamedTuple):
         if not weights.any():
             return {}, 0
         laid, looked = np.unravel_index(sampled[seen], layout.grid), places.decoded()[:, seen]
-        return {
-            i: agreement(looked[i], (laid[i] + 0.5) / side, weights)
-            for i, side in enumerate(layout.grid)
-            if side > 1 and places.differ[i]
-        }, len(weights)
+        sides = [(i, side) for i, side in enumerate(layout.grid) if side > 1]
+        return {i: agreement(looked[i], (laid[i] + 0.5) / side, weights) for i, side in sides}, len(weights)
 
     def _tells(self, axis: int) -> bool:
         """Whether elements look at different places along one axis of the image, whichever axis holds channels."""

@@ -8,11 +8,17 @@ from typing import NamedTuple
 
 from gradsight.errors import ModelError
 from gradsight.layouts import Layout, layouts, only_layout, proportional
-from gradsight.positions.orders import SEARCHES, Grid, flattened, is_plain
+from gradsight.positions.orders import Grid, is_plain, mixed, simple
 from gradsight.positions.places import Call, channel_axis
 
 _FOUND = 0.8
 """The correlation that a layout which the shape does not suggest must have."""
+
+_SURE = 0.95
+"""The correlation from which on what the shape suggests is believed at once."""
+
+_LIKING = 0.02
+"""How much more evidence a known grid counts for, and each token that is no position less."""
 
 _HOLDS = 0.5
 """The correlation below which a layout that the shape suggests is wrong, where positions do tell."""
@@ -85,9 +91,11 @@ def settle(calls: Mapping[str, Call], usual: Mapping[str, Sequence[Layout]], siz
     searched: set[tuple[int, ...]] = set()  # in vain; later outputs of the same shape tell less
     for name, call in calls.items():
         pool = _Pool(found)
-        best = _best(call, usual[name], _FOUND) or _best(call, pool.of_make(call.shape), _FOUND)
-        if best is None and call.shape not in searched:
-            best = _searched(call, pool.grids, size)
+        best = _best(call, usual[name], _SURE) or _best(
+            call, [*usual[name], *pool.of_make(call.shape), *simple(call, pool.grids, size)], _FOUND, pool.grids
+        )
+        if best is None and call.tells(any) and call.shape not in searched:
+            best = _in_order(call, pool.grids, size)
             if best is None:
                 searched.add(call.shape)
         if best is not None:
@@ -97,7 +105,7 @@ def settle(calls: Mapping[str, Call], usual: Mapping[str, Sequence[Layout]], siz
     scrambled = set()
     for name, call in calls.items():
         layout = _one(call, found.get(name), pool, usual[name])
-        ways[name] = _by_shape(call, usual[name], pool.grids, size) if layout is None else (layout,)
+        ways[name] = _by_shape(call, usual[name], pool, size) if layout is None else (layout,)
         if not ways[name] and call.tells(all):
             scrambled.add(name)
     return Positions({name: call.shape for name, call in calls.items()}, ways, frozenset(scrambled))
@@ -105,30 +113,42 @@ def settle(calls: Mapping[str, Call], usual: Mapping[str, Sequence[Layout]], siz
 
 def _one(call: Call, own: _Settled | None, pool: _Pool, usual: Sequence[Layout]) -> Layout | None:
     """The layout of a call: that of its make which was found most surely, unless its elements tell another."""
-    silent = own is None and not call.tells(any)
     for layout in pool.of_make(call.shape):
-        if own is None and call.evidence(layout) > _HOLDS:
+        if call.evidence(layout) > (_HOLDS if own is None else own.score - 0.05):
             return layout
-        if silent and layout.channels(call.shape) > 1:  # a pooled vector has as many channels as a grid by chance
-            return layout
-        if own is not None and call.evidence(layout) > own.score - 0.05:
-            return layout
-    likely = own or _best(call, usual, _HOLDS)
+    likely = own or _best(call, [x for x in usual if x.grid in pool.grids], _HOLDS)
     return None if likely is None else likely.layout
 
 
-def _by_shape(call: Call, usual: Sequence[Layout], known: frozenset[Grid], size: Sequence[int]) -> tuple[Layout, ...]:
-    """The layouts of an output whose elements tell nothing.
+def _by_shape(call: Call, usual: Sequence[Layout], pool: _Pool, size: Sequence[int]) -> tuple[Layout, ...]:
+    """The layouts of an output whose elements do not tell: of its make, or as its shape has it.
 
-    Beside grids that were found, what looks like flattened positions are the hidden units of tokens; a grid that is
-    stretched is no one's guess.
+    A grid that is stretched is no one's guess. What the image reaches, as it reaches the queries of a detector, is no
+    grid by its number of tokens alone: its elements must support that.
     """
+    makes = [] if call.tells(any) else [x for x in pool.of_make(call.shape) if x.channels(call.shape) > 1]
+    makes = [x for x in makes if not call.reached or call.supports(x)]
+    if makes:
+        turned = [_exchanged(x) for x in makes if len(set(call.shape)) == 2 == len(call.shape) - 1]
+        return tuple(dict.fromkeys([makes[0], *turned])) if not call.reached else (makes[0],)
     dense = [x for x in usual if len(x.axes) - 2 == len(x.grid) == len(size)]
-    options = dense or layouts(call.shape, 1, size, known)
-    if known and call.reached:
-        options = dense or [x for x in options if channel_axis(x) > 1]
-    fits = (x for x in options if x.grid in known or proportional(x.grid, size))
-    return tuple(x for x in fits if not call.contradicts(x))
+    fits = [x for x in dense or layouts(call.shape, 1, size, pool.grids) if _is_likely(x, call, pool.grids, size)]
+    return tuple(fits)
+
+
+def _is_likely(layout: Layout, call: Call, known: frozenset[Grid], size: Sequence[int]) -> bool:
+    """Whether a layout is to be believed by the shape alone."""
+    if call.contradicts(layout) or not (layout.grid in known or proportional(layout.grid, size)):
+        return False
+    if len(layout.axes) > 3 or not (known and call.reached):
+        return True
+    return layout.grid in known if len(size) == 1 else call.supports(layout)
+
+
+def _exchanged(layout: Layout) -> Layout:
+    """The same with channels and tokens, which are as many, the other way round."""
+    batch, channels, tokens = layout.axes
+    return Layout((batch, tokens, channels), layout.grid, layout.extra, layout.frames, layout.order)
 
 
 class _Pool:
@@ -154,18 +174,23 @@ def _same_but_channels(shape: tuple[int, ...], settled: _Settled) -> bool:
     return all(a == b or i == axis for i, (a, b) in enumerate(zip(shape, settled.shape, strict=True)))
 
 
-def _best(call: Call, options: Iterable[Layout], least: float) -> _Settled | None:
-    """Of some layouts the one that the elements tell of most surely; None where they tell of none."""
+def _best(call: Call, options: Iterable[Layout], least: float, known: frozenset[Grid] = frozenset()) -> _Settled | None:
+    """Of some layouts the one that the elements tell of most surely; None where they tell of none.
+
+    One token more or less hardly shows: of layouts that are told of alike, a known grid is meant, and fewer tokens
+    that are none.
+    """
     scored = [_Settled(layout, call.evidence(layout), call.shape) for layout in options]
-    return max((x for x in scored if x.score >= least), key=lambda x: x.score, default=None)
+
+    def liking(x: _Settled) -> float:
+        return x.score + _LIKING * ((x.layout.grid in known) - min(x.layout.extra, 3))
+
+    return max((x for x in scored if x.score >= least), key=liking, default=None)
 
 
-def _searched(call: Call, known: frozenset[Grid], size: Sequence[int]) -> _Settled | None:
-    """The layout that no shape suggests and that the elements tell of; None for none."""
-    for options in SEARCHES:
-        made = [layout for flat in flattened(call) for layout in options(flat, known, size)]
-        likely = [layout for layout in made if layout.grid in known or proportional(layout.grid, size)]
-        best = _best(call, likely, _FOUND) or _best(call, [x for x in made if is_plain(x, call.shape)], _FOUND)
-        if best is not None:
-            return best
-    return None
+def _in_order(call: Call, known: frozenset[Grid], size: Sequence[int]) -> _Settled | None:
+    """The layout of tokens in an order of their own; None where none is found."""
+    made = list(mixed(call, known))
+    likely = [layout for layout in made if layout.grid in known or proportional(layout.grid, size)]
+    rest = [layout for layout in made if is_plain(layout, call.shape)]
+    return _best(call, likely, _FOUND, known) or _best(call, rest, _FOUND, known)

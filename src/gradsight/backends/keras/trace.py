@@ -58,11 +58,10 @@ def record(backend: KerasBackend, inputs: Any, targets: Any) -> list[Seen]:
         return keras.ops.sum(resolved.scores(outputs, backend.scores_in(outputs), backend.ops)[:, 0])
 
     cuts = backend.engine.cuts(score, [backend.image(inputs)])
-    asked = [r for r in records if r.key in cuts and len(r.shape) > 2 and r.floating]
-    if not asked:  # nothing is a cut: the gradients of whatever there is must decide
-        asked = [r for r in records if len(r.shape) > 2 and r.floating]
-    gradients = backend.raw_gradients(inputs, [r.key for r in asked], resolved) if asked else {}
     ways = backend.positions(inputs).ways
+    able = [r for r in records if r.floating and ways.get(_name(r, calls))]
+    asked = [r for r in able if r.key in cuts] or able  # nothing is a cut: the gradients of whatever there is decide
+    gradients = backend.raw_gradients(inputs, [r.key for r in asked], resolved) if asked else {}
     return [_seen(r, r.key in cuts, calls, gradients.get(r.key), ways, backend) for r in records]
 
 
@@ -113,8 +112,7 @@ def _seen(
     ways: Mapping[str, tuple[Layout, ...]],
     backend: KerasBackend,
 ) -> Seen:
-    path, _, number = r.key.partition("#")
-    name = path if int(number) == calls[path] - 1 else r.key
+    name = _name(r, calls)
     return Seen(
         name=name,
         kind=type(r.layer).__name__,
@@ -126,3 +124,9 @@ def _seen(
         gradient=None if gradient is None else numpy_of(gradient[0]),
         ways=ways.get(name, ()),
     )
+
+
+def _name(r: _Record, calls: dict[str, int]) -> str:
+    """What a call is named: the last of a layer as the layer."""
+    path, _, number = r.key.partition("#")
+    return path if int(number) == calls[path] - 1 else r.key
