@@ -131,8 +131,9 @@ class Call(NamedTuple):
             return True
         if min((x for i, x in by_axis.items() if places.differ[i]), default=1.0) >= _AGAINST:
             return False
-        # Behind many layers what elements look at may be lost in noise, on which channels do not agree.
-        return count >= _MANY or any(places.tell)
+        # Behind many layers what elements look at may be lost in noise, on which channels do not agree. Of a signal no
+        # shape speaks for one of the axes, and so that much is enough.
+        return len(layout.grid) == 1 or count >= _MANY or any(places.tell)
 
     def _looks_aside(self, layout: Layout) -> bool:
         """Whether a layout has one cell along an axis for what looks at one end of it, as at one frame of a video."""
