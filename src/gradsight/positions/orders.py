@@ -15,6 +15,9 @@ from gradsight.positions.places import Call, Floats, Places, channel_axis, numbe
 
 Grid = tuple[int, ...]
 
+_FEWEST = 8
+"""So many tokens along one axis of a picture are no chance."""
+
 _MOST_FACTORINGS = 128
 _MOST_LEADING, _MOST_BESIDE = 6, 256
 """How many tokens before positions in an order of their own, and beside those of a known grid, may be none."""
@@ -82,12 +85,16 @@ def _turned(flat: Tokens, size: Sequence[int]) -> Iterator[Layout]:
         for order in itertools.permutations(range(len(size))):
             axes, grid = (tuple(x[i] for i in order) for x in (flat.axes[2:], flat.sides))
             yield Layout((*flat.axes[:2], *axes), grid, frames=flat.rows)
+    if len(flat.sides) == len(size) == 1:  # steps that come backwards
+        yield Layout(flat.axes, flat.sides, 0, flat.rows, tuple(range(flat.sides[0]))[::-1])
 
 
 def _along_one(flat: Tokens, size: Sequence[int]) -> Iterator[Layout]:
     """All tokens along one axis of the image, as where the others were pooled away."""
     tokens = math.prod(flat.sides)
-    if len(flat.sides) < len(size) and not flat.places.is_vector:
+    if len(flat.sides) >= len(size) or sum(side > 1 for side in flat.sides) != 1 or flat.places.is_vector:
+        return
+    if tokens >= _FEWEST:  # words of a text come in order by chance
         for axis in range(len(size)):
             grid = tuple(tokens if i == axis else 1 for i in range(len(size)))
             yield Layout(flat.axes, grid, frames=flat.rows)

@@ -121,8 +121,13 @@ class Call(NamedTuple):
         by_axis, count = self._agreements(layout)
         return count >= _FEW and min(by_axis.values(), default=0.0) >= _AGAINST
 
-    def contradicts(self, layout: Layout) -> bool:
-        """Whether elements look at different places, and those are not where a layout has them."""
+    def contradicts(self, layout: Layout, known: frozenset[tuple[int, ...]] = frozenset()) -> bool:
+        """Whether elements look at different places, and those are not where a layout has them.
+
+        Args:
+            layout: it.
+            known: grids that other layers have.
+        """
         by_axis, count = self._agreements(layout)
         if not count:
             return False
@@ -131,9 +136,10 @@ class Call(NamedTuple):
             return True
         if min((x for i, x in by_axis.items() if places.differ[i]), default=1.0) >= _AGAINST:
             return False
-        # Behind many layers what elements look at may be lost in noise, on which channels do not agree. Of a signal no
-        # shape speaks for one of the axes, and so that much is enough.
-        return len(layout.grid) == 1 or count >= _MANY or any(places.tell)
+        # Behind many layers what elements look at may be lost in noise, on which channels do not agree; a grid that
+        # other layers have is then believed all the same. Of a signal no shape speaks for one of the axes.
+        many = _FEW if len(layout.grid) == 1 else _MANY
+        return any(places.tell) or (count >= many and layout.grid not in known)
 
     def _looks_aside(self, layout: Layout) -> bool:
         """Whether a layout has one cell along an axis for what looks at one end of it, as at one frame of a video."""

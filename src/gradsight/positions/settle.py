@@ -106,6 +106,8 @@ def settle(calls: Mapping[str, Call], usual: Mapping[str, Sequence[Layout]], siz
     for name, call in calls.items():
         layout = _one(call, found.get(name), pool, usual[name])
         ways[name] = _by_shape(call, usual[name], pool, size) if layout is None else (layout,)
+        if layout is None and any(_is_of_hidden(x, call.shape, ways) for x in ways[name]):
+            ways[name] = ()
         if not ways[name] and call.tells(all):
             scrambled.add(name)
     return Positions({name: call.shape for name, call in calls.items()}, ways, frozenset(scrambled))
@@ -116,8 +118,14 @@ def _one(call: Call, own: _Settled | None, pool: _Pool, usual: Sequence[Layout])
     for layout in pool.of_make(call.shape):
         if call.evidence(layout) > (_HOLDS if own is None else own.score - 0.05):
             return layout
-    likely = own or _best(call, [x for x in usual if x.grid in pool.grids], _HOLDS)
+    likely = own or _best(call, [x for x in usual if x.grid in pool.grids or len(x.axes) > 3], _HOLDS)
     return None if likely is None else likely.layout
+
+
+def _is_of_hidden(layout: Layout, shape: tuple[int, ...], ways: Mapping[str, tuple[Layout, ...]]) -> bool:
+    """Whether a layout of a signal has a grid that no layer before had, where its channels are as many as one had."""
+    before = {x.grid for name in ways for x in ways[name] if x is not layout}
+    return len(layout.grid) == 1 and layout.grid not in before and (layout.channels(shape),) in before
 
 
 def _by_shape(call: Call, usual: Sequence[Layout], pool: _Pool, size: Sequence[int]) -> tuple[Layout, ...]:
@@ -138,11 +146,14 @@ def _by_shape(call: Call, usual: Sequence[Layout], pool: _Pool, size: Sequence[i
 
 def _is_likely(layout: Layout, call: Call, known: frozenset[Grid], size: Sequence[int]) -> bool:
     """Whether a layout is to be believed by the shape alone."""
-    if call.contradicts(layout) or not (layout.grid in known or proportional(layout.grid, size)):
+    if call.contradicts(layout, known) or not (layout.grid in known or proportional(layout.grid, size)):
         return False
     if len(layout.axes) > 3 or not (known and call.reached):
         return True
-    return layout.grid in known if len(size) == 1 else call.supports(layout)
+    if len(size) > 1 or layout.grid in known:
+        return len(size) == 1 or call.supports(layout)
+    others = (x for x in simple(call, known, size) if channel_axis(x) != channel_axis(layout))
+    return max(map(call.evidence, others), default=0.0) <= max(call.evidence(layout), _HOLDS)
 
 
 def _exchanged(layout: Layout) -> Layout:
