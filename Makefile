@@ -22,7 +22,7 @@ demo: $(VENV)/.demo  ## explain the bundled photo with the embedded model
 test: $(VENV)/.dev  ## run the tests, without those marked slow; those of Keras on each engine
 	@for engine in $(ENGINES); do \
 		echo "Keras on $$engine:"; \
-		GRADSIGHT_TEST_ON=keras KERAS_BACKEND=$$engine $(BIN)/python -m pytest -n 2 tests/test_methods.py tests/on_keras $(ARGS) \
+		OMP_NUM_THREADS=1 GRADSIGHT_TEST_ON=keras KERAS_BACKEND=$$engine $(BIN)/python -m pytest -n 2 tests/test_methods.py tests/on_keras $(ARGS) \
 			|| exit 1; \
 	done
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
