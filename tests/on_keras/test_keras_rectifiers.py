@@ -20,6 +20,8 @@ from gradsight.errors import ModelError
 
 ENGINE = keras.backend.backend()
 CLASSES = [1, 2]
+RULES = ["guidedbackprop", pytest.param("deconvnet", marks=pytest.mark.slow if ENGINE == "jax" else ())]
+"""On JAX, which compiles each for seconds, one rule speaks for both; the other is marked slow."""
 
 # Keras's own convert_to_numpy on PyTorch
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -85,7 +87,7 @@ def maps(model: Any, method: str) -> Any:
     return gs.Explainer(model)(given, targets=CLASSES, method=method).maps
 
 
-@pytest.mark.parametrize("method", ["guidedbackprop", "deconvnet"])
+@pytest.mark.parametrize("method", RULES)
 @pytest.mark.parametrize("name", TABLE)
 def test_keras_and_pytorch_agree_on_every_activation(name: str, method: str) -> None:
     make, twin, rectifies = TABLE[name]
@@ -153,7 +155,7 @@ RELUS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("method", ["guidedbackprop", "deconvnet"])
+@pytest.mark.parametrize("method", RULES)
 @pytest.mark.parametrize("way", RELUS)
 def test_relu_is_known_however_it_is_written(way: str, method: str) -> None:
     model, other = twins(RELUS[way](), nn.ReLU())
