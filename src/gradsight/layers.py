@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -38,6 +38,11 @@ class Layer:
 
 INPUT = Layer("(input)")
 """The model's input, seen as a layer."""
+
+
+def call_name(module: str, number: int, calls: Mapping[str, int]) -> str:
+    """The name of a call of a module that ran so often: that of the module for its last, ``module#0`` for its first."""
+    return module if number == calls[module] - 1 else f"{module}#{number}"
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,14 @@ class Layout:
             return tuple(shape)
         return (shape[0] // self.frames, self.frames, *shape[1:])
 
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the output itself that holds its channels."""
+        return self.axes[1] - bool(self.frames)
+
     def channels(self, shape: Sequence[int]) -> int:
         """How many channels an output of ``shape`` has."""
-        return self.split(shape)[self.axes[1]]
+        return shape[self.channel_axis]
 
     def fold(self, array: Any, ops: Any) -> Any:
         """Bring an output to (n, c, *grid); axes in front of the output's own, as in (k, n, ...), stay in front."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.errors import GradsightError
-from gradsight.positions import CHANNELS, SAMPLES, Call, Places, Positions, settle
+from gradsight.layers import call_name
+from gradsight.positions import Call, Places, Positions, settle
 
 _ROUNDINGS = 2
 """Of how many units of rounding a change says nothing."""
@@ -20,6 +23,27 @@ _BLANK = 1e-3
 
 _STRENGTH, _IN_HALF = 0.1, 0.5
 """The noise, as a share of how much the image varies: models answer it nearly linearly; half precisions need more."""
+
+
+_CHANNELS = 24
+_SAMPLES = {1: 768, 2: 28, 3: 10}
+"""Of so many channels, and so many positions along an axis where there are so many axes, elements are looked at."""
+
+
+class Trials:
+    """The trials of one model as it is. Threads may share them."""
+
+    def __init__(self) -> None:
+        self._done: dict[Any, Positions] = {}
+        self._trying = threading.Lock()
+
+    def of(self, backend: Any, inputs: Any) -> Positions:
+        """What the trial of such inputs gave; it is made once for each kind of them."""
+        kind = backend.kind(inputs)
+        with self._trying:
+            if kind not in self._done:
+                self._done[kind] = positions_of(backend, inputs)
+            return self._done[kind]
 
 
 def positions_of(backend: Any, inputs: Any) -> Positions:
@@ -44,16 +68,23 @@ def _looked_at(backend: Any, first: Any) -> _Seen:
     its least value and its greatest.
     """
     seen = None
-    for made in (_around, _from_0_to_1, _within, _itself):
-        tried = _Seen(backend)
-        try:
-            backend.watch([backend.with_image(first, image) for image in made(backend, first)], tried)
-        except GradsightError:  # of a model that takes no image alone nothing is known but shapes
-            continue
-        seen = tried if seen is None else seen
-        if tried.tells:
+    for made in (_around, _from_0_to_1, _within):
+        tried = _watched(backend, first, made(backend, first))
+        if tried is not None and tried.tells:
             return tried
-    return _Seen(backend) if seen is None else seen
+        seen = seen or tried
+    # Of the image alone nothing but shapes can be told; of a model that takes no image alone, not even those.
+    return seen or _watched(backend, first, [backend.image(first)]) or _Seen(backend)
+
+
+def _watched(backend: Any, first: Any, images: Iterable[Any]) -> _Seen | None:
+    """What calls gave for images in the place of the first; None where the model fails on them."""
+    seen = _Seen(backend)
+    try:
+        backend.watch([backend.with_image(first, image) for image in images], seen)
+    except GradsightError:
+        return None
+    return seen
 
 
 def _around(backend: Any, first: Any) -> Iterator[Any]:
@@ -81,11 +112,6 @@ def _from_0_to_1(backend: Any, first: Any) -> Iterator[Any]:
         yield backend.ops.clip(image, 0.0, 1.0)
 
 
-def _itself(_backend: Any, first: Any) -> Iterator[Any]:
-    """The image alone, of which nothing but shapes can be told."""
-    yield _backend.image(first)
-
-
 def _values(backend: Any, first: Any) -> Any:
     values = np.asarray(backend.numpy(backend.image(first)), np.float32)
     return np.nan_to_num(values, posinf=0.0, neginf=0.0)
@@ -107,13 +133,10 @@ def _noisy(backend: Any, first: Any, values: Any, spread: float) -> Iterator[Any
 
 
 def _named(seen: _Seen) -> dict[str, str]:
-    """The calls by the names of layers, the last call of each by its plain name."""
-    last = {key.partition("#")[0]: key for key in seen.shapes}
-    names = {}
-    for key in seen.shapes:
-        module = key.partition("#")[0]
-        names[module if last[module] == key else key] = key
-    return names
+    """The calls by their names."""
+    parts = {key: key.partition("#") for key in seen.shapes}
+    calls = Counter(module for module, _, _ in parts.values())
+    return {call_name(module, int(number), calls): key for key, (module, _, number) in parts.items()}
 
 
 class _Seen:
@@ -167,9 +190,9 @@ class _Picked:
 
     def __init__(self, shape: tuple[int, ...], axis: int) -> None:
         rest = [side for i, side in enumerate(shape) if i != axis]
-        most = SAMPLES.get(sum(side > 1 for side in rest), min(SAMPLES.values()))
+        most = _SAMPLES.get(sum(side > 1 for side in rest), min(_SAMPLES.values()))
         generator = np.random.default_rng(0)
-        self._axis, self._step = axis, -(-shape[axis] // CHANNELS)
+        self._axis, self._step = axis, -(-shape[axis] // _CHANNELS)
         self._indices = tuple(
             np.sort(generator.choice(side, most, replace=False)) if side > most else np.arange(side) for side in rest
         )

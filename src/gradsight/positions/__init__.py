@@ -6,7 +6,7 @@ to 1, along that axis. That tells for every layout that its output could have wh
 gives to elements are those that they look at. Shapes are believed only where no element tells.
 """
 
-from gradsight.positions.places import CHANNELS, SAMPLES, Call, Places
+from gradsight.positions.places import Call, Places
 from gradsight.positions.settle import Positions, settle
 
-__all__ = ["CHANNELS", "SAMPLES", "Call", "Places", "Positions", "settle"]
+__all__ = ["Call", "Places", "Positions", "settle"]

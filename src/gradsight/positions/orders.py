@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.layouts import Layout
-from gradsight.positions.places import Call, Floats, Places, channel_axis, numbered
+from gradsight.positions.places import Call, Floats, Places, numbered
 
 Grid = tuple[int, ...]
 
@@ -33,7 +33,7 @@ _MOST_TOKENS = 20_000
 
 def is_plain(layout: Layout, shape: tuple[int, ...]) -> bool:
     """Whether each axis of an output is one of the grid, or one holds all tokens: heads are no part of a position."""
-    real = sum(side > 1 for i, side in enumerate(shape) if i != channel_axis(layout))
+    real = sum(side > 1 for i, side in enumerate(shape) if i != layout.channel_axis)
     return real <= 1 or layout.order is None
 
 
@@ -46,22 +46,30 @@ class Tokens(NamedTuple):
     places: Places
     shape: tuple[int, ...]
 
+    @property
+    def total(self) -> int:
+        """How many tokens there are."""
+        return math.prod(self.sides)
+
+    @property
+    def in_a_row(self) -> bool:
+        """Whether one axis of the output holds them all."""
+        return sum(side > 1 for side in self.sides) == 1
+
 
 def _flattened(call: Call) -> Iterator[Tokens]:
     """The ways to take an axis for channels; rows beside the first belong to the same image."""
     for channels, places in call.places.items():
         if not any(places.differ):
             continue
-        rows = call.shape[0] if call.shape[0] > 1 and channels > 0 else 0
-        has_batch = any(side == 1 for i, side in enumerate(call.shape) if i != channels)
-        for split in (0,) if has_batch else (rows,):
-            wide = (1, *call.shape) if split else call.shape
-            axis = channels + bool(split)
-            batch = next((i for i, side in enumerate(wide) if side == 1 and i != axis), None)
-            if batch is not None:
-                rest = [i for i in range(len(wide)) if i not in (batch, axis)]
-                shape = tuple(side for i, side in enumerate(call.shape) if i != channels)
-                yield Tokens((batch, axis, *rest), tuple(wide[i] for i in rest), split, places, shape)
+        shape = tuple(side for i, side in enumerate(call.shape) if i != channels)
+        rows = 0 if 1 in shape else call.shape[0]
+        if rows and channels == 0:
+            continue
+        wide, axis = ((1, *call.shape), channels + 1) if rows else (call.shape, channels)
+        batch = next(i for i, side in enumerate(wide) if side == 1 and i != axis)
+        rest = [i for i in range(len(wide)) if i not in (batch, axis)]
+        yield Tokens((batch, axis, *rest), tuple(wide[i] for i in rest), rows, places, shape)
 
 
 def simple(call: Call, known: frozenset[Grid], size: Sequence[int]) -> Iterator[Layout]:
@@ -91,19 +99,17 @@ def _turned(flat: Tokens, size: Sequence[int]) -> Iterator[Layout]:
 
 def _along_one(flat: Tokens, size: Sequence[int]) -> Iterator[Layout]:
     """All tokens along one axis of the image, as where the others were pooled away."""
-    tokens = math.prod(flat.sides)
-    if len(flat.sides) >= len(size) or sum(side > 1 for side in flat.sides) != 1 or flat.places.is_vector:
+    if len(flat.sides) >= len(size) or not flat.in_a_row or flat.places.is_vector:
         return
-    if tokens >= _FEWEST:  # words of a text come in order by chance
+    if flat.total >= _FEWEST:  # words of a text come in order by chance
         for axis in range(len(size)):
-            grid = tuple(tokens if i == axis else 1 for i in range(len(size)))
+            grid = tuple(flat.total if i == axis else 1 for i in range(len(size)))
             yield Layout(flat.axes, grid, frames=flat.rows)
 
 
 def _among_others(flat: Tokens, known: frozenset[Grid]) -> Iterator[Layout]:
     """Known grids, somewhere among other tokens."""
-    tokens = math.prod(flat.sides)
-    most = _MOST_BESIDE if sum(side > 1 for side in flat.sides) == 1 else 0
+    tokens, most = flat.total, _MOST_BESIDE if flat.in_a_row else 0
     for grid in () if flat.places.is_vector else known:  # a pooled vector is no row of tokens
         count = math.prod(grid)
         for first in range(tokens - count + 1 if count > 1 and tokens - count <= most else 0):
@@ -117,9 +123,9 @@ def _mixed(flat: Tokens, known: frozenset[Grid]) -> Iterator[Layout]:
     The number of a token is then written in digits, each of which moves it along one axis: what a digit does is read
     off where the tokens look.
     """
-    places, tokens = flat.places, math.prod(flat.sides)
-    numbers, decoded, weights = numbered(places.indices, flat.shape), places.decoded(), places.weights
-    most = min(_MOST_LEADING, tokens - 2) if sum(side > 1 for side in flat.sides) == 1 else 0
+    places, tokens = flat.places, flat.total
+    numbers, decoded, weights = numbered(places.indices, flat.shape), places.looked, places.weights
+    most = min(_MOST_LEADING, tokens - 2) if flat.in_a_row else 0
     grids = {math.prod(grid) for grid in known}
     for extra in sorted(range(most + 1), key=lambda e: (tokens - e not in grids, e)):
         inside = numbers >= extra
@@ -188,8 +194,7 @@ def _factorings(number: int) -> Iterator[tuple[int, ...]]:
         p += 1
     if not primes or primes[-1] > 64 or number > _MOST_TOKENS:  # no grid has such a side beside another
         return
-    seen = dict.fromkeys(itertools.islice(_orders(tuple(primes)), _MOST_FACTORINGS))
-    yield from seen
+    yield from itertools.islice(_orders(tuple(primes)), _MOST_FACTORINGS)
 
 
 def _orders(factors: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

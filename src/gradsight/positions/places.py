@@ -27,10 +27,6 @@ _ASIDE = 0.3
 _AGREEMENT = 0.7
 """With what correlation two halves of the channels agree on those places."""
 
-CHANNELS = 24
-SAMPLES = {1: 768, 2: 28, 3: 10}
-"""Of so many channels, and so many positions along an axis where there are so many axes, elements are looked at."""
-
 _FEW = 16
 """Of so many elements, a place that lies elsewhere counts double: few agree by chance."""
 
@@ -49,11 +45,14 @@ class Places:
     energy: Floats
     moments: Floats
 
-    def decoded(self, half: int | None = None) -> Floats:
+    @cached_property
+    def looked(self) -> Floats:
         """Where elements look, by axis of the image, from 0 to 1: (axes, elements)."""
-        halves = slice(None) if half is None else slice(half, half + 1)
-        energy = self.energy[halves].sum(0)
-        moments = self.moments[:, halves].sum(1)
+        return self._by(slice(None))
+
+    def _by(self, halves: slice) -> Floats:
+        """Where they look by some of the two halves of the channels."""
+        energy, moments = self.energy[halves].sum(0), self.moments[:, halves].sum(1)
         places: Floats = np.divide(moments, energy, out=np.zeros_like(moments), where=energy > 0)
         return places.reshape(len(moments), -1)
 
@@ -81,14 +80,14 @@ class Places:
         weights = self.weights
         if not weights.any():
             return (False,) * len(self.moments)
-        return tuple(_spread(places, weights) > _SPREAD for places in self.decoded())
+        return tuple(_spread(places, weights) > _SPREAD for places in self.looked)
 
     @cached_property
     def tell(self) -> tuple[bool, ...]:
         """The same, where chance is out of the question: there are many elements, and channels agree."""
         if np.count_nonzero(self.weights) < _FEW:
             return (False,) * len(self.moments)
-        halves = zip(self.differ, self.decoded(0), self.decoded(1), strict=True)
+        halves = zip(self.differ, self._by(slice(0, 1)), self._by(slice(1, 2)), strict=True)
         return tuple(
             differ and (self.single or correlation(first, second, self.weights) > _AGREEMENT)
             for differ, first, second in halves
@@ -109,7 +108,7 @@ class Call(NamedTuple):
     def evidence(self, layout: Layout) -> float:
         """How well the positions that a layout gives to elements are those that they look at, from -1 to 1."""
         by_axis, count = self._agreements(layout)
-        differ = self.places[channel_axis(layout)].differ if count else ()
+        differ = self.places[layout.channel_axis].differ if count else ()
         sides = [i for i, side in enumerate(layout.grid) if side > 1 or self._tells(i)]
         found = [by_axis[i] if i in by_axis and differ[i] else 0.0 for i in sides]
         if not count or self._looks_aside(layout):
@@ -131,7 +130,7 @@ class Call(NamedTuple):
         by_axis, count = self._agreements(layout)
         if not count:
             return False
-        places = self.places[channel_axis(layout)]
+        places = self.places[layout.channel_axis]
         if self._looks_aside(layout):
             return True
         if min((x for i, x in by_axis.items() if places.differ[i]), default=1.0) >= _AGAINST:
@@ -143,14 +142,14 @@ class Call(NamedTuple):
 
     def _looks_aside(self, layout: Layout) -> bool:
         """Whether a layout has one cell along an axis for what looks at one end of it, as at one frame of a video."""
-        places = self.places[channel_axis(layout)]
+        places = self.places[layout.channel_axis]
         share = places.weights / places.weights.sum()
-        aside = [abs(share @ looked - 0.5) > _ASIDE for looked in places.decoded()]
+        aside = [abs(share @ looked - 0.5) > _ASIDE for looked in places.looked]
         return not places.single and any(aside[i] for i, side in enumerate(layout.grid) if side == 1)
 
     def _agreements(self, layout: Layout) -> tuple[dict[int, float], int]:
         """By axis of more than one cell, how the places that elements look at go with a layout; and of how many."""
-        axis = channel_axis(layout)
+        axis = layout.channel_axis
         places = self.places.get(axis)
         if places is None:
             return {}, 0
@@ -163,7 +162,7 @@ class Call(NamedTuple):
         weights = places.weights[seen]
         if not weights.any():
             return {}, 0
-        laid, looked = np.unravel_index(sampled[seen], layout.grid), places.decoded()[:, seen]
+        laid, looked = np.unravel_index(sampled[seen], layout.grid), places.looked[:, seen]
         sides = [(i, side) for i, side in enumerate(layout.grid) if side > 1]
         return {i: agreement(looked[i], (laid[i] + 0.5) / side, weights) for i, side in sides}, len(weights)
 
@@ -179,11 +178,6 @@ class Call(NamedTuple):
     def tells(self, how_many: Callable[[Iterable[bool]], bool]) -> bool:
         """Whether elements look at different places along any axis, or all axes, of the image."""
         return any(how_many(places.tell) for places in self.places.values() if not places.is_vector)
-
-
-def channel_axis(layout: Layout) -> int:
-    """The axis of an output that holds its channels."""
-    return layout.axes[1] - (1 if layout.frames else 0)
 
 
 def numbered(indices: Sequence[NDArray[np.intp]], shape: tuple[int, ...]) -> NDArray[np.intp]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gradsight.errors import ModelError
 from gradsight.layouts import Layout, layouts, only_layout, proportional
 from gradsight.positions.orders import Grid, is_plain, mixed, simple
-from gradsight.positions.places import Call, channel_axis
+from gradsight.positions.places import Call
 
 _FOUND = 0.8
 """The correlation that a layout which the shape does not suggest must have."""
@@ -52,14 +52,14 @@ class Positions:
                 "grid has: a change of the image in one place shows where no layout would have it. Name another layer "
                 "(`gradsight layers` or `explainer.layers(batch)` lists them), or pass `layout=` and `grid=`."
             )
-        ways = self.ways_of(name, shape, count)
-        return only_layout(name, shape, layouts(shape, count, size) if ways is None else ways, count)
+        return only_layout(name, shape, self.ways_of(name, shape, count, size), count)
 
-    def ways_of(self, name: str, shape: Sequence[int], count: int) -> tuple[Layout, ...] | None:
-        """The layouts that a call's output for ``count`` images may have; None where another shape was seen."""
+    def ways_of(self, name: str, shape: Sequence[int], count: int, size: Sequence[int]) -> Sequence[Layout]:
+        """The layouts that a call's output for ``count`` images may have; by its shape where another one was seen."""
         name = self._key(name)
-        same = name in self.shapes and _same_make(shape, self.shapes[name], count)
-        return self.ways[name] if same else None
+        if name in self.shapes and _same_make(shape, self.shapes[name], count):
+            return self.ways[name]
+        return layouts(shape, count, size)
 
     def _key(self, name: str) -> str:
         return name if name in self.ways else name.partition("#")[0]  # the last call has the plain name
@@ -89,8 +89,8 @@ def settle(calls: Mapping[str, Call], usual: Mapping[str, Sequence[Layout]], siz
     """
     found: dict[str, _Settled] = {}
     searched: set[tuple[int, ...]] = set()  # in vain; later outputs of the same shape tell less
+    pool = _Pool()
     for name, call in calls.items():
-        pool = _Pool(found)
         best = _best(call, usual[name], _SURE) or _best(
             call, [*usual[name], *pool.of_make(call.shape), *simple(call, pool.grids, size)], _FOUND, pool.grids
         )
@@ -100,7 +100,7 @@ def settle(calls: Mapping[str, Call], usual: Mapping[str, Sequence[Layout]], siz
                 searched.add(call.shape)
         if best is not None:
             found[name] = best
-    pool = _Pool(found)
+            pool.add(best)
     ways: dict[str, tuple[Layout, ...]] = {}
     scrambled = set()
     for name, call in calls.items():
@@ -124,8 +124,10 @@ def _one(call: Call, own: _Settled | None, pool: _Pool, usual: Sequence[Layout])
 
 def _is_of_hidden(layout: Layout, shape: tuple[int, ...], ways: Mapping[str, tuple[Layout, ...]]) -> bool:
     """Whether a layout of a signal has a grid that no layer before had, where its channels are as many as one had."""
+    if len(layout.grid) > 1:
+        return False
     before = {x.grid for name in ways for x in ways[name] if x is not layout}
-    return len(layout.grid) == 1 and layout.grid not in before and (layout.channels(shape),) in before
+    return layout.grid not in before and (layout.channels(shape),) in before
 
 
 def _by_shape(call: Call, usual: Sequence[Layout], pool: _Pool, size: Sequence[int]) -> tuple[Layout, ...]:
@@ -136,9 +138,11 @@ def _by_shape(call: Call, usual: Sequence[Layout], pool: _Pool, size: Sequence[i
     """
     makes = [] if call.tells(any) else [x for x in pool.of_make(call.shape) if x.channels(call.shape) > 1]
     makes = [x for x in makes if not call.reached or call.supports(x)]
+    if makes and call.reached:
+        return (makes[0],)
     if makes:
-        turned = [_exchanged(x) for x in makes if len(set(call.shape)) == 2 == len(call.shape) - 1]
-        return tuple(dict.fromkeys([makes[0], *turned])) if not call.reached else (makes[0],)
+        as_many = len(set(call.shape)) == 2 == len(call.shape) - 1  # tokens and channels: nothing tells which is which
+        return tuple(dict.fromkeys([makes[0], *map(_exchanged, makes if as_many else ())]))
     dense = [x for x in usual if len(x.axes) - 2 == len(x.grid) == len(size)]
     fits = [x for x in dense or layouts(call.shape, 1, size, pool.grids) if _is_likely(x, call, pool.grids, size)]
     return tuple(fits)
@@ -150,9 +154,11 @@ def _is_likely(layout: Layout, call: Call, known: frozenset[Grid], size: Sequenc
         return False
     if len(layout.axes) > 3 or not (known and call.reached):
         return True
-    if len(size) > 1 or layout.grid in known:
-        return len(size) == 1 or call.supports(layout)
-    others = (x for x in simple(call, known, size) if channel_axis(x) != channel_axis(layout))
+    if len(size) > 1:
+        return call.supports(layout)
+    if layout.grid in known:
+        return True
+    others = (x for x in simple(call, known, size) if x.channel_axis != layout.channel_axis)
     return max(map(call.evidence, others), default=0.0) <= max(call.evidence(layout), _HOLDS)
 
 
@@ -165,12 +171,16 @@ def _exchanged(layout: Layout) -> Layout:
 class _Pool:
     """The layouts that were found, for outputs of the same make: later ones keep the order of earlier ones."""
 
-    def __init__(self, found: Mapping[str, _Settled]) -> None:
+    def __init__(self) -> None:
         self._best: dict[Layout, _Settled] = {}
-        for settled in found.values():
-            if settled.layout not in self._best or settled.score > self._best[settled.layout].score:
-                self._best[settled.layout] = settled
-        self.grids = frozenset(layout.grid for layout in self._best)
+        self.grids: frozenset[Grid] = frozenset()
+
+    def add(self, settled: _Settled) -> None:
+        """Know one more; of one layout the surest counts."""
+        before = self._best.get(settled.layout)
+        if before is None or settled.score > before.score:
+            self._best[settled.layout] = settled
+        self.grids |= {settled.layout.grid}
 
     def of_make(self, shape: tuple[int, ...]) -> list[Layout]:
         """The layouts that an output of ``shape`` may have too, those found most surely first."""
@@ -179,7 +189,7 @@ class _Pool:
 
 
 def _same_but_channels(shape: tuple[int, ...], settled: _Settled) -> bool:
-    axis = channel_axis(settled.layout)
+    axis = settled.layout.channel_axis
     if len(shape) != len(settled.shape):
         return False
     return all(a == b or i == axis for i, (a, b) in enumerate(zip(shape, settled.shape, strict=True)))

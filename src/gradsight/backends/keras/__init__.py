@@ -34,7 +34,7 @@ from gradsight.backends.keras.variation import vary
 from gradsight.backends.keras.view import View
 from gradsight.backends.parts import Part
 from gradsight.backends.reading import NOTHING, Framework, Known, Reader
-from gradsight.backends.trial import positions_of
+from gradsight.backends.trial import Trials
 from gradsight.contracts import Reads, Rows
 from gradsight.errors import GradsightError, InvalidType, ModelError, one_line, received
 from gradsight.layers import INPUT, Layer, Seen
@@ -102,8 +102,7 @@ class KerasBackend:
             probabilities: explain what the model gives, its last softmax or sigmoid included.
         """
         self.rows: dict[Any, Rows] = {}
-        self._positions: dict[Any, Positions] = {}
-        self._trying = threading.Lock()
+        self._trials = Trials()
         self.view = view = View(model, probabilities=probabilities)
         self.reader = Reader(Framework(self.ops, numpy_of, lambda: view.left_out, self.channels_last), known)
         self.reading, self.scores_in = self.reader.reading, self.reader.scores
@@ -301,11 +300,7 @@ class KerasBackend:
 
     def positions(self, inputs: Any) -> Positions:
         """How the layers' outputs are laid out, found out by a trial, once for each kind of inputs."""
-        kind = self.kind(inputs)
-        with self._trying:
-            if kind not in self._positions:
-                self._positions[kind] = positions_of(self, inputs)
-            return self._positions[kind]
+        return self._trials.of(self, inputs)
 
     def watch(self, several: Sequence[Any], see: Callable[[int, str, Any], None]) -> None:
         """Run several inputs one after the other; ``see(number, call, output)`` sees what each call of layers gave."""

@@ -14,7 +14,6 @@ from gradsight.backends.keras.outputs import floating_in, is_floating, numpy_of
 from gradsight.backends.keras.running import pulled
 from gradsight.backends.keras.tap import Call, Numbered, Start, main_of, tapped
 from gradsight.backends.keras.trees import leaves, mapped
-from gradsight.layouts import layouts
 
 if TYPE_CHECKING:
     from gradsight.backends.keras import KerasBackend
@@ -49,8 +48,7 @@ class Biases:
 
     def _folded(self, name: str, term: Any) -> Any:
         backend, shape = self._backend, tuple(term.shape)
-        ways = backend.positions(self._inputs).ways_of(name, shape, len(term))
-        found = layouts(shape, len(term), backend.size(self._inputs)) if ways is None else ways
+        found = backend.positions(self._inputs).ways_of(name, shape, len(term), backend.size(self._inputs))
         return found[0].fold(term, backend.ops) if found else ops.reshape(term, (len(term), -1))
 
 

@@ -15,6 +15,7 @@ from keras.src import backend
 
 from gradsight.backends.keras.outputs import floating_in, numpy_of
 from gradsight.backends.keras.tap import tapped
+from gradsight.backends.patch import Patch
 from gradsight.backends.rectifiers import NONE_RAN, RULES, tried
 from gradsight.errors import ModelError, unknown
 
@@ -23,9 +24,6 @@ _NAMES = {name for name in dir(keras.activations) if callable(getattr(keras.acti
 _NAMES |= {name.replace("_", "") for name in _NAMES} | {"swish", "hard_swish", "hardswish"}
 
 _thread = threading.local()
-_patching = threading.Lock()
-_originals: list[tuple[Any, str, Any]] = []
-_users = 0
 _kinds: dict[Hashable, bool] = {}
 
 
@@ -48,7 +46,7 @@ def rectified(rule: str | None, engine: Any) -> Iterator[None]:
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
     _thread.met, _thread.engine = 0, engine
-    with _patched(engine), _ruled(rule):
+    with _patched(), _ruled(rule):
         yield
     if not _thread.met:
         raise ModelError(NONE_RAN)
@@ -162,22 +160,13 @@ def _ruled(rule: str | None) -> Iterator[None]:
         _thread.rule = before
 
 
-@contextlib.contextmanager
-def _patched(engine: Any) -> Iterator[None]:
-    """Let the activations of Keras and its engine ask for a rule; other threads have none."""
-    global _users
-    with _patching:
-        if not _users:
-            for module in (keras.activations, backend.nn, engine.activations):
-                for name in sorted(_NAMES & vars(module).keys()):
-                    _originals.append((module, name, getattr(module, name)))
-                    setattr(module, name, _asking(getattr(module, name), name))
-        _users += 1
-    try:
-        yield
-    finally:
-        with _patching:
-            _users -= 1
-            if not _users:
-                while _originals:
-                    setattr(*_originals.pop())
+def _activations() -> list[tuple[Any, str, Any]]:
+    """The activations of Keras and its engine, which are to ask for a rule; other threads have none."""
+    return [
+        (module, name, _asking(getattr(module, name), name))
+        for module in (keras.activations, backend.nn, _thread.engine.activations)
+        for name in sorted(_NAMES & vars(module).keys())
+    ]
+
+
+_patched = Patch(_activations)

@@ -11,7 +11,7 @@ import keras
 from gradsight.backends.keras.outputs import is_floating, numpy_of
 from gradsight.backends.keras.tap import Call, Numbered, Start, Tap, path_of
 from gradsight.backends.probe import logits_in
-from gradsight.layers import Seen
+from gradsight.layers import Seen, call_name
 from gradsight.layouts import Layout
 
 if TYPE_CHECKING:
@@ -127,6 +127,5 @@ def _seen(
 
 
 def _name(r: _Record, calls: dict[str, int]) -> str:
-    """What a call is named: the last of a layer as the layer."""
     path, _, number = r.key.partition("#")
-    return path if int(number) == calls[path] - 1 else r.key
+    return call_name(path, int(number), calls)

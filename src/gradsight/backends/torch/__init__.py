@@ -34,7 +34,7 @@ from gradsight.backends.torch.tail import Tail, checked_tail, has_rows
 from gradsight.backends.torch.trace import record
 from gradsight.backends.torch.variation import vary
 from gradsight.backends.torch.view import View
-from gradsight.backends.trial import positions_of
+from gradsight.backends.trial import Trials
 from gradsight.contracts import Reads, Rows
 from gradsight.errors import ModelError, as_photos, unknown
 from gradsight.layers import INPUT, Layer, Seen
@@ -84,7 +84,7 @@ class TorchBackend:
         """Make a view of the model; nothing is run. ``known``: what is known of its scores."""
         self.view = View(model)
         self.rows: dict[Any, Rows] = {}
-        self._positions: dict[Any, Positions] = {}
+        self._trials = Trials()
         self.left_out = known.left_out
         self.reader = Reader(Framework(self.ops, self.numpy, lambda: known.left_out), known)
         self.reading, self.scores_in = self.reader.reading, self.reader.scores
@@ -273,7 +273,7 @@ class TorchBackend:
             return Biases(
                 looking.view.modules,
                 lambda: shared.score(looking._execute(inputs, {})),
-                lambda name, shape: positions.ways_of(name, shape, self.count(inputs)),
+                lambda name, shape: positions.ways_of(name, shape, self.count(inputs), self.size(inputs)),
                 self.count(inputs),
                 self.size(inputs),
                 self.ops,
@@ -297,11 +297,7 @@ class TorchBackend:
 
     def positions(self, inputs: Any) -> Positions:
         """How the layers' outputs are laid out, found out by a trial, once for each kind of inputs."""
-        kind = self.kind(inputs)
-        with self._lock:
-            if kind not in self._positions:
-                self._positions[kind] = positions_of(self, inputs)
-            return self._positions[kind]
+        return self._trials.of(self, inputs)
 
     def _looking(self, inputs: Any) -> TorchBackend:
         """A backend to tap every module of: a hook on each, even one that sleeps, would slow down all later passes."""

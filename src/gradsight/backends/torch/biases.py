@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from gradsight.backends.snapshot import Snapshot
 from gradsight.backends.torch.gradients import with_gradient
 from gradsight.errors import ModelError
-from gradsight.layouts import MIXED_ROWS, Layout, layouts
+from gradsight.layouts import MIXED_ROWS, Layout
 
 _LINEAR = (nn.Linear, nn.modules.conv._ConvNd)
 
@@ -42,7 +42,7 @@ class Biases:
         self,
         modules: Mapping[str, nn.Module],
         run: Callable[[], torch.Tensor],
-        ways: Callable[[str, Sequence[int]], Sequence[Layout] | None],
+        ways: Callable[[str, Sequence[int]], Sequence[Layout]],
         count: int,
         size: tuple[int, ...],
         ops: Any,
@@ -52,8 +52,7 @@ class Biases:
         Args:
             modules: the modules of a view that is this run's own, by name: they get hooks.
             run: one forward pass, from the input's leaf to the scores (n, k).
-            ways: from a call, ``name#0`` the first, and its output's shape to the layouts that it may have; None where
-                that is not known.
+            ways: from a call, ``name#0`` the first, and its output's shape to the layouts that it may have.
             count: how many images go in.
             size: the positions of the input.
             ops: array functions.
@@ -107,8 +106,7 @@ class Biases:
                 yield self._folded(added.call, grad * added.bias)
 
     def _folded(self, call: str, term: torch.Tensor) -> torch.Tensor:
-        ways = self._ways(call, term.shape)
-        found = layouts(term.shape, self._count, self._size) if ways is None else ways
+        found = self._ways(call, term.shape)
         if found:
             return found[0].fold(term, self._ops)  # type: ignore[no-any-return]
         frames = self._size[0] if len(self._size) == 3 else 1

@@ -13,10 +13,13 @@ from typing import Any
 
 from torch.utils import checkpoint as torch_checkpoint
 
+from gradsight.backends.patch import Patch
+
+_KINDS = ("CheckpointFunction", "_checkpoint_without_reentrant_generator")
+"""The names that `checkpoint` looks up: of the reentrant kind, and of the other."""
+
 _here = threading.local()
-_lock = threading.Lock()
-_passes = 0
-_theirs: tuple[Any, Any] = (None, None)  # what the two names stood for before
+_theirs: dict[str, Any] = {}  # what the two names stood for before
 
 
 class _Reentrant(torch_checkpoint.CheckpointFunction):
@@ -26,7 +29,7 @@ class _Reentrant(torch_checkpoint.CheckpointFunction):
     def apply(cls, function: Callable[..., Any], preserve: bool, *arguments: Any) -> Any:
         if getattr(_here, "depth", 0):
             return function(*arguments)
-        return _theirs[0].apply(function, preserve, *arguments)
+        return _theirs[_KINDS[0]].apply(function, preserve, *arguments)
 
 
 def _around(
@@ -35,7 +38,7 @@ def _around(
     """What the other kind does before and after it calls the function, but for threads in a pass."""
     if getattr(_here, "depth", 0):
         return _plainly(context)
-    return _theirs[1](function, preserve, context, *rest, **keywords)
+    return _theirs[_KINDS[1]](function, preserve, context, *rest, **keywords)
 
 
 def _plainly(context: Callable[[], Any]) -> Iterator[None]:
@@ -44,26 +47,21 @@ def _plainly(context: Callable[[], Any]) -> Iterator[None]:
         yield
 
 
+def _ours() -> list[tuple[Any, str, Any]]:
+    module: Any = torch_checkpoint
+    _theirs.update({name: getattr(module, name) for name in _KINDS})
+    return [(module, name, ours) for name, ours in zip(_KINDS, (_Reentrant, _around), strict=True)]
+
+
+_patched = Patch(_ours)
+
+
 @contextlib.contextmanager
 def called_plainly() -> Iterator[None]:
     """Within it checkpoints of this thread are plain calls."""
-    _count(1)
-    _here.depth = getattr(_here, "depth", 0) + 1
-    try:
-        yield
-    finally:
-        _here.depth -= 1
-        _count(-1)
-
-
-def _count(change: int) -> None:
-    """The two names that `checkpoint` looks up are ours as long as some thread is in a pass."""
-    global _passes, _theirs
-    module: Any = torch_checkpoint
-    with _lock:
-        before, _passes = _passes, _passes + change
-        if not before:
-            _theirs = module.CheckpointFunction, module._checkpoint_without_reentrant_generator
-            module.CheckpointFunction, module._checkpoint_without_reentrant_generator = _Reentrant, _around
-        elif not _passes:
-            module.CheckpointFunction, module._checkpoint_without_reentrant_generator = _theirs
+    with _patched():
+        _here.depth = getattr(_here, "depth", 0) + 1
+        try:
+            yield
+        finally:
+            _here.depth -= 1

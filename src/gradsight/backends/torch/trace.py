@@ -13,7 +13,7 @@ from gradsight.backends.torch import tap
 from gradsight.backends.torch.graph import differentiable, dominators, topological
 from gradsight.backends.torch.reaction import Run, by_reaction
 from gradsight.backends.torch.view import View
-from gradsight.layers import Seen, candidates
+from gradsight.layers import Seen, call_name, candidates
 from gradsight.layouts import Layout
 
 
@@ -57,7 +57,7 @@ def record(view: View, run: Run, source: torch.Tensor, ways: Mapping[str, tuple[
     score = run(dict.fromkeys(names, see), source)
     order = topological(score.grad_fn)
     cuts, whole = dominators(order, source), differentiable(order)
-    able = [r for r in records if r.node in whole and ways.get(_name(r, calls))]
+    able = [r for r in records if r.node in whole and ways.get(call_name(r.name, r.call, calls))]
     asked = [r for r in able if r.node in cuts] or able  # nothing is a cut: the gradients of whatever there is decide
     grads = torch.autograd.grad(score, [r.output for r in asked], allow_unused=True) if asked else ()
     by_record = {id(r): g for r, g in zip(asked, grads, strict=True)}
@@ -78,7 +78,7 @@ def _seen(
     gradient: torch.Tensor | None,
     ways: Mapping[str, tuple[Layout, ...]],
 ) -> Seen:
-    name = _name(r, calls)
+    name = call_name(r.name, r.call, calls)
     return Seen(
         name=name,
         kind=type(r.module).__name__,
@@ -90,8 +90,3 @@ def _seen(
         gradient=None if gradient is None else gradient.detach().float().cpu().numpy(),
         ways=ways.get(name, ()),
     )
-
-
-def _name(r: _Record, calls: dict[str, int]) -> str:
-    """What a call is named: the last of a module as the module."""
-    return r.name if r.call == calls[r.name] - 1 else f"{r.name}#{r.call}"

@@ -1,0 +1,41 @@
+"""Names of other libraries' modules that stand for something of ours for a while."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+
+class Patch:
+    """Replaces names as long as some thread is within it. What stands in their place must know which threads are."""
+
+    def __init__(self, replacements: Callable[[], Iterable[tuple[Any, str, Any]]]) -> None:
+        """Replace nothing yet.
+
+        Args:
+            replacements: gives modules, names in them, and what these are to stand for; asked when the first thread
+                comes in.
+        """
+        self._replacements = replacements
+        self._lock, self._within = threading.Lock(), 0
+        self._before: list[tuple[Any, str, Any]] = []
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Within it the names are replaced; for all threads, of which each tells for itself whether it is."""
+        with self._lock:
+            if not self._within:
+                for module, name, value in self._replacements():
+                    self._before.append((module, name, getattr(module, name)))
+                    setattr(module, name, value)
+            self._within += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._within -= 1
+                if not self._within:
+                    while self._before:
+                        setattr(*self._before.pop())
