@@ -1,0 +1,68 @@
+"""How much gradsight takes on from a file before it allocates anything; each limit is named in its error.
+
+What a file says of its own size is not believed: a picture of a few bytes may claim ten billion pixels, and an archive
+of 5 MB unpack to 5 GB. Raise a limit where the file is trusted: ``gradsight.limits.PIXELS.value = 10**9``, or for a
+command the environment variable, ``GRADSIGHT_MAX_PIXELS=1000000000``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from gradsight.errors import GradsightError, InvalidArgument
+
+
+@dataclass
+class Limit:
+    """The most of something that is taken on.
+
+    Attributes:
+        name: as in its environment variable, ``GRADSIGHT_MAX_<name>``.
+        value: the limit.
+        unit: what is counted, such as ``"pixels"``.
+    """
+
+    name: str
+    value: float
+    unit: str
+
+    def __post_init__(self) -> None:
+        given = os.environ.get(self.variable, "").replace("_", "")
+        if given.isdecimal() and given.isascii() and len(given) <= 30:
+            self.value = int(given)
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it, read when gradsight is imported."""
+        return f"GRADSIGHT_MAX_{self.name}"
+
+    def check(self, amount: float, what: str, kind: type[GradsightError] = InvalidArgument) -> None:
+        """See that an amount is within the limit.
+
+        Args:
+            amount: how much a file claims, or holds.
+            what: the beginning of the sentence, such as ``"'cat.jpg' is too large: 9 x 9 pixels"``.
+            kind: the error to raise.
+
+        Raises:
+            GradsightError: it is over the limit; the text names the limit and how to raise it.
+        """
+        if amount > self.value:
+            raise kind(
+                f"{what}, over the limit of {self.value:,} {self.unit}. If you trust it, raise the limit: "
+                f"gradsight.limits.{self.name}.value, or {self.variable} in the environment."
+            )
+
+
+PIXELS = Limit("PIXELS", 200_000_000, "pixels")
+"""Of a picture."""
+
+TEXT_BYTES = Limit("TEXT_BYTES", 100_000_000, "bytes")
+"""Of a file that is read as text: labels, concepts, configurations."""
+
+UNPACKED_BYTES = Limit("UNPACKED_BYTES", 256_000_000, "bytes")
+"""Of what an archive unpacks to; more is taken only from an archive that is itself not much smaller."""
+
+PARAMETERS = Limit("PARAMETERS", 4_000_000_000, "parameters")
+"""Of a model whose file or configuration claims them before there is anything to show for it."""
