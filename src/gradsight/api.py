@@ -24,6 +24,7 @@ from gradsight.models.following.usable import usable
 from gradsight.models.load import load_model
 from gradsight.models.wrapped import opened
 from gradsight.neurons import Activations, Concepts, Dissection, Exciting, Look, dissect, exciting
+from gradsight.recent import Recent
 from gradsight.registry import PLACES, Method
 from gradsight.studies import Studies, Study, checked, kind_of, retried
 from gradsight.targets import (
@@ -133,7 +134,7 @@ class Explainer:
         self.preprocess, self._feed = usable(preprocess, source, model), feed
         self._layout, self._grid = layout, None if grid is None else tuple(grid)
         self._studies = Studies()
-        self._elsewhere: dict[Any, bool] = {}
+        self._elsewhere: Recent[Any, bool] = Recent()
         if not isinstance(batch_size, Integral) or isinstance(batch_size, bool) or batch_size < 1:
             raise InvalidArgument(f"`batch_size` must be a whole number of at least 1. {received(batch_size)}")
         self._batch_size: int = int(batch_size)
@@ -431,10 +432,12 @@ class Explainer:
         if sum(getattr(x, "ndim", 0) == image.ndim for x in batch) < 2:
             return False
         key = (*kind_of(given), probe.name)
-        if key not in self._elsewhere:
+
+        def is_same() -> bool:
             before, after = (given.backend.numpy(x.activations) for x in (probe, probe.at(1 - 3 * image)))
-            self._elsewhere[key] = np.array_equal(before, after)
-        return self._elsewhere[key]
+            return np.array_equal(before, after)
+
+        return self._elsewhere.of(key, is_same)
 
 
 def explain(photos: Any, model: Any = "demo", **options: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,6 +9,8 @@ from gradsight.contracts import Reads
 from gradsight.errors import ModelError
 from gradsight.given import Given
 from gradsight.layers import Candidate, rank
+from gradsight.locks import Lock
+from gradsight.recent import Recent
 from gradsight.targets import Resolved
 
 Settle = Callable[[Any, Any], Resolved]
@@ -45,9 +46,9 @@ class Studies:
     """The studies of one model. Threads may share them."""
 
     def __init__(self) -> None:
-        self._kept: dict[Any, list[Study]] = {}
+        self._kept: Recent[Any, list[Study]] = Recent()
         self._architecture: dict[str, str] = {}
-        self._looking = threading.Lock()
+        self._looking = Lock()
 
     def of(self, given: Given, settle: Settle, best: Settle, reads: Reads | None = None) -> Study:
         """Look at the layers, once for each input size, order of inputs, architecture, and what targets read.
@@ -62,8 +63,8 @@ class Studies:
         with self._looking:
             architecture = dict(given.backend.names())
             if architecture != self._architecture:
-                self._architecture, self._kept = architecture, {}
-            known = self._kept.setdefault(kind_of(given), [])
+                self._architecture, self._kept = architecture, Recent()
+            known = self._kept.of(kind_of(given), list)
             found = next((study for study in known if reads in (None, study.reads)), None)
             if found is None:
                 found = _looked(given, settle, best)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+from gradsight.locks import Lock
 
 
 class Patch:
@@ -19,7 +20,7 @@ class Patch:
                 comes in.
         """
         self._replacements = replacements
-        self._lock, self._within = threading.Lock(), 0
+        self._lock, self._within = Lock(), 0
         self._before: list[tuple[Any, str, Any]] = []
 
     @contextlib.contextmanager

@@ -15,6 +15,7 @@ from gradsight.backends.rows import rows_of
 from gradsight.contracts import Array, Rows
 from gradsight.layers import INPUT, Layer
 from gradsight.layouts import Layout
+from gradsight.recent import Recent
 from gradsight.targets import Resolved
 
 
@@ -80,7 +81,7 @@ class Arrays(Protocol):
     def draws(self) -> bool:
         """Whether the model drew random numbers in the passes so far."""
 
-    rows: dict[Any, Rows]
+    rows: Recent[Any, Rows]
     """By `kind` of inputs, how the model takes their rows, where that was asked for."""
 
     def kind(self, inputs: Any) -> tuple[Any, Any]:
@@ -143,7 +144,20 @@ class ModelPass:
         self.targets: Resolved = targets if isinstance(targets, Resolved) else targets(self.logits, self.outputs)
         self.graph = self.score(self.outputs)
         self.scores = backend.detached(self.graph)
-        self.probes = [LayerProbe(self, name, layout) for name, layout in forward.layouts.items()]
+
+    # Probes hold their pass, and are made when they are asked for: if it held them too, all that they hold would stay
+    # until the garbage collector runs, which does not know how large an array is.
+
+    @property
+    def probes(self) -> list[LayerProbe]:
+        """One probe for each layer asked for, which nobody has used yet."""
+        return [LayerProbe(self, name, layout) for name, layout in self.forward.layouts.items()]
+
+    @property
+    def image(self) -> LayerProbe:
+        """The probe of the model's input; nothing is differentiated from there before its gradient is asked for."""
+        layout = self.forward.layouts.get(INPUT.name)
+        return LayerProbe(self, INPUT.name, layout or self.backend.image_layout(self.inputs))
 
     def score(self, outputs: Any) -> Array:
         """The targets' scores (m, k) of an output of the model."""
@@ -158,10 +172,7 @@ class ModelPass:
     @cached_property
     def rows(self) -> Rows:
         """How the model takes the rows of such inputs; found out once, at the price of a pass."""
-        kind = self.backend.kind(self.inputs)
-        if kind not in self.backend.rows:
-            self.backend.rows[kind] = rows_of(self)
-        return self.backend.rows[kind]
+        return self.backend.rows.of(self.backend.kind(self.inputs), lambda: rows_of(self))
 
     @cached_property
     def gradients(self) -> dict[str, Array]:
@@ -172,12 +183,6 @@ class ModelPass:
     def biases(self) -> Any:
         """What the modules add by themselves."""
         return self.backend.biases(self)
-
-    @cached_property
-    def image(self) -> LayerProbe:
-        """The probe of the model's input; nothing is differentiated from there before its gradient is asked for."""
-        own = [probe for probe in self.probes if probe.held_as == INPUT.name]
-        return own[0] if own else LayerProbe(self, INPUT.name, self.backend.image_layout(self.inputs))
 
     @cached_property
     def from_input(self) -> ModelPass:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -13,7 +12,9 @@ from numpy.typing import NDArray
 
 from gradsight.errors import GradsightError
 from gradsight.layers import call_name
+from gradsight.locks import Lock
 from gradsight.positions import Call, Places, Positions, settle
+from gradsight.recent import Recent
 
 _ROUNDINGS = 2
 """Of how many units of rounding a change says nothing."""
@@ -34,16 +35,13 @@ class Trials:
     """The trials of one model as it is. Threads may share them."""
 
     def __init__(self) -> None:
-        self._done: dict[Any, Positions] = {}
-        self._trying = threading.Lock()
+        self._done: Recent[Any, Positions] = Recent()
+        self._trying = Lock()
 
     def of(self, backend: Any, inputs: Any) -> Positions:
         """What the trial of such inputs gave; it is made once for each kind of them."""
-        kind = backend.kind(inputs)
         with self._trying:
-            if kind not in self._done:
-                self._done[kind] = positions_of(backend, inputs)
-            return self._done[kind]
+            return self._done.of(backend.kind(inputs), lambda: positions_of(backend, inputs))
 
 
 def positions_of(backend: Any, inputs: Any) -> Positions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,7 +38,9 @@ from gradsight.contracts import Reads, Rows
 from gradsight.errors import GradsightError, InvalidType, ModelError, one_line, received
 from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, layouts
+from gradsight.locks import Lock
 from gradsight.positions import Positions
+from gradsight.recent import Recent
 from gradsight.targets import Resolved
 
 
@@ -69,7 +70,7 @@ class KerasModel:
     def __init__(self, model: Any, known: Known = NOTHING, *, probabilities: bool = False) -> None:
         """Keep the model; nothing is run or copied yet. The arguments are those of `KerasBackend`."""
         self._make = partial(KerasBackend, model, known, probabilities=probabilities)
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._kept: KerasBackend | None = None
 
     def backend(self) -> KerasBackend:
@@ -101,7 +102,7 @@ class KerasBackend:
             known: what is known of its scores.
             probabilities: explain what the model gives, its last softmax or sigmoid included.
         """
-        self.rows: dict[Any, Rows] = {}
+        self.rows: Recent[Any, Rows] = Recent()
         self._trials = Trials()
         self.view = view = View(model, probabilities=probabilities)
         self.reader = Reader(Framework(self.ops, numpy_of, lambda: view.left_out, self.channels_last), known)

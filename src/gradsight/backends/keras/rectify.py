@@ -18,13 +18,14 @@ from gradsight.backends.keras.tap import tapped
 from gradsight.backends.patch import Patch
 from gradsight.backends.rectifiers import NONE_RAN, RULES, tried
 from gradsight.errors import ModelError, unknown
+from gradsight.recent import Recent
 
 # Names of activations; under these Keras's functions and the engine's own are asked for a rule where they are called.
 _NAMES = {name for name in dir(keras.activations) if callable(getattr(keras.activations, name))}
 _NAMES |= {name.replace("_", "") for name in _NAMES} | {"swish", "hard_swish", "hardswish"}
 
 _thread = threading.local()
-_kinds: dict[Hashable, bool] = {}
+_kinds: Recent[Hashable, bool] = Recent(256)
 
 
 @contextlib.contextmanager
@@ -111,9 +112,7 @@ def _kind(name: str, function: Callable[..., Any], arguments: Any, keywords: Any
         return False
     rest = arguments[1:]
     key = (name, repr(rest), repr(keywords))
-    if key not in _kinds:
-        _kinds[key] = _tried(lambda x: function(x, *rest, **keywords), _thread.engine)
-    return _kinds[key]
+    return _kinds.of(key, lambda: _tried(lambda x: function(x, *rest, **keywords), _thread.engine))
 
 
 def _tried(function: Callable[..., Any], engine: Any) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
-import threading
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -19,6 +18,7 @@ from gradsight.backends.keras.tap import Call, Holder, Start, Tap, tapped
 from gradsight.backends.keras.view import View
 from gradsight.errors import GradsightError, ModelError, as_photos, one_line
 from gradsight.layers import INPUT
+from gradsight.locks import Lock
 
 _VALUES = re.compile(r"\[\s?\[.*\]\s?\]|\x1b\[\d*m")
 """What Keras puts into its messages and nobody can read: all the numbers of an input, and colours of a terminal."""
@@ -30,7 +30,7 @@ class Running:
     def __init__(self, view: View, engine: Any) -> None:
         """Nothing is run."""
         self._view, self._engine = view, engine
-        self._looking = threading.Lock()
+        self._looking = Lock()
 
     def outputs(self, inputs: Any) -> Any:
         """Run the model."""

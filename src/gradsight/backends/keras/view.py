@@ -20,6 +20,7 @@ from gradsight.backends.keras.rectify import rectifiable
 from gradsight.backends.keras.tap import listening, path_of
 from gradsight.backends.parts import Part
 from gradsight.errors import ModelError, unknown
+from gradsight.recent import Recent
 
 _GRAPH = ("_inbound_nodes", "_outbound_nodes")
 # What calling, compiling and fitting leave on a model, and no forward pass reads.
@@ -79,7 +80,7 @@ class View:
         self.data_format: str = next((x for x in own if x), None) or keras.config.image_data_format()
         self.calls: dict[str, int] = {}
         self.parts: dict[str, Part] = {}
-        self.kept: dict[Any, Any] = {}
+        self.kept: Recent[Any, Any] = Recent()
         self.left_out = ""
         self.is_graph = isinstance(model, _GRAPHS)
         self.end_is_known = self.is_graph or probabilities

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
@@ -39,10 +38,12 @@ from gradsight.contracts import Reads, Rows
 from gradsight.errors import ModelError, as_photos, unknown
 from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, image_layout, layouts
+from gradsight.locks import Lock
 from gradsight.positions import Positions
+from gradsight.recent import PASSES, Recent
 from gradsight.targets import Resolved
 
-_shared = threading.RLock()  # for models whose hooks keep outputs in objects of the user's own
+_shared = Lock()  # for models whose hooks keep outputs in objects of the user's own
 
 
 def is_torch(model: Any) -> bool:
@@ -56,7 +57,7 @@ class TorchModel:
     def __init__(self, model: torch.nn.Module, known: Known = NOTHING) -> None:
         """Keep the model, and what is known of its scores; nothing is run or copied yet."""
         self._model, self._known = model, known
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._kept: TorchBackend | None = None
 
     def backend(self) -> TorchBackend:
@@ -83,7 +84,7 @@ class TorchBackend:
     def __init__(self, model: torch.nn.Module, known: Known = NOTHING) -> None:
         """Make a view of the model; nothing is run. ``known``: what is known of its scores."""
         self.view = View(model)
-        self.rows: dict[Any, Rows] = {}
+        self.rows: Recent[Any, Rows] = Recent()
         self._trials = Trials()
         self.left_out = known.left_out
         self.reader = Reader(Framework(self.ops, self.numpy, lambda: known.left_out), known)
@@ -91,7 +92,7 @@ class TorchBackend:
         self.dense_in, self.sequence_in = self.reader.dense, self.reader.sequence
         self._model = model
         self._parts: dict[str, Part] = {}
-        self._lock = threading.RLock()
+        self._lock = Lock()
 
     @property
     def was_training(self) -> bool:
@@ -432,13 +433,14 @@ class TorchBackend:
         sizes = tuple(x.shape[1:] for x in tensors_of(forward.inputs))
         key = (name, axis, tuple(s for i, s in enumerate(held.shape) if i != axis), sizes, *precision)
         with self._lock:
-            kept = self.view.tails.get(key)
+            tails = self.view.tails.of(sizes, partial(Recent, PASSES))
+            kept = tails.get(key)
             if kept is not None:
                 bypasses = kept.bypasses(forward.inputs, held)
                 if kept.gives(forward.outputs, held, bypasses):
                     return kept, bypasses
-            if kept is not None or key not in self.view.tails:
-                self.view.tails[key] = kept = checked_tail(
+            if kept is not None or key not in tails:
+                tails[key] = kept = checked_tail(
                     lambda fed, z: self._replay(name, fed, z),
                     forward.inputs,
                     forward.outputs,

@@ -62,11 +62,14 @@ class Biases:
         self._calls: dict[str, int] = {}
         self._names = {module: name for name, module in modules.items()}
         self._ways, self._count, self._size, self._ops = ways, count, size, ops
+        hooks = []
         for module in modules.values():
             if next(module.children(), None) is None:
-                module.register_forward_pre_hook(self._keep, with_kwargs=True)
-                module.register_forward_hook(self._see, with_kwargs=True)
+                hooks.append(module.register_forward_pre_hook(self._keep, with_kwargs=True))
+                hooks.append(module.register_forward_hook(self._see, with_kwargs=True))
         self._scores = run()
+        for hook in hooks:  # which would keep this, with all that was seen, as long as this keeps the modules
+            hook.remove()
 
     def _keep(self, module: nn.Module, arguments: Any, keywords: Any) -> None:
         """Keep what a module is given as it is now: it may write into it."""

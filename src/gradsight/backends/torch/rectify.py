@@ -12,11 +12,13 @@ from torch.overrides import TorchFunctionMode
 from gradsight.backends.rectifiers import NONE_RAN, RULES, tried
 from gradsight.backends.torch.gradients import no_gradient_in
 from gradsight.errors import ModelError, unknown
+from gradsight.generators import OwnNumbers
+from gradsight.recent import Recent
 
 # Where PyTorch keeps activations; `torch`, tensors and PyTorch's own C++ have some of them under the same names.
 _NAMES = {name.strip("_") for name in dir(F) if callable(getattr(F, name))}
 
-_kinds: dict[Hashable, tuple[bool, bool]] = {}
+_kinds: Recent[Hashable, tuple[bool, bool]] = Recent(256)
 
 
 class _Rectifier(torch.autograd.Function):
@@ -92,7 +94,8 @@ def _kind(function: Any, rest: tuple[Any, ...], named: dict[str, Any]) -> tuple[
     rest = tuple(begins if isinstance(x, torch.Tensor) else x for x in rest)
     named = {name: begins if isinstance(x, torch.Tensor) else x for name, x in named.items()}
     key = (function, *(_told(x) for x in rest), *((name, _told(x)) for name, x in named.items()))
-    if key not in _kinds:
+
+    def find_out() -> tuple[bool, bool]:
         written: list[bool] = []
 
         def of(row: Any) -> Any:
@@ -101,9 +104,10 @@ def _kind(function: Any, rest: tuple[Any, ...], named: dict[str, Any]) -> tuple[
             written.append(found is given)
             return found.numpy()
 
-        with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            _kinds[key] = tried(of), any(written)
-    return _kinds[key]
+        with torch.inference_mode(False), torch.no_grad(), OwnNumbers(), torch.device("cpu"):
+            return tried(of), any(written)
+
+    return _kinds.of(key, find_out)
 
 
 def _told(x: Any) -> Hashable:

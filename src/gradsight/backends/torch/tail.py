@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -15,7 +17,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 # Tracing patches process-wide state of torch.fx; running a traced graph does not.
-_tracing = threading.Lock()
+_tracing = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a child must not find it half patched
+    os.register_at_fork(before=_tracing.acquire, after_in_parent=_tracing.release, after_in_child=_tracing.release)
 
 # The stem is traced on inputs filled with this, times 1, 2, 3 ...: a node that makes such an input and is still needed
 # in the end shows that something bypasses the layer. No model fills a tensor with it.
@@ -39,7 +43,7 @@ class Tail:
             stem: ``(activations, *inputs) -> bypasses``; None where there are none.
             axes: of each bypass, the axis that counts images; None where it is the same for all of them.
         """
-        self._graph, self._stem, self._axes = graph, stem, axes
+        self._graph, self._stem, self._axes = _bare(graph), None if stem is None else _bare(stem), axes
         self._writes = any(_writes(node) for node in graph.graph.nodes)
 
     @property
@@ -175,8 +179,14 @@ def trace_tail(
 
 
 def _traced(function: Callable[[torch.Tensor], Any], example: torch.Tensor) -> GraphModule:
-    with _tracing, _uncollected(), torch.no_grad():
-        traced: GraphModule = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)(example)
+    # What tracing leaves behind refers to itself, and would keep the function with the arrays of this call.
+    borrowed = [function]
+    with _tracing, _uncollected(), torch.no_grad(), _uncached():
+        try:
+            make = make_fx(lambda z: borrowed[0](z), tracing_mode="symbolic", _allow_non_fake_inputs=True)
+            traced: GraphModule = make(example)
+        finally:
+            borrowed.clear()
     return traced
 
 
@@ -192,9 +202,21 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
+def _uncached() -> Any:
+    """Keep a trace out of PyTorch's cache of what operators give, which never forgets."""
+    return import_module("torch._dynamo").config.patch(fake_tensor_cache_enabled=False)
+
+
 def _copied(traced: GraphModule) -> GraphModule:
     """Another graph of the same tensors: a copy of the weights would not follow when they change."""
     return GraphModule(traced, copy.deepcopy(traced.graph))
+
+
+def _bare(traced: GraphModule) -> GraphModule:
+    """The graph alone: what tracing knew of sizes, and the nodes that were erased from it, are larger than itself."""
+    for node in traced.graph.nodes:
+        node.meta.clear()
+    return _copied(traced)
 
 
 def _split(traced: GraphModule, leaves: list[Any], blanks: dict[int, float], batch_axis: int) -> Tail | None:

@@ -35,6 +35,8 @@ from gradsight.backends.torch.reached import (
     rebuilt,
 )
 from gradsight.errors import ModelError
+from gradsight.generators import OwnNumbers
+from gradsight.recent import Recent
 
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
@@ -107,7 +109,7 @@ class View:
         quantized = (m for m in self.modules.values() if ".quantized" in type(m).__module__)
         self.quantized = next((m._get_name() for m in quantized), "")  # type: ignore[no-untyped-call]
         self.calls: dict[str, int] = {}
-        self.tails: dict[Any, Any] = {}
+        self.tails: Recent[Any, Any] = Recent()
         self.places: dict[tuple[str, int], Place] = {}
         self.is_learned = False
         self.observed = self.changes_state = self.draws = False
@@ -144,11 +146,11 @@ class View:
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(leading(self._led))
-            if not self.observed or self.draws:
-                stack.enter_context(self._random_state())
+            numbers = stack.enter_context(OwnNumbers()) if not self.observed or self.draws else None
             if not self.observed or self.changes_state:
                 stack.enter_context(self._own_state())
             yield
+            self.draws |= numbers is not None and numbers.drew
         self.observed = True
 
     @contextlib.contextmanager
@@ -173,21 +175,6 @@ class View:
                 holder[key] = original
             if not self.observed:  # later passes may be traced, where tensors have no values to compare
                 self.changes_state |= changed or not all(map(torch.equal, given, originals))
-
-    @contextlib.contextmanager
-    def _random_state(self) -> Iterator[None]:
-        cpu = torch.random.get_rng_state()
-        cuda = torch.cuda.get_rng_state(self.like.device) if self.like.is_cuda else None
-        try:
-            yield
-        finally:
-            # Written only if something was drawn: another thread may be using the same generator.
-            if not torch.equal(cpu, torch.random.get_rng_state()):
-                self.draws = True
-                torch.random.set_rng_state(cpu)
-            if cuda is not None and not torch.equal(cuda, torch.cuda.get_rng_state(self.like.device)):
-                self.draws = True
-                torch.cuda.set_rng_state(cuda, self.like.device)
 
     def _copy(self, module: nn.Module) -> Any:
         module = unwrap(module)

@@ -6,7 +6,7 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,7 +66,7 @@ class Called:
         self.known: set[tuple[int, int]] = set()  # sizes of photos that it was tried on
 
     def __call__(self, picture: Image.Image) -> NDArray[np.float32]:
-        """Run the function on a copy; the random numbers of others go on as if it had not run.
+        """Run the function on a copy; random numbers of PyTorch go on as if it had not run.
 
         Raises:
             Unusable: it gives something else than a picture.
@@ -163,18 +163,16 @@ def _values(returned: Any) -> NDArray[np.float32]:
     return values.astype(np.float32)
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Leave the random numbers of Python, NumPy and PyTorch as they were."""
-    before = random_state()
-    try:
-        yield
-    finally:
-        python, numpy, torch = before
-        random.setstate(python)
-        np.random.set_state(numpy)
-        if torch is not None:
-            sys.modules["torch"].random.set_rng_state(torch)
+def undisturbed() -> AbstractContextManager[object]:
+    """Within it, what this thread draws of PyTorch comes from elsewhere: the process's random numbers go on as before.
+
+    Those of Python and NumPy are not put back: other threads may draw them, and would get the same ones twice.
+    """
+    if "torch" not in sys.modules:
+        return nullcontext()
+    from gradsight.generators import OwnNumbers  # without PyTorch there are none of its numbers
+
+    return OwnNumbers()
 
 
 @contextmanager
@@ -185,13 +183,12 @@ def handed() -> Iterator[None]:
         yield
 
 
-def random_state() -> tuple[Any, Any, Any]:
-    """That of Python, NumPy and PyTorch; None for the last where it is not loaded."""
-    torch = sys.modules.get("torch")
-    return random.getstate(), np.random.get_state(), torch.random.get_rng_state() if torch else None
+def random_state() -> tuple[Any, Any]:
+    """That of Python and NumPy."""
+    return random.getstate(), np.random.get_state()
 
 
-def same_state(one: tuple[Any, Any, Any], other: tuple[Any, Any, Any]) -> bool:
-    """Whether nothing was drawn in between."""
-    pairs = zip((one[0], *one[1], one[2]), (other[0], *other[1], other[2]), strict=True)
+def same_state(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
+    """Whether nothing was drawn in between, by any thread."""
+    pairs = zip((one[0], *one[1]), (other[0], *other[1]), strict=True)
     return all(np.array_equal(a, b) if hasattr(a, "shape") else a == b for a, b in pairs)

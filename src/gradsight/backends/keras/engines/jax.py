@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from jax.extend import core as extended
 from gradsight.backends.keras.engines.graph import cuts_of
 from gradsight.backends.keras.outputs import floating_in, tensors_in
 from gradsight.backends.keras.trees import Form, mapped
+from gradsight.recent import PASSES, Recent
 
 # Before JAX 0.9 it was elsewhere.
 _trace_state: Any = getattr(extended, "get_opaque_trace_state", None) or jax.core.get_opaque_trace_state
@@ -119,19 +121,18 @@ class Jax:
     def _compiled(self, key: Any, way: Any, body: Any) -> Callable[[Any], Any]:
         """``way(run)``, compiled at its first use for a key; ``run`` is ``body`` with the variables given."""
         variables = self._variables
-        if key not in self._kept:
 
-            def whole(values: list[Any], inputs: _Ordered) -> Any:
-                def run(inputs: Any, start: Any) -> Any:
-                    with _Scope(variables, values):
-                        return body(inputs, start)
+        def whole(values: list[Any], inputs: _Ordered) -> Any:
+            def run(inputs: Any, start: Any) -> Any:
+                with _Scope(variables, values):
+                    return body(inputs, start)
 
-                return way(run)(inputs.tree)
-
-            self._kept[key] = jax.jit(whole)
-        compiled = self._kept[key]
+            return way(run)(inputs.tree)
 
         def called(inputs: Any) -> Any:
+            # By sizes: a function keeps what was compiled for each for as long as it lives.
+            sizes = tuple(tuple(x.shape[1:]) for x in tensors_in(inputs))
+            compiled = self._kept.of(sizes, partial(Recent, PASSES)).of(key, lambda: jax.jit(whole))
             known = len(variables)
             found = compiled([variable.value for variable in variables[:known]], _Ordered.of(inputs))
             return found if len(variables) == known else called(inputs)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -14,6 +14,8 @@ from gradsight.backends.keras.engines.replay import gives_again, replay
 from gradsight.backends.keras.engines.traced import Traced
 from gradsight.backends.keras.outputs import tensors_in
 from gradsight.backends.keras.trees import Form
+from gradsight.locks import Lock
+from gradsight.recent import PASSES, Recent
 
 _ZERO = tf.UnconnectedGradients.ZERO
 
@@ -24,7 +26,7 @@ class TensorFlow:
     def __init__(self, view: Any) -> None:
         """Work on a view, which keeps the traced passes."""
         self._variables, self._kept = view.variables, view.kept
-        self._tracing = threading.RLock()
+        self._tracing = Lock()
 
     def plain(self, key: Any, body: Any, inputs: Any) -> Any:
         """The outputs, without a gradient."""
@@ -131,11 +133,11 @@ class TensorFlow:
         shapes = tuple((tuple(x.shape), x.dtype) for x in tensors_in(inputs))
         free = (key, form, tuple((shape[1:], dtype) for shape, dtype in shapes))
         with self._tracing:
+            kept = self._kept.of(tuple(shape[1:] for shape, _ in shapes), partial(Recent, PASSES))
             for place, rows_free in ((free, True), ((key, form, shapes), False)):
-                if place not in self._kept:
-                    self._kept[place] = self._try(body, inputs, rows_free)
-                if self._kept[place] is not None:
-                    return self._kept[place]  # type: ignore[no-any-return]
+                found: Traced | None = kept.of(place, partial(self._try, body, inputs, rows_free))
+                if found is not None:
+                    return found
         raise AssertionError("tracing with fixed shapes gives a graph or an error")
 
     def _try(self, body: Any, inputs: Any, rows_free: bool) -> Traced | None:

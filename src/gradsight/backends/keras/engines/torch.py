@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -18,6 +18,8 @@ from gradsight.backends.keras.trees import Form, mapped
 from gradsight.backends.torch.biases import along_itself
 from gradsight.backends.torch.probe import hessian_products
 from gradsight.backends.torch.tail import Tail, checked_tail
+from gradsight.locks import Lock
+from gradsight.recent import PASSES, Recent
 
 
 class Torch:
@@ -26,7 +28,7 @@ class Torch:
     def __init__(self, view: Any) -> None:
         """Work on a view; its variables are looked up in every pass, and it keeps the traced tails."""
         self._variables, self._kept = view.variables, view.kept
-        self._tracing = threading.RLock()
+        self._tracing = Lock()
 
     def _scope(self) -> Any:
         """Variables without a gradient, and what a pass assigns to them stays within the pass."""
@@ -87,13 +89,14 @@ class Torch:
         sizes = tuple(tuple(x.shape[1:]) for x in tensors_in(inputs))
         place = (key, name, held.dtype, held.shape[1:], Form(inputs), sizes)
         with self._tracing:
-            kept: Tail | None = self._kept.get(place)
+            tails = self._kept.of(sizes, partial(Recent, PASSES))
+            kept: Tail | None = tails.get(place)
             if kept is not None:
                 bypasses = kept.bypasses(inputs, held)
                 if kept.gives(forward.outputs, held, bypasses):
                     return kept, bypasses
-            if kept is not None or place not in self._kept:
-                kept = self._kept[place] = checked_tail(
+            if kept is not None or place not in tails:
+                kept = tails[place] = checked_tail(
                     lambda fed, z: self._replay(body, name, fed, z), inputs, forward.outputs, held, 0
                 )
             return None if kept is None else (kept, kept.bypasses(inputs, held))
