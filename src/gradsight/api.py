@@ -177,7 +177,8 @@ class Explainer:
         method = self.method if method is None else method
         layer = self.layer if layer is None else layer
         methods = [as_method(chosen) for chosen in _several(method)]
-        found = self._explained(given, _names(layer, given.backend), methods, targets)
+        with given.backend.unchanged():
+            found = self._explained(given, _names(layer, given.backend), methods, targets)
         return tuple(found) if isinstance(method, list | tuple) or isinstance(layer, list | tuple) else found[0]
 
     def _explained(
@@ -212,7 +213,8 @@ class Explainer:
             self._passed(given, [], wanted, None if study else found)  # which tells what the targets read
             return list(found.ranked)
 
-        return self._retried(given, wanted, look)
+        with given.backend.unchanged():
+            return self._retried(given, wanted, look)
 
     def dissect(self, concepts: Concepts | str | Path, *, layer: Any = None, quantile: float = 0.005) -> Dissection:
         """Name the channels of a layer by the concepts that they detect (Network Dissection, arXiv:1704.05796).
@@ -255,8 +257,9 @@ class Explainer:
 
         def look(photos: Sequence[Image.Image]) -> Activations:
             given = self._given(list(photos))
-            probes = self._probes(given, _names(names, given.backend)[0], wanted)
-            values = np.concatenate([given.backend.numpy(probe.activations) for probe in probes])
+            with given.backend.unchanged():
+                probes = self._probes(given, _names(names, given.backend)[0], wanted)
+                values = np.concatenate([given.backend.numpy(probe.activations) for probe in probes])
             return Activations(probes[0].name, values.astype(np.float32), given.placements)
 
         return look

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -171,6 +172,9 @@ class Backend(Protocol):
     @property
     def channels_last(self) -> bool:
         """Whether images are (n, *positions, channels)."""
+
+    def unchanged(self) -> AbstractContextManager[None]:
+        """See that nobody changes the model's weights within it; else a `ModelError` says so."""
 
     def prepare(self, inputs: Any) -> Any:
         """Turn NumPy arrays or tensors into a batch on the model's device, in its precision."""

@@ -26,6 +26,9 @@ class Recent(Generic[Key, Value]):
         self._kept: OrderedDict[Key, Value] = OrderedDict()
         self._most, self._lock = most, Lock()
 
+    def __reduce__(self) -> tuple[type[Recent[Key, Value]], tuple[int]]:
+        return Recent, (self._most,)  # a copy remembers nothing
+
     def __len__(self) -> int:
         return len(self._kept)
 

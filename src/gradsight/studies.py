@@ -50,6 +50,9 @@ class Studies:
         self._architecture: dict[str, str] = {}
         self._looking = Lock()
 
+    def __reduce__(self) -> tuple[type[Studies], tuple[()]]:
+        return Studies, ()  # a copy looks itself
+
     def of(self, given: Given, settle: Settle, best: Settle, reads: Reads | None = None) -> Study:
         """Look at the layers, once for each input size, order of inputs, architecture, and what targets read.
 

@@ -7,6 +7,7 @@ Each is also a word of the language in which methods are named: ``"smooth(gradca
 from __future__ import annotations
 
 import ast
+import copyreg
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -271,3 +272,17 @@ def fused(maps: Sequence[Any], by: str, probe: Probe, ops: Any) -> Any:
 VARIANTS: dict[str, Callable[..., Method]] = {
     function.__name__: function for function in (smooth, refine, contrast, fuse, eigen_smooth)
 }
+
+
+def _reduced(method: Method) -> Any:
+    """How a method is pickled: a name, with options and variants, says all of it; a function of the user's is one."""
+    try:
+        known = as_method(method.name)
+    except GradsightError:
+        known = None
+    if known is not None and (known.title, known.source) == (method.title, method.source):
+        return as_method, (method.name,)
+    return Method, tuple(vars(method).values())
+
+
+copyreg.pickle(Method, _reduced)

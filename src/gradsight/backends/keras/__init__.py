@@ -80,6 +80,9 @@ class KerasModel:
                 self._kept = self._make()
             return self._kept
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_kept": None}  # a copy makes its own view, of its own model
+
 
 class KerasBackend:
     """`contracts.Backend` for one Keras model as it was when this was made. Threads may share it."""
@@ -125,6 +128,11 @@ class KerasBackend:
     def channels_last(self) -> bool:
         """Whether images are (n, *positions, channels)."""
         return self.view.data_format == "channels_last"
+
+    def unchanged(self) -> contextlib.AbstractContextManager[None]:
+        """See that nobody changes the model's weights within it; else a `ModelError` says so."""
+        found: contextlib.AbstractContextManager[None] = self.engine.unchanged()
+        return found
 
     def prepare(self, inputs: Any) -> Any:
         """Make tensors of a batch in the model's precision; whole numbers with positions become floating.

@@ -34,6 +34,7 @@ from gradsight.backends.torch.trace import record
 from gradsight.backends.torch.variation import vary
 from gradsight.backends.torch.view import View
 from gradsight.backends.trial import Trials
+from gradsight.backends.unchanged import unchanged
 from gradsight.contracts import Reads, Rows
 from gradsight.errors import ModelError, as_photos, unknown
 from gradsight.layers import INPUT, Layer, Seen
@@ -66,6 +67,9 @@ class TorchModel:
             if self._kept is None or not self._kept.view.is_current():
                 self._kept = TorchBackend(self._model, self._known)
             return self._kept
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_kept": None}  # a copy makes its own view, of its own model
 
 
 class TorchBackend:
@@ -103,6 +107,10 @@ class TorchBackend:
     def draws(self) -> bool:
         """Whether the model drew random numbers in the passes so far."""
         return self.view.draws
+
+    def unchanged(self) -> contextlib.AbstractContextManager[None]:
+        """See that nobody changes the model's weights within it; else a `ModelError` says so."""
+        return unchanged(self.view.stamp)
 
     def prepare(self, inputs: Any) -> Any:
         """Move a batch to the model's device and precision; NumPy arrays become tensors.

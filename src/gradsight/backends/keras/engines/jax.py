@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -15,6 +17,7 @@ from jax.extend import core as extended
 from gradsight.backends.keras.engines.graph import cuts_of
 from gradsight.backends.keras.outputs import floating_in, tensors_in
 from gradsight.backends.keras.trees import Form, mapped
+from gradsight.backends.unchanged import unchanged
 from gradsight.recent import PASSES, Recent
 
 # Before JAX 0.9 it was elsewhere.
@@ -117,6 +120,10 @@ class Jax:
 
         end = made.get(jaxpr.outvars[0])
         return set() if end is None else cuts_of(end, source, before, marked)
+
+    def unchanged(self) -> AbstractContextManager[None]:
+        """See that nobody changes the weights within it: an array of JAX never changes, and another takes its place."""
+        return unchanged(lambda: [variable.value for variable in self._variables], operator.is_)
 
     def _compiled(self, key: Any, way: Any, body: Any) -> Callable[[Any], Any]:
         """``way(run)``, compiled at its first use for a key; ``run`` is ``body`` with the variables given."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -126,6 +127,10 @@ class TensorFlow:
             return (x.op for x in op.inputs if x.dtype.is_floating)
 
         return cuts_of(end, source, before, marked)
+
+    def unchanged(self) -> AbstractContextManager[None]:
+        """Nothing is seen: a variable of TensorFlow does not tell when it changes."""
+        return nullcontext()
 
     def _traced(self, key: Any, body: Any, inputs: Any) -> Traced:
         """A body as a graph, for any number of rows where the model can be traced so."""

@@ -18,6 +18,7 @@ from gradsight.backends.keras.trees import Form, mapped
 from gradsight.backends.torch.biases import along_itself
 from gradsight.backends.torch.probe import hessian_products
 from gradsight.backends.torch.tail import Tail, checked_tail
+from gradsight.backends.unchanged import unchanged
 from gradsight.locks import Lock
 from gradsight.recent import PASSES, Recent
 
@@ -29,6 +30,10 @@ class Torch:
         """Work on a view; its variables are looked up in every pass, and it keeps the traced tails."""
         self._variables, self._kept = view.variables, view.kept
         self._tracing = Lock()
+
+    def unchanged(self) -> contextlib.AbstractContextManager[None]:
+        """See that nobody changes the weights within it, by how often each was written into."""
+        return unchanged(lambda: [variable.value._version for variable in self._variables])
 
     def _scope(self) -> Any:
         """Variables without a gradient, and what a pass assigns to them stays within the pass."""
