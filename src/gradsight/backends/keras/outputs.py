@@ -39,8 +39,8 @@ def full_precision(tensor: Any) -> Any:
 
 def numpy_of(tensor: Any) -> Any:
     """Copy to NumPy: float64 stays, everything else becomes float32."""
-    if keras.backend.standardize_dtype(tensor.dtype) != "float64":
-        tensor = keras.ops.cast(tensor, "float32")
+    dtype = "float64" if keras.backend.standardize_dtype(tensor.dtype) == "float64" else "float32"
     if hasattr(tensor, "detach"):  # Keras's own way from PyTorch gives a deprecation warning of NumPy's
-        return tensor.detach().cpu().numpy().copy()
-    return np.array(keras.ops.convert_to_numpy(tensor))
+        return keras.ops.cast(tensor.detach(), dtype).cpu().numpy().copy()
+    # Cast here, since JAX keeps what it compiles to cast arrays of each shape.
+    return np.array(keras.ops.convert_to_numpy(tensor)).astype(dtype, copy=False)

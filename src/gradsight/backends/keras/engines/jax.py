@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import keras
+import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend import core as extended
 
@@ -32,15 +33,17 @@ class Jax:
         self._variables, self._kept = view.variables, view.kept
 
     def plain(self, key: Any, body: Any, inputs: Any) -> Any:
-        """The outputs, without a gradient."""
-        if key is None:
-            with keras.StatelessScope():
-                return body(inputs, _nothing)
-        return self._compiled(("plain", key), lambda run: lambda x: _Ordered.of(run(x, _nothing)), body)(inputs).tree
+        """The outputs, without a gradient. Without a key, the body is compiled for this once."""
+        place = None if key is None else ("plain", key)
+        return self._compiled(place, lambda run: lambda x: _Ordered.of(run(x, _nothing)), body)(inputs).tree
 
     def each(self, body: Any, several: Sequence[Any]) -> Iterator[Any]:
-        """The outputs for inputs of one kind, one after the other."""
-        return (self.plain(None, body, inputs) for inputs in several)
+        """The outputs for inputs of one kind, one after the other: in NumPy, for JAX keeps what it compiled for a shape.
+
+        The body is compiled once for all of them, and forgotten.
+        """
+        run = self._compiled(None, lambda run: lambda x: _Ordered.of(run(x, _nothing)), body)
+        return (mapped(lambda x: np.asarray(x) if keras.ops.is_tensor(x) else x, run(x).tree) for x in several)
 
     def linearize(self, key: Any, body: Any, inputs: Any) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
         """The outputs, what was held, and the way back."""
@@ -126,7 +129,10 @@ class Jax:
         return unchanged(lambda: [variable.value for variable in self._variables], operator.is_)
 
     def _compiled(self, key: Any, way: Any, body: Any) -> Callable[[Any], Any]:
-        """``way(run)``, compiled at its first use for a key; ``run`` is ``body`` with the variables given."""
+        """``way(run)``, compiled at its first use for a key; ``run`` is ``body`` with the variables given.
+
+        Without a key it is compiled for whoever holds what is returned.
+        """
         variables = self._variables
 
         def whole(values: list[Any], inputs: _Ordered) -> Any:
@@ -136,10 +142,12 @@ class Jax:
 
             return way(run)(inputs.tree)
 
+        own = jax.jit(whole) if key is None else None
+
         def called(inputs: Any) -> Any:
             # By sizes: a function keeps what was compiled for each for as long as it lives.
             sizes = tuple(tuple(x.shape[1:]) for x in tensors_in(inputs))
-            compiled = self._kept.of(sizes, partial(Recent, PASSES)).of(key, lambda: jax.jit(whole))
+            compiled = own or self._kept.of(sizes, partial(Recent, PASSES)).of(key, lambda: jax.jit(whole))
             known = len(variables)
             found = compiled([variable.value for variable in variables[:known]], _Ordered.of(inputs))
             return found if len(variables) == known else called(inputs)
