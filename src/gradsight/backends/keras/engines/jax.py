@@ -38,7 +38,7 @@ class Jax:
         return self._compiled(place, lambda run: lambda x: _Ordered.of(run(x, _nothing)), body)(inputs).tree
 
     def each(self, body: Any, several: Sequence[Any]) -> Iterator[Any]:
-        """The outputs for inputs of one kind, one after the other: in NumPy, for JAX keeps what it compiled for a shape.
+        """The outputs for inputs of one kind, one after the other, in NumPy: JAX keeps what it compiled for a shape.
 
         The body is compiled once for all of them, and forgotten.
         """
