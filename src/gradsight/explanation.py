@@ -435,7 +435,7 @@ class Explanation:
         fits = self.maps.ndim - 2 == len(self.input_size)
         drawn = fits and (len(self.input_size) != 2 or bool(self.photos))
         for i in range(len(self.maps) if drawn else 0):
-            data = base64.b64encode(stored.png(self.figure(i))).decode("ascii")
+            data = base64.b64encode(imaging.encoded(self.figure(i), "PNG")).decode("ascii")
             names = html.escape(", ".join(self.labels[i]), quote=True)
             parts.append(f'<img alt="{names}" style="max-width:100%" src="data:image/png;base64,{data}">')
         if not drawn:
