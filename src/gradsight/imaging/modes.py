@@ -19,7 +19,7 @@ from gradsight.errors import ImageError, received
 _SLACK = 1e-3
 """How far float arrays may leave [0, 1]: resampling overshoots a little."""
 
-_STRIP = 1 << 20
+_STRIP = 1 << 18
 """Pixels that are converted at once."""
 
 

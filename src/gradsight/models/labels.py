@@ -86,7 +86,7 @@ def _json(text: str, source: Path) -> list[Any]:
         return _by_index(list(content.items()), source)
     if isinstance(content, list):
         return [_joined(name) for name in content]
-    raise InvalidArgument(f"labels must be a JSON list or object. {received(content)} {_WAY_OUT}")
+    raise InvalidArgument(f"labels in {str(source)!r} must be a JSON list or object. {received(content)} {_WAY_OUT}")
 
 
 def _table(text: str, source: Path) -> list[Any]:
@@ -97,7 +97,9 @@ def _table(text: str, source: Path) -> list[Any]:
         raise InvalidArgument(f"labels must be a table: {why}. {received(str(source))} {_WAY_OUT}") from error
     if any(len(row) != 2 for row in rows):
         wide = next(row for row in rows if len(row) != 2)
-        raise InvalidArgument(f"labels must have two columns, index and name. {received(wide)} {_WAY_OUT}")
+        raise InvalidArgument(
+            f"labels in {str(source)!r} must have two columns, index and name. {received(wide)} {_WAY_OUT}"
+        )
     if rows and not any(cell.isdecimal() for cell in rows[0]):
         rows = rows[1:]  # a header
     return _by_index(rows, source)
