@@ -194,7 +194,7 @@ def test_files_from_before_titles_and_signs_still_load(explanation: gs.Explanati
 
 def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
-    with pytest.raises(InvalidArgument, match="there is no file"):
+    with pytest.raises(InvalidArgument, match="There is no file"):
         gs.Explanation.load(path)
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(InvalidArgument, match="not an explanation"):

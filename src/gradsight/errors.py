@@ -68,6 +68,11 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     return (text if len(text) <= limit else text[: limit - 3] + "...") or type(error).__name__
 
 
+def printable(text: str) -> str:
+    """A text in which what is obeyed, or hides, where it is shown is written out: control and bidi characters."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def unknown(kind: str, name: Any, choices: Iterable[str], way_out: str = "") -> UnknownName:
     """Build the error for a name that does not exist, with the nearest names or all of the choices.
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from gradsight import drawing, imaging, stored
-from gradsight.errors import InvalidArgument, received
+from gradsight.errors import InvalidArgument, printable, received
 from gradsight.neurons import Dissection, Neurons, ranked
 from gradsight.targets import Named, Prediction
 
@@ -431,17 +431,22 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         """Shown by notebooks: each photo with its overlays, or the heat of a signal or volume, and the notes."""
-        parts = [f"<p>{html.escape(self._heading())}</p>"]
+        parts = [f"<p>{_as_html(self._heading())}</p>"]
         fits = self.maps.ndim - 2 == len(self.input_size)
         drawn = fits and (len(self.input_size) != 2 or bool(self.photos))
         for i in range(len(self.maps) if drawn else 0):
-            data = base64.b64encode(stored.png(self.figure(i))).decode("ascii")
-            names = html.escape(", ".join(self.labels[i]), quote=True)
+            data = base64.b64encode(imaging.encoded(self.figure(i), "PNG")).decode("ascii")
+            names = _as_html(", ".join(self.labels[i]))
             parts.append(f'<img alt="{names}" style="max-width:100%" src="data:image/png;base64,{data}">')
         if not drawn:
-            parts.append(f"<p>{html.escape(repr(self))}</p>")
-        parts += [f"<p>{html.escape(note)}</p>" for note in self.notes]
+            parts.append(f"<p>{_as_html(repr(self))}</p>")
+        parts += [f"<p>{_as_html(note)}</p>" for note in self.notes]
         return "".join(parts)
+
+
+def _as_html(text: str) -> str:
+    """A stranger's text for a page, also inside of quotation marks."""
+    return html.escape(printable(text))
 
 
 def joined(parts: Sequence[Explanation]) -> Explanation:

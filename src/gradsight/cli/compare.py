@@ -81,11 +81,7 @@ class Drawing:
         Raises:
             InvalidArgument: it cannot be written.
         """
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            picture.save(self.path)
-        except OSError as error:
-            raise InvalidArgument(f"--out: {str(self.path)!r} cannot be written: {error.strerror}.") from error
+        imaging.save(picture, self.path)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from gradsight import imaging
 from gradsight.cli.naming import Photo, find_photos, label_names, layer_names, method_names
 from gradsight.cli.terminal import complain, progress, say, say_json, short, to_json
 from gradsight.errors import GradsightError, ImageError, InvalidArgument, ModelError
+from gradsight.files import write_bytes
 
 Record = dict[str, Any]
 Explained = Callable[[Photo], Any]
@@ -64,14 +65,10 @@ class Output:
         Raises:
             InvalidArgument: the folder cannot be written to.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            records = self._records(photo, explanations)
-            content = to_json(records[0] if len(records) == 1 else records, indent=2)
-            name = ".".join(filter(None, (photo.stem, self.kind, "json")))
-            (self.folder / name).write_text(content + "\n", encoding="utf-8")
-        except OSError as error:
-            raise InvalidArgument(f"--out: {str(self.folder)!r} cannot be written to: {error.strerror}.") from error
+        records = self._records(photo, explanations)
+        content = to_json(records[0] if len(records) == 1 else records, indent=2)
+        name = ".".join(filter(None, (photo.stem, self.kind, "json")))
+        write_bytes(self.folder / name, f"{content}\n".encode())
         return records
 
     def _records(self, photo: Photo, explanations: Sequence[gs.Explanation]) -> list[Record]:
@@ -84,14 +81,14 @@ class Output:
             if self.strip:
                 file = ".".join((*parts, self.kind, "png"))
                 picture = explanation.figure(0, colormap=self.colormap, opacity=self.opacity)
-                picture.save(self.folder / file)
+                imaging.save(picture, self.folder / file)
                 records.append({"image": photo.name, "file": file, **explanation.record(0)})
                 continue
             labels = label_names([(target.index, target.label) for target in explanation.targets[0]])
             files = [".".join((*parts, label, "png")) for label in labels]
             for j, file in enumerate(files):
                 picture = explanation.overlay(0, j, colormap=self.colormap, opacity=self.opacity)
-                picture.save(self.folder / file)
+                imaging.save(picture, self.folder / file)
             records.append({"image": photo.name, **explanation.record(0, files)})
         return records
 

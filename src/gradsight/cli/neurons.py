@@ -10,10 +10,11 @@ from typing import Any
 from PIL import Image
 
 import gradsight as gs
+from gradsight import imaging
 from gradsight.cli.explain import Output
 from gradsight.cli.naming import find_photos, label_names
 from gradsight.cli.terminal import complain, say, say_json, say_table
-from gradsight.errors import ImageError, InvalidArgument
+from gradsight.errors import ImageError
 from gradsight.neurons.exciting import shaped
 from gradsight.notes import of_preprocess
 
@@ -79,7 +80,7 @@ def tell_neurons(explainer: gs.Explainer, targets: Any, asked: Asked, folder: Pa
         file = None
         if exciting and neurons.channels:
             file = f"{asked.image.stem[:60]}.neurons.{label}.png"
-            _save(_drawn(exciting, neurons, explanation), folder / file)
+            imaging.save(_drawn(exciting, neurons, explanation), folder / file)
         if as_json:
             say_json({"image": str(asked.image), **_record(neurons, explanation, exciting), "file": file})
         else:
@@ -110,16 +111,8 @@ def _dissected(
             f"named after one of them by chance: {names}",
             "Note",
         )
-    _save(dissection, output.folder / _DISSECTION)
+    dissection.save(output.folder / _DISSECTION)
     return dissection, [photo.path for photo in concepts.photos]
-
-
-def _save(result: gs.Dissection | Image.Image, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        result.save(path)
-    except OSError as error:
-        raise InvalidArgument(f"--out: {str(path)!r} cannot be written: {error.strerror}.") from error
 
 
 def _excited(

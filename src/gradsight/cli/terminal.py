@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gradsight.cli.streams import others_to_stderr, stdout
-from gradsight.errors import GradsightError
+from gradsight.errors import GradsightError, printable
 
 Item = TypeVar("Item")
 Part = str | tuple[str, str]
@@ -29,11 +29,6 @@ _LONGEST = 120
 _UNBROKEN = 10_000
 
 
-def plain(text: str) -> str:
-    """Write out control characters, as backslash codes, and what cannot be encoded."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
 def short(text: str) -> str:
     """A text of a reasonable length."""
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
@@ -41,7 +36,7 @@ def short(text: str) -> str:
 
 def _assembled(parts: Sequence[Part]) -> Text:
     pairs = [part if isinstance(part, tuple) else (part, "") for part in parts]
-    return Text.assemble(*((plain(text), style) for text, style in pairs))
+    return Text.assemble(*((printable(text), style) for text, style in pairs))
 
 
 def say(*parts: Part) -> None:
@@ -83,7 +78,7 @@ def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for i, heading in enumerate(headings):
         table.add_column(heading, overflow="fold", no_wrap=i < len(headings) - 1)
     for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)
 
 

@@ -14,6 +14,7 @@ from gradsight.imaging.region import Region, dense, finite, full_heat, region
 from gradsight.imaging.resample import resize
 from gradsight.imaging.signal import signal
 from gradsight.imaging.slices import slices
+from gradsight.imaging.write import encoded, save
 
 __all__ = [
     "DEFAULT",
@@ -29,6 +30,7 @@ __all__ = [
     "colormap",
     "colormaps",
     "dense",
+    "encoded",
     "ends",
     "finite",
     "full_heat",
@@ -40,6 +42,7 @@ __all__ = [
     "read_opacity",
     "region",
     "resize",
+    "save",
     "signal",
     "slices",
     "strip",

@@ -20,9 +20,10 @@ from gradsight.errors import (
     received,
     unknown,
 )
-from gradsight.imaging import read
 from gradsight.imaging.placement import Placement
+from gradsight.imaging.read import looked_at
 from gradsight.imaging.sizes import FITS, offset, resized_to
+from gradsight.limits import PIXELS
 
 PARTS = ("size", "fit", "crop", "interpolation", "mean", "std")
 """What can be assumed of a preprocessing: its fields, and the share that is cut out, which ``resize`` says."""
@@ -35,6 +36,14 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "box": Image.Resampling.BOX,
 }
+_WHOLE, _TIMES = 1 << 22, 16
+"""Pixels of a whole resized picture that is made for its cut to be taken: so many, or so many times the cut's own."""
+
+_PARTS = 100
+"""The parts of a pixel of the picture that a model's input must show one of at least, for its place to be known."""
+
+Box = tuple[int, int, int, int]
+
 _CONTRACT = "It gets a float32 array (height, width, 3), RGB in 0..255, and returns one of the same height and width."
 
 
@@ -138,7 +147,7 @@ class Preprocess:
             ``channels_last``, float32, and its placement.
 
         Raises:
-            ImageError: the picture cannot be read, or is so narrow that its resized version would be gigantic.
+            ImageError: the picture cannot be read, or the model's input would be gigantic.
             InvalidType: the function returned something else than an array of the picture's height and width.
             ModelError: the function failed on the picture, or returned NaN or infinity.
         """
@@ -203,22 +212,19 @@ class Preprocess:
         return made.astype(np.float32)
 
     def _cut(self, image: Any) -> tuple[Image.Image, Placement]:
-        picture = read.read_image(image)
+        picture = looked_at(image)
         original = (picture.height, picture.width)
         if len(self.mean) == 1:
             picture = picture.convert("L")
         height, width = resized_to(original, self.size, self.fit, self.resize, self.rounding, self.multiple)
-        if height * width > read.MAX_PIXELS:
-            raise ImageError(
-                f"A picture of {original[1]} x {original[0]} pixels is too narrow to crop: resized, it would measure "
-                f"{width} x {height}. Use fit='letterbox' or fit='squash'."
-            )
-        resized = picture.resize((width, height), _FILTERS[self.interpolation])
         size = (height, width) if self.fit in ("keep", "none") else self.size
+        _check_share(original, (height, width), size)
         top, left = (offset(have, want, self.rounding) for have, want in zip((height, width), size, strict=True))
         down, across = original[0] / height, original[1] / width
         box = (top * down, left * across, (top + size[0]) * down, (left + size[1]) * across)
-        return self._paste(resized, top, left, size), Placement(original, size, box)
+        inside = (max(top, 0), max(left, 0), min(top + size[0], height), min(left + size[1], width))
+        resized = _resized(picture, (height, width), inside, _FILTERS[self.interpolation])
+        return self._paste(resized, min(top, 0), min(left, 0), size), Placement(original, size, box)
 
     def _paste(self, resized: Image.Image, top: int, left: int, size: tuple[int, int]) -> Image.Image:
         """Cut the input out of the resized picture, filling what lies outside; top and left may be negative."""
@@ -230,6 +236,35 @@ class Preprocess:
         window = Image.new(resized.mode, (width, height), colour if len(colour) > 1 else colour[0])
         window.paste(resized, (-left, -top))
         return window
+
+
+def _check_share(original: tuple[int, int], resized: tuple[int, int], size: tuple[int, int]) -> None:
+    """See that a model's input is not gigantic, and shows something of the picture."""
+    PIXELS.check(size[0] * size[1], f"The model's input is too large: {size[1]} x {size[0]} pixels", ImageError)
+    if any(_PARTS * own * cut < whole for own, cut, whole in zip(original, size, resized, strict=True)):
+        raise ImageError(
+            f"A picture of {original[1]} x {original[0]} pixels is too narrow to crop: resized, it would measure "
+            f"{resized[1]} x {resized[0]}, and {size[1]} x {size[0]} of that show nothing. Use fit='letterbox' or "
+            "fit='squash'."
+        )
+
+
+def _resized(picture: Image.Image, size: tuple[int, int], inside: Box, resample: Image.Resampling) -> Image.Image:
+    """What lies inside of a box (top, left, bottom, right) of a picture that is resized to ``size`` (height, width).
+
+    The whole is resized and then cut, as torchvision does it, unless that would be gigantic: then only what is cut out
+    is made. Pillow holds its box in single precision and takes the axes in an order of its own, so that values differ a
+    little from those of the whole.
+    """
+    height, width = size
+    top, left, bottom, right = inside
+    rows, columns = bottom - top, right - left
+    if height * width <= max(_WHOLE, _TIMES * rows * columns):
+        whole = picture.resize((width, height), resample)
+        return whole if (rows, columns) == size else whole.crop((left, top, right, bottom))
+    down, across = picture.height / height, picture.width / width
+    box = (left * across, top * down, min(right * across, picture.width), min(bottom * down, picture.height))
+    return picture.resize((columns, rows), resample, box)
 
 
 def name_of(function: Any) -> str:

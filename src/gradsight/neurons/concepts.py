@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.errors import ImageError, InvalidArgument
+from gradsight.files import entries, is_folder, opened, read_bytes
 from gradsight.imaging import SUFFIXES, Placement, read_image, read_opacity
 
 _MASK = ".mask.png"
@@ -111,12 +113,11 @@ class Concepts:
         names = _distinct([(category, path.name) for category, path in found])
         # By size first: a file whose size is its own has no double, and need not be read.
         labels = [label for i, (_, path) in enumerate(found) for label in _labels(i, path)]
-        sizes = Counter(label.photo.stat().st_size for label in labels)
+        sizes = [_size(label.photo) for label in labels]
+        count = Counter(sizes)
         photos: dict[Any, list[Label]] = {}
-        for label in labels:
-            size = label.photo.stat().st_size
-            same = label.photo if sizes[size] == 1 else hashlib.sha256(label.photo.read_bytes()).hexdigest()
-            photos.setdefault(same, []).append(label)
+        for label, size in zip(labels, sizes, strict=True):
+            photos.setdefault(label.photo if count[size] == 1 else _digest(label.photo), []).append(label)
         return cls(
             names,
             tuple(category for category, _ in found),
@@ -129,7 +130,7 @@ class Concepts:
 
 def _concept_folders(top: Path) -> Iterator[tuple[str, Path]]:
     """Every concept's category and folder, in order of their names."""
-    if not top.is_dir():
+    if not is_folder(top):
         raise InvalidArgument(f"there is no folder {str(top)!r} of concepts. {_LAYOUT}")
     if next(_pictures(top), None) is not None:
         raise InvalidArgument(f"{str(top)!r} holds pictures that belong to no concept. {_LAYOUT}")
@@ -151,13 +152,22 @@ def _concept_folders(top: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [entry for entry in entries(path, "concepts") if is_folder(entry)]
 
 
 def _pictures(path: Path) -> Iterator[Path]:
-    for file in sorted(path.iterdir()):
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file():
+    for file in entries(path, "concepts"):
+        if file.suffix.lower() in SUFFIXES and not is_folder(file):
             yield file
+
+
+def _size(photo: Path) -> int:
+    with opened(photo, "a picture", ImageError) as file:
+        return os.fstat(file.fileno()).st_size
+
+
+def _digest(photo: Path) -> str:
+    return hashlib.sha256(read_bytes(photo, "a picture", ImageError)).hexdigest()
 
 
 def _labels(concept: int, folder: Path) -> Iterator[Label]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight import stored
+from gradsight import contents, stored
 from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.imaging import Placement, resize
 from gradsight.neurons.activations import Activations, Batches, Look
@@ -118,12 +118,27 @@ _ARRAYS, _ROWS = ("iou", "thresholds", "areas", "counts"), ("concepts", "categor
 _TEXTS = ("quantile", "photos", "layer", "model")
 
 
-def _made(about: dict[str, Any], arrays: dict[str, Any]) -> Dissection:
-    fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS} | {name: about[name] for name in _TEXTS}
-    fields |= {name: tuple(about[name]) for name in _ROWS}
-    if fields["iou"].shape != (len(fields["thresholds"]), len(fields["concepts"])):
-        raise ValueError("its arrays do not fit each other")
-    return Dissection(**fields)
+def _made(about: Any, arrays: Mapping[str, NDArray[Any]]) -> Dissection:
+    about = contents.fields(about, "what is said about it", (*_TEXTS, *_ROWS))
+    names = contents.texts(about["concepts"], "concepts")
+    if not names:
+        raise ValueError("concepts must be one or more")
+    iou = contents.floats(arrays, "iou", (None, len(names)))
+    areas = contents.floats(arrays, "areas", (len(names),))
+    if not all(((values >= 0) & (values <= 1 + 1e-6)).all() for values in (iou, areas)):
+        raise ValueError("`iou` and `areas` must lie in [0, 1]")
+    return Dissection(
+        iou=iou,
+        concepts=names,
+        categories=contents.texts(about["categories"], "categories", len(names)),
+        thresholds=contents.floats(arrays, "thresholds", (len(iou),)),
+        areas=areas,
+        counts=contents.array(arrays, "counts", (len(names),), "iu"),
+        quantile=float(contents.number(about["quantile"], "quantile", 1)),
+        photos=contents.whole(about["photos"], "photos", least=1),
+        layer=contents.text(about["layer"], "layer"),
+        model=contents.text(about["model"], "model"),
+    )
 
 
 def dissect(
