@@ -302,6 +302,9 @@ def test_a_pipe_among_concepts_is_named_and_not_waited_for(in_the_way: Path) -> 
         ("a.json", '["a", ' + "[" * 500 + "]" * 500 + "]", "class 1 is "),
         ("a.csv", '0,"' + "x" * 140_000 + '"\n', "field larger than field limit"),
         ("a.csv", "0,cat\n1,dog\n2," + "x" * 140_000, "field larger than field limit"),
+        ("a.csv", "0,cat\n999999999999,dog\n", "1 is missing"),
+        ("a.json", '{"0": "cat", "999999999999": "dog"}', "1 is missing"),
+        ("a.json", '{"cat": 2, "dog": 999999999999}', "0 is missing"),
     ],
 )
 def test_hostile_labels_are_one_line(tmp_path: Path, name: str, content: str, words: str) -> None:

@@ -52,21 +52,16 @@ def read_labels(path: str | PathLike[str]) -> tuple[str, ...]:
     readers = {".txt": _lines, ".json": _json, ".csv": _table}
     reader = readers.get(source.suffix.lower())
     if reader is None:
-        raise InvalidArgument(
-            f"labels must be a .txt, .json or .csv file or a folder. {received(str(path))} {_WAY_OUT}"
-        )
+        raise InvalidArgument(f"{str(source)!r} must be a .txt, .json or .csv file or a folder of labels. {_WAY_OUT}")
     return _named(reader(read_text(source, "class labels"), source), source)
 
 
 def _named(names: list[Any], source: Path) -> tuple[str, ...]:
     if not names:
-        raise InvalidArgument(f"labels must name at least one class. {received(str(source))} {_WAY_OUT}")
+        raise _unlike("name at least one class", source)
     for index, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
-            raise InvalidArgument(
-                f"labels must be text, one for each class; class {index} is {reprlib.repr(name)}. "
-                f"{received(str(source))} {_WAY_OUT}"
-            )
+            raise _unlike(f"be text, one for each class; class {index} is {reprlib.repr(name)}", source)
     return tuple(name.strip() for name in names)
 
 
@@ -80,26 +75,22 @@ def _json(text: str, source: Path) -> list[Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:  # nested too deep for Python to read
-        why = one_line(error)
-        raise InvalidArgument(f"labels must be valid JSON: {why}. {received(str(source))} {_WAY_OUT}") from error
+        raise _unlike(f"be valid JSON: {one_line(error)}", source) from error
     if isinstance(content, Mapping):
         return _by_index(list(content.items()), source)
     if isinstance(content, list):
         return [_joined(name) for name in content]
-    raise InvalidArgument(f"labels in {str(source)!r} must be a JSON list or object. {received(content)} {_WAY_OUT}")
+    raise _unlike("be a JSON list or object", source, received(content))
 
 
 def _table(text: str, source: Path) -> list[Any]:
     try:
         rows = [tuple(cell.strip() for cell in row) for row in csv.reader(io.StringIO(text, newline="")) if row]
     except csv.Error as error:  # such as a field over csv's limit
-        why = one_line(error)
-        raise InvalidArgument(f"labels must be a table: {why}. {received(str(source))} {_WAY_OUT}") from error
+        raise _unlike(f"be a table: {one_line(error)}", source) from error
     if any(len(row) != 2 for row in rows):
         wide = next(row for row in rows if len(row) != 2)
-        raise InvalidArgument(
-            f"labels in {str(source)!r} must have two columns, index and name. {received(wide)} {_WAY_OUT}"
-        )
+        raise _unlike("have two columns, index and name", source, received(wide))
     if rows and not any(cell.isdecimal() for cell in rows[0]):
         rows = rows[1:]  # a header
     return _by_index(rows, source)
@@ -114,4 +105,13 @@ def _joined(name: Any) -> Any:
 
 def _by_index(pairs: list[Any], source: Path) -> list[Any]:
     """Order (index, name) or (name, index) pairs; the side where every entry is a whole number is the index."""
-    return [_joined(name) for name in in_order(pairs, "labels", f"{received(str(source))} {_WAY_OUT}")]
+    return [_joined(name) for name in in_order(pairs, _in(source), _WAY_OUT)]
+
+
+def _in(source: Path) -> str:
+    return f"labels in {str(source)!r}"
+
+
+def _unlike(rule: str, source: Path, what: str = "") -> InvalidArgument:
+    """The error for labels that are not as they must be."""
+    return InvalidArgument(" ".join(filter(None, [f"{_in(source)} must {rule}.", what, _WAY_OUT])))

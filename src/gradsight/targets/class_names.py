@@ -91,11 +91,12 @@ def _indices(values: Sequence[Any]) -> list[int]:
 def _fault(pairs: Sequence[tuple[Any, Any]]) -> str:
     """What is wrong with the indices, in words; empty where there are none."""
     found = _indices([pair[0] for pair in pairs]) or _indices([pair[1] for pair in pairs])
-    missing = sorted(set(range(max(found, default=0) + 1)) - set(found))
+    have = set(found)
+    missing = next(index for index in range(len(found) + 1) if index not in have)
     twice = sorted(index for index, count in Counter(found).items() if count > 1)
     if twice:
         return f"; {twice[0]} is there twice"
-    return f"; {missing[0]} is missing" if missing and found else ""
+    return f"; {missing} is missing" if found and missing < found[-1] else ""
 
 
 def _column(labels: Any) -> Iterable[tuple[Any, Any]] | None:
