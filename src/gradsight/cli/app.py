@@ -9,11 +9,14 @@ import typer
 
 import gradsight as gs
 from gradsight.cli import options, texts
+from gradsight.cli.streams import need_stdout
 from gradsight.cli.terminal import complain, mistakes, say
+from gradsight.cli.usage import Commands
 from gradsight.errors import ImageError
 
 app = typer.Typer(
     name="gradsight",
+    cls=Commands,
     help="Shows what a vision model looked at when it decided.",
     epilog="Start with: gradsight demo",
     no_args_is_help=True,
@@ -24,6 +27,8 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
+        with mistakes():
+            need_stdout("--version")
         say(f"gradsight {gs.__version__}")
         raise typer.Exit
 
@@ -50,7 +55,7 @@ def demo(out: options.Out = Path("gradsight-out"), as_json: options.Json = False
     epilog="Example: gradsight explain photo.jpg --class tabby --class 243 --out pictures", no_args_is_help=True
 )
 def explain(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Photos, or folders of photos.")],
+    images: options.Photos,
     model: options.Model = "demo",
     weights: options.Weights = None,
     labels: options.Labels = None,
@@ -111,7 +116,7 @@ def explain(
     no_args_is_help=True,
 )
 def compare(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A photo.")],
+    image: options.Photo,
     model: options.Model = "demo",
     weights: options.Weights = None,
     labels: options.Labels = None,
@@ -147,6 +152,7 @@ def compare(
         Path | None,
         typer.Option(
             metavar="FILE",
+            parser=Path,
             help="The picture to write; gradsight-out/PHOTO.compare.png if not given.",
             rich_help_panel=options.RESULT_PANEL,
         ),
@@ -194,11 +200,12 @@ def compare(
     epilog="Example: gradsight neurons photo.jpg --concepts concepts --images holiday-photos", no_args_is_help=True
 )
 def neurons(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A photo.")],
+    image: options.Photo,
     concepts: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR|FILE",
+            parser=Path,
             help="Photos of concepts to name channels by, NAME/photo.jpg or CATEGORY/NAME/photo.jpg, each with "
             "photo.mask.png beside it; or the dissection.npz of an earlier call.",
         ),
@@ -207,6 +214,7 @@ def neurons(
         list[Path] | None,
         typer.Option(
             metavar="IMAGE|DIR",
+            parser=Path,
             help="Photos to search for what excites the channels; those of the concepts if not given. Can be repeated.",
         ),
     ] = None,
@@ -294,7 +302,9 @@ app.command(epilog="Example: gradsight similar photo.jpg other.jpg --out picture
 
 @app.command(epilog="Example: gradsight layers --model torchvision:resnet50 --weights none")
 def layers(
-    image: Annotated[Path | None, typer.Argument(metavar="IMAGE", help="The bundled photo if not given.")] = None,
+    image: Annotated[
+        Path | None, typer.Argument(metavar="IMAGE", parser=Path, help="The bundled photo if not given.")
+    ] = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
     labels: options.Labels = None,
@@ -330,6 +340,7 @@ def layers(
     from gradsight.cli.targets import targets_of
 
     with mistakes():
+        need_stdout("the list")
         targets = targets_of(class_, top, against, rather_than, box, point, mask, like, together)
         picture = options.picture(fit, interpolation, size, mean, std, crop, preprocess)
         loading = {**options.loading(weights, labels, text, arg), **picture}
@@ -348,6 +359,7 @@ def methods(as_json: options.Json = False) -> None:
     from gradsight.cli.listing import list_methods
 
     with mistakes():
+        need_stdout("the list")
         list_methods(as_json=as_json)
 
 
@@ -357,4 +369,5 @@ def models(as_json: options.Json = False) -> None:
     from gradsight.cli.listing import list_models
 
     with mistakes():
+        need_stdout("the list")
         list_models(as_json=as_json)
