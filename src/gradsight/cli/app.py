@@ -11,7 +11,7 @@ import gradsight as gs
 from gradsight.cli import options, texts
 from gradsight.cli.streams import need_stdout
 from gradsight.cli.terminal import complain, mistakes, say
-from gradsight.cli.usage import Commands
+from gradsight.cli.usage import Command, Commands
 from gradsight.errors import ImageError
 
 app = typer.Typer(
@@ -42,7 +42,7 @@ def _root(
     del version
 
 
-@app.command(epilog="Example: gradsight demo --out pictures")
+@app.command(cls=Command, epilog="Example: gradsight demo --out pictures")
 def demo(out: options.Out = Path("gradsight-out"), as_json: options.Json = False) -> None:
     """Explain a bundled photo with the embedded model."""
     from gradsight.cli.demo import run_demo
@@ -52,7 +52,9 @@ def demo(out: options.Out = Path("gradsight-out"), as_json: options.Json = False
 
 
 @app.command(
-    epilog="Example: gradsight explain photo.jpg --class tabby --class 243 --out pictures", no_args_is_help=True
+    cls=Command,
+    epilog="Example: gradsight explain photo.jpg --class tabby --class 243 --out pictures",
+    no_args_is_help=True,
 )
 def explain(
     images: options.Photos,
@@ -112,6 +114,7 @@ def explain(
 
 
 @app.command(
+    cls=Command,
     epilog="Example: gradsight compare photo.jpg --methods gradcam,layercam --top 2 --out grid.png",
     no_args_is_help=True,
 )
@@ -152,7 +155,7 @@ def compare(
         Path | None,
         typer.Option(
             metavar="FILE",
-            parser=Path,
+            parser=options.path,
             help="The picture to write; gradsight-out/PHOTO.compare.png if not given.",
             rich_help_panel=options.RESULT_PANEL,
         ),
@@ -197,7 +200,9 @@ def compare(
 
 
 @app.command(
-    epilog="Example: gradsight neurons photo.jpg --concepts concepts --images holiday-photos", no_args_is_help=True
+    cls=Command,
+    epilog="Example: gradsight neurons photo.jpg --concepts concepts --images holiday-photos",
+    no_args_is_help=True,
 )
 def neurons(
     image: options.Photo,
@@ -205,7 +210,7 @@ def neurons(
         Path | None,
         typer.Option(
             metavar="DIR|FILE",
-            parser=Path,
+            parser=options.path,
             help="Photos of concepts to name channels by, NAME/photo.jpg or CATEGORY/NAME/photo.jpg, each with "
             "photo.mask.png beside it; or the dissection.npz of an earlier call.",
         ),
@@ -214,7 +219,7 @@ def neurons(
         list[Path] | None,
         typer.Option(
             metavar="IMAGE|DIR",
-            parser=Path,
+            parser=options.path,
             help="Photos to search for what excites the channels; those of the concepts if not given. Can be repeated.",
         ),
     ] = None,
@@ -295,15 +300,21 @@ def neurons(
     raise typer.Exit(1 if failed else 0)
 
 
-app.command(epilog="Example: gradsight caption photo.jpg --model hf:NAME", no_args_is_help=True)(texts.caption)
-app.command(epilog="Example: gradsight ask photo.jpg 'what is it?' --model hf:NAME", no_args_is_help=True)(texts.ask)
-app.command(epilog="Example: gradsight similar photo.jpg other.jpg --out pictures", no_args_is_help=True)(texts.similar)
+app.command(cls=Command, epilog="Example: gradsight caption photo.jpg --model hf:NAME", no_args_is_help=True)(
+    texts.caption
+)
+app.command(cls=Command, epilog="Example: gradsight ask photo.jpg 'what is it?' --model hf:NAME", no_args_is_help=True)(
+    texts.ask
+)
+app.command(cls=Command, epilog="Example: gradsight similar photo.jpg other.jpg --out pictures", no_args_is_help=True)(
+    texts.similar
+)
 
 
-@app.command(epilog="Example: gradsight layers --model torchvision:resnet50 --weights none")
+@app.command(cls=Command, epilog="Example: gradsight layers --model torchvision:resnet50 --weights none")
 def layers(
     image: Annotated[
-        Path | None, typer.Argument(metavar="IMAGE", parser=Path, help="The bundled photo if not given.")
+        Path | None, typer.Argument(metavar="IMAGE", parser=options.path, help="The bundled photo if not given.")
     ] = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
@@ -353,7 +364,7 @@ def layers(
             raise typer.Exit(1) from error
 
 
-@app.command(epilog="Example: gradsight methods --json")
+@app.command(cls=Command, epilog="Example: gradsight methods --json")
 def methods(as_json: options.Json = False) -> None:
     """List the methods."""
     from gradsight.cli.listing import list_methods
@@ -363,7 +374,7 @@ def methods(as_json: options.Json = False) -> None:
         list_methods(as_json=as_json)
 
 
-@app.command(epilog="Example: gradsight models --json")
+@app.command(cls=Command, epilog="Example: gradsight models --json")
 def models(as_json: options.Json = False) -> None:
     """List where models can come from, and what is installed."""
     from gradsight.cli.listing import list_models

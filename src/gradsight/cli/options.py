@@ -15,6 +15,18 @@ from gradsight.cli.terminal import mistakes
 from gradsight.errors import InvalidArgument, received
 from gradsight.limits import INPUT_PIXELS
 
+
+def path(text: str | Path) -> Path:
+    """A path as it is given: Typer would end the command for one photo that cannot be read.
+
+    Raises:
+        BadParameter: it is empty, as where a variable of the shell is not set; Path takes that for the current folder.
+    """
+    if not str(text):
+        raise typer.BadParameter("a path must not be empty.")
+    return Path(text)
+
+
 MODEL_PANEL, PICTURE_PANEL, RESULT_PANEL = "The model", "The picture as the model gets it", "The result"
 
 Model = Annotated[
@@ -155,7 +167,7 @@ Mask = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        parser=Path,
+        parser=path,
         help="Of a segmentation: the class where this picture is white, as large as the photo.",
     ),
 ]
@@ -193,7 +205,7 @@ Opacity = Annotated[
 ]
 Out = Annotated[
     Path,
-    typer.Option(metavar="DIR", parser=Path, help="The folder to write to.", rich_help_panel=RESULT_PANEL),
+    typer.Option(metavar="DIR", parser=path, help="The folder to write to.", rich_help_panel=RESULT_PANEL),
 ]
 
 
@@ -208,9 +220,8 @@ Json = Annotated[
     bool,
     typer.Option("--json", callback=_json, help="Print JSON, one object a line.", rich_help_panel=RESULT_PANEL),
 ]
-# Paths are parsed as they are: Typer would end the command for one photo that cannot be read.
-Photo = Annotated[Path, typer.Argument(metavar="IMAGE", parser=Path, help="A photo.")]
-Photos = Annotated[list[Path], typer.Argument(metavar="IMAGE", parser=Path, help="Photos, or folders of photos.")]
+Photo = Annotated[Path, typer.Argument(metavar="IMAGE", parser=path, help="A photo.")]
+Photos = Annotated[list[Path], typer.Argument(metavar="IMAGE", parser=path, help="Photos, or folders of photos.")]
 
 
 def methods(names: Sequence[str]) -> list[Any]:
@@ -234,7 +245,10 @@ def split(text: str) -> list[str]:
             parts.append("")
         else:
             parts[-1] += letter
-    return [part.strip() for part in parts if part.strip()]
+    found = [part.strip() for part in parts if part.strip()]
+    if text and not found:
+        raise InvalidArgument(f"a list with commas must hold something. {received(text)} Leave it out.")
+    return found
 
 
 def looking(

@@ -29,7 +29,7 @@ class Outcome(Generic[Result]):
 
     photo: Photo
     result: Result | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
     def complain(self) -> bool:
         """Say why it failed, if it did; whether it did."""
@@ -75,7 +75,9 @@ def each(photos: Sequence[Photo], make: Callable[[Photo], Result]) -> Iterator[O
 def _tried(photo: Photo, make: Callable[[Photo], Result]) -> Outcome[Result]:
     try:
         return Outcome(photo, result=make(photo))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         if SHOW_FAULTS and not isinstance(error, GradsightError):
             raise
         failed = MemoryError(str(error)) if _out_of_memory(error) else error
@@ -83,11 +85,11 @@ def _tried(photo: Photo, make: Callable[[Photo], Result]) -> Outcome[Result]:
         return Outcome(photo, error=failed.with_traceback(None))
 
 
-def _of_photo(error: Exception) -> bool:
+def _of_photo(error: BaseException) -> bool:
     return isinstance(error, ImageError | MemoryError)
 
 
-def _alike(error: Exception, held: Sequence[Outcome[Result]]) -> bool:
+def _alike(error: BaseException, held: Sequence[Outcome[Result]]) -> bool:
     return not held or held[0].error is None or told(held[0].error) == told(error)
 
 

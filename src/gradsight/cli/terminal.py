@@ -99,7 +99,7 @@ def mistakes() -> Iterator[None]:
         raise
     except KeyboardInterrupt as ended:
         raise typer.Exit(getattr(ended, "status", 130)) from ended
-    except Exception as error:
+    except BaseException as error:  # a model may call sys.exit, or raise what is no Exception
         if SHOW_FAULTS and not isinstance(error, GradsightError):
             raise
         if not isinstance(error, GradsightError) or isinstance(error, ModelError | MissingDependency):
@@ -113,15 +113,21 @@ SHOW_FAULTS = bool(os.environ.get("GRADSIGHT_TRACEBACK"))
 """Whether what nobody foresaw is raised, to see where it comes from."""
 
 
-def told(error: Exception) -> str:
+def told(error: BaseException) -> str:
     """An error in words for people, also where it is a library's or a mistake of gradsight's own."""
     if isinstance(error, GradsightError):
         return str(error)
+    try:
+        said = one_line(error)
+    except Exception:  # it cannot even say what it is
+        said = "without words"
     if isinstance(error, MemoryError):
-        return f"There is not enough memory: {one_line(error)}. Make --size or --batch-size smaller."
+        return f"there is not enough memory: {said}. Make --size or --batch-size smaller."
+    if isinstance(error, SystemExit):
+        return f"the model, or what it runs, calls sys.exit({said}), which ends a process. Have it return, or raise."
     return (
-        f"{type(error).__name__}: {one_line(error)}. Nobody foresaw this: please report it, with what "
-        "GRADSIGHT_TRACEBACK=1 in the environment shows."
+        f"{type(error).__name__}: {said}. Nobody foresaw this: please report it, with what GRADSIGHT_TRACEBACK=1 in "
+        "the environment shows."
     )
 
 

@@ -6,13 +6,30 @@ import sys
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from gradsight.cli.streams import unsaid
 from gradsight.cli.terminal import complain
 
 # Typer has a copy of Click inside, or uses the one that is installed: its errors are of one or the other.
 _Mistake = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+class Command(TyperCommand):
+    """A command whose values are never empty: that is what a variable of the shell gives which is not set."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Parse the arguments.
+
+        Raises:
+            BadParameter: one is empty.
+        """
+        context = super().make_context(*args, **extra)
+        for parameter in self.params:
+            value = context.params.get(parameter.name or "")
+            if "" in (value if isinstance(value, list | tuple) else [value]):
+                raise typer.BadParameter("must not be empty. Leave it out.", ctx=context, param=parameter)
+        return context
 
 
 class Commands(TyperGroup):
