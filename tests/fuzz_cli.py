@@ -85,7 +85,7 @@ def nan():
 
 def picky():
     def check(x, y):
-        if x.mean() < -0.9:
+        if x.mean((1, 2, 3)).min() < -0.9:
             raise ValueError("too dark [/b]\\nfor me")
         return y
     return made(check)
@@ -93,7 +93,7 @@ def picky():
 
 def hungry():
     def check(x, y):
-        if x.mean() < -0.9:
+        if x.mean((1, 2, 3)).min() < -0.9:
             raise MemoryError("Unable to allocate 9.9 TiB")
         return y
     return made(check)
@@ -302,10 +302,10 @@ def _argument(parameter: Any, command: str, rng: random.Random) -> list[str]:
 def _option(parameter: Any, command: str, rng: random.Random) -> list[str]:
     if parameter.name == "model":
         good = f"fuzz_models:{rng.choice(GOOD_MODELS)}"
-        return [rng.choice(parameter.opts), good if rng.random() < 0.85 else rng.choice((*BAD_MODELS, *TEXTS))]
+        return [rng.choice(parameter.opts), good if rng.random() < 0.93 else rng.choice((*BAD_MODELS, *TEXTS))]
     if parameter.name == "out":
         good, bad = ("out/grid.png", PICTURES) if command == "compare" else ("out", OUTS)
-        return ["--out", good if rng.random() < 0.9 else rng.choice(bad)]
+        return ["--out", good if rng.random() < 0.95 else rng.choice(bad)]
     if parameter.name in ("help", "everything") or rng.random() > (0.3 if parameter.is_flag else 0.06):
         return []
     if parameter.is_flag:

@@ -25,7 +25,8 @@ class Command(TyperCommand):
             BadParameter: one is empty.
         """
         context = super().make_context(*args, **extra)
-        for parameter in self.params:
+        parameters: list[Any] = self.params
+        for parameter in parameters:
             value = context.params.get(parameter.name or "")
             if "" in (value if isinstance(value, list | tuple) else [value]):
                 raise typer.BadParameter("must not be empty. Leave it out.", ctx=context, param=parameter)
