@@ -522,14 +522,16 @@ def test_command_lines_by_chance():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_many_command_lines_by_chance():
     report = fuzz_cli.fuzz(seed=15, count=2000)
     assert not report.faults, str(report)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_processes_by_chance():
-    report = fuzz_cli.fuzz(seed=16, count=200, run=fuzz_cli.in_a_process)
+    report = fuzz_cli.fuzz(seed=16, count=100, run=fuzz_cli.in_a_process)
     assert not report.faults, str(report)
 
 
