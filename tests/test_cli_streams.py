@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import gradsight as gs
 from gradsight.cli.app import app
-from gradsight.cli.streams import FRAMEWORKS
+from gradsight.cli.quiet import FRAMEWORKS
 
 pytestmark = pytest.mark.pytorch
 

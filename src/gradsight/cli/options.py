@@ -10,7 +10,22 @@ from typing import Annotated, Any
 
 import typer
 
+from gradsight.cli.streams import need_stdout
+from gradsight.cli.terminal import mistakes
 from gradsight.errors import InvalidArgument, received
+from gradsight.limits import INPUT_PIXELS
+
+
+def path(text: str | Path) -> Path:
+    """A path as it is given: Typer would end the command for one photo that cannot be read.
+
+    Raises:
+        BadParameter: it is empty, as where a variable of the shell is not set; Path takes that for the current folder.
+    """
+    if not str(text):
+        raise typer.BadParameter("a path must not be empty.")
+    return Path(text)
+
 
 MODEL_PANEL, PICTURE_PANEL, RESULT_PANEL = "The model", "The picture as the model gets it", "The result"
 
@@ -151,7 +166,9 @@ Point = Annotated[
 Mask = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Of a segmentation: the class where this picture is white, as large as the photo."
+        metavar="FILE",
+        parser=path,
+        help="Of a segmentation: the class where this picture is white, as large as the photo.",
     ),
 ]
 BatchSize = Annotated[
@@ -186,8 +203,25 @@ Opacity = Annotated[
         metavar="value|0..1", help="Of the colours: by value, or everywhere the same.", rich_help_panel=RESULT_PANEL
     ),
 ]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to.", rich_help_panel=RESULT_PANEL)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.", rich_help_panel=RESULT_PANEL)]
+Out = Annotated[
+    Path,
+    typer.Option(metavar="DIR", parser=path, help="The folder to write to.", rich_help_panel=RESULT_PANEL),
+]
+
+
+def _json(wanted: bool) -> bool:
+    if wanted:
+        with mistakes():
+            need_stdout("--json")
+    return wanted
+
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", callback=_json, help="Print JSON, one object a line.", rich_help_panel=RESULT_PANEL),
+]
+Photo = Annotated[Path, typer.Argument(metavar="IMAGE", parser=path, help="A photo.")]
+Photos = Annotated[list[Path], typer.Argument(metavar="IMAGE", parser=path, help="Photos, or folders of photos.")]
 
 
 def methods(names: Sequence[str]) -> list[Any]:
@@ -211,7 +245,10 @@ def split(text: str) -> list[str]:
             parts.append("")
         else:
             parts[-1] += letter
-    return [part.strip() for part in parts if part.strip()]
+    found = [part.strip() for part in parts if part.strip()]
+    if text and not found:
+        raise InvalidArgument(f"a list with commas must hold something. {received(text)} Leave it out.")
+    return found
 
 
 def looking(
@@ -240,7 +277,7 @@ def argument(text: str) -> tuple[str, Any]:
     words = {"true": True, "false": False, "none": None}
     try:
         return name.strip(), words[value.lower()] if value.lower() in words else ast.literal_eval(value)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # such as {[]: 1}
         return name.strip(), value
 
 
@@ -274,7 +311,9 @@ def sides(text: str | None, option: str, *, one: bool = False) -> tuple[int, int
         raise InvalidArgument(
             f"{option} must be {'N or ' if one else ''}HxW. {received(text)} Pass {option} {'224' if one else '14x14'}."
         )
-    return int(found[1]), int(found[2] or found[1])
+    height, width = int(found[1]), int(found[2] or found[1])
+    INPUT_PIXELS.check(height * width, f"{option} {text} is too large: {height * width:,} pixels")
+    return height, width
 
 
 def numbers(text: str | None, option: str) -> tuple[float, ...] | None:

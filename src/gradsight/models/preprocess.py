@@ -9,6 +9,7 @@ from typing import Any
 
 from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.imaging import Preprocess
+from gradsight.limits import PIXELS
 from gradsight.models.following.follow import Followed
 from gradsight.models.following.usable import keeps_pixels, usable
 from gradsight.models.function import find
@@ -123,7 +124,9 @@ def _before_crop(crop: Any, preprocess: Preprocess) -> int:
             f"{received(crop)} "
             "Give a fit and a size as well: fit='crop', size=224."
         )
-    return math.floor(min(preprocess.size) / float(crop))
+    side = min(preprocess.size) / float(crop)
+    PIXELS.check(side * side, f"crop {crop} is too small: it asks for pictures of {side:.3g} x {side:.3g} pixels")
+    return math.floor(side)
 
 
 def as_size(size: Any) -> tuple[int, int]:
