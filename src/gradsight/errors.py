@@ -16,6 +16,9 @@ _LEAST_SIDE = 5
 """In pixels, from which on an axis is taken for a side of a picture and not for its channels."""
 
 
+_BRACKETS: dict[type, str] = {list: "[]", tuple: "()", set: "{}", dict: "{}"}
+
+
 class GradsightError(Exception):
     """Root of every error that gradsight raises on purpose."""
 
@@ -55,11 +58,35 @@ def received(value: Any, limit: int = 80) -> str:
     Arrays are described by their shape and dtype, long values are cut at ``limit`` characters.
     """
     kind = type(value).__name__
-    shape = getattr(value, "shape", None)
-    if shape is not None:
-        return f"Received: {kind} of shape {tuple(shape)}, dtype {getattr(value, 'dtype', '?')}."
-    text = " ".join(repr(value).split())  # an error is one line, and some values are shown on several
+    try:
+        shape = None if isinstance(value, type) else getattr(value, "shape", None)
+        if shape is not None:
+            return f"Received: {kind} of shape {tuple(shape)}, dtype {getattr(value, 'dtype', '?')}."
+    except Exception:  # of an object that only looks like an array
+        pass
+    text = " ".join(shown(value, limit).split())  # an error is one line, and some values are shown on several
     return f"Received: {text if len(text) <= limit else text[: limit - 3] + '...'} ({kind})."
+
+
+def shown(value: Any, limit: int = 80, depth: int = 8) -> str:
+    """A value as Python shows it, or as much of it as ``limit`` characters need; never an error, and never for long."""
+    kind = type(value)
+    if kind in _BRACKETS:
+        start, stop = tuple(_BRACKETS[kind])
+        parts: list[str] = []
+        for item in value.items() if kind is dict else value:
+            if not depth or sum(map(len, parts)) > limit:
+                parts.append("...")
+                break
+            parts.append(": ".join(shown(x, limit, depth - 1) for x in (item if kind is dict else (item,))))
+        comma = "," if kind is tuple and len(parts) == 1 else ""
+        return f"{start}{', '.join(parts)}{comma}{stop}" if value or kind is not set else "set()"
+    try:
+        if kind is int and value.bit_length() > 4 * limit:  # of which Python shows 4,300 digits at most
+            return f"a number of {value.bit_length()} bits"
+        return repr(value[:limit] if kind in (str, bytes) else value)
+    except Exception:
+        return "what cannot be shown"
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
@@ -86,7 +113,7 @@ def unknown(kind: str, name: Any, choices: Iterable[str], way_out: str = "") -> 
         hint = f"Choose from: {', '.join(names) or '(none)'}."
     else:
         hint = f"There are {len(names)}, such as {', '.join(repr(n) for n in names[:3])}."
-    return UnknownName(" ".join(filter(None, [f"There is no {kind} {name!r}.", hint, way_out])))
+    return UnknownName(" ".join(filter(None, [f"There is no {kind} {shown(name, 200)}.", hint, way_out])))
 
 
 def as_photos(inputs: Iterable[Any]) -> str:

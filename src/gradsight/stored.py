@@ -14,6 +14,7 @@ from PIL import Image
 
 from gradsight import imaging
 from gradsight.errors import InvalidArgument
+from gradsight.files import written
 from gradsight.targets import Named, Prediction
 
 FORMAT = 1
@@ -56,7 +57,7 @@ def write(path: str | Path, fields: Mapping[str, Any]) -> None:
 
 def pack(path: str | Path, about: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
     """Write arrays and what is said about them."""
-    with open(path, "wb") as file:
+    with written(path) as file:
         np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
 
 

@@ -7,7 +7,7 @@ from gradsight.imaging.colour import DEFAULT, DIVERGING, colorize, colormap, col
 from gradsight.imaging.fit import PARTS, Preprocess, name_of
 from gradsight.imaging.grid import Legend, Row, grid
 from gradsight.imaging.overlay import outlined, overlay
-from gradsight.imaging.panel import strip
+from gradsight.imaging.panel import HEIGHT, strip
 from gradsight.imaging.placement import Placement
 from gradsight.imaging.read import SUFFIXES, read_image, read_opacity
 from gradsight.imaging.region import Region, dense, finite, full_heat, region
@@ -18,6 +18,7 @@ from gradsight.imaging.slices import slices
 __all__ = [
     "DEFAULT",
     "DIVERGING",
+    "HEIGHT",
     "PARTS",
     "SUFFIXES",
     "Legend",

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.errors import InvalidType, received, unknown
+from gradsight.checks import Text, taken
+from gradsight.errors import unknown
 
 DEFAULT = "plasma"
 """Chosen by looking at overlays on dark, bright, red, green and blue photos, and by colour differences (CIE 1976)
@@ -34,7 +35,6 @@ def colormaps() -> list[str]:
     return list(_RECOMMENDED)
 
 
-@lru_cache(maxsize=64)
 def colormap(name: str) -> NDArray[np.float32]:
     """Look a colour map up.
 
@@ -48,13 +48,16 @@ def colormap(name: str) -> NDArray[np.float32]:
         InvalidType: ``name`` is not a text.
         UnknownName: there is no such colour map.
     """
+    return _table(taken("colormap", name, Text("the name of a colour map"), f"Pass {DEFAULT!r}."))
+
+
+@lru_cache(maxsize=64)
+def _table(name: str) -> NDArray[np.float32]:
     import cmap
 
-    if not isinstance(name, str):
-        raise InvalidType(f"colormap must be the name of a colour map. {received(name)} Pass {DEFAULT!r}.")
     try:
         table = cmap.Colormap(name).lut()
-    except ValueError:
+    except Exception:  # a ValueError of most names, and others of those that look like a colour or a file
         choices = [*_RECOMMENDED, *cmap.Catalog().short_keys()]
         raise unknown("colour map", name, choices, "The catalogue: https://cmap-docs.readthedocs.io.") from None
     table = np.ascontiguousarray(table[:, :3], dtype=np.float32)

@@ -7,9 +7,14 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from gradsight.errors import InvalidArgument, received
+from gradsight.checks import Whole, taken
+from gradsight.errors import InvalidArgument
+from gradsight.limits import PIXELS
 
 _ACROSS = 4
+HEIGHT = Whole(1, 1 << 20)
+"""Of the pictures in a figure, in pixels."""
+
 INK = (34, 34, 34)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -39,8 +44,11 @@ def strip(
     Raises:
         InvalidArgument: there are no panels, or ``height`` is not positive.
     """
-    if not panels or height < 1:
-        raise InvalidArgument(f"strip needs a panel at least and a positive height. {received((len(panels), height))}")
+    height = taken("height", height, HEIGHT)
+    if not panels:
+        raise InvalidArgument("a figure needs a panel at least. Received: none.")
+    widths = [picture.width * height // picture.height for picture, _ in panels]
+    PIXELS.check(height * sum(widths), f"`height` is too large: pictures of {max(widths)} x {height} pixels")
     gap = max(4, height // 24)
     text = text or max(10, height // 18)
     font = ImageFont.load_default(text)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from gradsight.checks import Number
 from gradsight.contracts import Probe
-from gradsight.ranges import Number
 from gradsight.registry import method
 
 

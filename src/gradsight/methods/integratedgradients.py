@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import numpy as np
 
 from gradsight.arrays import by_copy, rounds
+from gradsight.checks import Number, Whole
 from gradsight.contracts import Probe
-from gradsight.ranges import Number, Whole
 from gradsight.registry import method
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from gradsight.arrays import by_copy
+from gradsight.checks import Whole
 from gradsight.contracts import Probe
 from gradsight.methods.scorecam import combined, seen_through
-from gradsight.ranges import Whole
 from gradsight.registry import method
 
 

@@ -6,8 +6,8 @@ import math
 from typing import Annotated, Any
 
 from gradsight.arrays import agreeing, first_component
+from gradsight.checks import Choice, Number
 from gradsight.contracts import Probe
-from gradsight.ranges import Choice, Number
 from gradsight.registry import method
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from gradsight.arrays import normal
+from gradsight.checks import Whole
 from gradsight.contracts import Probe
-from gradsight.ranges import Whole
 from gradsight.registry import method
 
 

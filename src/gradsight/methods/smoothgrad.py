@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 from gradsight.arrays import by_copy, normal, rounds
+from gradsight.checks import Number, Whole
 from gradsight.contracts import Probe
 from gradsight.methods.gradient import strongest
-from gradsight.ranges import Number, Whole
 from gradsight.registry import method
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from gradsight.arrays import by_copy, positive, ratio, weighted_sum
+from gradsight.checks import Number, Whole
 from gradsight.contracts import Probe
 from gradsight.methods.smoothgrad import noisy_probes
-from gradsight.ranges import Number, Whole
 from gradsight.registry import method
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from gradsight.arrays import normal
+from gradsight.checks import Number, Whole
 from gradsight.contracts import Probe
 from gradsight.methods.scorecam import combined, scores_through
-from gradsight.ranges import Number, Whole
 from gradsight.registry import method
 
 

@@ -10,15 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gradsight.checks import Instance, Name, Sides, Text, optional, taken
 from gradsight.contracts import LoadedModel
-from gradsight.errors import InvalidArgument, InvalidType, received, unknown
+from gradsight.errors import InvalidArgument, received, unknown
 from gradsight.imaging import Preprocess
 from gradsight.models import files
 from gradsight.models.huggingface import is_model_folder
 from gradsight.models.keras.engine import is_keras
 from gradsight.models.keras.inputs import check_fits
 from gradsight.models.labels import imagenet_labels, read_labels
-from gradsight.models.preprocess import as_size, named, overridden
+from gradsight.models.preprocess import named, overridden
 from gradsight.registry import SOURCES
 from gradsight.targets import Labels, as_labels
 
@@ -76,7 +77,9 @@ def load_model(
         ModelError: the model or its weights cannot be loaded.
         MissingDependency: the source's package is not installed.
     """
-    sides = None if size is None else as_size(size)
+    sides = optional("size", size, Sides(), "Pass 224.")
+    optional("text", text, Text())
+    optional("arguments", arguments, Instance(Mapping, "a dict of keyword arguments"))
     names = None if labels is None else _labels(labels)
     offered = {"size": sides, "labels": names, "text": text, "arguments": arguments or None}
     loaded = _load(_text(spec, "model"), None if weights is None else _text(weights, "weights"), offered)
@@ -89,10 +92,8 @@ def load_model(
 
 
 def _text(value: Any, argument: str) -> str:
-    if not isinstance(value, (str, os.PathLike)):
-        way_out = "A model object that you already have goes to gs.Explainer(model)." if argument == "model" else ""
-        raise InvalidType(f"{argument} must be a name or a path. {received(value)} {way_out}".strip())
-    return os.fspath(value)
+    way_out = "A model object that you already have goes to gs.Explainer(model)." if argument == "model" else ""
+    return taken(argument, value, Name("a name or a path"), way_out)
 
 
 def _load(spec: str, weights: str | None, offered: dict[str, Any]) -> LoadedModel:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.checks import Name, taken
 from gradsight.errors import ImageError, InvalidArgument
 from gradsight.imaging import SUFFIXES, Placement, read_image, read_opacity
 
@@ -105,9 +106,10 @@ class Concepts:
         Masks are the better way: transparency is laid over white, so that the model sees a cut-out on white.
 
         Raises:
+            InvalidType: ``folder`` is no path.
             InvalidArgument: the folder is missing, empty or laid out in another way.
         """
-        found = list(_concept_folders(Path(folder)))
+        found = list(_concept_folders(Path(taken("folder", folder, Name()))))
         names = _distinct([(category, path.name) for category, path in found])
         # By size first: a file whose size is its own has no double, and need not be read.
         labels = [label for i, (_, path) in enumerate(found) for label in _labels(i, path)]

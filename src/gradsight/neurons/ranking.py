@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from gradsight.errors import InvalidArgument, InvalidType, received, unknown
+from gradsight.checks import Choice, Instance, Whole, optional, taken
 from gradsight.imaging import finite
-from gradsight.neurons.dissection import Dissection
+from gradsight.neurons.dissection import LEAST, Dissection
 
 ORDERS = ("alpha", "contribution")
 
@@ -107,12 +106,10 @@ def ranked(
         InvalidArgument: ``k`` or ``least`` out of range.
         UnknownName: there is no such order.
     """
-    if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
-        raise InvalidArgument(f"`k` must be a whole number of at least 1. {received(k)} Pass k=5.")
-    if by not in ORDERS:
-        raise unknown("order of channels", by, ORDERS)
-    if not isinstance(dissection, Dissection | None):
-        raise InvalidType(f"`dissection` must be what explainer.dissect(concepts) gives. {received(dissection)}")
+    k = taken("k", k, Whole(1), "Pass k=5.")
+    by = taken("by", by, Choice(ORDERS, "order of channels"))
+    least = taken("least", least, LEAST, "It is an IoU; pass 0.04.")
+    optional("dissection", dissection, Instance(Dissection, "what explainer.dissect(concepts) gives"))
     alphas, means = finite(alphas), finite(means)
     weights = alphas if by == "alpha" else alphas * means
 
