@@ -552,7 +552,7 @@ MISTAKES = {
     "layout": (["--layout", "sideways"], "channels_first"),
     "size": (["--size", "small"], "--size must be"),
     "size the model refuses": (["--size", "100"], "multiples of 32"),
-    "grid": (["--grid", "14"], "--grid must be HxW"),
+    "grid": (["--grid", "a"], "--grid must be 2 positive whole numbers"),
     "mean": (["--mean", "a"], "--mean must be"),
     "two means": (["--mean", "0,0"], "one number (grey) or three"),
     "labels": (["--labels", "none.txt"], "none.txt"),

@@ -69,7 +69,7 @@ def test_heatmaps_are_scaled_by_their_own_maximum_or_by_one_for_all(explanation:
     for wrong in (0, -1.0, np.nan, True):
         with pytest.raises(InvalidArgument, match="`scale` must be"):
             found.heatmaps(scale=wrong)
-    with pytest.raises(UnknownName, match="no scale 'other'. Choose from: own, shared"):
+    with pytest.raises(UnknownName, match=r"no scale 'other'. Choose from: own, shared"):
         found.heatmaps(scale="other")
 
 

@@ -324,7 +324,7 @@ def test_a_letterbox_of_a_colour() -> None:
         ({"fit": "kept"}, "'keep'"),
         ({"rounding": "up"}, "nearest"),
         ({"multiple": 0}, "`multiple` must be"),
-        ({"fill": (0.1, 0.2)}, "as many as `mean`|sequence of 1 or 3"),
+        ({"fill": (0.1, 0.2)}, "as many as `mean`|three of them"),
         ({"fill": (0.1, 0.2, 1.2)}, "`fill` must be a number from 0 to 1"),
     ],
 )

@@ -14,15 +14,15 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, received, unknown
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Read = TypeVar("Read", covariant=True)
 _T = TypeVar("_T")
@@ -60,17 +60,14 @@ def taken(name: str, value: Any, rule: Rule[_T], way_out: str = "") -> _T:
         InvalidType: the same, where the rule is one of types.
         UnknownName: it is a word that is not among those of a `Choice`.
     """
-    try:
-        found = rule.read(value)
-    except Exception:  # whatever the value's own methods raise
-        found = None
+    found = _tried(rule, value)
     if found is not None:
         return found
     words = next((x for x in (rule, *getattr(rule, "rules", ())) if isinstance(x, Choice)), None)
     if words is not None and type(value) is str:
         raise unknown(words.kind, value, words.words, words.way_out)
     argument = name if "`" in name or name.startswith("-") else f"`{name}`"
-    raise rule.error(f"{argument} must be {rule.rule}. {received(value)} {way_out}".rstrip())
+    raise rule.error(f"{argument} must be {rule.rule}. {_received(value)} {way_out}".rstrip())
 
 
 def optional(name: str, value: Any, rule: Rule[_T], way_out: str = "") -> _T | None:
@@ -168,13 +165,13 @@ class Either(Generic[_T]):
 
 @dataclass(frozen=True)
 class Each(Generic[_T]):
-    """Items in order that keep a rule each, as many as ``counts`` says; where it is empty, any number but none.
+    """Items in order that keep a rule each, as many as ``counts`` holds; where it is empty, any number but none.
 
     ``words`` says what they are in place of the rule of each.
     """
 
     of: Rule[_T]
-    counts: tuple[int, ...] = ()
+    counts: Sequence[int] = ()
     words: str = ""
 
     @property
@@ -187,8 +184,8 @@ class Each(Generic[_T]):
         """In words."""
         if self.words:
             return self.words
-        counts = " or ".join(map(str, self.counts)) or "at least one"
-        return f"a sequence of {counts}, each {self.of.rule}"
+        counts = "" if isinstance(self.counts, range) else " or ".join(map(str, self.counts)) or "at least one"
+        return f"a sequence{f' of {counts}' if counts else ''}, each {self.of.rule}"
 
     def read(self, value: Any) -> tuple[_T, ...] | None:
         """The items, or None if something breaks the rule."""
@@ -263,7 +260,7 @@ class Flag:
     def read(self, value: Any) -> bool | None:
         """The truth value, or None."""
         value = number_in(value)
-        return bool(value) if isinstance(value, bool | np.bool_) else None
+        return value if isinstance(value, bool) else None
 
 
 @dataclass(frozen=True)
@@ -280,8 +277,7 @@ class Name:
 
     def read(self, value: Any) -> str | None:
         """The path as a text, or None."""
-        found = os.fspath(value) if isinstance(value, str | os.PathLike) else None
-        return found if isinstance(found, str) else None
+        return os.fsdecode(value) if isinstance(value, str | os.PathLike) else None
 
 
 @dataclass(frozen=True)
@@ -345,6 +341,8 @@ class Array:
 
 def array_in(value: Any) -> NDArray[Any] | None:
     """An array or a tensor of any framework, or lists of numbers, as NumPy's; None for what is none."""
+    import numpy as np  # here, since the help of the command line needs none
+
     try:
         plain = value.detach().cpu() if hasattr(value, "detach") else value
         if "bfloat16" in str(getattr(plain, "dtype", "")):  # NumPy has none
@@ -357,7 +355,7 @@ def array_in(value: Any) -> NDArray[Any] | None:
 def number_in(value: Any) -> Any:
     """The number in an array without axes, of any framework; anything else as it is."""
     shape = getattr(value, "shape", None)
-    if isinstance(value, str | type) or shape is None or isinstance(value, np.generic):
+    if isinstance(value, str | type) or shape is None:
         return value
     return value.item() if tuple(shape) == () else value
 
@@ -374,6 +372,14 @@ def items_in(value: Any, most: int = _LONGEST) -> list[Any] | None:
     except Exception:  # no iterable, or one that fails
         return None
     return items if len(items) <= most else None
+
+
+def _received(value: Any) -> str:
+    """`received`, which shows of a number of NumPy its value too."""
+    try:
+        return received(number_in(value))
+    except Exception:  # a tensor without values
+        return received(value)
 
 
 def _tried(rule: Rule[_T], value: Any) -> _T | None:

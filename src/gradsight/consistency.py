@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MAPS = Array((3, 4, 5), "an array (n, k, *positions) of one to three axes of positions")
 _NAMED = Instance(Named, "a target with its name")
 _PREDICTION = Instance(Prediction, "a class with its probability")
-_MANY = tuple(range(1000))
+_MANY = range(1000)
 
 
 def check(explanation: Explanation) -> None:

@@ -97,7 +97,7 @@ def on_input(
 
 def figure(explanation: Explanation, image: int, height: int | None, options: Mapping[str, Any]) -> Image.Image:
     """See `Explanation.figure`; ``options`` are those of `Explanation.overlay`."""
-    colormap, lead = options.get("colormap"), _caption(explanation, image)
+    colormap, lead = optional("colormap", options.get("colormap"), imaging.NAME), _caption(explanation, image)
     signed = optional("signed", options.get("signed"), Flag())
     plain = _without_heat(explanation, image, options)
     panels: list[tuple[Image.Image, str | Sequence[str]]] = []

@@ -301,7 +301,8 @@ class Explanation:
         image, target = self._at(image, target)
         both = bool(self._signed(signed)[image, target])
         colours: dict[str, Any] = {
-            "colormap": colormap or (imaging.DIVERGING if both else imaging.DEFAULT),
+            "colormap": optional("colormap", colormap, imaging.NAME)
+            or (imaging.DIVERGING if both else imaging.DEFAULT),
             "opacity": opacity,
             "signed": both,
         }

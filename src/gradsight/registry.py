@@ -189,7 +189,7 @@ def source(
 
     One that has an argument ``size`` too, (height, width) or None, builds the model for the size that is asked for.
     """
-    taken("packages", packages, Each(Text(), tuple(range(99))))
+    taken("packages", packages, Each(Text(), range(99)))
     for argument, text in (("title", title), ("example", example), ("install", install)):
         taken(argument, text, Text())
 

@@ -3,7 +3,7 @@
 NumPy and Pillow only, no framework.
 """
 
-from gradsight.imaging.colour import DEFAULT, DIVERGING, colorize, colormap, colormaps, ends
+from gradsight.imaging.colour import DEFAULT, DIVERGING, NAME, colorize, colormap, colormaps, ends
 from gradsight.imaging.fit import PARTS, Preprocess, name_of
 from gradsight.imaging.grid import Legend, Row, grid
 from gradsight.imaging.overlay import outlined, overlay
@@ -19,6 +19,7 @@ __all__ = [
     "DEFAULT",
     "DIVERGING",
     "HEIGHT",
+    "NAME",
     "PARTS",
     "SUFFIXES",
     "Legend",

@@ -22,6 +22,8 @@ begin, and their rings look like edges that the map does not have. Its dark end,
 transparent in an overlay whose opacity follows the value.
 """
 
+NAME = Text("the name of a colour map")
+
 DIVERGING = "bwr"
 """Blue to red, which colour-blind people tell apart. The perceptually even vik and balance end so dark that on dark
 photos both signs look like shadows; the white middle is transparent in an overlay whose opacity follows the value.
@@ -48,7 +50,7 @@ def colormap(name: str) -> NDArray[np.float32]:
         InvalidType: ``name`` is not a text.
         UnknownName: there is no such colour map.
     """
-    return _table(taken("colormap", name, Text("the name of a colour map"), f"Pass {DEFAULT!r}."))
+    return _table(taken("colormap", name, NAME, f"Pass {DEFAULT!r}."))
 
 
 @lru_cache(maxsize=64)

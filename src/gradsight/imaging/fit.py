@@ -111,7 +111,7 @@ class Preprocess:
     def __post_init__(self) -> None:
         size = taken("size", self.size, Sides(), "Pass 224 or (240, 320).")
         PIXELS.check(size[0] * size[1], f"`size` is too large: {size[0]} x {size[1]} pixels")
-        parts = taken("assumed", self.assumed, Each(Text(), tuple(range(len(PARTS) + 1))))
+        parts = taken("assumed", self.assumed, Each(Text(), range(len(PARTS) + 1)))
         plain: dict[str, Any] = {
             "size": size,
             "resize": optional("resize", self.resize, Whole(1, 1 << 20), "Pass 256."),

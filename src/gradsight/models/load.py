@@ -7,12 +7,12 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from gradsight.checks import Instance, Name, Sides, Text, optional, taken
 from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, received, unknown
+from gradsight.files import exists
 from gradsight.imaging import Preprocess
 from gradsight.models import files
 from gradsight.models.huggingface import is_model_folder
@@ -117,7 +117,7 @@ def _scheme(spec: str) -> tuple[str, str]:
     scheme, _, name = spec.partition(":")
     if scheme in SOURCES:
         return scheme, name
-    if Path(spec).exists() or files.is_model_file(spec):
+    if exists(spec) or files.is_model_file(spec):
         return "hf" if is_model_folder(spec) else "file", spec
     if _FUNCTION.fullmatch(spec):
         return "function", spec

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.checks import Name, taken
+from gradsight.checks import Each, Instance, Name, Text, taken
 from gradsight.errors import ImageError, InvalidArgument
+from gradsight.files import is_folder
 from gradsight.imaging import SUFFIXES, Placement, read_image, read_opacity
 
 _MASK = ".mask.png"
@@ -89,6 +90,13 @@ class Concepts:
     categories: tuple[str, ...]
     photos: tuple[LabelledPhoto, ...]
 
+    def __post_init__(self) -> None:
+        names = taken("names", self.names, Each(Text(), words="names of concepts"))
+        taken("categories", self.categories, Each(Text(), (len(names),), f"the categories of {len(names)} concept(s)"))
+        taken(
+            "photos", self.photos, Each(Instance(LabelledPhoto, "a photo with its labels")), "Concepts.read makes them."
+        )
+
     @classmethod
     def read(cls, folder: str | Path) -> Concepts:
         """Read which photos show which concepts; the photos themselves are read when they are needed.
@@ -131,7 +139,7 @@ class Concepts:
 
 def _concept_folders(top: Path) -> Iterator[tuple[str, Path]]:
     """Every concept's category and folder, in order of their names."""
-    if not top.is_dir():
+    if not is_folder(top):
         raise InvalidArgument(f"there is no folder {str(top)!r} of concepts. {_LAYOUT}")
     if next(_pictures(top), None) is not None:
         raise InvalidArgument(f"{str(top)!r} holds pictures that belong to no concept. {_LAYOUT}")

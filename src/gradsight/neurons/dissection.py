@@ -96,7 +96,10 @@ class Dissection:
 
         Raises:
             InvalidArgument: it is of another layer or model.
+            InvalidType: a name is none.
         """
+        layer, model = taken("layer", layer, Text()), taken("model", model, Text())
+        channels = taken("channels", channels, Whole(0))
         if (self.layer, len(self.iou)) != (layer, channels):
             raise InvalidArgument(
                 f"`dissection` must be of the explained layer, {layer!r} with {channels} channels. Received: one of "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from gradsight.checks import Each, Instance, Name, Text, Whole, optional, taken
-from gradsight.errors import ImageError, InvalidArgument, UnknownName, received, shown
+from gradsight.errors import ImageError, InvalidArgument, UnknownName, received
 from gradsight.imaging import Placement, Row, grid, overlay, read_image
 from gradsight.neurons.activations import Batches, Look
 
@@ -21,7 +21,8 @@ _DRAWN = 400
 
 
 _CHANNELS = Each(Whole(0), words="numbers of channels, from 0, at least one")
-_LINES = Each(Text(), tuple(range(100)), "lines of text, in a list")
+_LINES = Each(Text(), range(100), "lines of text, in a list")
+_ANY = range(1 << 20)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,13 @@ class Exciting:
     layer: str
     failed: tuple[str, ...] = field(default=())
 
+    def __post_init__(self) -> None:
+        for channel, examples in taken("examples", self.examples, Instance(Mapping, "a dict by channel")).items():
+            taken("examples", channel, Whole(0))
+            taken("examples", examples, Each(Instance(Example, "photos of a channel"), _ANY))
+        taken("layer", self.layer, Text())
+        taken("failed", self.failed, Each(Text(), _ANY))
+
     def __getitem__(self, channel: int) -> tuple[Example, ...]:
         """The examples of one channel.
 
@@ -80,7 +88,9 @@ class Exciting:
         number = Whole().read(channel)
         if number is None or number not in self.examples:
             known = ", ".join(map(str, self.examples))
-            raise UnknownName(f"There is no channel {shown(channel)} among these. Choose from: {known or '(none)'}.")
+            raise UnknownName(
+                f"There is no such channel among these. {received(channel)} Choose from: {known or '(none)'}."
+            )
         return self.examples[number]
 
     def figure(

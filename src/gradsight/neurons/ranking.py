@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradsight.checks import Choice, Instance, Whole, optional, taken
+from gradsight.checks import Choice, Each, Instance, Text, Whole, optional, taken
 from gradsight.imaging import finite
 from gradsight.neurons.dissection import LEAST, Dissection
 
@@ -54,6 +54,12 @@ class Neurons:
     negative: tuple[Neuron, ...]
     label: str
     layer: str
+
+    def __post_init__(self) -> None:
+        for name in ("positive", "negative"):
+            taken(name, getattr(self, name), Each(Instance(Neuron, "a channel"), range(1 << 20)))
+        taken("label", self.label, Text())
+        taken("layer", self.layer, Text())
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -37,8 +37,8 @@ def as_labels(labels: Any, what: str = "`labels`") -> tuple[str, ...]:
     for index, name in enumerate(names):
         if not is_class(name):
             raise InvalidType(
-                f"{what} must be texts or whole numbers, one for each class; that of class {index} is {name!r} "
-                f"({type(name).__name__}). Pass {_FORMS}."
+                f"{what} must be texts or whole numbers, one for each class, and that of class {index} is none. "
+                f"{received(name)} Pass {_FORMS}."
             )
     return tuple(str(name) for name in names)
 

@@ -41,7 +41,7 @@ class Classes:
     def __init__(self, *which: int | str) -> None:
         if not which:
             raise InvalidArgument("Classes needs at least one class. Received: nothing.")
-        object.__setattr__(self, "which", tuple(taken("each of Classes", x, AClass()) for x in which))
+        object.__setattr__(self, "which", tuple(taken("`which` of Classes", x, AClass()) for x in which))
 
     def resolved(self, setting: Setting) -> Resolved:
         """See `resolve`."""

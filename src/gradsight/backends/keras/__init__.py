@@ -35,6 +35,7 @@ from gradsight.backends.keras.view import View
 from gradsight.backends.parts import Part
 from gradsight.backends.reading import NOTHING, Framework, Known, Reader
 from gradsight.backends.trial import Trials
+from gradsight.checks import array_in
 from gradsight.contracts import Reads, Rows
 from gradsight.errors import GradsightError, InvalidType, ModelError, one_line, received
 from gradsight.layers import INPUT, Layer, Seen
@@ -135,9 +136,10 @@ class KerasBackend:
 
         def convert(x: Any) -> Any:
             if not keras.ops.is_tensor(x):
-                if not hasattr(x, "__array__"):
+                found = array_in(x) if hasattr(x, "__array__") else None
+                if found is None or found.dtype.kind not in "biufc":
                     return x
-                x = np.asarray(x)
+                x = found
             floating = x.ndim >= 3 or is_floating(x)
             return keras.ops.stop_gradient(keras.ops.convert_to_tensor(x, dtype=dtype if floating else None))
 
