@@ -332,6 +332,27 @@ def test_each_public_entry_says_what_it_does_not_take(name: str, world: fuzz_api
     assert not world.changed()
 
 
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: imaging.overlay(5, np.ones((2, 2))), InvalidArgument, "`image` must be an RGB picture"),
+        (lambda: imaging.overlay(np.ones((2, 2, 3)), 5), InvalidArgument, "`heatmap` must be an array of shape"),
+        (lambda: imaging.overlay(np.ones((2, 2, 3)), np.ones((2, 2)), signed=2), InvalidType, "`signed` must be True"),
+        (lambda: imaging.region(7), InvalidArgument, "`heatmap` must be an array of one to three axes"),
+        (lambda: imaging.region(np.ones((2, 2)), math.nan), InvalidArgument, "`threshold` must be a number above 0"),
+        (lambda: imaging.resize(np.ones((2, 2)), "77"), InvalidArgument, "`size` must be one, two or three positive"),
+        (lambda: imaging.colormap([]), InvalidType, "`colormap` must be the name of a colour map"),
+        (lambda: imaging.colormap("a:b:c"), UnknownName, "no colour map 'a:b:c'"),
+        (lambda: imaging.strip([], height=5), InvalidArgument, "needs a panel"),
+        (lambda: imaging.strip([(Image.new("RGB", (9, 1)), "")], height=10**5), InvalidArgument, "limits.PIXELS"),
+        (lambda: imaging.strip([(Image.new("RGB", (9, 9)), "")], height=2.5), InvalidArgument, "`height` must be"),
+    ],
+)
+def test_pictures_are_drawn_of_what_they_can_be(call: Any, error: type[GradsightError], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
 def test_a_number_stands_for_a_square_and_for_all_channels(world: fuzz_api.World) -> None:
     made = gs.Preprocess(size=224, mean=0.5)
     assert made == gs.Preprocess((224, 224), mean=(0.5, 0.5, 0.5))

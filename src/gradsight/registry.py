@@ -165,7 +165,7 @@ def method(
     """Enter a function ``(probe, ops) -> maps`` as a method; see `Method` for the arguments.
 
     Keyword-only arguments of the function are the method's options: ``"scorecam(top=64)"``. What they take is declared
-    with them, ``top: Annotated[int, Whole(1)] = 64`` (`gradsight.ranges`), and each call is held to it.
+    with them, ``top: Annotated[int, Whole(1)] = 64`` (`gradsight.checks`), and each call is held to it.
     """
     taken("at", at, Choice(PLACES, "place"))
     for argument, text in (("title", title), ("source", source), ("needs", needs), ("passes", passes)):
