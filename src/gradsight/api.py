@@ -14,7 +14,7 @@ from gradsight import notes
 from gradsight.backends import user_model
 from gradsight.backends.detections import Detections
 from gradsight.backends.outputs import describe
-from gradsight.checks import Choice, Each, Either, Flag, Function, Sides, Text, Whole, optional, taken
+from gradsight.checks import optional, taken
 from gradsight.contracts import Backend, LoadedModel, Pass, Probe, Reads, Scores
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
 from gradsight.explanation import Explanation, joined
@@ -26,6 +26,7 @@ from gradsight.models.load import load_model
 from gradsight.models.wrapped import opened
 from gradsight.neurons import Activations, Concepts, Dissection, Exciting, Look, dissect, exciting
 from gradsight.registry import PLACES, Method
+from gradsight.rules import Choice, Each, Either, Flag, Function, Sides, Text, Whole
 from gradsight.studies import Studies, Study, checked, kind_of, retried
 from gradsight.targets import (
     Labels,

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from gradsight.checks import Array, Each, Instance, Rule, Text, Whole, optional, taken
+from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, received
 from gradsight.imaging import Placement
+from gradsight.rules import Array, Each, Instance, Rule, Text, Whole
 from gradsight.targets import Named, Prediction
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from gradsight.checks import Choice, Flag, Function, Instance, Text, optional, taken
+from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, received
+from gradsight.rules import Choice, Flag, Function, Instance, Text
 from gradsight.targets import Labels, Reading, Resolved, as_labels
 
 Array = Any

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gradsight import imaging
-from gradsight.checks import Flag, array_in, optional
+from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, InvalidType, received
+from gradsight.rules import Flag
 from gradsight.targets import Named
+from gradsight.values import array_in
 
 if TYPE_CHECKING:
     from gradsight.explanation import Explanation

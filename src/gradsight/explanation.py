@@ -14,12 +14,14 @@ import numpy as np
 from PIL import Image
 
 from gradsight import consistency, drawing, imaging, stored
-from gradsight.checks import Choice, Either, Flag, Name, Number, Rule, Sides, items_in, optional, taken
 from gradsight.checks import index as index_of
+from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, received
 from gradsight.limits import PIXELS
 from gradsight.neurons import Dissection, Neurons, ranked
+from gradsight.rules import Choice, Either, Flag, Name, Number, Rule, Sides
 from gradsight.targets import Named, Prediction
+from gradsight.values import items_in
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradsight.checks import Flag, Instance, Text, Whole, optional, taken
+from gradsight.checks import optional, taken
 from gradsight.errors import ModelError
 from gradsight.layouts import MIXED_ROWS, Layout, layouts
+from gradsight.rules import Flag, Instance, Text, Whole
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from gradsight.checks import Choice, Number, Whole, taken
+from gradsight.checks import taken
 from gradsight.errors import unknown
+from gradsight.rules import Choice, Number, Whole
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

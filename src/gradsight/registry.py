@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from gradsight.checks import Choice, Each, Flag, Function, Text, taken
+from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, received, unknown
 from gradsight.ranges import checked
+from gradsight.rules import Choice, Each, Flag, Function, Text
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -165,7 +166,7 @@ def method(
     """Enter a function ``(probe, ops) -> maps`` as a method; see `Method` for the arguments.
 
     Keyword-only arguments of the function are the method's options: ``"scorecam(top=64)"``. What they take is declared
-    with them, ``top: Annotated[int, Whole(1)] = 64`` (`gradsight.checks`), and each call is held to it.
+    with them, ``top: Annotated[int, Whole(1)] = 64`` (`gradsight.rules`), and each call is held to it.
     """
     taken("at", at, Choice(PLACES, "place"))
     for argument, text in (("title", title), ("source", source), ("needs", needs), ("passes", passes)):

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gradsight.api import Explainer
-from gradsight.checks import Instance, Name, Text, Whole, optional, taken
+from gradsight.checks import optional, taken
 from gradsight.contracts import LoadedModel, Writing
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
 from gradsight.explanation import Explanation
 from gradsight.models.load import load_model
+from gradsight.rules import Instance, Name, Text, Whole
 from gradsight.targets import Resolved, Setting, Several, Sum, Token
 
 

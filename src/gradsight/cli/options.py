@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gradsight.checks import Each, Number, Sides, optional, taken
+from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, received
+from gradsight.rules import Each, Number, Sides
 
 MODEL_PANEL, PICTURE_PANEL, RESULT_PANEL = "The model", "The picture as the model gets it", "The result"
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.checks import Text, taken
+from gradsight.checks import taken
 from gradsight.errors import unknown
+from gradsight.rules import Text
 
 DEFAULT = "plasma"
 """Chosen by looking at overlays on dark, bright, red, green and blue photos, and by colour differences (CIE 1976)

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gradsight.checks import Choice, Each, Either, Flag, Function, Number, Sides, Text, Whole, optional, taken
+from gradsight.checks import optional, taken
 from gradsight.errors import GradsightError, ImageError, InvalidArgument, InvalidType, ModelError, one_line, received
 from gradsight.imaging import read
 from gradsight.imaging.placement import Placement
 from gradsight.imaging.sizes import FITS, offset, resized_to
 from gradsight.limits import PIXELS
+from gradsight.rules import Choice, Each, Either, Flag, Function, Number, Sides, Text, Whole
 
 PARTS = ("size", "fit", "crop", "interpolation", "mean", "std")
 """What can be assumed of a preprocessing: its fields, and the share that is cut out, which ``resize`` says."""

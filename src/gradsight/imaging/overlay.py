@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from gradsight.checks import Array, Choice, Either, Flag, Number, Rule, array_in, taken
+from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, received
 from gradsight.imaging.colour import DEFAULT, colorize
 from gradsight.imaging.resample import resize
+from gradsight.rules import Array, Choice, Either, Flag, Number, Rule
+from gradsight.values import array_in
 
 _BAND = 1 << 20
 """Pixels drawn at once, so that a 24-megapixel photo needs no float copies of itself."""

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from gradsight.checks import Whole, taken
+from gradsight.checks import taken
 from gradsight.errors import InvalidArgument
 from gradsight.limits import PIXELS
+from gradsight.rules import Whole
 
 _ACROSS = 4
 HEIGHT = Whole(1, 1 << 20)

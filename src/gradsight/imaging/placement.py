@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.checks import Array, Box, Number, Sides, taken
+from gradsight.checks import taken
 from gradsight.imaging.resample import apply, interpolation, sample_positions, trailing
 from gradsight.limits import PIXELS
+from gradsight.rules import Array, Box, Number, Sides
 
 _MAP = Array(tuple(range(2, 9)), "maps of numbers, (..., h, w), not empty")
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.checks import Array, Number, taken
+from gradsight.checks import taken
+from gradsight.rules import Array, Number
 
 _HIGH = 0.99
 """Full heat of a fine map, as a share of its values over 0, counted from the weakest.

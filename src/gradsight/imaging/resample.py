@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.checks import Each, Whole, taken
+from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, received
+from gradsight.rules import Each, Whole
 
 _MATRIX = 1 << 22
 """The most weights that an axis is resized with as a product; a signal's matrix would not fit into memory."""

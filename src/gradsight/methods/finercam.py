@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from gradsight.checks import Number, Whole
 from gradsight.contracts import Probe
 from gradsight.methods.gradcam import gradcam
 from gradsight.registry import method
+from gradsight.rules import Number, Whole
 from gradsight.variants import towards_difference
 
 

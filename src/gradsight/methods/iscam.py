@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from gradsight.arrays import by_copy
-from gradsight.checks import Whole
 from gradsight.contracts import Probe
 from gradsight.methods.scorecam import combined, seen_through
 from gradsight.registry import method
+from gradsight.rules import Whole
 
 
 @method(

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import numpy as np
 
 from gradsight.arrays import by_copy, like, rounds
-from gradsight.checks import Number
 from gradsight.contracts import Probe
 from gradsight.errors import InvalidArgument, received
 from gradsight.registry import method
+from gradsight.rules import Number
 
 
 @method(

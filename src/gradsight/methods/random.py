@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from gradsight.arrays import normal
-from gradsight.checks import Whole
 from gradsight.contracts import Probe
 from gradsight.registry import method
+from gradsight.rules import Whole
 
 
 @method("random", title="Random (control)", source="a control", gradient=False)

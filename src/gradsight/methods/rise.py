@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import numpy as np
 
 from gradsight.arrays import by_copy, like, resize, rounds
-from gradsight.checks import Number, Whole
 from gradsight.contracts import Probe
 from gradsight.registry import method
+from gradsight.rules import Number, Whole
 
 
 @method(

@@ -8,10 +8,10 @@ from itertools import pairwise
 from typing import Annotated, Any
 
 from gradsight.arrays import by_copy, resize, rounds, softmax, to_unit, weighted_sum
-from gradsight.checks import Whole
 from gradsight.contracts import Probe
 from gradsight.errors import InvalidArgument, received
 from gradsight.registry import method
+from gradsight.rules import Whole
 
 
 @method(

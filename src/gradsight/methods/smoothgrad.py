@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 from gradsight.arrays import by_copy, normal, rounds
-from gradsight.checks import Number, Whole
 from gradsight.contracts import Probe
 from gradsight.methods.gradient import strongest
 from gradsight.registry import method
+from gradsight.rules import Number, Whole
 
 
 @method(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from gradsight.arrays import normal
-from gradsight.checks import Number, Whole
 from gradsight.contracts import Probe
 from gradsight.methods.scorecam import combined, scores_through
 from gradsight.registry import method
+from gradsight.rules import Number, Whole
 
 
 @method(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gradsight.checks import Instance, Name, Sides, Text, optional, taken
+from gradsight.checks import optional, taken
 from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, received, unknown
 from gradsight.files import exists
@@ -21,6 +21,7 @@ from gradsight.models.keras.inputs import check_fits
 from gradsight.models.labels import imagenet_labels, read_labels
 from gradsight.models.preprocess import named, overridden
 from gradsight.registry import SOURCES
+from gradsight.rules import Instance, Name, Sides, Text
 from gradsight.targets import Labels, as_labels
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")

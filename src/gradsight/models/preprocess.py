@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from gradsight.checks import Function, Number, taken
+from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, received
 from gradsight.imaging import Preprocess
 from gradsight.models.following.follow import Followed
 from gradsight.models.following.usable import keeps_pixels, usable
 from gradsight.models.function import find
 from gradsight.models.keras.families import family
+from gradsight.rules import Function, Number
 
 GREY = ((0.449,), (0.226,))  # the means over RGB of ImageNet's mean and std
 

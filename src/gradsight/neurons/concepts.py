@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.checks import Each, Instance, Name, Text, taken
+from gradsight.checks import taken
 from gradsight.errors import ImageError, InvalidArgument
 from gradsight.files import is_folder
 from gradsight.imaging import SUFFIXES, Placement, read_image, read_opacity
+from gradsight.rules import Each, Instance, Name, Text
 
 _MASK = ".mask.png"
 _LAYOUT = "A folder of concepts holds NAME/photo.jpg or CATEGORY/NAME/photo.jpg, with photo.mask.png beside each photo."

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight import stored
-from gradsight.checks import Array, Each, Instance, Name, Number, Text, Whole, index, taken
+from gradsight.checks import index, taken
 from gradsight.errors import InvalidArgument, received
 from gradsight.imaging import Placement, resize
 from gradsight.neurons.activations import Activations, Batches, Look
 from gradsight.neurons.concepts import Concepts, LabelledPhoto, on_photo
+from gradsight.rules import Array, Each, Instance, Name, Number, Text, Whole
 
 _FINEST = 112
 """Rows and columns at which masks are compared at most; those of the paper's data set, Broden, have 112 x 112."""

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from gradsight.checks import Each, Instance, Name, Text, Whole, optional, taken
+from gradsight.checks import optional, taken
 from gradsight.errors import ImageError, InvalidArgument, UnknownName, received
 from gradsight.imaging import Placement, Row, grid, overlay, read_image
 from gradsight.neurons.activations import Batches, Look
+from gradsight.rules import Each, Instance, Name, Text, Whole
 
 _DRAWN = 400
 """Pixels along the longer side of what is seen of a photo, as it is drawn."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gradsight.checks import Choice, Each, Instance, Text, Whole, optional, taken
+from gradsight.checks import optional, taken
 from gradsight.imaging import finite
 from gradsight.neurons.dissection import LEAST, Dissection
+from gradsight.rules import Choice, Each, Instance, Text, Whole
 
 ORDERS = ("alpha", "contribution")
 

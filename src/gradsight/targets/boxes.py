@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.checks import Box as BoxRule
 from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, ModelError
+from gradsight.rules import Box as BoxRule
 from gradsight.targets.class_names import misfit
 from gradsight.targets.labels import AClass, class_index, class_name
 from gradsight.targets.resolved import Named, Resolved, Setting, of_function

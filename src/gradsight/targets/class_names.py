@@ -8,9 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gradsight.checks import items_in
 from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.targets.labels import is_class, number_of, plain
+from gradsight.values import items_in
 
 Labels = Sequence[str | int] | Mapping[Any, Any] | NDArray[Any]
 """Class names as they are handed over, see `as_labels`; columns and indices of tables are taken too."""
@@ -37,8 +37,8 @@ def as_labels(labels: Any, what: str = "`labels`") -> tuple[str, ...]:
     for index, name in enumerate(names):
         if not is_class(name):
             raise InvalidType(
-                f"{what} must be texts or whole numbers, one for each class, and that of class {index} is none. "
-                f"{received(name)} Pass {_FORMS}."
+                f"{what} must be texts or whole numbers, one for each class; that of class {index} is "
+                f"{received(name).removeprefix('Received: ')} Pass {_FORMS}."
             )
     return tuple(str(name) for name in names)
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gradsight.checks import Whole, taken
+from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, ModelError
+from gradsight.rules import Whole
 from gradsight.targets.boxes import best_of_classes, detected
 from gradsight.targets.labels import AClass, class_index, class_name
 from gradsight.targets.resolved import Named, Resolved, Setting, Term

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gradsight.checks import Text, optional
+from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, InvalidType, received
+from gradsight.rules import Text
 from gradsight.targets.classes import Classes, Top, classes_of_each
 from gradsight.targets.labels import is_class, plain
 from gradsight.targets.resolved import Named, Resolved, Setting, of_function

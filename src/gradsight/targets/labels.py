@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gradsight.checks import Whole, taken
+from gradsight.checks import taken
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, UnknownName, unknown
+from gradsight.rules import Whole
 
 
 def plain(value: Any) -> Any:
@@ -32,7 +33,7 @@ def is_class(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class AClass:
-    """A class, as a `checks.Rule`: an index or a label, also as an array without axes."""
+    """A class, as a `rules.Rule`: an index or a label, also as an array without axes."""
 
     error: ClassVar[type[GradsightError]] = InvalidType
     rule: ClassVar[str] = "a class: an index or a label"

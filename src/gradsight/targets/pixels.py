@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.checks import Array, Box, Each, Number, optional, taken
+from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.rules import Array, Box, Each, Number
 from gradsight.targets.class_names import check_fit
 from gradsight.targets.labels import AClass, class_index, class_name
 from gradsight.targets.resolved import Named, Resolved, Setting, of_function

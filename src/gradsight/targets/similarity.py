@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gradsight.checks import Array, Text, optional
+from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.rules import Array, Text
 from gradsight.targets.resolved import Named, Resolved, Setting, of_function
 
 

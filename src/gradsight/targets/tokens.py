@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gradsight.checks import Whole, optional, taken
+from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.rules import Whole
 from gradsight.targets.labels import AClass, class_index, class_name
 from gradsight.targets.resolved import Named, Resolved, Setting, of_function
 

@@ -35,13 +35,13 @@ from gradsight.backends.keras.view import View
 from gradsight.backends.parts import Part
 from gradsight.backends.reading import NOTHING, Framework, Known, Reader
 from gradsight.backends.trial import Trials
-from gradsight.checks import array_in
 from gradsight.contracts import Reads, Rows
 from gradsight.errors import GradsightError, InvalidType, ModelError, one_line, received
 from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, layouts
 from gradsight.positions import Positions
 from gradsight.targets import Resolved
+from gradsight.values import array_in
 
 
 @dataclass(frozen=True)
