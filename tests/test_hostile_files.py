@@ -305,6 +305,8 @@ def test_a_pipe_among_concepts_is_named_and_not_waited_for(in_the_way: Path) -> 
         ("a.csv", "0,cat\n999999999999,dog\n", "1 is missing"),
         ("a.json", '{"0": "cat", "999999999999": "dog"}', "1 is missing"),
         ("a.json", '{"cat": 2, "dog": 999999999999}', "0 is missing"),
+        ("a.json", '{"0": "cat", "' + "9" * 5000 + '": "dog"}', "must have the indices"),
+        ("a.csv", "0,cat\n" + "9" * 5000 + ",dog\n", "must have the indices"),
     ],
 )
 def test_hostile_labels_are_one_line(tmp_path: Path, name: str, content: str, words: str) -> None:

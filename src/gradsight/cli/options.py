@@ -10,10 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+from gradsight.checks import optional, taken
 from gradsight.cli.streams import need_stdout
 from gradsight.cli.terminal import mistakes
 from gradsight.errors import InvalidArgument, received
 from gradsight.limits import INPUT_PIXELS
+from gradsight.rules import Each, Number, Sides
 
 
 def path(text: str | Path) -> Path:
@@ -123,7 +125,7 @@ Layout = Annotated[
         metavar="channels_first|channels_last|tokens", help="The layer's axes, if its shape leaves them open."
     ),
 ]
-Grid = Annotated[str | None, typer.Option(metavar="HxW", help="What tokens fold to, if their number leaves it open.")]
+Grid = Annotated[str | None, typer.Option(metavar="N|HxW", help="What tokens fold to, if their number leaves it open.")]
 Class = Annotated[
     list[str] | None,
     typer.Option("--class", metavar="CLASS", help="A class to explain, by label or index. Can be repeated."),
@@ -295,36 +297,29 @@ def picture(
         "crop": crop,
         "fit": fit,
         "interpolation": interpolation,
-        "size": sides(size, "--size", one=True),
+        "size": sides(size, "--size"),
         "mean": numbers(mean, "--mean"),
         "std": numbers(std, "--std"),
         "preprocess": preprocess,
     }
 
 
-def sides(text: str | None, option: str, *, one: bool = False) -> tuple[int, int] | None:
-    """``"240x320"`` to (240, 320); with ``one``, ``"224"`` to (224, 224)."""
+def sides(text: str | None, option: str) -> tuple[int, ...] | None:
+    """``"240x320"`` to (240, 320), and ``"224"`` to (224, 224)."""
     if text is None:
         return None
-    found = re.fullmatch(r"([1-9]\d{0,5})(?:[xX×]([1-9]\d{0,5}))?", text.strip())
-    if found is None or (found[2] is None and not one):
-        raise InvalidArgument(
-            f"{option} must be {'N or ' if one else ''}HxW. {received(text)} Pass {option} {'224' if one else '14x14'}."
-        )
-    height, width = int(found[1]), int(found[2] or found[1])
+    parts = [int(part) if part.isdecimal() and len(part) < 10 else text for part in re.split("[xX×]", text.strip())]
+    way_out = f"Pass {option} 14 or {option} 12x16."
+    height, width = taken(option, parts if len(parts) > 1 else parts[0], Sides(), way_out)
     INPUT_PIXELS.check(height * width, f"{option} {text} is too large: {height * width:,} pixels")
     return height, width
 
 
 def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
     """``"0.5,0.5,0.5"`` as numbers."""
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        way_out = f"Pass {option} 0.5 or {option} 0.5,0.5,0.5."
-        raise InvalidArgument(f"{option} must be one number or three. {received(text)} {way_out}") from None
+    found = None if text is None else [number(part) for part in text.split(",")]
+    rule = Each(Number(), (1, 3), "one number (grey) or three (RGB)")
+    return optional(option, found, rule, f"Pass {option} 0.5 or {option} 0.5,0.5,0.5.")
 
 
 def number(text: str) -> str | float:

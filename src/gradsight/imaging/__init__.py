@@ -3,11 +3,11 @@
 NumPy and Pillow only, no framework.
 """
 
-from gradsight.imaging.colour import DEFAULT, DIVERGING, colorize, colormap, colormaps, ends
+from gradsight.imaging.colour import DEFAULT, DIVERGING, NAME, colorize, colormap, colormaps, ends
 from gradsight.imaging.fit import PARTS, Preprocess, name_of
 from gradsight.imaging.grid import Legend, Row, grid
 from gradsight.imaging.overlay import outlined, overlay
-from gradsight.imaging.panel import strip
+from gradsight.imaging.panel import HEIGHT, strip
 from gradsight.imaging.placement import Placement
 from gradsight.imaging.read import SUFFIXES, read_image, read_opacity
 from gradsight.imaging.region import Region, dense, finite, full_heat, region
@@ -19,6 +19,8 @@ from gradsight.imaging.write import encoded, save
 __all__ = [
     "DEFAULT",
     "DIVERGING",
+    "HEIGHT",
+    "NAME",
     "PARTS",
     "SUFFIXES",
     "Legend",

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.checks import taken
 from gradsight.errors import ImageError, InvalidArgument
 from gradsight.files import entries, is_folder, opened, read_bytes
 from gradsight.imaging import SUFFIXES, Placement, read_image, read_opacity
+from gradsight.rules import Each, Instance, Name, Text
 
 _MASK = ".mask.png"
 _LAYOUT = "A folder of concepts holds NAME/photo.jpg or CATEGORY/NAME/photo.jpg, with photo.mask.png beside each photo."
@@ -90,6 +92,13 @@ class Concepts:
     categories: tuple[str, ...]
     photos: tuple[LabelledPhoto, ...]
 
+    def __post_init__(self) -> None:
+        names = taken("names", self.names, Each(Text(), words="names of concepts"))
+        taken("categories", self.categories, Each(Text(), (len(names),), f"the categories of {len(names)} concept(s)"))
+        taken(
+            "photos", self.photos, Each(Instance(LabelledPhoto, "a photo with its labels")), "Concepts.read makes them."
+        )
+
     @classmethod
     def read(cls, folder: str | Path) -> Concepts:
         """Read which photos show which concepts; the photos themselves are read when they are needed.
@@ -107,9 +116,10 @@ class Concepts:
         Masks are the better way: transparency is laid over white, so that the model sees a cut-out on white.
 
         Raises:
+            InvalidType: ``folder`` is no path.
             InvalidArgument: the folder is missing, empty or laid out in another way.
         """
-        found = list(_concept_folders(Path(folder)))
+        found = list(_concept_folders(Path(taken("folder", folder, Name()))))
         names = _distinct([(category, path.name) for category, path in found])
         # By size first: a file whose size is its own has no double, and need not be read.
         labels = [label for i, (_, path) in enumerate(found) for label in _labels(i, path)]
