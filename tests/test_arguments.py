@@ -235,6 +235,7 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: gs.Placement("ab", (1, 1), (0, 0, 1, 1)), InvalidArgument, "`image_size` must be 2 positive"),
         (lambda w: gs.Placement(5, 5, (0, 0, math.nan, 1)), InvalidArgument, "`box` must be 4 numbers"),
         (lambda w: gs.Placement.whole(10**6, 5), InvalidArgument, "`image_size` is too large.*limits.PIXELS"),
+        (lambda w: gs.Placement((5, 5), (2, 2), (0, 0, 1e-12, 5)), InvalidArgument, "`box` must be 4 .*with an area"),
         (lambda w: w.placement.to_image("heat"), InvalidArgument, "`heat` must be maps"),
         (lambda w: w.placement.to_pixel("a", 0), InvalidArgument, "`row` must be a number"),
         (lambda w: w.placement.to_input(0, math.inf), InvalidArgument, "`column` must be a number"),

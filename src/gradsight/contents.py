@@ -1,15 +1,17 @@
-"""What was read from a file, as what it must be; else a ValueError that says what is wrong with it.
+"""What was read from a file, as what it must be; else an error that says what is wrong with it.
 
 A file is damaged, or written by a stranger: everything in it is looked at once, before anything is made of it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
+
+from gradsight.checks import taken
+from gradsight.rules import Number, Text, Whole
 
 _LONGEST = 100_000
 """Letters of one text; drawing a longer one would take minutes."""
@@ -42,11 +44,10 @@ def rows(value: Any, name: str, *counts: int) -> list[Any]:
 
 def text(value: Any, name: str) -> str:
     """A text."""
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be a text, and is {_kind(value)}")
-    if len(value) > _LONGEST:
-        raise ValueError(f"{name} has {len(value)} letters, over the {_LONGEST} that are taken")
-    return value
+    found = taken(name, value, Text())
+    if len(found) > _LONGEST:
+        raise ValueError(f"{name} has {len(found)} letters, over the {_LONGEST} that are taken")
+    return found
 
 
 def texts(value: Any, name: str, *counts: int) -> tuple[str, ...]:
@@ -55,23 +56,13 @@ def texts(value: Any, name: str, *counts: int) -> tuple[str, ...]:
 
 
 def whole(value: Any, name: str, least: int = 0) -> int:
-    """A whole number from ``least`` on."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{name} must be a whole number, and is {_kind(value)}")
-    if not least <= value <= _LARGEST:
-        raise ValueError(f"{name} must be at least {least} and at most {_LARGEST}")
-    return value
+    """A whole number from ``least`` on, that a float holds too."""
+    return taken(name, value, Whole(least, _LARGEST))
 
 
-def number(value: Any, name: str, most: float = math.inf) -> float:
-    """A real number of at most this magnitude; NaN is one where any magnitude is."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError(f"{name} must be a number, and is {_kind(value)}")
-    if isinstance(value, int) and abs(value) > _LARGEST:
-        raise ValueError(f"{name} must be at most {_LARGEST}")
-    if math.isfinite(most) and not abs(value) <= most:
-        raise ValueError(f"{name} must be a finite number of at most {most:g}, and is {value:g}")
-    return value
+def number(value: Any, name: str) -> float:
+    """A number, or NaN or infinity."""
+    return value if isinstance(value, float) else taken(name, value, Number())
 
 
 def floats(arrays: Mapping[str, NDArray[Any]], name: str, shape: Sequence[int | None]) -> NDArray[Any]:

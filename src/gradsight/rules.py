@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Read = TypeVar("Read", covariant=True)
 _T = TypeVar("_T")
 
+_NARROWEST = 1e-9
+"""Side of a box, in pixels: what is divided by it stays a number."""
+
 
 class Rule(Protocol[Read]):
     """What an argument takes."""
@@ -186,7 +189,7 @@ class Box:
     def read(self, value: Any) -> tuple[float, ...] | None:
         """The numbers, or None."""
         found = Each(Number(-1e9, 1e9), (4,)).read(value)
-        if found is None or not (found[2] > found[0] and found[3] > found[1]):
+        if found is None or min(found[2] - found[0], found[3] - found[1]) < _NARROWEST:
             return None
         return tuple(map(float, found))
 

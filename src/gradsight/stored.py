@@ -22,9 +22,11 @@ from PIL import Image
 
 from gradsight import contents, imaging
 from gradsight.archives import content, unpacking
+from gradsight.checks import taken
 from gradsight.errors import GradsightError, InvalidArgument, one_line
 from gradsight.files import written
 from gradsight.limits import PIXELS
+from gradsight.rules import Each, Number
 from gradsight.targets import Named, Prediction
 
 FORMAT = 1
@@ -36,8 +38,7 @@ _NEEDED = ("names", "input_size", "targets", "predictions", "notes", "placements
 _NEWER = ("format", "title", "question", "written", "preprocess", "channel_axis")
 """What is said about an explanation, and what older files do not say."""
 
-_FAR, _NARROW = 1e9, 1e-9
-"""In pixels of a photo: how far off it a box may reach, and how narrow it may be."""
+_PLACE = Each(Number(-1e9, 1e9), (4, 0), "4 numbers of pixels, or none")
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -183,10 +184,7 @@ def _named(value: Any) -> Named:
         None if index is None else contents.whole(index, "a target's index"),
         contents.text(target["label"], "a target's label"),
         contents.texts(target.get("sides", []), "a target's sides", 0, 2),
-        tuple(
-            contents.number(x, "a target's place", _FAR)
-            for x in contents.rows(target.get("place", []), "a target's place", 0, 4)
-        ),
+        taken("a target's place", target.get("place", []), _PLACE),
     )
 
 
@@ -235,12 +233,4 @@ def _photos(value: Any, arrays: Arrays, n: int) -> tuple[tuple[Image.Image, ...]
 
 
 def _placement(value: Any) -> imaging.Placement:
-    found = contents.fields(value, "a placement", ("image_size", "input_size", "box"))
-    sizes = [
-        tuple(contents.whole(length, name, least=1) for length in contents.rows(found[name], name, 2))
-        for name in ("image_size", "input_size")
-    ]
-    box = tuple(float(contents.number(x, "box", _FAR)) for x in contents.rows(found["box"], "box", 4))
-    if not min(box[2] - box[0], box[3] - box[1]) >= _NARROW:
-        raise ValueError(f"a placement's box must have an area, and is {box}")
-    return imaging.Placement(sizes[0], sizes[1], box)  # type: ignore[arg-type]
+    return imaging.Placement(**contents.fields(value, "a placement", ("image_size", "input_size", "box")))

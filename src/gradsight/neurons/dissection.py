@@ -160,7 +160,7 @@ def _made(about: Any, arrays: Mapping[str, NDArray[Any]]) -> Dissection:
         thresholds=contents.floats(arrays, "thresholds", (len(iou),)),
         areas=areas,
         counts=contents.array(arrays, "counts", (len(names),), "iu"),
-        quantile=float(contents.number(about["quantile"], "quantile", 1)),
+        quantile=contents.number(about["quantile"], "quantile"),
         photos=contents.whole(about["photos"], "photos", least=1),
         layer=contents.text(about["layer"], "layer"),
         model=contents.text(about["model"], "model"),
