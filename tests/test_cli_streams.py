@@ -104,6 +104,27 @@ def test_of_words_stdout_has_ours_alone(here: Path) -> None:
     assert "photo.png  40" not in done.stderr
 
 
+def test_what_stands_in_place_of_the_streams_gets_the_words(here: Path) -> None:
+    code = """if True:
+        import io, json, sys
+        from gradsight.cli import main
+        real, sys.stdout, sys.stderr = sys.stdout, io.StringIO(), io.StringIO()
+        told = sys.stdout, sys.stderr
+        for command in (["models"], ["models", "--nonsense"]):
+            sys.argv = ["gradsight", *command]
+            try:
+                main()
+            except SystemExit as ended:
+                print(json.dumps([ended.code, *(words.getvalue() for words in told)]), file=real)
+    """
+    done = process(code=code)
+    assert done.stderr == ""
+    (status, listed, nothing), (mistake, same, told) = map(json.loads, done.stdout.splitlines())
+    assert (status, nothing, mistake, same) == (0, "", 2, listed)
+    assert "torchvision" in listed
+    assert told.startswith("Error: No such option: --nonsense")
+
+
 @pytest.mark.parametrize("shell", ["2>&-", "2>&- <&-", "| head -c 20", "2>/dev/null"])
 def test_closed_streams_and_readers_that_leave_do_no_harm(here: Path, shell: str) -> None:
     done = process("explain", "photo.png", "--out", "out", "--model", "noisy:build", "--json", shell=shell)

@@ -115,7 +115,8 @@ def own_process() -> Iterator[None]:
     Not undone: what C code has buffered is written when the process ends.
     """
     _open_all()
-    sys.stderr = _robust(sys.stderr, 2)
+    if sys.stderr is None or _leads_to(sys.stderr, 2):
+        sys.stderr = _robust(sys.stderr, 2)
     own = _stdout_alone()
     if own is not None:
         sys.stdout = own
@@ -137,15 +138,21 @@ def _stdout_alone() -> Words | None:
         own = Words(open(os.devnull, "wb"), encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
         own.lost = OSError(errno.EBADF, os.strerror(errno.EBADF))
     else:
-        try:
-            given.flush()
-            if given.fileno() != 1:
-                return None
-        except (AttributeError, OSError, ValueError):  # no file
+        if not _leads_to(given, 1):
             return None
+        with suppress(OSError):
+            given.flush()
         own = _robust(given, os.dup(1))
     os.dup2(2, 1)
     return own
+
+
+def _leads_to(stream: TextIO, descriptor: int) -> bool:
+    """Whether a stream is that of a file descriptor, and nothing that somebody put in its place."""
+    try:
+        return stream.fileno() == descriptor
+    except (AttributeError, OSError, ValueError):  # no file
+        return False
 
 
 def _robust(given: TextIO | None, descriptor: int) -> Words:
