@@ -349,7 +349,7 @@ def test_detections_may_be_read_by_a_function() -> None:
     ("make", "error", "message"),
     [
         (lambda: gs.Box(0, (4, 0, 4, 4)), InvalidArgument, "with an area"),
-        (lambda: gs.Box(0, (4, 0, 4)), InvalidArgument, "must hold 4 numbers"),
+        (lambda: gs.Box(0, (4, 0, 4)), InvalidArgument, "must be 4 numbers"),
         (
             lambda: explained(gs.Box(0, (0, 200, 8, 208))),
             InvalidArgument,

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradsight.cli.naming import distinct, find_photos, label_names, layer_names, safe
-from gradsight.cli.terminal import plain, to_json
+from gradsight.cli.terminal import to_json
+from gradsight.errors import printable
 
 WORDS = st.lists(st.sampled_from(["cat", "Cat", "cat-2", "cat-3", "cat-2-2", "dog", "straße", "STRASSE"]), max_size=12)
 
@@ -83,4 +84,4 @@ def test_values_that_json_lacks_are_null():
 
 @given(st.text())
 def test_shown_text_commands_no_terminal(text):
-    assert plain(text).isprintable()
+    assert printable(text).isprintable()

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import gradsight as gs
 from gradsight.cli.app import app
-from gradsight.cli.streams import FRAMEWORKS
+from gradsight.cli.quiet import FRAMEWORKS
 
 pytestmark = pytest.mark.pytorch
 
@@ -102,6 +102,27 @@ def test_of_words_stdout_has_ours_alone(here: Path) -> None:
     assert done.stdout.startswith("photo.png  40 x 30 pixels")
     assert not [line for line in done.stdout.splitlines() if line in EVERYWHERE or "at exit" in line]
     assert "photo.png  40" not in done.stderr
+
+
+def test_what_stands_in_place_of_the_streams_gets_the_words(here: Path) -> None:
+    code = """if True:
+        import io, json, sys
+        from gradsight.cli import main
+        real, sys.stdout, sys.stderr = sys.stdout, io.StringIO(), io.StringIO()
+        told = sys.stdout, sys.stderr
+        for command in (["models"], ["models", "--nonsense"]):
+            sys.argv = ["gradsight", *command]
+            try:
+                main()
+            except SystemExit as ended:
+                print(json.dumps([ended.code, *(words.getvalue() for words in told)]), file=real)
+    """
+    done = process(code=code)
+    assert done.stderr == ""
+    (status, listed, nothing), (mistake, same, told) = map(json.loads, done.stdout.splitlines())
+    assert (status, nothing, mistake, same) == (0, "", 2, listed)
+    assert "torchvision" in listed
+    assert told.startswith("Error: No such option: --nonsense")
 
 
 @pytest.mark.parametrize("shell", ["2>&-", "2>&- <&-", "| head -c 20", "2>/dev/null"])

@@ -14,7 +14,7 @@ from torch import nn
 
 import gradsight as gs
 import toys
-from gradsight.errors import InvalidArgument, InvalidType
+from gradsight.errors import InvalidArgument, InvalidType, UnknownName
 
 LABELS = ("red", "<b>green</b>", "blue", "dark", "light")
 PREPROCESS = gs.Preprocess(size=(16, 16), fit="crop")
@@ -66,9 +66,11 @@ def test_heatmaps_are_scaled_by_their_own_maximum_or_by_one_for_all(explanation:
     np.testing.assert_allclose(found.heatmaps(size=(2, 2), scale=8.0)[0, 0], [[0.5, 0], [0, 0.125]])
     assert not own[0, 2].any()
     assert explanation.heatmaps().shape == (2, 3, 16, 16)
-    for wrong in ("other", 0, -1.0):
+    for wrong in (0, -1.0, np.nan, True):
         with pytest.raises(InvalidArgument, match="`scale` must be"):
             found.heatmaps(scale=wrong)
+    with pytest.raises(UnknownName, match=r"no scale 'other'. Choose from: own, shared"):
+        found.heatmaps(scale="other")
 
 
 @pytest.mark.parametrize("values", [0.0, 3.0, -3.0, np.nan, np.inf])
@@ -194,7 +196,7 @@ def test_files_from_before_titles_and_signs_still_load(explanation: gs.Explanati
 
 def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
-    with pytest.raises(InvalidArgument, match="there is no file"):
+    with pytest.raises(InvalidArgument, match="There is no file"):
         gs.Explanation.load(path)
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(InvalidArgument, match="not an explanation"):

@@ -213,6 +213,15 @@ def test_more_than_four_wrap() -> None:
     assert five.height > 2 * 60 + 20 > four.height
 
 
+def test_a_very_wide_picture_is_drawn_lower_and_in_its_shape() -> None:
+    for size in ((4000, 1), (3000, 100), (900, 30)):
+        found = np.asarray(strip([(Image.new("RGB", size, "red"), "a")], height=90)).astype(int)
+        red = (found == (255, 0, 0)).all(axis=2)
+        height, width = red.any(axis=1).sum(), red.any(axis=0).sum()
+        assert width <= max(16 * 90, size[0])
+        assert width / height == pytest.approx(size[0] / size[1], rel=0.05)
+
+
 def test_captions_stay_under_their_picture() -> None:
     picture = Image.new("RGB", (80, 80), "white")
     for caption in ("a very long caption " * 9, "ßé 猫 \U0001f600\n two\tlines", "", "W" * 200):

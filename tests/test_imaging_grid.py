@@ -102,7 +102,7 @@ def test_wrong_grids_are_refused() -> None:
     for arguments in (([], [row]), ([["a"]], []), ([["a"], ["b"]], [row])):
         with pytest.raises(InvalidArgument, match=r"grid needs|each row needs"):
             grid(PHOTO, [], *arguments)
-    with pytest.raises(InvalidArgument, match="positive height"):
+    with pytest.raises(InvalidArgument, match="`height` must be a whole number"):
         grid(PHOTO, [], [["a"]], [row], height=0)
 
 

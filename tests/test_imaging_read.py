@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
+from gradsight import limits
 from gradsight.errors import ImageError, InvalidType
-from gradsight.imaging import read, read_image
+from gradsight.imaging import read_image
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -210,7 +211,7 @@ def test_only_our_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     data = saved(Image.fromarray(marked()))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
     np.testing.assert_array_equal(pixels(data), marked())
-    monkeypatch.setattr(read, "MAX_PIXELS", 59)
+    monkeypatch.setattr(limits.PIXELS, "value", 59)
     with pytest.raises(ImageError, match="10 x 6"):
         read_image(data)
 

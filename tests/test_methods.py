@@ -439,7 +439,7 @@ def test_an_option_out_of_range_is_one_clear_error(text: str, message: str) -> N
 
 @pytest.mark.pytorch
 def test_method_rejects_a_second_one_of_the_same_name() -> None:
-    with pytest.raises(KeyError, match="gradcam"):
+    with pytest.raises(InvalidArgument, match=r"`name` must be one that no other method has. Received: 'gradcam'"):
         gs.method("gradcam", title="Again", source="nowhere")(lambda probe, ops: None)
 
 

@@ -139,7 +139,7 @@ def test_keras_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 def test_a_model_object_is_no_name() -> None:
     refused(InvalidType, "name or a path", "Received", "gs.Explainer(model)", spec=nn.Linear(1, 1))
-    refused(InvalidType, "weights must be", spec="demo", weights=3)
+    refused(InvalidType, "`weights` must be", spec="demo", weights=3)
 
 
 # torchvision
@@ -420,12 +420,12 @@ def test_overrides_that_cannot_be(folder: Any) -> None:
     folder.write("gradsight_test_net", NET)
     build = "gradsight_test_net:build"
     for size in (0, -3, (1, 2, 3), 1.5, True, "224"):
-        refused(InvalidArgument, "size must be", spec=build, size=size)
-    refused(InvalidArgument, "mean must be", spec=build, mean="grey")
+        refused(InvalidArgument, "`size` must be", spec=build, size=size)
+    refused(InvalidArgument, "`mean` must be", spec=build, mean="grey")
     refused(UnknownName, "'crops'", "'crop'", spec=build, fit="crops")
     refused(InvalidArgument, "fit can only replace", spec="gradsight_test_net:own", fit="crop")
     for crop in (0, 1.1, True, "0.5"):
-        refused(InvalidArgument, "crop must be a share", "Pass 0.875", spec=build, crop=crop)
+        refused(InvalidArgument, "`crop` must be a number", "Pass 0.875", spec=build, crop=crop)
     refused(InvalidArgument, "crop needs pictures of one size", "fit='crop'", spec=build, fit="keep", crop=0.5)
     refused(InvalidArgument, "text means nothing", "only to: hf", spec=build, text="what?")
     refused(InvalidArgument, "arguments means nothing", "only to: function", spec=SMALL, arguments={"depth": 3})
@@ -500,7 +500,7 @@ def test_preprocess_that_cannot_be(folder: Any) -> None:
     folder.write("gradsight_test_net", NET)
     folder.write("gradsight_test_pixels", PREPROCESS)
     build, pixels = "gradsight_test_net:build", "gradsight_test_pixels"
-    refused(InvalidType, "preprocess must be a gs.Preprocess", "Received: 3 (int)", spec=build, preprocess=3)
+    refused(InvalidType, "`preprocess` must be a gs.Preprocess", "Received: 3 (int)", spec=build, preprocess=3)
     refused(UnknownName, "function 'halve'", "'halves'", spec=build, preprocess=f"{pixels}:halve")
     refused(
         UnknownName, "module 'gradsight_test_pixel'", f"'{pixels}'", spec=build, preprocess="gradsight_test_pixel:a"
@@ -560,7 +560,7 @@ def test_labels_of_a_folder(tmp_path: Path) -> None:
         ("a.csv", b"cat,dog\nbird,cow", "0, 1, 2 ..."),
         ("a.yaml", b"", ".txt, .json or .csv"),
         ("empty", None, "at least one"),
-        ("nowhere.txt", None, "No such file"),
+        ("nowhere.txt", None, "There is no file"),
     ],
 )
 def test_labels_that_cannot_be_read(tmp_path: Path, name: str, content: bytes | None, word: str) -> None:
@@ -572,5 +572,4 @@ def test_labels_that_cannot_be_read(tmp_path: Path, name: str, content: bytes | 
     with pytest.raises(InvalidArgument) as caught:
         read_labels(path)
     assert word in str(caught.value)
-    assert "Received" in str(caught.value)
-    assert "one sub-folder a class" in str(caught.value)
+    assert name in str(caught.value)

@@ -20,9 +20,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn import functional as F
+from typer.testing import CliRunner
 
 import gradsight as gs
-from gradsight.cli import main
+from gradsight.cli.app import app
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError
 from gradsight.imaging import Preprocess
 from gradsight.models.load import load_model
@@ -631,31 +632,24 @@ def test_a_conversion_that_fails(net: Path, monkeypatch: Any) -> None:
 # The command line
 
 
-def run(capsys: Any, monkeypatch: Any, *arguments: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["gradsight", *arguments])
-    status = 0
-    try:
-        main()
-    except SystemExit as ended:
-        status = int(ended.code or 0)
-    return status, *capsys.readouterr()
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_the_command_line(net: Path, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
-    photo = str(DATA / "cat_and_coffee.jpg")
-    explain = ("explain", photo, "--out", str(tmp_path), "--json", "--model")
-    status, out, err = run(capsys, monkeypatch, *explain, str(net))
-    assert status == 0, err
-    assert json.loads(out)["layer"].startswith("layer2.relu")
-    status, out, _ = run(capsys, monkeypatch, "layers", "--model", str(net))
-    assert status == 0
-    assert "layer2.relu" in out
+def test_the_command_line(net: Path, tmp_path: Path) -> None:
+    explain = ("explain", DATA / "cat_and_coffee.jpg", "--out", tmp_path, "--json", "--model")
+    result = run(*explain, net)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["layer"].startswith("layer2.relu")
+    result = run("layers", "--model", net)
+    assert result.exit_code == 0
+    assert "layer2.relu" in result.stdout
     (tmp_path / "text.onnx").write_text("hello")
     for path in (single("Det", tmp_path / "bad.onnx"), tmp_path / "text.onnx"):
-        status, out, err = run(capsys, monkeypatch, *explain, str(path))
-        assert (status, out) == (2, "")
-        assert "Traceback" not in err
-        assert "model" in err
+        result = run(*explain, path)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "Traceback" not in result.stderr
+        assert "model" in result.stderr
 
 
 def test_nothing_is_loaded_before_it_is_needed() -> None:

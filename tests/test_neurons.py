@@ -144,8 +144,8 @@ def test_alphas_are_saved_and_older_files_load_without(explanation: gs.Explanati
     ("wrong", "error", "text"),
     [
         ({"k": 0}, InvalidArgument, "`k` must be a whole number"),
-        ({"image": 2}, InvalidArgument, "`image` must be between 0 and 1"),
-        ({"target": -1}, InvalidArgument, "`target` must be between 0 and 2"),
+        ({"image": 2}, InvalidArgument, "`image` must be a whole number from 0 to 1"),
+        ({"target": -1}, InvalidArgument, "`target` must be a whole number from 0 to 2"),
         ({"by": "size"}, UnknownName, "no order of channels 'size'"),
         ({"dissection": "x.npz"}, InvalidType, "`dissection` must be what"),
     ],
@@ -279,9 +279,9 @@ def test_a_dissection_of_something_else_is_refused(
     other = gs.Explainer(toys.convolutional(), layer="4", preprocess=PREPROCESS, name="other")
     with pytest.raises(InvalidArgument, match=r"model, 'toy'\. Received: one of 'other'"):
         explanation.neurons(dissection=other.dissect(concepts, quantile=0.06))
-    with pytest.raises(InvalidArgument, match="`channel` must be between 0 and 3"):
+    with pytest.raises(InvalidArgument, match="`channel` must be a whole number from 0 to 3"):
         early.name(4)
-    with pytest.raises(InvalidArgument, match="`least` must be an IoU"):
+    with pytest.raises(InvalidArgument, match="`least` must be a number from 0 to 1"):
         early.name(0, 2)
 
 
@@ -421,7 +421,7 @@ def test_what_cannot_be_dissected(explainer: gs.Explainer, concepts: Path) -> No
     ):
         explainer.dissect(concepts, quantile=0.002)
     for wrong in (0, 1.0, True):
-        with pytest.raises(InvalidArgument, match="`quantile` must lie between 0 and 1"):
+        with pytest.raises(InvalidArgument, match="`quantile` must be a number above 0 and"):
             explainer.dissect(concepts, quantile=wrong)
     with pytest.raises(InvalidType, match="`concepts` must be"):
         explainer.dissect([concepts])

@@ -14,8 +14,9 @@ import torch
 import gradsight as gs
 import toys
 from gradsight.errors import GradsightError, InvalidArgument, UnknownName
-from gradsight.ranges import Choice, Number, Whole, checked, options_of, read_options, rules_of
+from gradsight.ranges import checked, options_of, read_options, rules_of
 from gradsight.registry import METHODS
+from gradsight.rules import Choice, Number, Whole
 from gradsight.variants import VARIANTS, as_method, with_options
 
 pytestmark = pytest.mark.pytorch

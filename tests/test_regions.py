@@ -125,11 +125,11 @@ def test_against_and_contrast_take_regions(photo: Image.Image) -> None:
     [
         ({"box": (0, 0, 4, 4), "point": (1, 1)}, "one of mask, box and point"),
         ({"box": (4, 0, 4, 4)}, "with an area"),
-        ({"box": (4, 0, 4)}, "must hold 4 numbers"),
-        ({"point": 3}, "must hold 2 numbers"),
-        ({"mask": np.zeros((4, 4))}, "true somewhere"),
-        ({"mask": np.ones(4)}, "true somewhere"),
-        ({"mask": -np.ones((4, 4))}, "true somewhere"),
+        ({"box": (4, 0, 4)}, "must be 4 numbers"),
+        ({"point": 3}, "must be 2 numbers"),
+        ({"mask": np.zeros((4, 4))}, "not 0 everywhere"),
+        ({"mask": np.ones(4)}, "not 0 everywhere"),
+        ({"mask": -np.ones((4, 4))}, "not 0 everywhere"),
     ],
 )
 def test_regions_that_cannot_be(given: dict[str, Any], message: str) -> None:

@@ -392,7 +392,9 @@ def test_a_map_of_other_axes_than_the_input_is_told_and_not_stretched(
         with pytest.raises(InvalidArgument, match=r"as many axes as the model's input.*`layout=`"):
             call()
     assert explanation.heatmaps(size=positions).shape == (1, 1, *positions)
-    with pytest.raises(InvalidArgument, match=f"`size` must have {len(positions)} length"):
+    with pytest.raises(
+        InvalidArgument, match=rf"`size` must be .*positive.* The positions of the maps are \({positions[0]},"
+    ):
         explanation.heatmaps(size=size)
     assert "Explanation(" in explanation._repr_html_()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -82,7 +84,6 @@ def test_names_are_the_first_of_their_synonyms() -> None:
         (torch.tensor(True), InvalidType, "True"),
         (np.eye(2), InvalidType, "index or a label"),
         (torch.tensor([1]), InvalidArgument, "Received: 1 entries"),
-        (gs.Classes(torch.tensor([1, 2])), InvalidType, "index or a label"),
         (gs.Top, InvalidType, "`targets` must be"),
     ],
 )
@@ -107,6 +108,20 @@ def test_labels_that_are_not_known() -> None:
 def test_top_wants_a_whole_number(k: object) -> None:
     with pytest.raises(InvalidArgument, match="whole number"):
         gs.Top(k)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: gs.Classes(torch.tensor([1, 2])), "index or a label"),
+        (lambda: gs.Against(1.5), "`targets` must be"),
+        (lambda: gs.Several(0, gs.Top), "`targets` must be"),
+        (lambda: gs.Contrast(0, {1}), "`targets` must be"),
+    ],
+)
+def test_what_can_be_no_target_is_refused_where_it_is_made(make: Any, message: str) -> None:
+    with pytest.raises(InvalidType, match=message):
+        make()
 
 
 def test_classes_wants_one_at_least() -> None:
@@ -236,7 +251,6 @@ def test_contrast_of_an_image_with_its_top_classes() -> None:
         (gs.Contrast(0, 5), InvalidArgument, "between 0 and 4. Received: 5"),
         (gs.Contrast(0, "tabyb"), UnknownName, "no class 'tabyb'"),
         (gs.Against(9), InvalidArgument, "between 0 and 4. Received: 9"),
-        (gs.Against(1.5), InvalidType, "`targets` must be"),
         (gs.Against([0]), InvalidArgument, "one entry for each of the 2"),
         (gs.Contrast, InvalidType, "`targets` must be"),
     ],

@@ -192,7 +192,7 @@ def test_a_sum_is_the_sum_of_maps_and_each_class_is_differentiated_once() -> Non
         (gs.Similarity, InvalidArgument, "one of image, text and embedding. Received: nothing"),
         (lambda: gs.Similarity(image="a", text="b"), InvalidArgument, "Received: image and text"),
         (lambda: gs.Similarity(text=3), InvalidType, "must be a text"),
-        (lambda: gs.Token("a", at="end"), InvalidType, "whole number"),
+        (lambda: gs.Token("a", at="end"), InvalidArgument, "whole number"),
         (lambda: explained(gs.Token("a", at=16)), InvalidArgument, "-16 to 15.*Received: 16"),
         (lambda: explained(gs.Token("dog")), UnknownName, "no class 'dog'"),
         (lambda: explained(gs.Similarity(embedding=[1.0, 2.0])), InvalidArgument, "one embedding of 4 numbers"),

@@ -442,7 +442,7 @@ def test_what_does_not_fit_is_said(loaded: Callable[[str], gs.LoadedModel]) -> N
     for name in ("blip_captions", "encoder_decoder"):
         with pytest.raises(InvalidArgument, match=r"too long for this model.* 22 tokens, and 16"):
             gs.caption(PHOTO, model=loaded(name), text=long)
-    with pytest.raises(InvalidType, match="`text` must be a text"):
+    with pytest.raises(InvalidType, match="`question` must be a text"):
         gs.ask(PHOTO, 3, model=loaded("vilt"))
     with pytest.raises(InvalidArgument, match=r"text must be given.*gradsight ask"):
         gs.Explainer(loaded("vilt"))([PHOTO])

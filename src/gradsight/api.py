@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,17 +14,20 @@ from gradsight import notes
 from gradsight.backends import user_model
 from gradsight.backends.detections import Detections
 from gradsight.backends.outputs import describe
+from gradsight.checks import optional, taken
 from gradsight.contracts import Backend, LoadedModel, Pass, Probe, Reads, Scores
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
 from gradsight.explanation import Explanation, joined
 from gradsight.given import Given, given_by
 from gradsight.layers import INPUT, Candidate, Layer, stages
+from gradsight.layouts import ORDERS
 from gradsight.models.following.usable import usable
 from gradsight.models.load import load_model
 from gradsight.models.wrapped import opened
 from gradsight.neurons import Activations, Concepts, Dissection, Exciting, Look, dissect, exciting
 from gradsight.recent import Recent
 from gradsight.registry import PLACES, Method
+from gradsight.rules import Choice, Each, Either, Flag, Function, Sides, Text, Whole
 from gradsight.studies import Studies, Study, checked, kind_of, retried
 from gradsight.targets import (
     Labels,
@@ -34,6 +36,7 @@ from gradsight.targets import (
     Setting,
     Top,
     as_labels,
+    check_target,
     embedding_in,
     plain,
     predicted,
@@ -63,7 +66,8 @@ class Explainer:
             index to name (``id2label``) or of name to index (``class_to_idx``). With two of them, a model that gives
             one score is one of two classes: a high score speaks for the second, and its negation for the first.
         layout: ``"channels_first"``, ``"channels_last"`` or ``"tokens"``, where the layer's shape leaves it open.
-        grid: the positions that tokens fold to, such as ``(14, 14)``, where their number leaves it open.
+        grid: the positions that tokens fold to, such as ``(14, 14)``, or 14 for such a square, where their number
+            leaves it open.
         scores: where the model gives no row of class scores, or several, a function from its output to one,
             (n, classes), or a `Scores` that also says how they become probabilities (a softmax, if not said).
         feed: where the model takes more than the photo, a function from the batch that ``preprocess`` makes of photos,
@@ -80,10 +84,10 @@ class Explainer:
 
     Raises:
         InvalidArgument: ``batch_size`` is not positive, ``probabilities`` are asked of a PyTorch model, ``preprocess``
-            puts pixels where no `Preprocess` does, or the labels lack an index.
-        InvalidType: the model belongs to no framework that gradsight knows, ``scores`` or ``feed`` is no function, or
-            ``labels`` are none.
-        UnknownName: there is no such method.
+            puts pixels where no `Preprocess` does, the labels lack an index, or ``grid`` is none.
+        InvalidType: the model belongs to no framework that gradsight knows, ``scores`` or ``feed`` is no function,
+            ``labels``, ``targets``, ``method``, ``name`` or ``probabilities`` are none.
+        UnknownName: there is no such method or layout.
     """
 
     def __init__(
@@ -96,7 +100,7 @@ class Explainer:
         preprocess: Any = None,
         labels: Labels | None = None,
         layout: str | None = None,
-        grid: Sequence[int] | None = None,
+        grid: int | Sequence[int] | None = None,
         scores: Scores | Callable[[Any], Any] | None = None,
         feed: Callable[[Any], Any] | None = None,
         detections: Callable[[Any], Any] | None = None,
@@ -109,11 +113,12 @@ class Explainer:
         source, left_out, model = None, "", opened(model)
         if isinstance(model, LoadedModel):
             source, left_out = model.preprocess, model.left_out
-            preprocess = preprocess or model.preprocess
+            preprocess = model.preprocess if preprocess is None else preprocess
             labels = model.labels if labels is None else labels
-            scores, feed = scores or model.scores, feed or model.feed
-            detections, embedding = detections or model.detections, embedding or model.embedding
-            embed_text = embed_text or model.embed_text
+            scores, feed = model.scores if scores is None else scores, model.feed if feed is None else feed
+            detections = model.detections if detections is None else detections
+            embedding = model.embedding if embedding is None else embedding
+            embed_text = model.embed_text if embed_text is None else embed_text
             model = model.model
         self._scores = scores if scores is None or isinstance(scores, Scores) else Scores(scores)
         for what, value, way in (
@@ -122,8 +127,12 @@ class Explainer:
             ("embedding", embedding, "the output to embeddings (n, d)"),
             ("embed_text", embed_text, "a text to its embedding, (1, d)"),
         ):
-            if value is not None and not callable(value):
-                raise InvalidType(f"`{what}` must be a function from {way}. {received(value)}")
+            optional(what, value, Function(f"a function from {way}"))
+        layout = optional("layout", layout, Choice(ORDERS, "layout"))
+        name = optional("name", name, Text())
+        batch_size = taken("batch_size", batch_size, Whole(1), "Pass 32.")
+        probabilities = taken("probabilities", probabilities, Flag())
+        check_target(targets)
         self._detections, self._embedding, self._embed_text = detections, embedding, embed_text
         self.labels = None if labels is None else as_labels(labels)
         self._model = user_model(
@@ -132,13 +141,11 @@ class Explainer:
         self.name = name or type(model).__name__
         self.layer, self.method, self.targets = layer, method, targets
         self.preprocess, self._feed = usable(preprocess, source, model), feed
-        self._layout, self._grid = layout, None if grid is None else tuple(grid)
+        self._layout, self._grid = layout, optional("grid", grid, _GRID, "Pass 14 or (14, 14).")
         self._studies = Studies()
         self._elsewhere: Recent[Any, bool] = Recent()
-        if not isinstance(batch_size, Integral) or isinstance(batch_size, bool) or batch_size < 1:
-            raise InvalidArgument(f"`batch_size` must be a whole number of at least 1. {received(batch_size)}")
-        self._batch_size: int = int(batch_size)
-        for chosen in _several(method):
+        self._batch_size: int = batch_size
+        for chosen in _several(method, "method"):
             as_method(chosen)
 
     def __call__(
@@ -176,7 +183,7 @@ class Explainer:
         targets = self.targets if targets is None else targets
         method = self.method if method is None else method
         layer = self.layer if layer is None else layer
-        methods = [as_method(chosen) for chosen in _several(method)]
+        methods = [as_method(chosen) for chosen in _several(method, "method")]
         with given.backend.unchanged():
             found = self._explained(given, _names(layer, given.backend), methods, targets)
         return tuple(found) if isinstance(method, list | tuple) or isinstance(layer, list | tuple) else found[0]
@@ -249,7 +256,7 @@ class Explainer:
 
     def _looking_at(self, layer: Any) -> Look:
         """What passes photos through the model to one layer."""
-        names = _several(self.layer if layer is None else layer)
+        names = _several(self.layer if layer is None else layer, "layer")
         if len(names) != 1:
             raise InvalidArgument(f"`layer` must be one layer here. {received(names)} Name one of them.")
         # One entry for each image of another batch says nothing about these.
@@ -495,7 +502,7 @@ def _names(layer: Any, backend: Backend) -> list[str | None]:
         InvalidType: neither a name nor a module.
     """
     found = []
-    for one in _several(layer):
+    for one in _several(layer, "layer"):
         name = None if one is None else backend.name_of(one)
         if name is None and callable(one):
             raise InvalidArgument(
@@ -511,5 +518,13 @@ def _names(layer: Any, backend: Backend) -> list[str | None]:
     return found
 
 
-def _several(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
+_SIDE = Whole(1, 1 << 20)
+_GRID = Either[tuple[int, ...]]((Each(_SIDE, (1, 2, 3)), Sides()))
+
+
+def _several(value: Any, argument: str) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        return [value]
+    if not value:
+        raise InvalidArgument(f"`{argument}` must name at least one. Received: an empty {type(value).__name__}.")
+    return list(value)

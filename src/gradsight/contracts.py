@@ -7,7 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from gradsight.errors import InvalidArgument, InvalidType, received, unknown
+from gradsight.checks import optional, taken
+from gradsight.errors import InvalidArgument, received
+from gradsight.rules import Choice, Flag, Function, Instance, Text
 from gradsight.targets import Labels, Reading, Resolved, as_labels
 
 Array = Any
@@ -258,10 +260,9 @@ class Scores:
     missing: str = ""
 
     def __post_init__(self) -> None:
-        if not callable(self.function):
-            raise InvalidType(f"`function` of Scores must be outputs -> (n, classes). {received(self.function)}")
-        if self.activation not in ("softmax", "sigmoid", ""):
-            raise unknown("activation", self.activation, ("softmax", "sigmoid", ""))
+        taken("`function` of Scores", self.function, Function("outputs -> (n, classes)"))
+        taken("`activation` of Scores", self.activation, Choice(("softmax", "sigmoid", ""), "activation"))
+        taken("`missing` of Scores", self.missing, Text())
 
 
 @dataclass(frozen=True)
@@ -289,9 +290,10 @@ class Writing:
     answers: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("write", "feed", "words", *(["text"] if self.text is not None else [])):
-            if not callable(getattr(self, name)):
-                raise InvalidType(f"`{name}` of Writing must be a function. {received(getattr(self, name))}")
+        for name in ("write", "feed", "words"):
+            taken(f"`{name}` of Writing", getattr(self, name), Function())
+        optional("`text` of Writing", self.text, Function())
+        taken("`answers` of Writing", self.answers, Flag())
 
 
 @dataclass(frozen=True)
@@ -328,6 +330,13 @@ class LoadedModel:
     def __post_init__(self) -> None:
         if self.labels is not None:
             object.__setattr__(self, "labels", as_labels(self.labels))
+        for name in ("preprocess", "feed", "detections", "embedding", "embed_text", "reads"):
+            if not hasattr(getattr(self, name), "place"):
+                optional(name, getattr(self, name), Function())
+        if not isinstance(self.scores, Scores):
+            optional("scores", self.scores, Function("a gs.Scores, or a function outputs -> (n, classes)"))
+        optional("writing", self.writing, Instance(Writing, "a gs.Writing"))
+        taken("left_out", self.left_out, Text())
 
     def about(self, text: str) -> LoadedModel:
         """The same model, which stays as it is, with another text beside the photo: a question, or a beginning.
@@ -336,8 +345,7 @@ class LoadedModel:
             InvalidType: ``text`` is none.
             InvalidArgument: the model reads no text.
         """
-        if not isinstance(text, str):
-            raise InvalidType(f"`text` must be a text. {received(text)}")
+        taken("text", text, Text())
         if self.reads is None:
             raise InvalidArgument(
                 f"`text` means nothing to this model, which reads none. {received(text)} Leave it out."

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gradsight import imaging
+from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, InvalidType, received
+from gradsight.rules import Flag
 from gradsight.targets import Named
+from gradsight.values import array_in
 
 if TYPE_CHECKING:
     from gradsight.explanation import Explanation
@@ -64,14 +67,8 @@ def laid_out(photo: Any, size: Sequence[int], channel_axis: int) -> NDArray[Any]
 
 def _numbers(photo: Any, size: tuple[int, ...]) -> NDArray[Any]:
     """The values of an array or a tensor of any framework."""
-    plain = photo.detach().cpu() if hasattr(photo, "detach") else photo
-    if "bfloat16" in str(getattr(plain, "dtype", "")):  # NumPy has none
-        plain = plain.float() if hasattr(plain, "float") else plain.astype("float32")
-    try:
-        values = np.asarray(plain)
-    except (TypeError, ValueError):
-        values = np.asarray(None)
-    if values.dtype.kind not in "biuf":
+    values = array_in(photo)
+    if values is None or values.dtype.kind not in "biuf":
         raise InvalidType(
             f"`photo` must be an array of the positions {size} here, with or without an axis of channels: what was "
             f"explained. {received(photo)} Pass one of the batch, photo=batch[0], or leave it out to draw the heat "
@@ -102,14 +99,15 @@ def on_input(
 
 def figure(explanation: Explanation, image: int, height: int | None, options: Mapping[str, Any]) -> Image.Image:
     """See `Explanation.figure`; ``options`` are those of `Explanation.overlay`."""
-    colormap, lead = options.get("colormap"), _caption(explanation, image)
+    colormap, lead = optional("colormap", options.get("colormap"), imaging.NAME), _caption(explanation, image)
+    signed = optional("signed", options.get("signed"), Flag())
     plain = _without_heat(explanation, image, options)
     panels: list[tuple[Image.Image, str | Sequence[str]]] = []
     if plain is not None:
         panels, lead = [(plain, lead or [_KINDS[len(explanation.input_size)]])], []
     for j, target in enumerate(explanation.targets[image]):
         lines = [*lead, f"{target.label}, score {float(explanation.scores[image, j]):.2f}"]
-        if target.signed if options.get("signed") is None else options["signed"]:
+        if target.signed if signed is None else signed:
             lines.append(_sides(target, colormap))
         panels.append((explanation.overlay(image, j, **options), lines))
         lead = []

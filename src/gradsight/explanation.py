@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -12,10 +13,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gradsight import drawing, imaging, stored
-from gradsight.errors import InvalidArgument, received
+from gradsight import consistency, drawing, imaging, stored
+from gradsight.checks import index as index_of
+from gradsight.checks import optional, taken
+from gradsight.errors import InvalidArgument, printable, received
+from gradsight.limits import PIXELS
 from gradsight.neurons import Dissection, Neurons, ranked
+from gradsight.rules import Choice, Either, Flag, Name, Number, Rule, Sides
 from gradsight.targets import Named, Prediction
+from gradsight.values import items_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +47,12 @@ class Explanation:
         preprocess: how the photos were made the model's input, as plain values (`Preprocess.record`); ``"assumed"``
             says whether some of it was a guess, and ``"assumed_parts"`` which. None where arrays were given.
         channel_axis: which axis of one image, signal or volume of the batch holds its channels; 0 is the first.
+
+    Images and targets are counted from 0 in every call; there are no negative numbers of them.
+
+    Raises:
+        InvalidArgument: values that do not fit each other, such as scores of fewer targets than there are maps.
+        InvalidType: a text or a row that is none.
     """
 
     maps: Any
@@ -61,6 +73,9 @@ class Explanation:
     written: tuple[str, ...] = ()
     preprocess: Mapping[str, Any] | None = None
     channel_axis: int = 0
+
+    def __post_init__(self) -> None:
+        consistency.check(self)
 
     @property
     def labels(self) -> tuple[tuple[str, ...], ...]:
@@ -98,17 +113,19 @@ class Explanation:
 
     def _signed(self, signed: bool | None) -> Any:
         """(n, k): which maps are drawn with both signs."""
+        signed = optional("signed", signed, Flag())
         if signed is not None:
             return np.full(self.maps.shape[:2], signed)
         return np.array([[target.signed for target in row] for row in self.targets]).reshape(self.maps.shape[:2])
 
     def heatmaps(
-        self, *, size: Sequence[int] | None = None, scale: float | str = "own", signed: bool | None = None
+        self, *, size: int | Sequence[int] | None = None, scale: float | str = "own", signed: bool | None = None
     ) -> Any:
         """Maps in [0, 1] for the eye: divided by a scale, cut at 1, and resized; negative values are cut to 0.
 
         Args:
-            size: positions of the result, one length for each axis of the maps; the input's size by default.
+            size: positions of the result, one length for each axis of the maps, or a number for all of them: 8 is a
+                square of 8 x 8. The input's size by default.
             scale: ``"own"`` divides each map by its own `scale`, ``"shared"`` all by the largest one, so that a weak
                 map stays weak beside a strong one; or a number, for maps of several explanations.
             signed: keep negative values, in [-1, 1]; by default where the target says so, as ``gs.Contrast`` does.
@@ -119,14 +136,14 @@ class Explanation:
 
         Raises:
             InvalidArgument: a scale or a size that breaks these rules.
+            UnknownName: a scale of another name.
         """
-        size = self._matching_input() if size is None else tuple(size)
-        if len(size) != self.maps.ndim - 2:
-            raise InvalidArgument(
-                f"`size` must have {self.maps.ndim - 2} length(s), one for each axis of the maps, whose positions are "
-                f"{tuple(self.maps.shape[2:])}. {received(size)}"
-            )
-        return imaging.resize(self._heat(scale, self._signed(signed)), size).astype(np.float32)
+        positions = tuple(self.maps.shape[2:])
+        way_out = f"The positions of the maps are {positions}."
+        found = optional("size", size, Sides(len(positions)), way_out) or self._matching_input()
+        count = math.prod((*self.maps.shape[:2], *found))
+        PIXELS.check(count, f"`size` is too large: {count:,} pixels in {math.prod(self.maps.shape[:2])} map(s)")
+        return imaging.resize(self._heat(scale, self._signed(signed)), found).astype(np.float32)
 
     def _matching_input(self) -> tuple[int, ...]:
         """The input's positions, which those of the maps lie on."""
@@ -146,15 +163,15 @@ class Explanation:
 
     def _heat(self, scale: float | str, signed: Any, at: tuple[int, int] | None = None) -> Any:
         """(n, k, *s) in [0, 1], or [-1, 1], at the layer's resolution; (*s) of one map ``at`` (image, target)."""
-        if scale not in ("own", "shared") and not (isinstance(scale, int | float) and scale > 0):
-            raise InvalidArgument(f'`scale` must be "own", "shared" or a number over 0. {received(scale)}')
+        scale = taken("scale", scale, _SCALE)
         maps = self.maps if at is None else self.maps[at][None, None]
         signs = signed if at is None else signed[at][None, None]
         own = imaging.full_heat(maps, signed=signs, fine=self._fine) if scale == "own" else None
         by: Any = own if own is not None else self._scale(signed).max() if scale == "shared" else float(scale)
         by = np.broadcast_to(np.where(np.asarray(by) > 0, by, 1), maps.shape[:2])  # an empty map stays empty
         beside = (...,) + (None,) * (maps.ndim - 2)
-        heat = np.clip(imaging.finite(maps) / by[beside], np.where(signs, -1, 0)[beside], 1)
+        with np.errstate(over="ignore"):  # by a scale next to 0; what it gives is cut at 1
+            heat = np.clip(imaging.finite(maps) / by[beside], np.where(signs, -1, 0)[beside], 1)
         return heat if at is None else heat[0, 0]
 
     def on_photo(
@@ -166,6 +183,7 @@ class Explanation:
             InvalidArgument: there are no photos, since the explanation was made from arrays, or the map is none of a
                 picture.
         """
+        image, target = self._at(image, target)
         self._need_photo()
         heat = self._heat(scale, self._signed(signed), (image, target))
         return self.placements[image].to_image(heat).astype(np.float32)
@@ -188,7 +206,9 @@ class Explanation:
         Raises:
             InvalidArgument: the map has other axes than the model's input.
         """
+        image, target = self._at(image, target)
         values = self._dense(image, target)
+        against = taken("against", against, Flag())
         return self._hottest(image, -values if against else values)
 
     def _dense(self, image: int, target: int) -> Any:
@@ -234,9 +254,7 @@ class Explanation:
                 f"`neurons` needs the gradient at one layer, and {self.method!r} did not take it. "
                 "Explain with method='gradcam'."
             )
-        for name, value, count in (("image", image, len(self.alphas)), ("target", target, self.alphas.shape[1])):
-            if not 0 <= value < count:
-                raise InvalidArgument(f"`{name}` must be between 0 and {count - 1}. {received(value)}")
+        image, target = self._at(image, target)
         if isinstance(dissection, Dissection):
             dissection.check(self.layer, self.model, self.alphas.shape[2])
         return ranked(
@@ -282,9 +300,11 @@ class Explanation:
             InvalidArgument: there is no photo, ``photo`` is not as large as the model's input, or the map has other
                 axes than that.
         """
+        image, target = self._at(image, target)
         both = bool(self._signed(signed)[image, target])
         colours: dict[str, Any] = {
-            "colormap": colormap or (imaging.DIVERGING if both else imaging.DEFAULT),
+            "colormap": optional("colormap", colormap, imaging.NAME)
+            or (imaging.DIVERGING if both else imaging.DEFAULT),
             "opacity": opacity,
             "signed": both,
         }
@@ -324,9 +344,15 @@ class Explanation:
             height: of each picture in pixels; 320 by default, and of signals and volumes what `overlay` draws.
             **options: ``photo`` too, for an explanation made from arrays.
         """
+        image = index_of("image", image, len(self.maps))
+        height = optional("height", height, imaging.HEIGHT, "Pass 320.")
         if options.get("photo") is None and len(self._matching_input()) == 2:
             self._need_photo()
         return drawing.figure(self, image, height, options)
+
+    def _at(self, image: int, target: int) -> tuple[int, int]:
+        n, k = self.maps.shape[:2]
+        return index_of("image", image, n), index_of("target", target, k)
 
     def _need_photo(self) -> None:
         if len(self._matching_input()) != 2:
@@ -347,7 +373,7 @@ class Explanation:
 
         Args:
             image: which one.
-            files: for each target the name of its drawn overlay.
+            files: for each target the name of its drawn overlay, or None for one without; empty for none at all.
 
         Returns:
             ``size`` has the lengths of the axes that positions are in: [height, width] of a picture, [samples] of a
@@ -363,6 +389,8 @@ class Explanation:
         Raises:
             InvalidArgument: the map has other axes than the model's input.
         """
+        image = index_of("image", image, len(self.maps))
+        names = _names_of_files(files, len(self.targets[image]))
         size = self.placements[image].image_size if self._lies_on_photo else tuple(self.input_size)
         return {
             "width": size[-1] if len(size) > 1 else None,
@@ -376,9 +404,7 @@ class Explanation:
             "assumed": bool(self.preprocess and self.preprocess["assumed"]),
             **self._text_record(image),
             "predictions": [asdict(p) for p in self.predictions[image]] if self.predictions else [],
-            "targets": [
-                self._target_record(image, j, file) for j, file in enumerate(files or [None] * len(self.targets[image]))
-            ],
+            "targets": [self._target_record(image, j, file) for j, file in enumerate(names)],
         }
 
     def _text_record(self, image: int) -> dict[str, Any]:
@@ -406,17 +432,23 @@ class Explanation:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write everything to an ``.npz`` file; photos go in without loss."""
-        stored.write(path, {field.name: getattr(self, field.name) for field in fields(self)})
+        """Write everything to an ``.npz`` file, in a folder that is made if need be; photos go in without loss.
+
+        Raises:
+            InvalidType: ``path`` is none.
+            InvalidArgument: it cannot be written.
+        """
+        stored.write(taken("path", path, Name()), {field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, path: str | Path) -> Explanation:
         """Read what `save` wrote; nothing in the file is executed.
 
         Raises:
+            InvalidType: ``path`` is none.
             InvalidArgument: the file is none of ours.
         """
-        return cls(**stored.read(path))
+        return cls(**stored.read(taken("path", path, Name())))
 
     def __repr__(self) -> str:
         return (
@@ -431,17 +463,25 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         """Shown by notebooks: each photo with its overlays, or the heat of a signal or volume, and the notes."""
-        parts = [f"<p>{html.escape(self._heading())}</p>"]
+        parts = [f"<p>{_as_html(self._heading())}</p>"]
         fits = self.maps.ndim - 2 == len(self.input_size)
         drawn = fits and (len(self.input_size) != 2 or bool(self.photos))
         for i in range(len(self.maps) if drawn else 0):
-            data = base64.b64encode(stored.png(self.figure(i))).decode("ascii")
-            names = html.escape(", ".join(self.labels[i]), quote=True)
+            data = base64.b64encode(imaging.encoded(self.figure(i), "PNG")).decode("ascii")
+            names = _as_html(", ".join(self.labels[i]))
             parts.append(f'<img alt="{names}" style="max-width:100%" src="data:image/png;base64,{data}">')
         if not drawn:
-            parts.append(f"<p>{html.escape(repr(self))}</p>")
-        parts += [f"<p>{html.escape(note)}</p>" for note in self.notes]
+            parts.append(f"<p>{_as_html(repr(self))}</p>")
+        parts += [f"<p>{_as_html(note)}</p>" for note in self.notes]
         return "".join(parts)
+
+
+_SCALE: Rule[str | float] = Either[str | float]((Choice(("own", "shared"), "scale"), Number(above=0)))
+
+
+def _as_html(text: str) -> str:
+    """A stranger's text for a page, also inside of quotation marks."""
+    return html.escape(printable(text))
 
 
 def joined(parts: Sequence[Explanation]) -> Explanation:
@@ -454,6 +494,17 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
         elif isinstance(values[0], tuple) and field.name != "input_size":
             changed[field.name] = sum(values, ())
     return replace(parts[0], **changed)
+
+
+def _names_of_files(files: Sequence[str | None], count: int) -> list[str | None]:
+    """The name of each target's file; None where there is none."""
+    names = items_in(files, count)
+    if names is None or len(names) not in (0, count) or not all(isinstance(name, str | None) for name in names):
+        raise InvalidArgument(
+            f"`files` must be the names of {count} file(s), one for each target, or None in the place of one. "
+            f"{received(files)}"
+        )
+    return names or [None] * count
 
 
 def _region_record(region: imaging.Region | None) -> dict[str, Any]:

@@ -105,6 +105,26 @@ def read_text(path: str | os.PathLike[str], what: str, kind: type[GradsightError
         ) from None
 
 
+def entries(folder: str | os.PathLike[str], what: str, kind: type[GradsightError] = InvalidArgument) -> list[Path]:
+    """What a folder holds, in order of names, without what is hidden.
+
+    Args:
+        folder: which one.
+        what: it should hold, such as ``"labels"``.
+        kind: the error to raise.
+
+    Raises:
+        GradsightError: there is no such folder, or it cannot be read.
+    """
+    try:
+        return sorted(entry for entry in Path(folder).iterdir() if not entry.name.startswith("."))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise kind(
+            f"{os.fspath(folder)!r} cannot be read as a folder of {what}: {reason}. Check the path and its permissions."
+        ) from None
+
+
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file whole or not at all; its folder is made if need be. What was there before is replaced.
 
@@ -126,12 +146,12 @@ def written(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         target.parent.mkdir(parents=True, exist_ok=True)
         if exists(target) and not is_file(target):
             raise OSError(errno.EINVAL, "it is a folder" if is_folder(target) else "it is no regular file")
-        # Of a short name of its own, and with the permissions that any new file gets.
-        beside = target.with_name(f".gradsight-{secrets.token_hex(8)}.part")
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     except (OSError, ValueError) as error:
         raise _unwritten(path, error) from error
+    # Of a short name of its own, and with the permissions that any new file gets.
+    beside = target.with_name(f".gradsight-{secrets.token_hex(8)}.part")
     try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         with os.fdopen(descriptor, "wb") as file:
             yield file
         if exists(target):

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gradsight.checks import optional, taken
 from gradsight.errors import ModelError
 from gradsight.layouts import MIXED_ROWS, Layout, layouts
+from gradsight.rules import Flag, Instance, Text, Whole
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,16 @@ class Candidate:
     remark: str = ""
     good: bool = False
     chosen: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("name", "kind", "remark"):
+            taken(name, getattr(self, name), Text())
+        for name in ("channels", "live"):
+            taken(name, getattr(self, name), Whole(0))
+        for name in ("ambiguous", "good", "chosen"):
+            taken(name, getattr(self, name), Flag())
+        optional("cut", self.cut, Flag())
+        taken("layout", self.layout, Instance(Layout, "the layout of a layer"))
 
 
 def candidates(seen: Sequence[Seen]) -> list[Candidate]:

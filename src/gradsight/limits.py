@@ -58,6 +58,9 @@ class Limit:
 PIXELS = Limit("PIXELS", 200_000_000, "pixels")
 """Of a picture."""
 
+INPUT_PIXELS = Limit("INPUT_PIXELS", 4096**2, "pixels")
+"""Of the size that a model is asked to get pictures in."""
+
 TEXT_BYTES = Limit("TEXT_BYTES", 100_000_000, "bytes")
 """Of a file that is read as text: labels, concepts, configurations."""
 

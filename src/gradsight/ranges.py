@@ -7,94 +7,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from gradsight.errors import InvalidArgument, received, unknown
+from gradsight.checks import taken
+from gradsight.errors import unknown
+from gradsight.rules import Choice, Number, Whole
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
-class Whole:
-    """A whole number, within bounds that belong to it."""
-
-    least: int | None = None
-    most: int | None = None
-
-    @property
-    def rule(self) -> str:
-        """In words."""
-        return f"a whole number{_bounds(self.least, self.most)}"
-
-    def read(self, value: Any) -> int | None:
-        """The number, or None if it breaks the rule."""
-        fits = isinstance(value, Integral) and not isinstance(value, bool) and _within(value, self.least, self.most)
-        return int(value) if fits else None
-
-
-@dataclass(frozen=True)
-class Number:
-    """A finite number, within bounds that belong to it; ``above`` is a lower bound that does not."""
-
-    least: float | None = None
-    most: float | None = None
-    above: float | None = None
-
-    @property
-    def rule(self) -> str:
-        """In words."""
-        if self.above is None:
-            return f"a number{_bounds(self.least, self.most)}"
-        return f"a number above {self.above:g}" + ("" if self.most is None else f" and at most {self.most:g}")
-
-    def read(self, value: Any) -> float | None:
-        """The number, or None if it breaks the rule."""
-        if not isinstance(value, Real) or isinstance(value, bool) or not _within(value, self.least, self.most):
-            return None
-        number = value if isinstance(value, int) else float(value)
-        return number if self.above is None or number > self.above else None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of several words; ``kind`` is what they are, such as ``"kernel"``."""
-
-    words: tuple[str, ...]
-    kind: str
-
-    @property
-    def rule(self) -> str:
-        """In words."""
-        return f"one of {', '.join(map(repr, self.words))}"
-
-    def read(self, value: Any) -> str | None:
-        """The word, or None if it breaks the rule."""
-        return value if isinstance(value, str) and value in self.words else None
-
-
 Rule = Whole | Number | Choice
 _OF_TYPES: dict[Any, Rule] = {int: Whole(), float: Number()}
-
-
-def _bounds(least: float | None, most: float | None) -> str:
-    if least is not None and most is not None:
-        return f" from {least:.12g} to {most:.12g}"
-    if most is None:
-        return "" if least is None else f" of at least {least:.12g}"
-    return f" of at most {most:.12g}"
-
-
-def _within(value: Any, least: float | None, most: float | None) -> bool:
-    """Whether a number is finite, also as float, and within its bounds."""
-    try:
-        finite = math.isfinite(value)
-    except OverflowError:
-        finite = isinstance(value, Integral)
-    return finite and (least is None or value >= least) and (most is None or value <= most)
 
 
 def options_of(function: Callable[..., Any]) -> dict[str, Any]:
@@ -136,21 +60,12 @@ def read_options(name: str, function: Callable[..., Any], options: dict[str, Any
             raise unknown(f"option of {name}", option, defaults)
         optional = value is None and defaults[option] is None
         rule = None if optional else rules.get(option)
-        read[option] = value if rule is None else _read(option, value, rule, defaults[option])
+        way_out = "Leave it out." if defaults[option] is None else f"Pass {option}={defaults[option]!r}, the default."
+        read[option] = value if rule is None else taken(option, value, rule, way_out)
     return read
 
 
 _rules = functools.cache(rules_of)
-
-
-def _read(option: str, value: Any, rule: Rule, default: Any) -> Any:
-    found = rule.read(value)
-    if found is not None:
-        return found
-    if isinstance(rule, Choice) and isinstance(value, str):
-        raise unknown(rule.kind, value, rule.words)
-    way_out = "Leave it out" if default is None else f"Pass {option}={default!r}, the default"
-    raise InvalidArgument(f"`{option}` must be {rule.rule}. {received(value)} {way_out}.")
 
 
 def checked(function: Function) -> Function:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, received, unknown
 from gradsight.ranges import checked
+from gradsight.rules import Choice, Each, Flag, Function, Text
 
-Entry = TypeVar("Entry")
-Function = TypeVar("Function", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,15 @@ class Source:
     install: str = ""
 
 
+Entry = TypeVar("Entry", Method, Source)
+
+
+def _place(entry: Method | Source) -> str:
+    """The module and the name of an entry's function."""
+    function = entry.function
+    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
+
+
 class Registry(Mapping[str, Entry], Generic[Entry]):
     """Entries by name, filled when first asked by importing every module of one package.
 
@@ -80,9 +90,26 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         self._filled = False
 
     def add(self, name: str, entry: Entry) -> None:
-        """Enter ``entry``; a second one of the same name is a programming error."""
-        if name in self._entries:
-            raise KeyError(f"two {self._kind}s are called {name!r}")
+        """Enter ``entry`` under a name that nothing else has.
+
+        Entered again, as where a cell of a notebook runs once more, a function of a user's takes the place of itself.
+
+        Raises:
+            InvalidType: the name is no text.
+            InvalidArgument: the name is taken, or can be no name.
+        """
+        if not taken("name", name, Text()).isidentifier():
+            raise InvalidArgument(f"`name` must be a word of letters, digits and _. {received(name)} Pass 'my_way'.")
+        place = _place(entry)
+        own = not place.startswith(f"{self._package}.")
+        if own:  # those of the package are all there first: the user's module may be the first that asks for one
+            self._fill()
+        there = self._entries.get(name)
+        if there is not None and not (own and _place(there) == place):
+            raise InvalidArgument(
+                f"`name` must be one that no other {self._kind} has. Received: {name!r}, which is {there.title}. Pass "
+                f"another, such as 'my_{name}'."
+            )
         self._entries[name] = entry
 
     def _fill(self) -> dict[str, Entry]:
@@ -120,6 +147,8 @@ def without_gradient() -> list[str]:
     return [name for name, found in METHODS.items() if not found.gradient and "(control)" not in found.title]
 
 
+_METHOD = Function("a function (probe, ops) -> maps, defined below the decorator")
+_SOURCE = Function("a function (name, *, weights) -> LoadedModel, defined below the decorator")
 PLACES = ("layer", "input", "layers")
 
 
@@ -133,16 +162,20 @@ def method(
     gradient: bool = True,
     passes: str = "1",
     costly: bool = False,
-) -> Callable[[Function], Function]:
+) -> Callable[[Decorated], Decorated]:
     """Enter a function ``(probe, ops) -> maps`` as a method; see `Method` for the arguments.
 
     Keyword-only arguments of the function are the method's options: ``"scorecam(top=64)"``. What they take is declared
-    with them, ``top: Annotated[int, Whole(1)] = 64`` (`gradsight.ranges`), and each call is held to it.
+    with them, ``top: Annotated[int, Whole(1)] = 64`` (`gradsight.rules`), and each call is held to it.
     """
-    if at not in PLACES:
-        raise InvalidArgument(f"`at` must be one of {', '.join(PLACES)}. {received(at)}")
+    taken("at", at, Choice(PLACES, "place"))
+    for argument, text in (("title", title), ("source", source), ("needs", needs), ("passes", passes)):
+        taken(argument, text, Text())
+    for argument, flag in (("gradient", gradient), ("costly", costly)):
+        taken(argument, flag, Flag())
 
-    def enter(function: Function) -> Function:
+    def enter(function: Decorated) -> Decorated:
+        taken("function", function, _METHOD)
         function = checked(function)
         METHODS.add(name, Method(name, function, title, source, needs, at, gradient, passes, costly))
         return function
@@ -152,13 +185,17 @@ def method(
 
 def source(
     name: str, *, title: str, example: str, packages: tuple[str, ...] = (), install: str = ""
-) -> Callable[[Function], Function]:
+) -> Callable[[Decorated], Decorated]:
     """Enter a function ``(name, *, weights) -> LoadedModel`` as a model source.
 
     One that has an argument ``size`` too, (height, width) or None, builds the model for the size that is asked for.
     """
+    taken("packages", packages, Each(Text(), range(99)))
+    for argument, text in (("title", title), ("example", example), ("install", install)):
+        taken(argument, text, Text())
 
-    def enter(function: Function) -> Function:
+    def enter(function: Decorated) -> Decorated:
+        taken("function", function, _SOURCE)
         SOURCES.add(name, Source(name, function, title, example, packages, install))
         return function
 

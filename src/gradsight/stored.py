@@ -1,19 +1,32 @@
-"""Results as files: one ``.npz`` with arrays, pictures and the rest as JSON. Nothing in it is executed."""
+"""Results as files: one ``.npz`` with arrays, pictures and the rest as JSON. Nothing in it is executed.
+
+What is read is looked at whole before it is a result, so that none fails later, when it is drawn or told.
+"""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+import os
+import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
 from PIL import Image
 
-from gradsight import imaging
-from gradsight.errors import InvalidArgument
+from gradsight import contents, imaging
+from gradsight.archives import content, unpacking
+from gradsight.checks import taken
+from gradsight.errors import GradsightError, InvalidArgument, one_line
+from gradsight.files import written
+from gradsight.limits import PIXELS
+from gradsight.rules import Each, Number
 from gradsight.targets import Named, Prediction
 
 FORMAT = 1
@@ -21,14 +34,16 @@ FORMAT = 1
 _OPTIONAL = ("alphas", "channel_means")
 """Arrays that some explanations have, and older files never."""
 
+_NEEDED = ("names", "input_size", "targets", "predictions", "notes", "placements")
+_NEWER = ("format", "title", "question", "written", "preprocess", "channel_axis")
+"""What is said about an explanation, and what older files do not say."""
+
+_PLACE = Each(Number(-1e9, 1e9), (4, 0), "4 numbers of pixels, or none")
+
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
 Made = TypeVar("Made")
-
-
-def png(picture: Image.Image) -> bytes:
-    """A picture as the content of a PNG file."""
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    return buffer.getvalue()
+Arrays = Mapping[str, NDArray[Any]]
 
 
 def write(path: str | Path, fields: Mapping[str, Any]) -> None:
@@ -50,14 +65,26 @@ def write(path: str | Path, fields: Mapping[str, Any]) -> None:
     arrays: dict[str, Any] = {name: fields[name] for name in ("maps", "scores")}
     arrays |= {name: fields[name] for name in _OPTIONAL if fields[name] is not None}
     for i, photo in enumerate(fields["photos"]):
-        arrays[f"photo_{i}"] = np.frombuffer(png(photo), np.uint8)
+        arrays[f"photo_{i}"] = np.frombuffer(imaging.encoded(photo, "PNG"), np.uint8)
     pack(path, about, arrays)
 
 
 def pack(path: str | Path, about: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-    """Write arrays and what is said about them."""
-    with open(path, "wb") as file:
-        np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
+    """Write arrays and what is said about them.
+
+    Raises:
+        InvalidArgument: it cannot be written, and what was there before is left as it was; or it holds what JSON does
+            not, such as what a ``preprocess`` of the user's own says of itself.
+    """
+    try:
+        told = np.array(json.dumps(about))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(
+            f"what is saved must be plain values, and `preprocess.record()` may give others: {one_line(error)}. Let it "
+            "return numbers, texts, lists and dicts of them."
+        ) from error
+    with written(path) as file:
+        np.savez_compressed(file, about=told, **arrays)
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -69,48 +96,141 @@ def read(path: str | Path) -> dict[str, Any]:
     return unpack(path, _fields, "an explanation", "Explanation.save")
 
 
-def unpack(path: str | Path, made: Callable[[dict[str, Any], dict[str, Any]], Made], what: str, writer: str) -> Made:
+def unpack(path: str | Path, made: Callable[[Any, Arrays], Made], what: str, writer: str) -> Made:
     """Read what `pack` wrote, and make something of it: ``made(about, arrays)``.
 
     Raises:
         InvalidArgument: there is no such file, or it holds something else than ``what``, which ``writer`` writes.
     """
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            about = json.loads(str(data["about"]))
-            arrays = {name: data[name] for name in data.files if name != "about"}
-        return made(about, arrays)
-    except FileNotFoundError:
-        raise InvalidArgument(f"there is no file {str(path)!r} to load {what} from.") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise InvalidArgument(
-            f"{str(path)!r} is not {what} that {writer} wrote: {type(error).__name__}: {error}"
-        ) from error
+    with unpacking(path, f"{what} that {writer} wrote") as archive:
+        arrays = {name.removesuffix(".npy"): _array(archive, name) for name in archive.namelist()}
+        about = json.loads(str(arrays.pop("about").item()))
+        try:
+            return made(about, arrays)
+        except GradsightError as error:
+            raise InvalidArgument(f"{os.fspath(path)!r} is not {what} that {writer} wrote: {error}") from None
 
 
-def _fields(about: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
-    layer, method, model = about["names"]
-    count = len(about["placements"])
+def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """One array, which is as large as its file says: by itself NumPy allocates whatever it claims."""
+    file = io.BytesIO(content(archive, name))
+    version = npy.read_magic(file)
+    if version not in _HEADERS:
+        raise ValueError(f"{name!r} is of version {version}")
+    shape, _, dtype = _HEADERS[version](file)
+    held = len(file.getbuffer()) - file.tell()
+    if dtype.kind not in "iufU" or min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != held:
+        raise ValueError(f"{name!r} claims to hold {dtype} of shape {shape}, and has {held:,} bytes")
+    file.seek(0)
+    found: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+    return found
+
+
+def _fields(about: Any, arrays: Arrays) -> dict[str, Any]:
+    about = contents.fields(about, "what is said about it", _NEEDED, _NEWER)
+    maps = _maps(arrays)
+    n, k = maps.shape[:2]
+    layer, method, model = contents.texts(about["names"], "names", 3)
+    photos, placements = _photos(about["placements"], arrays, n)
     return {
-        "maps": arrays["maps"],
-        "scores": arrays["scores"],
-        "targets": tuple(tuple(_named(**target) for target in row) for row in about["targets"]),
+        "maps": maps,
+        "scores": contents.floats(arrays, "scores", (n, k)),
+        "targets": tuple(
+            tuple(_named(target) for target in contents.rows(row, "targets", k))
+            for row in contents.rows(about["targets"], "targets", n)
+        ),
         "layer": layer,
         "method": method,
         "model": model,
-        "input_size": tuple(about["input_size"]),
-        "predictions": tuple(tuple(Prediction(**prediction) for prediction in row) for row in about["predictions"]),
-        "target_notes": tuple(tuple(tuple(notes) for notes in row) for row in about["notes"]),
-        "photos": tuple(imaging.read_image(arrays[f"photo_{i}"].tobytes()) for i in range(count)),
-        "placements": tuple(imaging.Placement(**{k: tuple(v) for k, v in p.items()}) for p in about["placements"]),
-        "title": about.get("title", ""),
-        **{name: arrays.get(name) for name in _OPTIONAL},
-        "question": about.get("question", ""),
-        "written": tuple(about.get("written", ())),
-        "preprocess": about.get("preprocess"),
-        "channel_axis": about.get("channel_axis", 0),
+        "input_size": _input_size(about["input_size"]),
+        "predictions": _predictions(about["predictions"], n),
+        "target_notes": _notes(about["notes"], n, k),
+        "photos": photos,
+        "placements": placements,
+        "title": contents.text(about.get("title", ""), "title"),
+        **_of_channels(arrays, n, k),
+        "question": contents.text(about.get("question", ""), "question"),
+        "written": contents.texts(about.get("written", []), "written", 0, n),
+        "preprocess": _preprocess(about.get("preprocess")),
+        "channel_axis": contents.whole(about.get("channel_axis", 0), "channel_axis"),
     }
 
 
-def _named(index: int | None, label: str, sides: Sequence[str] = (), place: Sequence[float] = ()) -> Named:
-    return Named(index, label, tuple(sides), tuple(place))
+def _maps(arrays: Arrays) -> NDArray[Any]:
+    axes = arrays["maps"].ndim if "maps" in arrays else 3
+    if not 3 <= axes <= 5:
+        raise ValueError(f"`maps` must be (images, targets, one to three axes), and has {axes} axes")
+    return contents.floats(arrays, "maps", (None,) * axes)
+
+
+def _of_channels(arrays: Arrays, n: int, k: int) -> dict[str, Any]:
+    """What is known of the layer's channels, all or nothing."""
+    if not any(name in arrays for name in _OPTIONAL):
+        return dict.fromkeys(_OPTIONAL)
+    alphas = contents.floats(arrays, "alphas", (n, k, None))
+    return {"alphas": alphas, "channel_means": contents.floats(arrays, "channel_means", (n, alphas.shape[2]))}
+
+
+def _input_size(value: Any) -> tuple[int, ...]:
+    size = tuple(contents.whole(length, "input_size", least=1) for length in contents.rows(value, "input_size"))
+    PIXELS.check(math.prod(size), f"`input_size` is too large: {size}")
+    return size
+
+
+def _named(value: Any) -> Named:
+    target = contents.fields(value, "a target", ("index", "label"), ("sides", "place"))
+    index = target["index"]
+    return Named(
+        None if index is None else contents.whole(index, "a target's index"),
+        contents.text(target["label"], "a target's label"),
+        contents.texts(target.get("sides", []), "a target's sides", 0, 2),
+        taken("a target's place", target.get("place", []), _PLACE),
+    )
+
+
+def _predictions(value: Any, n: int) -> tuple[tuple[Prediction, ...], ...]:
+    made = []
+    for row in contents.rows(value, "predictions", 0, n):
+        if not contents.rows(row, "predictions"):
+            raise ValueError("predictions must be one or more for each image, or none for all of them")
+        made.append(tuple(_prediction(item) for item in row))
+    return tuple(made)
+
+
+def _prediction(value: Any) -> Prediction:
+    found = contents.fields(value, "a prediction", ("index", "label", "probability"))
+    return Prediction(
+        contents.whole(found["index"], "a prediction's index"),
+        contents.text(found["label"], "a prediction's label"),
+        contents.number(found["probability"], "a prediction's probability"),
+    )
+
+
+def _notes(value: Any, n: int, k: int) -> tuple[tuple[tuple[str, ...], ...], ...]:
+    return tuple(
+        tuple(contents.texts(notes, "notes") for notes in contents.rows(row, "notes", k))
+        for row in contents.rows(value, "notes", 0, n)
+    )
+
+
+def _preprocess(value: Any) -> Mapping[str, Any] | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict) or "assumed" not in value:
+        raise ValueError("preprocess must be an object that says whether it is assumed")
+    return value
+
+
+def _photos(value: Any, arrays: Arrays, n: int) -> tuple[tuple[Image.Image, ...], tuple[imaging.Placement, ...]]:
+    placements = tuple(_placement(item) for item in contents.rows(value, "placements", 0, n))
+    photos = []
+    for i, placement in enumerate(placements):
+        photo = imaging.read_image(contents.array(arrays, f"photo_{i}", (None,), "u").tobytes())
+        if placement.image_size != (photo.height, photo.width):
+            raise ValueError(f"photo {i} has {photo.width} x {photo.height} pixels, and not those of its placement")
+        photos.append(photo)
+    return tuple(photos), placements
+
+
+def _placement(value: Any) -> imaging.Placement:
+    return imaging.Placement(**contents.fields(value, "a placement", ("image_size", "input_size", "box")))

@@ -19,8 +19,9 @@ import numpy as np
 from gradsight.arrays import by_copy, positive, principal, resize, rounds, to_unit
 from gradsight.contracts import Probe
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, received, unknown
-from gradsight.ranges import Choice, Number, Whole, checked, options_of, read_options
+from gradsight.ranges import checked, options_of, read_options
 from gradsight.registry import METHODS, Method
+from gradsight.rules import Choice, Number, Whole
 from gradsight.targets import Resolved, Term
 
 MethodLike = str | Method | Callable[..., Any]

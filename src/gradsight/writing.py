@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gradsight.api import Explainer
+from gradsight.checks import optional, taken
 from gradsight.contracts import LoadedModel, Writing
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
 from gradsight.explanation import Explanation
 from gradsight.models.load import load_model
+from gradsight.rules import Instance, Name, Text, Whole
 from gradsight.targets import Resolved, Setting, Several, Sum, Token
 
 
@@ -40,6 +41,7 @@ def caption(photo: Any, *, model: Any, text: str | None = None, **options: Any) 
         InvalidArgument: the model writes no captions.
         ModelError: it wrote no word, or something that cannot be explained.
     """
+    optional("text", text, Text())
     loaded, options = _loaded(photo, model, options)
     writing = loaded.writing
     if writing is None or writing.answers:
@@ -70,6 +72,7 @@ def ask(photo: Any, question: str, *, model: Any, **options: Any) -> Any:
         InvalidArgument: the model answers no questions, or there is none.
         ModelError: it wrote no word, or something that cannot be explained.
     """
+    taken("question", question, Text())
     loaded, options = _loaded(photo, model, options)
     if loaded.reads is None or (loaded.writing is not None and not loaded.writing.answers):
         raise _cannot("answer questions", _ANSWERERS, options.get("name"), loaded)
@@ -79,21 +82,17 @@ def ask(photo: Any, question: str, *, model: Any, **options: Any) -> Any:
     return _with(Explainer(loaded, **options)([photo]), question=question)
 
 
+_OWN_MODEL = "A model of your own goes in as gs.LoadedModel(model, preprocess, writing=gs.Writing(...))."
 _WRITERS = "those of transformers saved as BlipForConditionalGeneration or VisionEncoderDecoderModel (hf:NAME)"
 _ANSWERERS = "those of transformers saved as ViltForQuestionAnswering or BlipForQuestionAnswering (hf:NAME)"
 
 
 def _loaded(photo: Any, model: Any, options: dict[str, Any]) -> tuple[LoadedModel, dict[str, Any]]:
-    if not isinstance(photo, str | Path | bytes | Image.Image):
-        raise InvalidType(f"`photo` must be one photo: a path, bytes or a PIL image. {received(photo)}")
+    taken("photo", photo, Instance((str, Path, bytes, Image.Image), "one photo: a path, bytes or a PIL image"))
     if isinstance(model, LoadedModel):
         return model, options
-    if not isinstance(model, str | Path):
-        raise InvalidType(
-            f"`model` must be the name of a model source, or a gs.LoadedModel. {received(model)} A model of your own "
-            "goes in as gs.LoadedModel(model, preprocess, writing=gs.Writing(...))."
-        )
-    return load_model(model), {"name": str(model), **options}
+    name = taken("model", model, Name("the name of a model source, or a gs.LoadedModel"), _OWN_MODEL)
+    return load_model(name), {"name": name, **options}
 
 
 def _cannot(what: str, which: str, name: str | None, loaded: LoadedModel) -> InvalidArgument:
@@ -188,7 +187,7 @@ def _tokens(given: Any) -> NDArray[np.int64]:
 def _words(given: Any, length: int) -> Sequence[tuple[str, tuple[int, ...]]]:
     words = [(word, tuple(places)) for word, places in given]
     for word, places in words:
-        if not isinstance(word, str) or not all(isinstance(x, Integral) and 1 <= int(x) < length for x in places):
+        if not isinstance(word, str) or not all(Whole(1, length - 1).read(x) is not None for x in places):
             raise InvalidType(
                 f"`words` of Writing must give words with places from 1 to {length - 1} among the tokens: the first is "
                 f"what the model was given. {received((word, places))}"

@@ -9,11 +9,14 @@ import typer
 
 import gradsight as gs
 from gradsight.cli import options, texts
+from gradsight.cli.streams import need_stdout
 from gradsight.cli.terminal import complain, mistakes, say
+from gradsight.cli.usage import Command, Commands
 from gradsight.errors import ImageError
 
 app = typer.Typer(
     name="gradsight",
+    cls=Commands,
     help="Shows what a vision model looked at when it decided.",
     epilog="Start with: gradsight demo",
     no_args_is_help=True,
@@ -24,6 +27,8 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
+        with mistakes():
+            need_stdout("--version")
         say(f"gradsight {gs.__version__}")
         raise typer.Exit
 
@@ -37,7 +42,7 @@ def _root(
     del version
 
 
-@app.command(epilog="Example: gradsight demo --out pictures")
+@app.command(cls=Command, epilog="Example: gradsight demo --out pictures")
 def demo(out: options.Out = Path("gradsight-out"), as_json: options.Json = False) -> None:
     """Explain a bundled photo with the embedded model."""
     from gradsight.cli.demo import run_demo
@@ -47,10 +52,12 @@ def demo(out: options.Out = Path("gradsight-out"), as_json: options.Json = False
 
 
 @app.command(
-    epilog="Example: gradsight explain photo.jpg --class tabby --class 243 --out pictures", no_args_is_help=True
+    cls=Command,
+    epilog="Example: gradsight explain photo.jpg --class tabby --class 243 --out pictures",
+    no_args_is_help=True,
 )
 def explain(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Photos, or folders of photos.")],
+    images: options.Photos,
     model: options.Model = "demo",
     weights: options.Weights = None,
     labels: options.Labels = None,
@@ -107,11 +114,12 @@ def explain(
 
 
 @app.command(
+    cls=Command,
     epilog="Example: gradsight compare photo.jpg --methods gradcam,layercam --top 2 --out grid.png",
     no_args_is_help=True,
 )
 def compare(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A photo.")],
+    image: options.Photo,
     model: options.Model = "demo",
     weights: options.Weights = None,
     labels: options.Labels = None,
@@ -147,6 +155,7 @@ def compare(
         Path | None,
         typer.Option(
             metavar="FILE",
+            parser=options.path,
             help="The picture to write; gradsight-out/PHOTO.compare.png if not given.",
             rich_help_panel=options.RESULT_PANEL,
         ),
@@ -191,14 +200,17 @@ def compare(
 
 
 @app.command(
-    epilog="Example: gradsight neurons photo.jpg --concepts concepts --images holiday-photos", no_args_is_help=True
+    cls=Command,
+    epilog="Example: gradsight neurons photo.jpg --concepts concepts --images holiday-photos",
+    no_args_is_help=True,
 )
 def neurons(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A photo.")],
+    image: options.Photo,
     concepts: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR|FILE",
+            parser=options.path,
             help="Photos of concepts to name channels by, NAME/photo.jpg or CATEGORY/NAME/photo.jpg, each with "
             "photo.mask.png beside it; or the dissection.npz of an earlier call.",
         ),
@@ -207,6 +219,7 @@ def neurons(
         list[Path] | None,
         typer.Option(
             metavar="IMAGE|DIR",
+            parser=options.path,
             help="Photos to search for what excites the channels; those of the concepts if not given. Can be repeated.",
         ),
     ] = None,
@@ -287,14 +300,22 @@ def neurons(
     raise typer.Exit(1 if failed else 0)
 
 
-app.command(epilog="Example: gradsight caption photo.jpg --model hf:NAME", no_args_is_help=True)(texts.caption)
-app.command(epilog="Example: gradsight ask photo.jpg 'what is it?' --model hf:NAME", no_args_is_help=True)(texts.ask)
-app.command(epilog="Example: gradsight similar photo.jpg other.jpg --out pictures", no_args_is_help=True)(texts.similar)
+app.command(cls=Command, epilog="Example: gradsight caption photo.jpg --model hf:NAME", no_args_is_help=True)(
+    texts.caption
+)
+app.command(cls=Command, epilog="Example: gradsight ask photo.jpg 'what is it?' --model hf:NAME", no_args_is_help=True)(
+    texts.ask
+)
+app.command(cls=Command, epilog="Example: gradsight similar photo.jpg other.jpg --out pictures", no_args_is_help=True)(
+    texts.similar
+)
 
 
-@app.command(epilog="Example: gradsight layers --model torchvision:resnet50 --weights none")
+@app.command(cls=Command, epilog="Example: gradsight layers --model torchvision:resnet50 --weights none")
 def layers(
-    image: Annotated[Path | None, typer.Argument(metavar="IMAGE", help="The bundled photo if not given.")] = None,
+    image: Annotated[
+        Path | None, typer.Argument(metavar="IMAGE", parser=options.path, help="The bundled photo if not given.")
+    ] = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
     labels: options.Labels = None,
@@ -330,6 +351,7 @@ def layers(
     from gradsight.cli.targets import targets_of
 
     with mistakes():
+        need_stdout("the list")
         targets = targets_of(class_, top, against, rather_than, box, point, mask, like, together)
         picture = options.picture(fit, interpolation, size, mean, std, crop, preprocess)
         loading = {**options.loading(weights, labels, text, arg), **picture}
@@ -342,19 +364,21 @@ def layers(
             raise typer.Exit(1) from error
 
 
-@app.command(epilog="Example: gradsight methods --json")
+@app.command(cls=Command, epilog="Example: gradsight methods --json")
 def methods(as_json: options.Json = False) -> None:
     """List the methods."""
     from gradsight.cli.listing import list_methods
 
     with mistakes():
+        need_stdout("the list")
         list_methods(as_json=as_json)
 
 
-@app.command(epilog="Example: gradsight models --json")
+@app.command(cls=Command, epilog="Example: gradsight models --json")
 def models(as_json: options.Json = False) -> None:
     """List where models can come from, and what is installed."""
     from gradsight.cli.listing import list_models
 
     with mistakes():
+        need_stdout("the list")
         list_models(as_json=as_json)

@@ -12,9 +12,10 @@ from PIL import Image
 
 import gradsight as gs
 from gradsight import imaging
-from gradsight.cli.explain import check_drawing, corner, place, share
+from gradsight.cli.explain import check_drawing, corner, nearest_of, place, share
 from gradsight.cli.terminal import complain, progress, say, say_json, say_table
 from gradsight.errors import GradsightError, ImageError, InvalidArgument, received, unknown
+from gradsight.files import is_folder
 from gradsight.registry import METHODS, PLACES, Method
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -54,10 +55,12 @@ class Drawing:
         check_drawing(self.colormap, self.opacity)
         if self.path.suffix.lower() not in _SUFFIXES:
             raise InvalidArgument(f"--out must be a picture, {', '.join(_SUFFIXES)}. {received(str(self.path))}")
-        if self.path.is_dir():
+        if is_folder(self.path):
             raise InvalidArgument(f"--out must be a file, and {str(self.path)!r} is a folder. Name a file in it.")
-        nearest = next(path for path in self.path.absolute().parents if os.path.lexists(path))
-        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        nearest = nearest_of(self.path.absolute())
+        if nearest == self.path.absolute():
+            nearest = nearest.parent
+        if not is_folder(nearest) or not os.access(nearest, os.W_OK | os.X_OK):
             raise InvalidArgument(f"--out must be in a folder that can be written to, unlike {str(nearest)!r}.")
 
     @property
@@ -71,7 +74,7 @@ class Drawing:
         Raises:
             ImageError: it cannot be read, or is a folder.
         """
-        if self.image.is_dir():
+        if is_folder(self.image):
             raise ImageError(f"{str(self.image)!r} is a folder; compare takes one photo.")
         return imaging.read_image(self.image)
 
@@ -81,11 +84,7 @@ class Drawing:
         Raises:
             InvalidArgument: it cannot be written.
         """
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            picture.save(self.path)
-        except OSError as error:
-            raise InvalidArgument(f"--out: {str(self.path)!r} cannot be written: {error.strerror}.") from error
+        imaging.save(picture, self.path)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from importlib import resources
 from pathlib import Path
 
 import gradsight as gs
+from gradsight import imaging
 from gradsight.cli.explain import Output, show
 from gradsight.cli.naming import Photo
 from gradsight.cli.terminal import say, say_json
-from gradsight.errors import InvalidArgument
 
 _PHOTO = "cat_and_coffee"
 _CREDIT = "Photos: Stéfan van der Walt (cat), Rachel Michetti and Pikolo Espresso Bar (coffee); CC0 1.0."
@@ -32,10 +32,7 @@ def run_demo(folder: Path, *, as_json: bool) -> None:
     explanation = gs.Explainer(gs.load_model("demo"), name="demo")([photo.source], targets=gs.Top(2))
     records = output.write(photo, [explanation])
     path = folder / f"{_PHOTO}.figure.png"
-    try:
-        explanation.figure().save(path)
-    except OSError as error:
-        raise InvalidArgument(f"--out: {str(path)!r} cannot be written: {error.strerror}.") from error
+    imaging.save(explanation.figure(), path)
     if as_json:
         say_json(records[0])
         return

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import numpy as np
 import gradsight as gs
 from gradsight import imaging
 from gradsight.cli.naming import Photo, find_photos, label_names, layer_names, method_names
+from gradsight.cli.outcomes import each
 from gradsight.cli.terminal import complain, progress, say, say_json, short, to_json
-from gradsight.errors import GradsightError, ImageError, InvalidArgument, ModelError
+from gradsight.errors import InvalidArgument
+from gradsight.files import is_folder, write_bytes
 
 Record = dict[str, Any]
 Explained = Callable[[Photo], Any]
@@ -44,8 +47,8 @@ class Output:
     strip: bool = False
 
     def __post_init__(self) -> None:
-        nearest = next(path for path in (self.folder, *self.folder.parents) if os.path.lexists(path))
-        if not nearest.is_dir():
+        nearest = nearest_of(self.folder)
+        if not is_folder(nearest):
             raise InvalidArgument(f"--out must be a folder, and {str(nearest)!r} is a file. Name another folder.")
         if not os.access(nearest, os.W_OK | os.X_OK):
             raise InvalidArgument(f"--out must be writable, and {str(nearest)!r} is not. Name another folder.")
@@ -64,14 +67,10 @@ class Output:
         Raises:
             InvalidArgument: the folder cannot be written to.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            records = self._records(photo, explanations)
-            content = to_json(records[0] if len(records) == 1 else records, indent=2)
-            name = ".".join(filter(None, (photo.stem, self.kind, "json")))
-            (self.folder / name).write_text(content + "\n", encoding="utf-8")
-        except OSError as error:
-            raise InvalidArgument(f"--out: {str(self.folder)!r} cannot be written to: {error.strerror}.") from error
+        records = self._records(photo, explanations)
+        content = to_json(records[0] if len(records) == 1 else records, indent=2)
+        name = ".".join(filter(None, (photo.stem, self.kind, "json")))
+        write_bytes(self.folder / name, f"{content}\n".encode())
         return records
 
     def _records(self, photo: Photo, explanations: Sequence[gs.Explanation]) -> list[Record]:
@@ -84,16 +83,34 @@ class Output:
             if self.strip:
                 file = ".".join((*parts, self.kind, "png"))
                 picture = explanation.figure(0, colormap=self.colormap, opacity=self.opacity)
-                picture.save(self.folder / file)
+                imaging.save(picture, self.folder / file)
                 records.append({"image": photo.name, "file": file, **explanation.record(0)})
                 continue
             labels = label_names([(target.index, target.label) for target in explanation.targets[0]])
             files = [".".join((*parts, label, "png")) for label in labels]
             for j, file in enumerate(files):
                 picture = explanation.overlay(0, j, colormap=self.colormap, opacity=self.opacity)
-                picture.save(self.folder / file)
+                imaging.save(picture, self.folder / file)
             records.append({"image": photo.name, **explanation.record(0, files)})
         return records
+
+
+def nearest_of(path: Path) -> Path:
+    """What there is of a path that is to be written: itself, or the nearest folder above it.
+
+    Raises:
+        InvalidArgument: the system takes no such name.
+    """
+    for nearest in (path, *path.parents):
+        try:
+            nearest.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise InvalidArgument(f"--out: {str(path)!r} cannot be written: {reason}. Name another place.") from None
+        return nearest
+    return Path()
 
 
 def check_drawing(colormap: str | None, opacity: str | float) -> None:
@@ -125,8 +142,16 @@ def each_photo(images: Sequence[Path], make: Callable[[], Explained], output: Ou
         complain(str(error), "Failed")
     failed, total = len(errors), len(photos) + len(errors)
     if photos:
-        for photo, outcome in progress(_outcomes(make(), photos, output), len(photos)):
-            failed += _told(photo, outcome, output, as_json=as_json)
+        explained = make()
+
+        def done(photo: Photo) -> list[Record]:
+            found = explained(photo)
+            return output.write(photo, found if isinstance(found, tuple) else (found,))
+
+        for outcome in progress(each(photos, done), len(photos)):
+            failed += outcome.complain()
+            if outcome.result is not None:
+                _tell(outcome.result, output, as_json=as_json)
     if failed < total and not as_json:
         say("The pictures and their JSON are in ", (str(output.folder), "bold cyan"))
     if failed and total > 1:
@@ -136,37 +161,14 @@ def each_photo(images: Sequence[Path], make: Callable[[], Explained], output: Ou
     return 1 if failed else 0
 
 
-def _told(photo: Photo, outcome: list[Record] | GradsightError, output: Output, *, as_json: bool) -> bool:
-    """Print what came of a photo; whether it failed."""
-    if isinstance(outcome, GradsightError):
-        text = str(outcome)
-        complain(text if repr(photo.name) in text else f"{photo.name!r}: {text}", "Failed")
-    elif as_json:
-        for record in outcome:
+def _tell(records: Sequence[Record], output: Output, *, as_json: bool) -> None:
+    """Print what came of a photo."""
+    if as_json:
+        for record in records:
             say_json(record)
     else:
-        show(outcome, output.folder)
+        show(records, output.folder)
         say()
-    return isinstance(outcome, GradsightError)
-
-
-def _outcomes(
-    explained: Explained, photos: Sequence[Photo], output: Output
-) -> Iterator[tuple[Photo, list[Record] | GradsightError]]:
-    worked = False
-    for photo in photos:
-        try:
-            found = explained(photo)
-        except ImageError as error:
-            yield photo, error
-        except ModelError as error:
-            # Until the model has worked once, it is the model or the request; after that it is this photo.
-            if not worked:
-                raise
-            yield photo, error
-        else:
-            worked = True
-            yield photo, output.write(photo, found if isinstance(found, tuple) else (found,))
 
 
 def show(records: Sequence[Record], folder: Path) -> None:
@@ -202,6 +204,8 @@ def show(records: Sequence[Record], folder: Path) -> None:
 
 def share(value: float) -> str:
     """A share in per cent."""
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "infinite"
     return f"{value:.0%}" if value >= 0.005 or not value else "<1%"
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import gradsight as gs
-from gradsight.cli.terminal import plain, say, say_json, say_table
+from gradsight.cli.terminal import say, say_json, say_table
+from gradsight.errors import printable
 from gradsight.ranges import options_of, rules_of
 from gradsight.registry import METHODS, PLACES, SOURCES, Method, Source
 from gradsight.variants import VARIANTS
@@ -142,10 +143,10 @@ def list_layers(explainer: gs.Explainer, photo: Path | bytes, targets: Any, *, e
 
 def _say_layers(found: Sequence[gs.Candidate]) -> None:
     """One line a layer, under what is said of it: remarks are long, and the same for many."""
-    widest = max(len(plain(layer.name)) for layer in found)
+    widest = max(len(printable(layer.name)) for layer in found)
     say((f"  {'layer':<{widest}}  {'grid':<9}  {'channels':<8}  kind", "dim"))
     for (chosen, remark), layers in groupby(found, key=lambda layer: (layer.chosen, layer.remark)):
         say((f"{'* chosen: ' if chosen else ''}{remark}", "bold green" if chosen else "bold"))
         for layer in layers:
             grid = " x ".join(map(str, layer.layout.grid))
-            say(f"  {plain(layer.name):<{widest}}  {grid:<9}  {layer.channels:<8}  {layer.kind}")
+            say(f"  {printable(layer.name):<{widest}}  {grid:<9}  {layer.channels:<8}  {layer.kind}")

@@ -10,10 +10,13 @@ from typing import Any
 from PIL import Image
 
 import gradsight as gs
+from gradsight import imaging
 from gradsight.cli.explain import Output
-from gradsight.cli.naming import find_photos, label_names
+from gradsight.cli.naming import Photo, find_photos, label_names
+from gradsight.cli.outcomes import each
 from gradsight.cli.terminal import complain, say, say_json, say_table
-from gradsight.errors import ImageError, InvalidArgument
+from gradsight.errors import ImageError
+from gradsight.files import is_file, is_folder
 from gradsight.neurons.exciting import shaped
 from gradsight.notes import of_preprocess
 
@@ -56,7 +59,7 @@ def tell_neurons(explainer: gs.Explainer, targets: Any, asked: Asked, folder: Pa
         GradsightError: the photo cannot be explained, or what was given does not fit the model.
     """
     output = Output(folder)
-    if asked.image.is_dir():
+    if is_folder(asked.image):
         raise ImageError(f"{str(asked.image)!r} is a folder; neurons takes one photo.")
     explanation = explainer([asked.image], targets=targets, method="gradcam")
     for note in of_preprocess(explanation.preprocess):
@@ -64,22 +67,17 @@ def tell_neurons(explainer: gs.Explainer, targets: Any, asked: Asked, folder: Pa
     dissection, shown = _dissected(explainer, asked, explanation.layer, output)
     kept = {"dissection": dissection, "least": asked.least, "by": asked.by}
     found = [explanation.neurons(asked.count, 0, j, **kept) for j in range(len(explanation.targets[0]))]
-    failed, paths = 0, shown
-    if asked.images:
-        photos, errors = find_photos(asked.images)
-        for error in errors:
-            complain(str(error), "Failed")
-        failed, paths = len(errors), [Path(photo.name) for photo in photos]
-    exciting = _excited(explainer, found, paths, explanation.layer, asked.examples)
-    for text in exciting.failed if exciting else ():
-        complain(text, "Failed")
-    failed += len(exciting.failed) if exciting else 0
+    photos, errors = find_photos(asked.images or shown)
+    for error in errors:
+        complain(str(error), "Failed")
+    exciting, failed = _excited(explainer, found, photos, explanation.layer, asked.examples)
+    failed += len(errors)
     named = label_names([(target.index, target.label) for target in explanation.targets[0]])
     for neurons, label in zip(found, named, strict=True):
         file = None
         if exciting and neurons.channels:
             file = f"{asked.image.stem[:60]}.neurons.{label}.png"
-            _save(_drawn(exciting, neurons, explanation), folder / file)
+            imaging.save(_drawn(exciting, neurons, explanation), folder / file)
         if as_json:
             say_json({"image": str(asked.image), **_record(neurons, explanation, exciting), "file": file})
         else:
@@ -93,7 +91,7 @@ def _dissected(
     """The dissection, if concepts were given, and the concepts' photos."""
     if asked.concepts is None:
         return None, []
-    if asked.concepts.is_file():
+    if is_file(asked.concepts):
         return gs.Dissection.load(asked.concepts), []
     concepts = gs.Concepts.read(asked.concepts)
     if len(concepts.photos) > _MANY:
@@ -110,23 +108,32 @@ def _dissected(
             f"named after one of them by chance: {names}",
             "Note",
         )
-    _save(dissection, output.folder / _DISSECTION)
+    dissection.save(output.folder / _DISSECTION)
     return dissection, [photo.path for photo in concepts.photos]
 
 
-def _save(result: gs.Dissection | Image.Image, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        result.save(path)
-    except OSError as error:
-        raise InvalidArgument(f"--out: {str(path)!r} cannot be written: {error.strerror}.") from error
-
-
 def _excited(
-    explainer: gs.Explainer, found: Sequence[gs.Neurons], paths: Sequence[Path], layer: str, k: int
-) -> gs.Exciting | None:
+    explainer: gs.Explainer, found: Sequence[gs.Neurons], photos: Sequence[Photo], layer: str, k: int
+) -> tuple[gs.Exciting | None, int]:
+    """What excites the channels, and how many photos failed."""
     channels = list(dict.fromkeys(channel for neurons in found for channel in neurons.channels))
-    return explainer.exciting(paths, channels, layer=layer, k=k) if paths and channels else None
+
+    def exciting(some: Sequence[Photo]) -> gs.Exciting:
+        return explainer.exciting([Path(photo.name) for photo in some], channels, layer=layer, k=k)
+
+    if not (photos and channels):
+        return None, 0
+    try:
+        excited, failed = exciting(photos), 0
+    except ImageError:
+        raise
+    except Exception:  # of a batch, in which one photo may be at fault; each by itself shows which
+        outcomes = list(each(photos, lambda photo: exciting([photo])))
+        failed = sum(outcome.complain() for outcome in outcomes)
+        excited = exciting([outcome.photo for outcome in outcomes if outcome.error is None])
+    for text in excited.failed:
+        complain(text, "Failed")
+    return excited, failed + len(excited.failed)
 
 
 def _drawn(exciting: gs.Exciting, neurons: gs.Neurons, explanation: gs.Explanation) -> Image.Image:

@@ -10,7 +10,24 @@ from typing import Annotated, Any
 
 import typer
 
+from gradsight.checks import optional, taken
+from gradsight.cli.streams import need_stdout
+from gradsight.cli.terminal import mistakes
 from gradsight.errors import InvalidArgument, received
+from gradsight.limits import INPUT_PIXELS
+from gradsight.rules import Each, Number, Sides
+
+
+def path(text: str | Path) -> Path:
+    """A path as it is given: Typer would end the command for one photo that cannot be read.
+
+    Raises:
+        BadParameter: it is empty, as where a variable of the shell is not set; Path takes that for the current folder.
+    """
+    if not str(text):
+        raise typer.BadParameter("a path must not be empty.")
+    return Path(text)
+
 
 MODEL_PANEL, PICTURE_PANEL, RESULT_PANEL = "The model", "The picture as the model gets it", "The result"
 
@@ -108,7 +125,7 @@ Layout = Annotated[
         metavar="channels_first|channels_last|tokens", help="The layer's axes, if its shape leaves them open."
     ),
 ]
-Grid = Annotated[str | None, typer.Option(metavar="HxW", help="What tokens fold to, if their number leaves it open.")]
+Grid = Annotated[str | None, typer.Option(metavar="N|HxW", help="What tokens fold to, if their number leaves it open.")]
 Class = Annotated[
     list[str] | None,
     typer.Option("--class", metavar="CLASS", help="A class to explain, by label or index. Can be repeated."),
@@ -151,7 +168,9 @@ Point = Annotated[
 Mask = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Of a segmentation: the class where this picture is white, as large as the photo."
+        metavar="FILE",
+        parser=path,
+        help="Of a segmentation: the class where this picture is white, as large as the photo.",
     ),
 ]
 BatchSize = Annotated[
@@ -186,8 +205,25 @@ Opacity = Annotated[
         metavar="value|0..1", help="Of the colours: by value, or everywhere the same.", rich_help_panel=RESULT_PANEL
     ),
 ]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to.", rich_help_panel=RESULT_PANEL)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.", rich_help_panel=RESULT_PANEL)]
+Out = Annotated[
+    Path,
+    typer.Option(metavar="DIR", parser=path, help="The folder to write to.", rich_help_panel=RESULT_PANEL),
+]
+
+
+def _json(wanted: bool) -> bool:
+    if wanted:
+        with mistakes():
+            need_stdout("--json")
+    return wanted
+
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", callback=_json, help="Print JSON, one object a line.", rich_help_panel=RESULT_PANEL),
+]
+Photo = Annotated[Path, typer.Argument(metavar="IMAGE", parser=path, help="A photo.")]
+Photos = Annotated[list[Path], typer.Argument(metavar="IMAGE", parser=path, help="Photos, or folders of photos.")]
 
 
 def methods(names: Sequence[str]) -> list[Any]:
@@ -211,7 +247,10 @@ def split(text: str) -> list[str]:
             parts.append("")
         else:
             parts[-1] += letter
-    return [part.strip() for part in parts if part.strip()]
+    found = [part.strip() for part in parts if part.strip()]
+    if text and not found:
+        raise InvalidArgument(f"a list with commas must hold something. {received(text)} Leave it out.")
+    return found
 
 
 def looking(
@@ -240,7 +279,7 @@ def argument(text: str) -> tuple[str, Any]:
     words = {"true": True, "false": False, "none": None}
     try:
         return name.strip(), words[value.lower()] if value.lower() in words else ast.literal_eval(value)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # such as {[]: 1}
         return name.strip(), value
 
 
@@ -258,34 +297,29 @@ def picture(
         "crop": crop,
         "fit": fit,
         "interpolation": interpolation,
-        "size": sides(size, "--size", one=True),
+        "size": sides(size, "--size"),
         "mean": numbers(mean, "--mean"),
         "std": numbers(std, "--std"),
         "preprocess": preprocess,
     }
 
 
-def sides(text: str | None, option: str, *, one: bool = False) -> tuple[int, int] | None:
-    """``"240x320"`` to (240, 320); with ``one``, ``"224"`` to (224, 224)."""
+def sides(text: str | None, option: str) -> tuple[int, ...] | None:
+    """``"240x320"`` to (240, 320), and ``"224"`` to (224, 224)."""
     if text is None:
         return None
-    found = re.fullmatch(r"([1-9]\d{0,5})(?:[xX×]([1-9]\d{0,5}))?", text.strip())
-    if found is None or (found[2] is None and not one):
-        raise InvalidArgument(
-            f"{option} must be {'N or ' if one else ''}HxW. {received(text)} Pass {option} {'224' if one else '14x14'}."
-        )
-    return int(found[1]), int(found[2] or found[1])
+    parts = [int(part) if part.isdecimal() and len(part) < 10 else text for part in re.split("[xX×]", text.strip())]
+    way_out = f"Pass {option} 14 or {option} 12x16."
+    height, width = taken(option, parts if len(parts) > 1 else parts[0], Sides(), way_out)
+    INPUT_PIXELS.check(height * width, f"{option} {text} is too large: {height * width:,} pixels")
+    return height, width
 
 
 def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
     """``"0.5,0.5,0.5"`` as numbers."""
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        way_out = f"Pass {option} 0.5 or {option} 0.5,0.5,0.5."
-        raise InvalidArgument(f"{option} must be one number or three. {received(text)} {way_out}") from None
+    found = None if text is None else [number(part) for part in text.split(",")]
+    rule = Each(Number(), (1, 3), "one number (grey) or three (RGB)")
+    return optional(option, found, rule, f"Pass {option} 0.5 or {option} 0.5,0.5,0.5.")
 
 
 def number(text: str) -> str | float:

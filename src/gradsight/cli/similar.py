@@ -9,6 +9,7 @@ from typing import Any
 import gradsight as gs
 from gradsight.cli.explain import Output, Record, show
 from gradsight.cli.naming import Photo, find_photos, is_photo
+from gradsight.cli.outcomes import each
 from gradsight.cli.terminal import complain, say, say_json, short
 from gradsight.errors import ImageError
 from gradsight.imaging import read_image
@@ -40,19 +41,33 @@ def compare_photos(
         return 1
     photo, *rest = photos
     explainer = make()
-    files = [Path(other.name).name for other in rest]
-    alike = [
-        # files of one name, in several folders, are told apart
-        gs.Sum(gs.Similarity(image=x.source), name=f"like {x.name if files.count(file) > 1 else file}")
-        for x, file in zip(rest, files, strict=True)
-    ] + [gs.Similarity(text=text) for text in texts]
-    _tell(photo, explainer([photo.source], targets=gs.Several(*alike)), output, as_json=as_json)
-    for other in rest:
-        found = explainer([other.source], targets=gs.Similarity(image=photo.source))
-        _tell(other, found, output, as_json=as_json)
-    if not as_json:
+
+    def like_photo(other: Photo) -> list[Record]:
+        return _written(other, explainer([other.source], targets=gs.Similarity(image=photo.source)), output)
+
+    outcomes = list(each(rest, like_photo))  # first, since what they are like is explained beside those that work alone
+    working = [outcome.photo for outcome in outcomes if outcome.error is None]
+    alike = _alike(working, texts)
+    if alike:
+        _tell(_written(photo, explainer([photo.source], targets=gs.Several(*alike)), output), output, as_json=as_json)
+    failed = len(errors)
+    for outcome in outcomes:
+        failed += outcome.complain()
+        if outcome.result is not None:
+            _tell(outcome.result, output, as_json=as_json)
+    if alike and not as_json:
         say("The pictures and their JSON are in ", (str(output.folder), "bold cyan"))
-    return 1 if errors else 0
+    return 1 if failed else 0
+
+
+def _alike(photos: Sequence[Photo], texts: Sequence[str]) -> list[Any]:
+    """A target for each photo and each text that another photo is compared with."""
+    files = [Path(photo.name).name for photo in photos]
+    return [
+        # files of one name, in several folders, are told apart
+        gs.Sum(gs.Similarity(image=photo.source), name=f"like {photo.name if files.count(file) > 1 else file}")
+        for photo, file in zip(photos, files, strict=True)
+    ] + [gs.Similarity(text=text) for text in texts]
 
 
 def _readable(paths: Sequence[Path]) -> tuple[list[Photo], list[ImageError]]:
@@ -69,8 +84,11 @@ def _readable(paths: Sequence[Path]) -> tuple[list[Photo], list[ImageError]]:
     return readable, errors
 
 
-def _tell(photo: Photo, found: Any, output: Output, *, as_json: bool) -> None:
-    records: list[Record] = output.write(photo, found if isinstance(found, tuple) else (found,))
+def _written(photo: Photo, found: Any, output: Output) -> list[Record]:
+    return output.write(photo, found if isinstance(found, tuple) else (found,))
+
+
+def _tell(records: Sequence[Record], output: Output, *, as_json: bool) -> None:
     if as_json:
         for record in records:
             say_json(record)

@@ -5,147 +5,173 @@ A model is the user's code, and runs others' code: it may print, from Python, fr
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
 from typing import TextIO
 
-FRAMEWORKS = frozenset(
-    "jax keras onnx onnx2pytorch onnxruntime tensorflow timm torch torchvision transformers".split()  # noqa: SIM905
-)
-"""What may speak while it is imported, whoever imports it."""
+from gradsight.cli import quiet
+from gradsight.errors import InvalidArgument
 
-_ours: list[TextIO] = []
+
+class Words(io.TextIOWrapper):
+    """A text stream that never fails: what can be written no more is dropped, and ``lost`` says why.
+
+    A reader may leave, a disk be full and a stream be closed; files are written all the same. Nobody else's ``close``
+    closes it.
+    """
+
+    lost: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write a text, if that is still possible."""
+        if self.lost is None:
+            try:
+                return super().write(text)
+            except OSError as error:
+                self.lost = error
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what was held back for efficiency, if that is still possible."""
+        if self.lost is None:
+            try:
+                super().flush()
+            except OSError as error:
+                self.lost = error
+
+    def close(self) -> None:
+        """Stay open: a model that closes `sys.stderr` must not cost gradsight's last words."""
+        self.flush()
+
+    def end(self) -> None:
+        """Close it for good."""
+        self.flush()
+        with suppress(OSError):
+            super().close()
+
+
+_own: list[TextIO] = []
 
 
 def stdout() -> TextIO:
     """Where gradsight's own words go."""
-    return _ours[-1] if _ours else sys.stdout
+    return _own[-1] if _own else sys.stdout
+
+
+def need_stdout(what: str) -> None:
+    """See that there is a stdout, for what is of no use without it.
+
+    Raises:
+        InvalidArgument: it is closed.
+    """
+    lost = _lost()
+    if lost is not None and lost.errno == errno.EBADF:
+        raise InvalidArgument(f"{what} goes to stdout, which is closed. Leave it open, or send it into a file: > FILE.")
+
+
+def unsaid() -> str | None:
+    """Why some words could not be written, unless nobody is there to read them: a reader that left has read enough."""
+    if sys.stdout is not None:
+        stdout().flush()
+    lost = _lost()
+    return None if lost is None or lost.errno in (errno.EPIPE, errno.EBADF) else lost.strerror
+
+
+def _lost() -> OSError | None:
+    return getattr(stdout(), "lost", None)
 
 
 @contextmanager
 def others_to_stderr() -> Iterator[None]:
-    """Let whatever prints write to stderr meanwhile; `stdout` stays what it was."""
+    """Let whatever prints write to stderr meanwhile; `stdout` stays what it was.
+
+    Where the process is gradsight's own (`own_process`) it stays so: threads of a model print when they like.
+    """
+    if _own:
+        sys.stdout = sys.stderr
+        yield
+        return
     outer = sys.stdout
     if outer is None:  # closed
         yield
         return
-    _ours.append(outer)
+    _own.append(outer)
     sys.stdout = sys.stderr
     try:
         yield
     finally:
         sys.stdout = outer
-        _ours.pop()
+        _own.pop()
 
 
 @contextmanager
 def own_process() -> Iterator[None]:
-    """Take stdout from all but this process's `sys.stdout`, to the process's end, and keep frameworks quiet.
+    """Take stdout from all but this process's `sys.stdout`, to the process's end, and keep libraries quiet.
 
     Not undone: what C code has buffered is written when the process ends.
     """
-    own, finder = _stdout_alone(), _Quietly()
-    sys.meta_path.insert(0, finder)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow speaks at its first operation too
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
-        if own is not None:
-            sys.stdout = sys.stderr  # for functions that run at exit
-            with suppress(BrokenPipeError):  # Typer has dealt with a reader that left
-                own.close()
-
-
-def _stdout_alone() -> TextIO | None:
-    """Move `sys.stdout` from file descriptor 1, which then leads to stderr, to one of its own; None if it is closed."""
-    given = sys.stdout
-    try:
-        given.flush()
-        if given.fileno() != 1:
-            return None
-    except (AttributeError, OSError, ValueError):  # closed, or no file
-        return None
-    _open_stderr()
-    own = os.dup(1)
-    os.dup2(2, 1)
-    by_line = isinstance(given, io.TextIOWrapper) and given.line_buffering
-    sys.stdout = open(own, "w", 1 if by_line else -1, encoding=given.encoding, errors=given.errors)  # noqa: SIM115
-    return sys.stdout
-
-
-def _open_stderr() -> None:
-    """See that file descriptor 2 is open: the next file would get its number."""
-    try:
-        os.fstat(2)
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        if nowhere != 2:
-            _move(nowhere, 2)
-
-
-def _move(descriptor: int, to: int) -> None:
-    os.dup2(descriptor, to)
-    os.close(descriptor)
-
-
-class _Quietly(MetaPathFinder):
-    """Finds frameworks, as they are found anyway, and keeps back what they write while they are imported."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """The spec of a framework, whose loader is made quiet."""
-        if fullname not in FRAMEWORKS:
-            return None
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            _make_quiet(spec.loader)
-        return spec
-
-
-def _make_quiet(loader: Loader) -> None:
-    execute = loader.exec_module
-
-    def quiet(module: ModuleType) -> None:
-        with kept_back():
-            execute(module)
-
-    loader.exec_module = quiet  # type: ignore[method-assign]
-
-
-@contextmanager
-def kept_back() -> Iterator[None]:
-    """Keep what is written to file descriptors 1 and 2 in a temporary file, and show it on stderr if this fails."""
-    kept = {}
-    for descriptor in (1, 2):
-        with suppress(OSError):  # closed
-            kept[descriptor] = os.dup(descriptor)
-    with tempfile.TemporaryFile() as file:
+    _open_all()
+    if sys.stderr is None or _leads_to(sys.stderr, 2):
+        sys.stderr = _robust(sys.stderr, 2)
+    own = _stdout_alone()
+    if own is not None:
+        sys.stdout = own
+        _own.append(own)
+    with quiet.libraries():
         try:
-            for descriptor in kept:
-                os.dup2(file.fileno(), descriptor)
             yield
-        except Exception:
-            _restore(kept)
-            file.seek(0)
-            with suppress(OSError):
-                os.write(2, file.read())
-            raise
         finally:
-            _restore(kept)
+            if own is not None:
+                sys.stdout = sys.stderr  # for functions that run at exit
+                _own.remove(own)
+                own.end()
 
 
-def _restore(kept: dict[int, int]) -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
-    for descriptor in list(kept):
-        _move(kept.pop(descriptor), descriptor)
+def _stdout_alone() -> Words | None:
+    """Move stdout from file descriptor 1, which then leads to stderr, to one of its own; None if it is no file."""
+    given = sys.stdout
+    if given is None:  # closed
+        own = Words(open(os.devnull, "wb"), encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+        own.lost = OSError(errno.EBADF, os.strerror(errno.EBADF))
+    else:
+        if not _leads_to(given, 1):
+            return None
+        with suppress(OSError):
+            given.flush()
+        own = _robust(given, os.dup(1))
+    os.dup2(2, 1)
+    return own
+
+
+def _leads_to(stream: TextIO, descriptor: int) -> bool:
+    """Whether a stream is that of a file descriptor, and nothing that somebody put in its place."""
+    try:
+        return stream.fileno() == descriptor
+    except (AttributeError, OSError, ValueError):  # no file
+        return False
+
+
+def _robust(given: TextIO | None, descriptor: int) -> Words:
+    """A stream like ``given``, of a file descriptor, that never fails."""
+    return Words(
+        open(descriptor, "wb", closefd=False),
+        encoding=getattr(given, "encoding", None) or "utf-8",
+        errors="backslashreplace",  # a label must not fail on a terminal without its letters
+        line_buffering=descriptor == 2 or bool(getattr(given, "line_buffering", False)),
+    )
+
+
+def _open_all() -> None:
+    """See that file descriptors 0, 1 and 2 are open: the next files would get their numbers, and be written into."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != descriptor:
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)

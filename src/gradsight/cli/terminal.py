@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -18,8 +19,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from gradsight.cli.quiet import take
 from gradsight.cli.streams import others_to_stderr, stdout
-from gradsight.errors import GradsightError
+from gradsight.errors import GradsightError, MissingDependency, ModelError, one_line, printable
 
 Item = TypeVar("Item")
 Part = str | tuple[str, str]
@@ -29,11 +31,6 @@ _LONGEST = 120
 _UNBROKEN = 10_000
 
 
-def plain(text: str) -> str:
-    """Write out control characters, as backslash codes, and what cannot be encoded."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
 def short(text: str) -> str:
     """A text of a reasonable length."""
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
@@ -41,7 +38,7 @@ def short(text: str) -> str:
 
 def _assembled(parts: Sequence[Part]) -> Text:
     pairs = [part if isinstance(part, tuple) else (part, "") for part in parts]
-    return Text.assemble(*((plain(text), style) for text, style in pairs))
+    return Text.assemble(*((printable(text), style) for text, style in pairs))
 
 
 def say(*parts: Part) -> None:
@@ -81,21 +78,52 @@ def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         console = Console(file=stdout(), width=_UNBROKEN)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for i, heading in enumerate(headings):
-        table.add_column(heading, overflow="fold", no_wrap=i < len(headings) - 1)
+        table.add_column(Text(printable(heading)), overflow="fold", no_wrap=i < len(headings) - 1)
     for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)
 
 
 @contextmanager
 def mistakes() -> Iterator[None]:
-    """Turn what gradsight raises on purpose into one line and status 2; what others print meanwhile goes to stderr."""
+    """Turn whatever is raised into one line and status 2; what others print meanwhile goes to stderr."""
     try:
         with others_to_stderr():
             yield
-    except GradsightError as error:
-        complain(str(error))
+    except typer.Exit:
+        raise
+    except KeyboardInterrupt as ended:
+        raise typer.Exit(getattr(ended, "status", 130)) from ended
+    except BaseException as error:  # a model may call sys.exit, or raise what is no Exception
+        if SHOW_FAULTS and not isinstance(error, GradsightError):
+            raise
+        if not isinstance(error, GradsightError) or isinstance(error, ModelError | MissingDependency):
+            for remark in take():  # what libraries warned of may be why
+                complain(remark, "Note")
+        complain(told(error))
         raise typer.Exit(2) from error
+
+
+SHOW_FAULTS = bool(os.environ.get("GRADSIGHT_TRACEBACK"))
+"""Whether what nobody foresaw is raised, to see where it comes from."""
+
+
+def told(error: BaseException) -> str:
+    """An error in words for people, also where it is a library's or a mistake of gradsight's own."""
+    if isinstance(error, GradsightError):
+        return str(error)
+    try:
+        said = one_line(error)
+    except Exception:  # it cannot even say what it is
+        said = "without words"
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory: {said}. Make --size or --batch-size smaller."
+    if isinstance(error, SystemExit):
+        return f"the model, or what it runs, calls sys.exit({said}), which ends a process. Have it return, or raise."
+    return (
+        f"{type(error).__name__}: {said}. Nobody foresaw this: please report it, with what GRADSIGHT_TRACEBACK=1 in "
+        "the environment shows."
+    )
 
 
 def progress(outcomes: Iterable[Item], total: int) -> Iterator[Item]:

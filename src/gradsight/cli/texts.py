@@ -11,9 +11,8 @@ import gradsight as gs
 from gradsight.cli import options
 from gradsight.cli.terminal import mistakes
 from gradsight.errors import InvalidArgument, received
+from gradsight.files import is_folder
 
-Photos = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Photos, or folders of photos.")]
-Photo = Annotated[Path, typer.Argument(metavar="IMAGE", help="A photo.")]
 Beginning = Annotated[
     str | None, typer.Option(metavar="TEXT", help="The caption's beginning.", rich_help_panel=options.MODEL_PANEL)
 ]
@@ -24,7 +23,7 @@ Best = Annotated[
 
 
 def caption(
-    images: Photos,
+    images: options.Photos,
     model: options.Model = "demo",
     weights: options.Weights = None,
     text: Beginning = None,
@@ -67,7 +66,7 @@ def caption(
 
 
 def ask(
-    image: Photo,
+    image: options.Photo,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="In quotation marks.")],
     model: options.Model = "demo",
     weights: options.Weights = None,
@@ -115,7 +114,7 @@ def ask(
 
 
 def similar(
-    image: Photo,
+    image: options.Photo,
     others: Annotated[list[str], typer.Argument(metavar="OTHER", help="Photos, folders of photos, or texts.")],
     model: options.Model = "demo",
     weights: options.Weights = None,
@@ -167,5 +166,5 @@ def _settings(
 
 
 def _one_photo(image: Path) -> None:
-    if image.is_dir():
+    if is_folder(image):
         raise InvalidArgument(f"IMAGE must be one photo. {received(str(image))} It is a folder: name a file in it.")

@@ -3,21 +3,24 @@
 NumPy and Pillow only, no framework.
 """
 
-from gradsight.imaging.colour import DEFAULT, DIVERGING, colorize, colormap, colormaps, ends
+from gradsight.imaging.colour import DEFAULT, DIVERGING, NAME, colorize, colormap, colormaps, ends
 from gradsight.imaging.fit import PARTS, Preprocess, name_of
 from gradsight.imaging.grid import Legend, Row, grid
 from gradsight.imaging.overlay import outlined, overlay
-from gradsight.imaging.panel import strip
+from gradsight.imaging.panel import HEIGHT, strip
 from gradsight.imaging.placement import Placement
 from gradsight.imaging.read import SUFFIXES, read_image, read_opacity
 from gradsight.imaging.region import Region, dense, finite, full_heat, region
 from gradsight.imaging.resample import resize
 from gradsight.imaging.signal import signal
 from gradsight.imaging.slices import slices
+from gradsight.imaging.write import encoded, save
 
 __all__ = [
     "DEFAULT",
     "DIVERGING",
+    "HEIGHT",
+    "NAME",
     "PARTS",
     "SUFFIXES",
     "Legend",
@@ -29,6 +32,7 @@ __all__ = [
     "colormap",
     "colormaps",
     "dense",
+    "encoded",
     "ends",
     "finite",
     "full_heat",
@@ -40,6 +44,7 @@ __all__ = [
     "read_opacity",
     "region",
     "resize",
+    "save",
     "signal",
     "slices",
     "strip",

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.errors import InvalidType, received, unknown
+from gradsight.checks import taken
+from gradsight.errors import unknown
+from gradsight.rules import Text
 
 DEFAULT = "plasma"
 """Chosen by looking at overlays on dark, bright, red, green and blue photos, and by colour differences (CIE 1976)
@@ -20,6 +22,8 @@ It is perceptually even and grows lighter all the way, so it survives grey print
 begin, and their rings look like edges that the map does not have. Its dark end, hard to tell from shadows, is
 transparent in an overlay whose opacity follows the value.
 """
+
+NAME = Text("the name of a colour map")
 
 DIVERGING = "bwr"
 """Blue to red, which colour-blind people tell apart. The perceptually even vik and balance end so dark that on dark
@@ -34,7 +38,6 @@ def colormaps() -> list[str]:
     return list(_RECOMMENDED)
 
 
-@lru_cache(maxsize=64)
 def colormap(name: str) -> NDArray[np.float32]:
     """Look a colour map up.
 
@@ -48,13 +51,16 @@ def colormap(name: str) -> NDArray[np.float32]:
         InvalidType: ``name`` is not a text.
         UnknownName: there is no such colour map.
     """
+    return _table(taken("colormap", name, NAME, f"Pass {DEFAULT!r}."))
+
+
+@lru_cache(maxsize=64)
+def _table(name: str) -> NDArray[np.float32]:
     import cmap
 
-    if not isinstance(name, str):
-        raise InvalidType(f"colormap must be the name of a colour map. {received(name)} Pass {DEFAULT!r}.")
     try:
         table = cmap.Colormap(name).lut()
-    except ValueError:
+    except Exception:  # a ValueError of most names, and others of those that look like a colour or a file
         choices = [*_RECOMMENDED, *cmap.Catalog().short_keys()]
         raise unknown("colour map", name, choices, "The catalogue: https://cmap-docs.readthedocs.io.") from None
     table = np.ascontiguousarray(table[:, :3], dtype=np.float32)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gradsight.errors import (
-    GradsightError,
-    ImageError,
-    InvalidArgument,
-    InvalidType,
-    ModelError,
-    one_line,
-    received,
-    unknown,
-)
-from gradsight.imaging import read
+from gradsight.checks import optional, taken
+from gradsight.errors import GradsightError, ImageError, InvalidArgument, InvalidType, ModelError, one_line, received
 from gradsight.imaging.placement import Placement
+from gradsight.imaging.read import looked_at
 from gradsight.imaging.sizes import FITS, offset, resized_to
+from gradsight.limits import INPUT_PIXELS, PIXELS
+from gradsight.rules import Choice, Each, Either, Flag, Function, Number, Sides, Text, Whole
 
 PARTS = ("size", "fit", "crop", "interpolation", "mean", "std")
 """What can be assumed of a preprocessing: its fields, and the share that is cut out, which ``resize`` says."""
@@ -35,7 +29,24 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "box": Image.Resampling.BOX,
 }
+_WHOLE, _TIMES = 1 << 22, 16
+"""Pixels of a whole resized picture that is made for its cut to be taken: so many, or so many times the cut's own."""
+
+_PARTS = 100
+"""The parts of a pixel of the picture that a model's input must show one of at least, for its place to be known."""
+
+Box = tuple[int, int, int, int]
+
+_UNITS = "They are in units of [0, 1] pictures: divide what is meant for 0..255 by 255."
 _CONTRACT = "It gets a float32 array (height, width, 3), RGB in 0..255, and returns one of the same height and width."
+
+
+def _channels(one: Number) -> Either[float | tuple[float, ...]]:
+    """One number for all channels, or one for each."""
+    return Either((one, Each(one, (1, 3), "three of them (RGB), or one in a sequence (grey)")))
+
+
+_VALUES = {"mean": _channels(Number(-1e6, 1e6)), "std": _channels(Number(1e-6, 1e6)), "fill": _channels(Number(0, 1))}
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,8 @@ class Preprocess:
     """How a model wants its pictures.
 
     Attributes:
-        size: (height, width) of the model's input; with ``fit="keep"`` the most that its (shorter, longer) side has.
+        size: (height, width) of the model's input, or one number for a square; with ``fit="keep"`` the most that its
+            (shorter, longer) side has.
         resize: brings the picture to this length instead of ``min(size)``, and ``size`` is cut out of the centre; with
             ``fit="crop"`` it is that of the picture's shorter side (None: the picture just covers ``size``).
         fit: ``"crop"`` resizes the shorter side and cuts out the centre, pixel for pixel as torchvision's ``Resize``
@@ -52,8 +64,9 @@ class Preprocess:
             its aspect kept, and the model's input is as large as that, for each picture another size; ``"none"``
             leaves it as it is, whatever its size, and ``size`` means nothing.
         interpolation: Pillow's filter: ``"nearest"``, ``"bilinear"``, ``"bicubic"``, ``"lanczos"`` or ``"box"``.
-        mean: subtracted from each channel of the [0, 1] picture; one value makes it a grey, one-channel model.
-        std: divides each channel after that.
+        mean: subtracted from each channel of the [0, 1] picture: three values, or a number for all channels alike. A
+            tuple with one value, ``(0.5,)``, makes it a grey, one-channel model.
+        std: divides each channel after that, given in the same way.
         fill: the grey of the letterbox, in [0, 1]; or one value for each channel.
         rounding: where half a pixel is left over, ``"nearest"``: cuts begin at the nearest even one, as torchvision's;
             ``"down"``: at the one before, as those of transformers, and so are the sides of a letterboxed picture;
@@ -70,7 +83,7 @@ class Preprocess:
     Raises:
         InvalidArgument: a size, mean, std or fill that breaks these rules.
         InvalidType: the function is none.
-        UnknownName: there is no such fit, interpolation or part.
+        UnknownName: there is no such fit, interpolation, rounding or part.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -86,42 +99,57 @@ class Preprocess:
     function: Callable[[NDArray[np.float32]], Any] | None = None
     assumed: tuple[str, ...] = field(default=(), compare=False)
 
-    def __post_init__(self) -> None:
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise InvalidArgument(f"size must be a positive (height, width). {received(self.size)} Pass (224, 224).")
-        if self.resize is not None and self.resize < 1:
-            raise InvalidArgument(f"resize must be a positive number of pixels. {received(self.resize)} Pass 256.")
-        if self.fit not in FITS:
-            raise unknown("fit", self.fit, FITS)
-        if self.rounding not in _ROUNDINGS:
-            raise unknown("rounding", self.rounding, _ROUNDINGS)
-        if self.multiple < 1:
-            raise InvalidArgument(f"multiple must be a positive number of pixels. {received(self.multiple)} Pass 32.")
-        if self.interpolation not in _FILTERS:
-            raise unknown("interpolation", self.interpolation, _FILTERS)
-        self._check_values()
-        if self.function is not None and not callable(self.function):
-            raise InvalidType(f"function must be one of a picture, or None. {received(self.function)} {_CONTRACT}")
-        for part in self.assumed:
-            if part not in PARTS:
-                raise unknown("part of a preprocessing", part, PARTS)
+    if TYPE_CHECKING:  # what is given, where it is wider than what is kept
 
-    def _check_values(self) -> None:
-        """See that mean, std and fill are ones of pixels in [0, 1]."""
-        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
+        def __init__(
+            self,
+            size: int | Sequence[int] = ...,
+            resize: int | None = ...,
+            fit: str = ...,
+            interpolation: str = ...,
+            mean: float | Sequence[float] = ...,
+            std: float | Sequence[float] = ...,
+            fill: float | Sequence[float] = ...,
+            rounding: str = ...,
+            multiple: int = ...,
+            channels_last: bool = ...,
+            function: Callable[[NDArray[np.float32]], Any] | None = ...,
+            assumed: Sequence[str] = ...,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        size = taken("size", self.size, Sides(), "Pass 224 or (240, 320).")
+        INPUT_PIXELS.check(size[0] * size[1], f"`size` is too large: {size[0]} x {size[1]} pixels")
+        parts = taken("assumed", self.assumed, Each(Text(), range(len(PARTS) + 1)))
+        plain: dict[str, Any] = {
+            "size": size,
+            "resize": optional("resize", self.resize, Whole(1, 1 << 20), "Pass 256."),
+            "fit": taken("fit", self.fit, Choice(FITS, "fit")),
+            "interpolation": taken("interpolation", self.interpolation, Choice(tuple(_FILTERS), "interpolation")),
+            "rounding": taken("rounding", self.rounding, Choice(_ROUNDINGS, "rounding")),
+            "multiple": taken("multiple", self.multiple, Whole(1, 1 << 20), "Pass 32."),
+            "channels_last": taken("channels_last", self.channels_last, Flag()),
+            "function": optional("function", self.function, Function("a function of a picture, or None"), _CONTRACT),
+            "assumed": tuple(taken("assumed", part, Choice(PARTS, "part of a preprocessing")) for part in parts),
+            **self._values(),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
+    def _values(self) -> dict[str, Any]:
+        """Mean, std and fill, each of them a value for each channel; fill may be one for all."""
+        given = {name: taken(name, getattr(self, name), rule, _UNITS) for name, rule in _VALUES.items()}
+        fill = given.pop("fill")
+        channels = next((len(value) for value in given.values() if isinstance(value, tuple)), 3)
+        values = {name: value if isinstance(value, tuple) else (value,) * channels for name, value in given.items()}
+        if len(values["mean"]) != len(values["std"]):
             raise InvalidArgument(
-                "mean and std must have one value (grey) or three (RGB), both the same number. "
-                f"{received((self.mean, self.std))}"
+                "`mean` and `std` must have one value (grey) or three (RGB), both the same number. "
+                f"{received((values['mean'], values['std']))}"
             )
-        if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all() and min(self.std) > 0):
-            raise InvalidArgument(
-                f"mean must be finite and std over 0, in units of [0, 1] pictures. {received((self.mean, self.std))} "
-                "Divide values meant for 0..255 by 255."
-            )
-        if np.ndim(self.fill) and np.size(self.fill) != len(self.mean):
-            raise InvalidArgument(f"fill must have one value, or as many as mean. {received(self.fill)} Pass 0.5.")
-        if not all(0 <= value <= 1 for value in np.atleast_1d(self.fill)):
-            raise InvalidArgument(f"fill must be a grey in [0, 1]. {received(self.fill)} Pass 0.5.")
+        if isinstance(fill, tuple) and len(fill) != channels:
+            raise InvalidArgument(f"`fill` must have one value, or as many as `mean`. {received(fill)} Pass 0.5.")
+        return {**values, "fill": fill}
 
     def __call__(self, image: Any) -> NDArray[np.float32]:
         """Make the model's input, as ``place`` does, without the placement."""
@@ -138,7 +166,7 @@ class Preprocess:
             ``channels_last``, float32, and its placement.
 
         Raises:
-            ImageError: the picture cannot be read, or is so narrow that its resized version would be gigantic.
+            ImageError: the picture cannot be read, or the model's input would be gigantic.
             InvalidType: the function returned something else than an array of the picture's height and width.
             ModelError: the function failed on the picture, or returned NaN or infinity.
         """
@@ -203,22 +231,19 @@ class Preprocess:
         return made.astype(np.float32)
 
     def _cut(self, image: Any) -> tuple[Image.Image, Placement]:
-        picture = read.read_image(image)
+        picture = looked_at(image)
         original = (picture.height, picture.width)
         if len(self.mean) == 1:
             picture = picture.convert("L")
         height, width = resized_to(original, self.size, self.fit, self.resize, self.rounding, self.multiple)
-        if height * width > read.MAX_PIXELS:
-            raise ImageError(
-                f"A picture of {original[1]} x {original[0]} pixels is too narrow to crop: resized, it would measure "
-                f"{width} x {height}. Use fit='letterbox' or fit='squash'."
-            )
-        resized = picture.resize((width, height), _FILTERS[self.interpolation])
         size = (height, width) if self.fit in ("keep", "none") else self.size
+        _check_share(original, (height, width), size)
         top, left = (offset(have, want, self.rounding) for have, want in zip((height, width), size, strict=True))
         down, across = original[0] / height, original[1] / width
         box = (top * down, left * across, (top + size[0]) * down, (left + size[1]) * across)
-        return self._paste(resized, top, left, size), Placement(original, size, box)
+        inside = (max(top, 0), max(left, 0), min(top + size[0], height), min(left + size[1], width))
+        resized = _resized(picture, (height, width), inside, _FILTERS[self.interpolation])
+        return self._paste(resized, min(top, 0), min(left, 0), size), Placement(original, size, box)
 
     def _paste(self, resized: Image.Image, top: int, left: int, size: tuple[int, int]) -> Image.Image:
         """Cut the input out of the resized picture, filling what lies outside; top and left may be negative."""
@@ -230,6 +255,35 @@ class Preprocess:
         window = Image.new(resized.mode, (width, height), colour if len(colour) > 1 else colour[0])
         window.paste(resized, (-left, -top))
         return window
+
+
+def _check_share(original: tuple[int, int], resized: tuple[int, int], size: tuple[int, int]) -> None:
+    """See that a model's input is not gigantic, and shows something of the picture."""
+    PIXELS.check(size[0] * size[1], f"The model's input is too large: {size[1]} x {size[0]} pixels", ImageError)
+    if any(_PARTS * own * cut < whole for own, cut, whole in zip(original, size, resized, strict=True)):
+        raise ImageError(
+            f"A picture of {original[1]} x {original[0]} pixels is too narrow to crop: resized, it would measure "
+            f"{resized[1]} x {resized[0]}, and {size[1]} x {size[0]} of that show nothing. Use fit='letterbox' or "
+            "fit='squash'."
+        )
+
+
+def _resized(picture: Image.Image, size: tuple[int, int], inside: Box, resample: Image.Resampling) -> Image.Image:
+    """What lies inside of a box (top, left, bottom, right) of a picture that is resized to ``size`` (height, width).
+
+    The whole is resized and then cut, as torchvision does it, unless that would be gigantic: then only what is cut out
+    is made. Pillow holds its box in single precision and takes the axes in an order of its own, so that values differ a
+    little from those of the whole.
+    """
+    height, width = size
+    top, left, bottom, right = inside
+    rows, columns = bottom - top, right - left
+    if height * width <= max(_WHOLE, _TIMES * rows * columns):
+        whole = picture.resize((width, height), resample)
+        return whole if (rows, columns) == size else whole.crop((left, top, right, bottom))
+    down, across = picture.height / height, picture.width / width
+    box = (left * across, top * down, min(right * across, picture.width), min(bottom * down, picture.height))
+    return picture.resize((columns, rows), resample, box)
 
 
 def name_of(function: Any) -> str:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, received
 from gradsight.imaging.colour import colorize
-from gradsight.imaging.panel import INK, Font, shortened, wrapped
+from gradsight.imaging.panel import HEIGHT, INK, Font, shortened, wrapped
+from gradsight.limits import PIXELS
 
 _FAINT, _ALARM = (110, 110, 110), (150, 40, 30)
 _LOWEST, _HIGHEST = 150, 240
@@ -115,10 +117,9 @@ def grid(
             each column.
     """
     shape = next((picture.size for row in rows for picture, _ in row.cells), (1, 1)) if photo is None else photo.size
-    if not columns or not rows or (height is not None and height < 1):
-        raise InvalidArgument(
-            f"grid needs a column, a row and a positive height. {received((len(columns), len(rows), height))}"
-        )
+    height = optional("height", height, HEIGHT)
+    if not columns or not rows:
+        raise InvalidArgument(f"a grid needs a column and a row. {received((len(columns), len(rows)))}")
     for row in rows:
         if not row.failure and len(row.cells) != len(columns):
             raise InvalidArgument(f"each row needs {len(columns)} cell(s), one a column. {received(len(row.cells))}")
@@ -130,6 +131,7 @@ def grid(
     band = _band(
         photo, about, legends, sizes, max(len(blocks) * (sizes.block + 3 * sizes.gap), sizes.cell[0] + 30 * sizes.text)
     )
+    PIXELS.check(band.width * (band.height + tall), f"`height` is too large: a grid of {band.width} x {tall} pixels")
     canvas = Image.new("RGB", (band.width + 2 * sizes.gap, band.height + tall + 2 * sizes.gap), "white")
     canvas.paste(band, (sizes.gap, sizes.gap))
     for number, block in enumerate(blocks):

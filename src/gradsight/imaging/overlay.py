@@ -9,9 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from gradsight.errors import InvalidArgument, received, unknown
+from gradsight.checks import taken
+from gradsight.errors import InvalidArgument, received
 from gradsight.imaging.colour import DEFAULT, colorize
 from gradsight.imaging.resample import resize
+from gradsight.rules import Array, Choice, Either, Flag, Number, Rule
+from gradsight.values import array_in
 
 _BAND = 1 << 20
 """Pixels drawn at once, so that a 24-megapixel photo needs no float copies of itself."""
@@ -56,7 +59,8 @@ def overlay(
         InvalidArgument: a heatmap of another shape, or an opacity outside [0, 1].
         UnknownName: there is no such colour map or opacity.
     """
-    opacity = _checked(opacity)
+    opacity = taken("opacity", opacity, OPACITY, "Pass 0.5.")
+    signed = taken("signed", signed, Flag())
     photo = _pixels(image)
     heat = _heat(heatmap, photo.shape[:2], signed)
     drawn = np.empty(photo.shape, np.uint8)
@@ -66,6 +70,14 @@ def overlay(
         drawn[rows] = _blend(photo[rows], heat[rows], colormap, opacity, signed)
     picture = Image.fromarray(drawn)
     return picture if seen is None else _dim_outside(picture, photo, seen)
+
+
+OPACITY: Rule[str | float] = Either[str | float](
+    (Choice(("value",), "opacity", "Or pass a number from 0 to 1."), Number(0, 1))
+)
+"""What opacities there are."""
+
+_HEATMAP = Array((2,), "an array of shape (h, w)")
 
 
 def outlined(picture: Image.Image, box: Sequence[float]) -> Image.Image:
@@ -88,28 +100,19 @@ def outlined(picture: Image.Image, box: Sequence[float]) -> Image.Image:
     return drawn
 
 
-def _checked(opacity: str | float) -> str | float:
-    if isinstance(opacity, str):
-        if opacity != "value":
-            raise unknown("opacity", opacity, ["value"], "Or pass a number from 0 to 1.")
-    elif not 0 <= opacity <= 1:
-        raise InvalidArgument(f"opacity must be 'value' or lie in [0, 1]. {received(opacity)} Pass 0.5.")
-    return opacity
-
-
 def _pixels(image: Image.Image | NDArray[Any]) -> NDArray[Any]:
     """The photo as (H, W, 3): uint8, or floats on the scale 0..255."""
     if isinstance(image, Image.Image):
         return np.asarray(image.convert("RGB"))
-    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise InvalidArgument(f"image must be an RGB picture of shape (H, W, 3). {received(image)} Use read_image.")
-    return image if image.dtype == np.uint8 else np.clip(image, 0, 1).astype(np.float32) * np.float32(255)
+    found = array_in(image)
+    if found is None or found.dtype.kind not in "buif" or found.shape[2:] != (3,) or found.size == 0:
+        raise InvalidArgument(f"`image` must be an RGB picture of shape (H, W, 3). {received(image)} Use read_image.")
+    return found if found.dtype == np.uint8 else np.clip(found, 0, 1).astype(np.float32) * np.float32(255)
 
 
 def _heat(heatmap: NDArray[Any], size: tuple[int, ...], signed: bool) -> NDArray[np.float32]:
     """The heatmap at the picture's size, finite and within its range."""
-    if heatmap.ndim != 2 or heatmap.size == 0:
-        raise InvalidArgument(f"heatmap must have the shape (h, w). {received(heatmap)} Pick one image and one target.")
+    heatmap = taken("heatmap", heatmap, _HEATMAP, "Pick one image and one target.")
     heat = np.nan_to_num(heatmap.astype(np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
     if heat.shape != size:
         heat = resize(heat, size)

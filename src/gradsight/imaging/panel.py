@@ -7,9 +7,18 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from gradsight.errors import InvalidArgument, received
+from gradsight.checks import taken
+from gradsight.errors import InvalidArgument
+from gradsight.limits import PIXELS
+from gradsight.rules import Whole
 
 _ACROSS = 4
+_WIDEST = 16
+"""Of a picture, in heights that are asked for: a photo of 1 x 4000 pixels is drawn lower than that."""
+
+HEIGHT = Whole(1, 1 << 20)
+"""Of the pictures in a figure, in pixels."""
+
 INK = (34, 34, 34)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -28,7 +37,7 @@ def strip(
 
     Args:
         panels: pictures with their captions, a line or several; a line that is too wide ends in an ellipsis.
-        height: of every picture, in pixels; widths follow from their aspects.
+        height: of every picture, in pixels, unless one is very wide; widths follow from their aspects.
         wrap: on how many lines one that is too wide goes on before that.
         across: how many pictures a row has at most.
         text: the size of the letters; by default what goes with the height.
@@ -39,8 +48,12 @@ def strip(
     Raises:
         InvalidArgument: there are no panels, or ``height`` is not positive.
     """
-    if not panels or height < 1:
-        raise InvalidArgument(f"strip needs a panel at least and a positive height. {received((len(panels), height))}")
+    height = taken("height", height, HEIGHT)
+    if not panels:
+        raise InvalidArgument("a figure needs a panel at least. Received: none.")
+    height = max(1, min(height, *(_WIDEST * height * picture.height // picture.width for picture, _ in panels)))
+    widths = [picture.width * height // picture.height for picture, _ in panels]
+    PIXELS.check(height * sum(widths), f"`height` is too large: pictures of {max(widths)} x {height} pixels")
     gap = max(4, height // 24)
     text = text or max(10, height // 18)
     font = ImageFont.load_default(text)

@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.errors import InvalidArgument, received
+from gradsight.checks import taken
 from gradsight.imaging.resample import apply, interpolation, sample_positions, trailing
+from gradsight.limits import PIXELS
+from gradsight.rules import Array, Box, Number, Sides
+
+_MAP = Array(tuple(range(2, 9)), "maps of numbers, (..., h, w), not empty")
 
 
 @dataclass(frozen=True)
@@ -31,17 +35,17 @@ class Placement:
     box: tuple[float, float, float, float]
 
     def __post_init__(self) -> None:
-        for name, size in (("image_size", self.image_size), ("input_size", self.input_size)):
-            if len(size) != 2 or min(size) < 1:
-                raise InvalidArgument(f"{name} must be a positive (height, width). {received(size)}")
-        top, left, bottom, right = self.box
-        if not (bottom > top and right > left):
-            raise InvalidArgument(f"box must be (top, left, bottom, right) with an area. {received(self.box)}")
+        for name in ("image_size", "input_size"):
+            size = taken(name, getattr(self, name), Sides())
+            PIXELS.check(size[0] * size[1], f"`{name}` is too large: {size[0]} x {size[1]} pixels")
+            object.__setattr__(self, name, size)
+        object.__setattr__(self, "box", taken("box", self.box, Box()))
 
     @classmethod
     def whole(cls, image_size: tuple[int, int], input_size: tuple[int, int]) -> Placement:
         """Make the placement of an input that covers the whole picture, stretched if need be."""
-        return cls(image_size, input_size, (0.0, 0.0, float(image_size[0]), float(image_size[1])))
+        height, width = taken("image_size", image_size, Sides())
+        return cls((height, width), input_size, (0.0, 0.0, float(height), float(width)))
 
     @property
     def seen(self) -> tuple[int, int, int, int]:
@@ -65,18 +69,19 @@ class Placement:
         Raises:
             InvalidArgument: ``heat`` has fewer than two axes, or is empty.
         """
+        heat = taken("heat", heat, _MAP)
         cells = trailing(heat, 2)
         matrices = [_axis(self.image_size[i], self.box[i], self.box[i + 2], cells[i]) for i in range(2)]
         return apply(matrices, np.nan_to_num(heat, nan=0.0, posinf=0.0, neginf=0.0))
 
     def to_pixel(self, row: float, column: float) -> tuple[float, float]:
         """Turn a position on the model's input into one on the original; whole numbers are centres of pixels."""
-        (down, across), (top, left, _, _) = self._scale, self.box
+        (row, column), (down, across), (top, left, _, _) = _position(row, column), self._scale, self.box
         return top + (row + 0.5) * down - 0.5, left + (column + 0.5) * across - 0.5
 
     def to_input(self, row: float, column: float) -> tuple[float, float]:
         """Turn a position on the original into one on the model's input; whole numbers are centres of pixels."""
-        (down, across), (top, left, _, _) = self._scale, self.box
+        (row, column), (down, across), (top, left, _, _) = _position(row, column), self._scale, self.box
         return (row + 0.5 - top) / down - 0.5, (column + 0.5 - left) / across - 0.5
 
     @property
@@ -84,6 +89,10 @@ class Placement:
         """Original pixels per input pixel, down and across."""
         top, left, bottom, right = self.box
         return (bottom - top) / self.input_size[0], (right - left) / self.input_size[1]
+
+
+def _position(row: float, column: float) -> tuple[float, float]:
+    return taken("row", row, Number()), taken("column", column, Number())
 
 
 def _whole(start: float, stop: float, length: int) -> tuple[int, int]:

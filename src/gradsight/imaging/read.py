@@ -13,19 +13,18 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from PIL.ImageFile import ImageFile
 
-from gradsight.errors import ImageError, InvalidType, received
+from gradsight.errors import ImageError, InvalidType, one_line, received
+from gradsight.files import opened
 from gradsight.imaging.modes import array_to_rgb, opacity, to_rgb
+from gradsight.limits import PIXELS
 
 Made = TypeVar("Made")
 
 SUFFIXES = (".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """What the names of pictures end in, where a folder is searched for them."""
-
-MAX_PIXELS = 200_000_000
-"""Pictures with more pixels are refused from their header, before anything is decoded (decompression bombs)."""
 
 # EPS is a program, which Pillow hands to Ghostscript: nothing untrusted is executed here.
 _REFUSED = {"EPS"}
@@ -52,12 +51,18 @@ def read_image(source: Any) -> Image.Image:
         ImageError: the picture is missing, empty, damaged, too large, or holds values that are no colours.
         InvalidType: ``source`` is none of these.
     """
+    picture = looked_at(source)
+    return picture.copy() if picture is source else picture
+
+
+def looked_at(source: Any) -> Image.Image:
+    """As `read_image`, but an upright RGB picture is given back itself, without a copy: to look at, not to change."""
     if isinstance(source, (str, os.PathLike)):
         return _read_path(Path(source), to_rgb)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _read_stream(io.BytesIO(source), f"These {len(source)} bytes", to_rgb)
     if isinstance(source, Image.Image):
-        return _decode(source, f"This PIL image ({source.mode})", to_rgb)
+        return _of_picture(source, f"This PIL image ({source.mode})")
     if isinstance(source, np.ndarray):
         return array_to_rgb(source)
     if hasattr(source, "read"):
@@ -81,17 +86,8 @@ def read_opacity(path: str | Path) -> NDArray[np.uint8] | None:
 
 
 def _read_path(path: Path, convert: Callable[[Image.Image], Made]) -> Made:
-    try:
-        with path.open("rb") as stream:
-            return _read_stream(stream, f"{str(path)!r}", convert)
-    except FileNotFoundError:
-        raise ImageError(f"There is no file {str(path)!r}. Check the path; it was looked up in {Path.cwd()}.") from None
-    except IsADirectoryError:
-        raise ImageError(f"{str(path)!r} is a folder, not a picture. Name a file inside it.") from None
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path, and ImageError itself
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"{str(path)!r} cannot be opened: {error}. Check the path and its permissions.") from error
+    with opened(path, "a picture", ImageError) as stream:
+        return _read_stream(stream, f"{str(path)!r}", convert)
 
 
 def _read_stream(stream: BinaryIO, name: str, convert: Callable[[Image.Image], Made]) -> Made:
@@ -111,14 +107,28 @@ def _read_stream(stream: BinaryIO, name: str, convert: Callable[[Image.Image], M
             f"{name} cannot be read: it is not a picture in a format that is known here. "
             f"It begins with {prefix!r}. Save it as PNG or JPEG."
         )
-    return _decode(picture, name, convert)
+    _check_size(picture, name)
+    with _damage(name):
+        picture.load()
+        return convert(_upright(picture))
+
+
+def _of_picture(picture: Image.Image, name: str) -> Image.Image:
+    """A PIL image of the user's as upright RGB; itself if it is that."""
+    _check_size(picture, name)
+    with _damage(name):
+        picture.load()
+        upright = _upright(picture)
+        if upright.mode == "RGB" and not upright.has_transparency_data:
+            return upright
+        return to_rgb(upright.copy() if upright is picture else upright)
 
 
 def _identify(stream: BinaryIO, prefix: bytes) -> ImageFile | None:
     """Find the plugin that reads the file's header, as ``PIL.Image.open`` does.
 
     ``PIL.Image.open`` itself compares the size to ``PIL.Image.MAX_IMAGE_PIXELS``, which belongs to the whole process,
-    and warns or fails by it; here only MAX_PIXELS counts.
+    and warns or fails by it; here only `limits.PIXELS` counts.
     """
     tried: set[str] = set(_REFUSED)
     for load_plugins in (Image.preinit, Image.init):
@@ -137,26 +147,21 @@ def _identify(stream: BinaryIO, prefix: bytes) -> ImageFile | None:
     return None
 
 
-def _decode(picture: Image.Image, name: str, convert: Callable[[Image.Image], Made]) -> Made:
+def _check_size(picture: Image.Image, name: str) -> None:
+    """From the file's header, before anything is decoded."""
     width, height = picture.size
-    if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"{name} is too large: {width} x {height} pixels, over the limit of {MAX_PIXELS:,}. "
-            "Shrink it, or raise gradsight.imaging.read.MAX_PIXELS if you trust it."
-        )
+    PIXELS.check(width * height, f"{name} is too large: {width} x {height} pixels", ImageError)
     if width * height == 0:
         raise ImageError(f"{name} has no pixels: {width} x {height}. Give a picture with some.")
-    with _damage(name):
-        picture.load()
-        return convert(_upright(picture))
 
 
 def _upright(picture: Image.Image) -> Image.Image:
-    """Return a copy, turned as its EXIF orientation says."""
+    """Turned as its EXIF orientation says; itself where that says nothing: ``exif_transpose`` makes a copy then too."""
     try:
-        return ImageOps.exif_transpose(picture)
+        upright = picture.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        return picture if upright else ImageOps.exif_transpose(picture)
     except Exception:  # a damaged EXIF block: the pixels are fine, and nothing says which way up they are
-        return picture.copy()
+        return picture
 
 
 @contextmanager
@@ -166,5 +171,13 @@ def _damage(name: str) -> Iterator[None]:
         yield
     except ImageError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(
+            f"{name} is too large: {one_line(error)}. That is Pillow's own limit, of a few formats; if you trust the "
+            "file, raise PIL.Image.MAX_IMAGE_PIXELS, or save it as PNG."
+        ) from error
+    except MemoryError:
+        raise ImageError(f"{name} is too large for this machine's memory. Shrink it.") from None
     except Exception as error:  # OSError, SyntaxError, EOFError, struct.error, zlib.error ...
-        raise ImageError(f"{name} cannot be read: it is damaged or cut off ({error}). Get the file again.") from error
+        why = one_line(error)
+        raise ImageError(f"{name} cannot be read: it is damaged or cut off ({why}). Get the file again.") from error

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.errors import InvalidArgument, received
+from gradsight.checks import taken
+from gradsight.rules import Array, Number
 
 _HIGH = 0.99
 """Full heat of a fine map, as a share of its values over 0, counted from the weakest.
@@ -106,13 +107,9 @@ def region(heatmap: NDArray[Any], threshold: float = 0.5) -> Region | None:
     """
     from scipy import ndimage
 
-    if not 1 <= heatmap.ndim <= 3 or heatmap.size == 0:
-        raise InvalidArgument(
-            f"heatmap must have one to three axes, such as (H, W). {received(heatmap)} Pick one image and one target."
-        )
-    if not 0 < threshold <= 1:
-        raise InvalidArgument(f"threshold must lie in (0, 1]. {received(threshold)} Pass 0.5.")
-    heat = finite(heatmap)
+    threshold = taken("threshold", threshold, Number(above=0, most=1), "Pass 0.5.")
+    array = Array((1, 2, 3), "an array of one to three axes, such as (H, W)")
+    heat = finite(taken("heatmap", heatmap, array, "Pick one image and one target."))
     highest = heat.max()
     if not highest > 0:
         return None

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, received
+from gradsight.rules import Each, Whole
 
 _MATRIX = 1 << 22
 """The most weights that an axis is resized with as a product; a signal's matrix would not fit into memory."""
@@ -30,11 +32,8 @@ def resize(values: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
     Raises:
         InvalidArgument: a length is not positive, or ``values`` has fewer axes than ``size``.
     """
-    lengths = [int(n) for n in size]
-    if not 1 <= len(lengths) <= 3 or min(lengths) < 1:
-        raise InvalidArgument(
-            f"size must be one, two or three positive integers. {received(size)} Pass (height, width)."
-        )
+    words = "one, two or three positive whole numbers"
+    lengths = taken("size", size, Each(Whole(1, 1 << 31), (1, 2, 3), words), "Pass (height, width).")
     result, first = values, values.ndim - len(lengths)
     for i, (new, old) in enumerate(zip(lengths, trailing(values, len(lengths)), strict=True)):
         positions = sample_positions(new, 0.0, float(new), old)

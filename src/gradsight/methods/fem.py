@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from gradsight.contracts import Probe
-from gradsight.ranges import Number
 from gradsight.registry import method
+from gradsight.rules import Number
 
 
 @method("fem", title="FEM", source="doi:10.1109/IPTA50016.2020.9286629", gradient=False)

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from gradsight.contracts import Probe
 from gradsight.methods.gradcam import gradcam
-from gradsight.ranges import Number, Whole
 from gradsight.registry import method
+from gradsight.rules import Number, Whole
 from gradsight.variants import towards_difference
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from gradsight.arrays import by_copy
 from gradsight.contracts import Probe
 from gradsight.methods.scorecam import combined, seen_through
-from gradsight.ranges import Whole
 from gradsight.registry import method
+from gradsight.rules import Whole
 
 
 @method(

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from gradsight.arrays import agreeing, first_component
 from gradsight.contracts import Probe
-from gradsight.ranges import Choice, Number
 from gradsight.registry import method
+from gradsight.rules import Choice, Number
 
 
 @method("kpcacam", title="KPCA-CAM", source="arXiv:2410.00267", gradient=False)

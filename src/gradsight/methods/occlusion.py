@@ -10,8 +10,8 @@ import numpy as np
 from gradsight.arrays import by_copy, like, rounds
 from gradsight.contracts import Probe
 from gradsight.errors import InvalidArgument, received
-from gradsight.ranges import Number
 from gradsight.registry import method
+from gradsight.rules import Number
 
 
 @method(

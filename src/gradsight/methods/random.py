@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from gradsight.arrays import normal
 from gradsight.contracts import Probe
-from gradsight.ranges import Whole
 from gradsight.registry import method
+from gradsight.rules import Whole
 
 
 @method("random", title="Random (control)", source="a control", gradient=False)

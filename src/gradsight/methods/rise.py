@@ -8,8 +8,8 @@ import numpy as np
 
 from gradsight.arrays import by_copy, like, resize, rounds
 from gradsight.contracts import Probe
-from gradsight.ranges import Number, Whole
 from gradsight.registry import method
+from gradsight.rules import Number, Whole
 
 
 @method(

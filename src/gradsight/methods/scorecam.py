@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from gradsight.arrays import by_copy, resize, rounds, softmax, to_unit, weighted_sum
 from gradsight.contracts import Probe
 from gradsight.errors import InvalidArgument, received
-from gradsight.ranges import Whole
 from gradsight.registry import method
+from gradsight.rules import Whole
 
 
 @method(

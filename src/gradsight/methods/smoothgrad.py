@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from gradsight.arrays import by_copy, normal, rounds
 from gradsight.contracts import Probe
 from gradsight.methods.gradient import strongest
-from gradsight.ranges import Number, Whole
 from gradsight.registry import method
+from gradsight.rules import Number, Whole
 
 
 @method(

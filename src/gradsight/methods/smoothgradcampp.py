@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from gradsight.arrays import by_copy, positive, ratio, weighted_sum
 from gradsight.contracts import Probe
 from gradsight.methods.smoothgrad import noisy_probes
-from gradsight.ranges import Number, Whole
 from gradsight.registry import method
+from gradsight.rules import Number, Whole
 
 
 @method("smoothgradcampp", title="Smooth Grad-CAM++", source="arXiv:1908.01224", passes="n + 1, n = 8", costly=True)

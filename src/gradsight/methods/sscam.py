@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from gradsight.arrays import normal
 from gradsight.contracts import Probe
 from gradsight.methods.scorecam import combined, scores_through
-from gradsight.ranges import Number, Whole
 from gradsight.registry import method
+from gradsight.rules import Number, Whole
 
 
 @method(

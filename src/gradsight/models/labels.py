@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
+import reprlib
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -12,7 +14,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from gradsight.errors import InvalidArgument, received
+from gradsight.errors import InvalidArgument, one_line, received
+from gradsight.files import entries, is_folder, read_text
 from gradsight.targets.class_names import in_order
 
 _WAY_OUT = (
@@ -44,57 +47,50 @@ def read_labels(path: str | PathLike[str]) -> tuple[str, ...]:
         InvalidArgument: there is no such file, or it does not hold one name for each index from 0.
     """
     source = Path(path)
-    if source.is_dir():
-        names = sorted(entry.name for entry in source.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        return _named(names, source)
+    if is_folder(source):
+        return _named([entry.name for entry in entries(source, "labels") if is_folder(entry)], source)
     readers = {".txt": _lines, ".json": _json, ".csv": _table}
     reader = readers.get(source.suffix.lower())
     if reader is None:
-        raise InvalidArgument(
-            f"labels must be a .txt, .json or .csv file or a folder. {received(str(path))} {_WAY_OUT}"
-        )
-    try:
-        text = source.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InvalidArgument(f"labels cannot be read: {reason}. {received(str(path))} {_WAY_OUT}") from error
-    return _named(reader(text, source), source)
+        raise InvalidArgument(f"{str(source)!r} must be a .txt, .json or .csv file or a folder of labels. {_WAY_OUT}")
+    return _named(reader(read_text(source, "class labels"), source), source)
 
 
 def _named(names: list[Any], source: Path) -> tuple[str, ...]:
     if not names:
-        raise InvalidArgument(f"labels must name at least one class. {received(str(source))} {_WAY_OUT}")
+        raise _unlike("name at least one class", source)
     for index, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
-            raise InvalidArgument(
-                f"labels must be text, one for each class; class {index} is {name!r}. "
-                f"{received(str(source))} {_WAY_OUT}"
-            )
+            raise _unlike(f"be text, one for each class; class {index} is {reprlib.repr(name)}", source)
     return tuple(name.strip() for name in names)
 
 
 def _lines(text: str, _: Path) -> list[Any]:
     # an empty line in the middle stays, and is refused: dropping it would shift every later class
-    return [line.strip() for line in text.rstrip().splitlines()]
+    lines = text.rstrip().replace("\r\n", "\n").replace("\r", "\n")  # splitlines would split within some names too
+    return [line.strip() for line in lines.split("\n")] if lines else []
 
 
 def _json(text: str, source: Path) -> list[Any]:
     try:
         content = json.loads(text)
-    except ValueError as error:
-        raise InvalidArgument(f"labels must be valid JSON: {error}. {received(str(source))} {_WAY_OUT}") from error
+    except (ValueError, RecursionError) as error:  # nested too deep for Python to read
+        raise _unlike(f"be valid JSON: {one_line(error)}", source) from error
     if isinstance(content, Mapping):
         return _by_index(list(content.items()), source)
     if isinstance(content, list):
         return [_joined(name) for name in content]
-    raise InvalidArgument(f"labels must be a JSON list or object. {received(content)} {_WAY_OUT}")
+    raise _unlike("be a JSON list or object", source, received(content))
 
 
 def _table(text: str, source: Path) -> list[Any]:
-    rows = [tuple(cell.strip() for cell in row) for row in csv.reader(text.splitlines()) if row]
+    try:
+        rows = [tuple(cell.strip() for cell in row) for row in csv.reader(io.StringIO(text, newline="")) if row]
+    except csv.Error as error:  # such as a field over csv's limit
+        raise _unlike(f"be a table: {one_line(error)}", source) from error
     if any(len(row) != 2 for row in rows):
         wide = next(row for row in rows if len(row) != 2)
-        raise InvalidArgument(f"labels must have two columns, index and name. {received(wide)} {_WAY_OUT}")
+        raise _unlike("have two columns, index and name", source, received(wide))
     if rows and not any(cell.isdecimal() for cell in rows[0]):
         rows = rows[1:]  # a header
     return _by_index(rows, source)
@@ -109,4 +105,13 @@ def _joined(name: Any) -> Any:
 
 def _by_index(pairs: list[Any], source: Path) -> list[Any]:
     """Order (index, name) or (name, index) pairs; the side where every entry is a whole number is the index."""
-    return [_joined(name) for name in in_order(pairs, "labels", f"{received(str(source))} {_WAY_OUT}")]
+    return [_joined(name) for name in in_order(pairs, _in(source), _WAY_OUT)]
+
+
+def _in(source: Path) -> str:
+    return f"labels in {str(source)!r}"
+
+
+def _unlike(rule: str, source: Path, what: str = "") -> InvalidArgument:
+    """The error for labels that are not as they must be."""
+    return InvalidArgument(" ".join(filter(None, [f"{_in(source)} must {rule}.", what, _WAY_OUT])))

@@ -7,19 +7,21 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from gradsight.checks import optional, taken
 from gradsight.contracts import LoadedModel
-from gradsight.errors import InvalidArgument, InvalidType, received, unknown
+from gradsight.errors import InvalidArgument, received, unknown
+from gradsight.files import exists
 from gradsight.imaging import Preprocess
 from gradsight.models import files
 from gradsight.models.huggingface import is_model_folder
 from gradsight.models.keras.engine import is_keras
 from gradsight.models.keras.inputs import check_fits
 from gradsight.models.labels import imagenet_labels, read_labels
-from gradsight.models.preprocess import as_size, named, overridden
+from gradsight.models.preprocess import named, overridden
 from gradsight.registry import SOURCES
+from gradsight.rules import Instance, Name, Sides, Text
 from gradsight.targets import Labels, as_labels
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -76,7 +78,9 @@ def load_model(
         ModelError: the model or its weights cannot be loaded.
         MissingDependency: the source's package is not installed.
     """
-    sides = None if size is None else as_size(size)
+    sides = optional("size", size, Sides(), "Pass 224.")
+    optional("text", text, Text())
+    optional("arguments", arguments, Instance(Mapping, "a dict of keyword arguments"))
     names = None if labels is None else _labels(labels)
     offered = {"size": sides, "labels": names, "text": text, "arguments": arguments or None}
     loaded = _load(_text(spec, "model"), None if weights is None else _text(weights, "weights"), offered)
@@ -89,10 +93,8 @@ def load_model(
 
 
 def _text(value: Any, argument: str) -> str:
-    if not isinstance(value, (str, os.PathLike)):
-        way_out = "A model object that you already have goes to gs.Explainer(model)." if argument == "model" else ""
-        raise InvalidType(f"{argument} must be a name or a path. {received(value)} {way_out}".strip())
-    return os.fspath(value)
+    way_out = "A model object that you already have goes to gs.Explainer(model)." if argument == "model" else ""
+    return taken(argument, value, Name("a name or a path"), way_out)
 
 
 def _load(spec: str, weights: str | None, offered: dict[str, Any]) -> LoadedModel:
@@ -116,7 +118,7 @@ def _scheme(spec: str) -> tuple[str, str]:
     scheme, _, name = spec.partition(":")
     if scheme in SOURCES:
         return scheme, name
-    if Path(spec).exists() or files.is_model_file(spec):
+    if exists(spec) or files.is_model_file(spec):
         return "hf" if is_model_folder(spec) else "file", spec
     if _FUNCTION.fullmatch(spec):
         return "function", spec

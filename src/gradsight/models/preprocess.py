@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from gradsight.errors import InvalidArgument, InvalidType, received
+from gradsight.checks import taken
+from gradsight.errors import InvalidArgument, received
 from gradsight.imaging import Preprocess
+from gradsight.limits import PIXELS
 from gradsight.models.following.follow import Followed
 from gradsight.models.following.usable import keeps_pixels, usable
 from gradsight.models.function import find
 from gradsight.models.keras.families import family
+from gradsight.rules import Function, Number
 
 GREY = ((0.449,), (0.226,))  # the means over RGB of ImageNet's mean and std
 
@@ -34,12 +37,8 @@ def named(preprocess: Any) -> Preprocess | Callable[[Any], Any]:
     found: Preprocess | Callable[[Any], Any] = preprocess
     if isinstance(preprocess, str):
         found = find(preprocess, "preprocess") if ":" in preprocess else family(preprocess)
-    if not callable(found):
-        raise InvalidType(
-            f"preprocess must be a gs.Preprocess, a function of a picture, or the name of one. {received(preprocess)} "
-            "Pass 'package.module:function', or a family of keras.applications such as 'xception'."
-        )
-    return found
+    way_out = "Pass 'package.module:function', or a family of keras.applications such as 'xception'."
+    return taken("preprocess", found, Function("a gs.Preprocess, a function of a picture, or the name of one"), way_out)
 
 
 def overridden(preprocess: Any, given: Any, overrides: dict[str, Any], model: Any = None) -> Any:
@@ -84,8 +83,9 @@ def _override(preprocess: Any, overrides: dict[str, Any]) -> Preprocess:
         )
     changes = dict(overrides)
     scales = [name for name in ("mean", "std") if name in changes]
-    for name in scales:
-        changes[name] = _numbers(changes[name], name)
+    if len(scales) == 2:  # a number in either makes it grey; of one alone it is for all channels
+        for name in scales:
+            changes[name] = _row(changes[name])
     if scales and preprocess.function is not None:
         if len(scales) < 2:
             raise InvalidArgument(
@@ -115,33 +115,19 @@ def _settled(overrides: dict[str, Any]) -> set[str]:
 
 def _before_crop(crop: Any, preprocess: Preprocess) -> int:
     """To what length a picture is resized, so that a share of it is cut out; rounded as timm does."""
-    if isinstance(crop, bool) or not isinstance(crop, int | float) or not 0 < crop <= 1:
-        raise InvalidArgument(f"crop must be a share over 0 and up to 1. {received(crop)} Pass 0.875.")
+    crop = taken("crop", crop, Number(1e-3, 1), "Pass 0.875.")
     if preprocess.fit in ("keep", "none"):
         raise InvalidArgument(
             f"crop needs pictures of one size, and this model takes each in its own (fit={preprocess.fit!r}). "
             f"{received(crop)} "
             "Give a fit and a size as well: fit='crop', size=224."
         )
-    return math.floor(min(preprocess.size) / float(crop))
+    side = min(preprocess.size) / float(crop)
+    PIXELS.check(side * side, f"crop {crop} is too small: it asks for pictures of {side:.3g} x {side:.3g} pixels")
+    return math.floor(side)
 
 
-def as_size(size: Any) -> tuple[int, int]:
-    """(height, width) in pixels, of one number or two.
-
-    Raises:
-        InvalidArgument: it is neither.
-    """
-    pair = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, Sequence) else ()
-    if len(pair) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in pair):
-        raise InvalidArgument(f"size must be one positive whole number or (height, width). {received(size)} Pass 224.")
-    return int(pair[0]), int(pair[1])
-
-
-def _numbers(value: Any, name: str) -> tuple[float, ...]:
-    try:
-        return tuple(map(float, value)) if isinstance(value, Sequence) else (float(value),)
-    except (TypeError, ValueError):
-        raise InvalidArgument(
-            f"{name} must be one number or three, in units of [0, 1] pictures. {received(value)} Pass 0.5."
-        ) from None
+def _row(value: Any) -> Any:
+    """A number as a row with one; anything else as it is."""
+    number = Number().read(value)
+    return value if number is None else (number,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.checks import taken
 from gradsight.errors import ImageError, InvalidArgument
+from gradsight.files import entries, is_folder, opened, read_bytes
 from gradsight.imaging import SUFFIXES, Placement, read_image, read_opacity
+from gradsight.rules import Each, Instance, Name, Text
 
 _MASK = ".mask.png"
 _LAYOUT = "A folder of concepts holds NAME/photo.jpg or CATEGORY/NAME/photo.jpg, with photo.mask.png beside each photo."
@@ -88,6 +92,13 @@ class Concepts:
     categories: tuple[str, ...]
     photos: tuple[LabelledPhoto, ...]
 
+    def __post_init__(self) -> None:
+        names = taken("names", self.names, Each(Text(), words="names of concepts"))
+        taken("categories", self.categories, Each(Text(), (len(names),), f"the categories of {len(names)} concept(s)"))
+        taken(
+            "photos", self.photos, Each(Instance(LabelledPhoto, "a photo with its labels")), "Concepts.read makes them."
+        )
+
     @classmethod
     def read(cls, folder: str | Path) -> Concepts:
         """Read which photos show which concepts; the photos themselves are read when they are needed.
@@ -105,18 +116,18 @@ class Concepts:
         Masks are the better way: transparency is laid over white, so that the model sees a cut-out on white.
 
         Raises:
+            InvalidType: ``folder`` is no path.
             InvalidArgument: the folder is missing, empty or laid out in another way.
         """
-        found = list(_concept_folders(Path(folder)))
+        found = list(_concept_folders(Path(taken("folder", folder, Name()))))
         names = _distinct([(category, path.name) for category, path in found])
         # By size first: a file whose size is its own has no double, and need not be read.
         labels = [label for i, (_, path) in enumerate(found) for label in _labels(i, path)]
-        sizes = Counter(label.photo.stat().st_size for label in labels)
+        sizes = [_size(label.photo) for label in labels]
+        count = Counter(sizes)
         photos: dict[Any, list[Label]] = {}
-        for label in labels:
-            size = label.photo.stat().st_size
-            same = label.photo if sizes[size] == 1 else hashlib.sha256(label.photo.read_bytes()).hexdigest()
-            photos.setdefault(same, []).append(label)
+        for label, size in zip(labels, sizes, strict=True):
+            photos.setdefault(label.photo if count[size] == 1 else _digest(label.photo), []).append(label)
         return cls(
             names,
             tuple(category for category, _ in found),
@@ -129,7 +140,7 @@ class Concepts:
 
 def _concept_folders(top: Path) -> Iterator[tuple[str, Path]]:
     """Every concept's category and folder, in order of their names."""
-    if not top.is_dir():
+    if not is_folder(top):
         raise InvalidArgument(f"there is no folder {str(top)!r} of concepts. {_LAYOUT}")
     if next(_pictures(top), None) is not None:
         raise InvalidArgument(f"{str(top)!r} holds pictures that belong to no concept. {_LAYOUT}")
@@ -151,13 +162,22 @@ def _concept_folders(top: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [entry for entry in entries(path, "concepts") if is_folder(entry)]
 
 
 def _pictures(path: Path) -> Iterator[Path]:
-    for file in sorted(path.iterdir()):
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file():
+    for file in entries(path, "concepts"):
+        if file.suffix.lower() in SUFFIXES and not is_folder(file):
             yield file
+
+
+def _size(photo: Path) -> int:
+    with opened(photo, "a picture", ImageError) as file:
+        return os.fstat(file.fileno()).st_size
+
+
+def _digest(photo: Path) -> str:
+    return hashlib.sha256(read_bytes(photo, "a picture", ImageError)).hexdigest()
 
 
 def _labels(concept: int, folder: Path) -> Iterator[Label]:

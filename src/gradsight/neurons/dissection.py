@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight import stored
-from gradsight.errors import InvalidArgument, InvalidType, received
+from gradsight import contents, stored
+from gradsight.checks import index, taken
+from gradsight.errors import InvalidArgument, received
 from gradsight.imaging import Placement, resize
 from gradsight.neurons.activations import Activations, Batches, Look
 from gradsight.neurons.concepts import Concepts, LabelledPhoto, on_photo
+from gradsight.rules import Array, Each, Instance, Name, Number, Text, Whole
 
 _FINEST = 112
 """Rows and columns at which masks are compared at most; those of the paper's data set, Broden, have 112 x 112."""
@@ -26,6 +27,10 @@ so that interpolation between such positions, which rounds, stays over it."""
 
 _AT_ONCE = 256
 """Channels that are enlarged at once."""
+
+
+LEAST = Number(0, 1)
+"""The IoU that a channel is named from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,21 +62,33 @@ class Dissection:
     layer: str
     model: str
 
+    def __post_init__(self) -> None:
+        iou = taken("iou", self.iou, Array((2,), "an array (channels, concepts)"))
+        texts = Each(Text(), (iou.shape[1],))
+        for name in ("concepts", "categories"):
+            object.__setattr__(self, name, taken(name, getattr(self, name), texts))
+        for name, count in (("thresholds", iou.shape[0]), ("areas", iou.shape[1]), ("counts", iou.shape[1])):
+            values = taken(name, getattr(self, name), Array((1,), f"an array ({count},)"))
+            if len(values) != count:
+                raise InvalidArgument(f"`{name}` must have {count} values, as `iou` has. {received(values)}")
+        taken("quantile", self.quantile, Number(0, 1))
+        taken("photos", self.photos, Whole(0))
+        taken("layer", self.layer, Text())
+        taken("model", self.model, Text())
+
     def best(self, channel: int) -> tuple[str, float]:
         """The concept that a channel detects best, and its IoU, however low.
 
         Raises:
             InvalidArgument: there is no such channel.
         """
-        if not 0 <= channel < len(self.iou):
-            raise InvalidArgument(f"`channel` must be between 0 and {len(self.iou) - 1}. {received(channel)}")
+        channel = index("channel", channel, len(self.iou))
         concept = int(self.iou[channel].argmax())
         return self.concepts[concept], float(self.iou[channel, concept])
 
     def name(self, channel: int, least: float = 0.04) -> str | None:
         """The concept that a channel detects; None where its best IoU is not over ``least`` (the paper's: 0.04)."""
-        if not isinstance(least, Real) or not 0 <= least <= 1:
-            raise InvalidArgument(f"`least` must be an IoU in [0, 1]. {received(least)} Pass 0.04.")
+        least = taken("least", least, LEAST, "It is an IoU; pass 0.04.")
         name, iou = self.best(channel)
         return name if iou > least else None
 
@@ -80,7 +97,10 @@ class Dissection:
 
         Raises:
             InvalidArgument: it is of another layer or model.
+            InvalidType: a name is none.
         """
+        layer, model = taken("layer", layer, Text()), taken("model", model, Text())
+        channels = taken("channels", channels, Whole(0))
         if (self.layer, len(self.iou)) != (layer, channels):
             raise InvalidArgument(
                 f"`dissection` must be of the explained layer, {layer!r} with {channels} channels. Received: one of "
@@ -93,7 +113,13 @@ class Dissection:
             )
 
     def save(self, path: str | Path) -> None:
-        """Write it to an ``.npz`` file."""
+        """Write it to an ``.npz`` file.
+
+        Raises:
+            InvalidType: ``path`` is none.
+            InvalidArgument: it cannot be written.
+        """
+        path = taken("path", path, Name())
         about = {name: getattr(self, name) for name in (*_TEXTS, *_ROWS)}
         stored.pack(path, about, {name: getattr(self, name) for name in _ARRAYS})
 
@@ -104,7 +130,7 @@ class Dissection:
         Raises:
             InvalidArgument: the file is none of ours.
         """
-        return stored.unpack(path, _made, "a dissection", "Dissection.save")
+        return stored.unpack(taken("path", path, Name()), _made, "a dissection", "Dissection.save")
 
     def __repr__(self) -> str:
         named = sum(self.name(channel) is not None for channel in range(len(self.iou)))
@@ -118,12 +144,27 @@ _ARRAYS, _ROWS = ("iou", "thresholds", "areas", "counts"), ("concepts", "categor
 _TEXTS = ("quantile", "photos", "layer", "model")
 
 
-def _made(about: dict[str, Any], arrays: dict[str, Any]) -> Dissection:
-    fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS} | {name: about[name] for name in _TEXTS}
-    fields |= {name: tuple(about[name]) for name in _ROWS}
-    if fields["iou"].shape != (len(fields["thresholds"]), len(fields["concepts"])):
-        raise ValueError("its arrays do not fit each other")
-    return Dissection(**fields)
+def _made(about: Any, arrays: Mapping[str, NDArray[Any]]) -> Dissection:
+    about = contents.fields(about, "what is said about it", (*_TEXTS, *_ROWS))
+    names = contents.texts(about["concepts"], "concepts")
+    if not names:
+        raise ValueError("concepts must be one or more")
+    iou = contents.floats(arrays, "iou", (None, len(names)))
+    areas = contents.floats(arrays, "areas", (len(names),))
+    if not all(((values >= 0) & (values <= 1 + 1e-6)).all() for values in (iou, areas)):
+        raise ValueError("`iou` and `areas` must lie in [0, 1]")
+    return Dissection(
+        iou=iou,
+        concepts=names,
+        categories=contents.texts(about["categories"], "categories", len(names)),
+        thresholds=contents.floats(arrays, "thresholds", (len(iou),)),
+        areas=areas,
+        counts=contents.array(arrays, "counts", (len(names),), "iu"),
+        quantile=contents.number(about["quantile"], "quantile"),
+        photos=contents.whole(about["photos"], "photos", least=1),
+        layer=contents.text(about["layer"], "layer"),
+        model=contents.text(about["model"], "model"),
+    )
 
 
 def dissect(
@@ -147,14 +188,12 @@ def dissect(
         quantile: the paper's is 0.005.
 
     Raises:
-        InvalidArgument: ``quantile`` is out of range, or the photos have too few positions for it.
+        InvalidArgument: ``quantile`` is out of range (0, 0.5], or the photos have too few positions for it.
         ImageError: a photo or mask cannot be read.
     """
     concepts = Concepts.read(concepts) if isinstance(concepts, str | Path) else concepts
-    if not isinstance(concepts, Concepts):
-        raise InvalidType(f"`concepts` must be gs.Concepts, or a folder of them. {received(concepts)}")
-    if isinstance(quantile, bool) or not isinstance(quantile, Real) or not 0 < quantile < 1:
-        raise InvalidArgument(f"`quantile` must lie between 0 and 1. {received(quantile)} Pass 0.005.")
+    concepts = taken("concepts", concepts, Instance(Concepts, "gs.Concepts, or a folder of them"))
+    quantile = taken("quantile", quantile, Number(above=0, most=0.5), "Pass 0.005.")
     batches = Batches(look, [photo.path for photo in concepts.photos], batch_size)
     thresholds, layer = _thresholds(batches, len(concepts.photos), float(quantile))
     counts = _Counts(concepts, len(thresholds))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from gradsight.errors import ImageError, InvalidArgument, InvalidType, received
+from gradsight.checks import optional, taken
+from gradsight.errors import ImageError, InvalidArgument, UnknownName, received
 from gradsight.imaging import Placement, Row, grid, overlay, read_image
 from gradsight.neurons.activations import Batches, Look
+from gradsight.rules import Each, Instance, Name, Text, Whole
 
 _DRAWN = 400
 """Pixels along the longer side of what is seen of a photo, as it is drawn."""
+
+
+_CHANNELS = Each(Whole(0), words="numbers of channels, from 0, at least one")
+_LINES = Each(Text(), range(100), "lines of text, in a list")
+_ANY = range(1 << 20)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +73,26 @@ class Exciting:
     layer: str
     failed: tuple[str, ...] = field(default=())
 
+    def __post_init__(self) -> None:
+        for channel, examples in taken("examples", self.examples, Instance(Mapping, "a dict by channel")).items():
+            taken("examples", channel, Whole(0))
+            taken("examples", examples, Each(Instance(Example, "photos of a channel"), _ANY))
+        taken("layer", self.layer, Text())
+        taken("failed", self.failed, Each(Text(), _ANY))
+
     def __getitem__(self, channel: int) -> tuple[Example, ...]:
-        """The examples of one channel."""
-        return self.examples[channel]
+        """The examples of one channel.
+
+        Raises:
+            UnknownName: it is none of those that were asked for.
+        """
+        number = Whole().read(channel)
+        if number is None or number not in self.examples:
+            known = ", ".join(map(str, self.examples))
+            raise UnknownName(
+                f"There is no such channel among these. {received(channel)} Choose from: {known or '(none)'}."
+            )
+        return self.examples[number]
 
     def figure(
         self,
@@ -90,12 +113,16 @@ class Exciting:
             height: of each photo in pixels.
 
         Raises:
-            InvalidArgument: there are no channels.
+            InvalidArgument: there are no channels, or an argument is none of these.
+            UnknownName: one of the channels is none of those that were asked for.
             ImageError: a photo can no longer be read.
         """
-        chosen = list(self.examples if channels is None else channels)
-        columns = max((len(self.examples[channel]) for channel in chosen), default=0) or 1
-        rows = [self._row(channel, columns, (remarks or {}).get(channel, ())) for channel in chosen]
+        optional("photo", photo, Instance(Image.Image, "a PIL image"))
+        about = taken("about", about, _LINES)
+        chosen = list(self.examples) if channels is None else taken("channels", channels, _CHANNELS)
+        said = optional("remarks", remarks, Instance(Mapping, "a dict of channel to lines of text")) or {}
+        columns = max((len(self[channel]) for channel in chosen), default=0) or 1
+        rows = [self._row(channel, columns, taken("remarks", said.get(channel, ()), _LINES)) for channel in chosen]
         heading = [["most exciting"], *([""] for _ in range(columns - 1))]
         return grid(photo, about or [f"Layer {self.layer}"], heading, rows, height=height)
 
@@ -138,12 +165,8 @@ def exciting(
         InvalidType: ``photos`` are no paths.
     """
     paths = _paths(photos)
-    wanted = list(dict.fromkeys(channels))
-    if not wanted or not all(isinstance(c, Integral) and not isinstance(c, bool) and c >= 0 for c in wanted):
-        raise InvalidArgument(f"`channels` must be numbers of channels, from 0, at least one. {received(channels)}")
-    if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
-        raise InvalidArgument(f"`k` must be a whole number of at least 1. {received(k)} Pass k=4.")
-    best: dict[int, list[Example]] = {int(channel): [] for channel in wanted}
+    k = taken("k", k, Whole(1), "Pass k=4.")
+    best: dict[int, list[Example]] = {channel: [] for channel in taken("channels", channels, _CHANNELS)}
     failed: list[ImageError] = []
     layer = ""
     for which, found in Batches(look, paths, batch_size, failed.append):
@@ -160,11 +183,10 @@ def exciting(
 
 
 def _paths(photos: Sequence[str | Path]) -> list[Path]:
-    if isinstance(photos, str | Path) or not all(isinstance(photo, str | Path) for photo in photos):
-        raise InvalidType(f"`photos` must be a list of paths. {received(photos)} Pass sorted(folder.glob('*.jpg')).")
-    if not photos:
+    if isinstance(photos, list | tuple) and not photos:
         raise InvalidArgument("`photos` must hold at least one path. Received: nothing.")
-    return [Path(photo) for photo in photos]
+    way_out = "Pass sorted(folder.glob('*.jpg'))."
+    return [Path(photo) for photo in taken("photos", photos, Each(Name(), words="a list of paths"), way_out)]
 
 
 def _keep(kept: list[Example], k: int, path: Path, values: NDArray[Any], placement: Placement) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from gradsight.errors import InvalidArgument, InvalidType, received, unknown
+from gradsight.checks import optional, taken
 from gradsight.imaging import finite
-from gradsight.neurons.dissection import Dissection
+from gradsight.neurons.dissection import LEAST, Dissection
+from gradsight.rules import Choice, Each, Instance, Text, Whole
 
 ORDERS = ("alpha", "contribution")
 
@@ -55,6 +55,12 @@ class Neurons:
     negative: tuple[Neuron, ...]
     label: str
     layer: str
+
+    def __post_init__(self) -> None:
+        for name in ("positive", "negative"):
+            taken(name, getattr(self, name), Each(Instance(Neuron, "a channel"), range(1 << 20)))
+        taken("label", self.label, Text())
+        taken("layer", self.layer, Text())
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -107,12 +113,10 @@ def ranked(
         InvalidArgument: ``k`` or ``least`` out of range.
         UnknownName: there is no such order.
     """
-    if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
-        raise InvalidArgument(f"`k` must be a whole number of at least 1. {received(k)} Pass k=5.")
-    if by not in ORDERS:
-        raise unknown("order of channels", by, ORDERS)
-    if not isinstance(dissection, Dissection | None):
-        raise InvalidType(f"`dissection` must be what explainer.dissect(concepts) gives. {received(dissection)}")
+    k = taken("k", k, Whole(1), "Pass k=5.")
+    by = taken("by", by, Choice(ORDERS, "order of channels"))
+    least = taken("least", least, LEAST, "It is an IoU; pass 0.04.")
+    optional("dissection", dissection, Instance(Dissection, "what explainer.dissect(concepts) gives"))
     alphas, means = finite(alphas), finite(means)
     weights = alphas if by == "alpha" else alphas * means
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from gradsight.targets.boxes import Box
 from gradsight.targets.class_names import Labels, as_labels, check_fit, is_fit, misfit
 from gradsight.targets.classes import Classes, Top
-from gradsight.targets.combined import Against, Contrast, Several, Sum, resolve
+from gradsight.targets.combined import Against, Contrast, Several, Sum, check_target, resolve
 from gradsight.targets.labels import class_index, class_name, plain
 from gradsight.targets.pixels import Pixels
 from gradsight.targets.predictions import Reading, predicted
@@ -37,6 +37,7 @@ __all__ = [
     "Top",
     "as_labels",
     "check_fit",
+    "check_target",
     "class_index",
     "class_name",
     "detections_in",

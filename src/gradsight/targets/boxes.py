@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, ModelError
+from gradsight.rules import Box as BoxRule
 from gradsight.targets.class_names import misfit
-from gradsight.targets.labels import class_index, class_name
-from gradsight.targets.places import box_of
+from gradsight.targets.labels import AClass, class_index, class_name
 from gradsight.targets.resolved import Named, Resolved, Setting, of_function
 
 
@@ -37,14 +38,15 @@ class Box:
 
     Raises:
         InvalidArgument: the box is none.
+        InvalidType: the class is none.
     """
 
     which: int | str | None = None
     box: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        if self.box is not None:
-            object.__setattr__(self, "box", box_of(self.box, "`box` of Box"))
+        object.__setattr__(self, "which", optional("`which` of Box", self.which, AClass()))
+        object.__setattr__(self, "box", optional("`box` of Box", self.box, BoxRule()))
 
     def resolved(self, setting: Setting) -> Resolved:
         """See `resolve`."""

@@ -9,7 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gradsight.errors import InvalidArgument, InvalidType, received
-from gradsight.targets.labels import is_class, plain
+from gradsight.targets.labels import is_class, number_of, plain
+from gradsight.values import items_in
 
 Labels = Sequence[str | int] | Mapping[Any, Any] | NDArray[Any]
 """Class names as they are handed over, see `as_labels`; columns and indices of tables are taken too."""
@@ -36,8 +37,8 @@ def as_labels(labels: Any, what: str = "`labels`") -> tuple[str, ...]:
     for index, name in enumerate(names):
         if not is_class(name):
             raise InvalidType(
-                f"{what} must be texts or whole numbers, one for each class; that of class {index} is {name!r} "
-                f"({type(name).__name__}). Pass {_FORMS}."
+                f"{what} must be texts or whole numbers, one for each class; that of class {index} is "
+                f"{received(name).removeprefix('Received: ')} Pass {_FORMS}."
             )
     return tuple(str(name) for name in names)
 
@@ -50,10 +51,11 @@ def _listed(labels: Any, what: str) -> list[Any]:
     values = plain(labels)
     unordered = isinstance(values, Set) and not isinstance(values, KeysView)
     table = hasattr(values, "columns")  # its names are those of several things
-    if isinstance(values, str | bytes | type) or unordered or table or not isinstance(values, Iterable):
+    items = None if table else items_in(list(values) if isinstance(values, KeysView) else values)
+    if items is None:
         hint = " A set has no order." if unordered else ""
         raise InvalidType(f"{what} must be the names of the classes. {received(labels)}{hint} Pass {_FORMS}.")
-    return [plain(value) for value in values]
+    return [plain(value) for value in items]
 
 
 def in_order(pairs: Sequence[tuple[Any, Any]], what: str, way_out: str) -> list[Any]:
@@ -84,18 +86,19 @@ def in_order(pairs: Sequence[tuple[Any, Any]], what: str, way_out: str) -> list[
 
 def _indices(values: Sequence[Any]) -> list[int]:
     """Whole numbers in order; empty where some value is none."""
-    whole = all(is_class(value) and str(value).isdecimal() for value in values)
-    return sorted(int(value) for value in values) if whole else []
+    found = [number_of(str(value)) if is_class(value) else None for value in values]
+    return sorted(number for number in found if number is not None) if None not in found else []
 
 
 def _fault(pairs: Sequence[tuple[Any, Any]]) -> str:
     """What is wrong with the indices, in words; empty where there are none."""
     found = _indices([pair[0] for pair in pairs]) or _indices([pair[1] for pair in pairs])
-    missing = sorted(set(range(max(found, default=0) + 1)) - set(found))
+    have = set(found)
+    missing = next(index for index in range(len(found) + 1) if index not in have)
     twice = sorted(index for index, count in Counter(found).items() if count > 1)
     if twice:
         return f"; {twice[0]} is there twice"
-    return f"; {missing[0]} is missing" if missing and found else ""
+    return f"; {missing} is missing" if found and missing < found[-1] else ""
 
 
 def _column(labels: Any) -> Iterable[tuple[Any, Any]] | None:

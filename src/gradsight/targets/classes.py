@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.checks import taken
+from gradsight.errors import InvalidArgument, ModelError
+from gradsight.rules import Whole
 from gradsight.targets.boxes import best_of_classes, detected
-from gradsight.targets.labels import class_index, class_name
+from gradsight.targets.labels import AClass, class_index, class_name
 from gradsight.targets.resolved import Named, Resolved, Setting, Term
 
 
@@ -22,8 +23,7 @@ class Top:
     k: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.k, Integral) or isinstance(self.k, bool) or self.k < 1:
-            raise InvalidArgument(f"`k` of Top must be a whole number of at least 1. {received(self.k)}")
+        object.__setattr__(self, "k", taken("`k` of Top", self.k, Whole(1)))
 
     def resolved(self, setting: Setting) -> Resolved:
         """See `resolve`."""
@@ -42,7 +42,7 @@ class Classes:
     def __init__(self, *which: int | str) -> None:
         if not which:
             raise InvalidArgument("Classes needs at least one class. Received: nothing.")
-        object.__setattr__(self, "which", which)
+        object.__setattr__(self, "which", tuple(taken("`which` of Classes", x, AClass()) for x in which))
 
     def resolved(self, setting: Setting) -> Resolved:
         """See `resolve`."""

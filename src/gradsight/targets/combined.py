@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, InvalidType, received
+from gradsight.rules import Text
 from gradsight.targets.classes import Classes, Top, classes_of_each
 from gradsight.targets.labels import is_class, plain
 from gradsight.targets.resolved import Named, Resolved, Setting, of_function
@@ -22,6 +24,9 @@ class Against:
     """
 
     target: Any = None
+
+    def __post_init__(self) -> None:
+        check_target(self.target)
 
     def resolved(self, setting: Setting) -> Resolved:
         """See `resolve`."""
@@ -42,6 +47,9 @@ class Contrast:
 
     target: Any
     rather_than: Any
+
+    def __post_init__(self) -> None:
+        check_target(self.target, self.rather_than)
 
     def resolved(self, setting: Setting) -> Resolved:
         """See `resolve`."""
@@ -73,7 +81,7 @@ class Sum:
 
     def __init__(self, *targets: Any, name: str | None = None) -> None:
         object.__setattr__(self, "targets", _some(targets, "Sum"))
-        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "name", optional("`name` of Sum", name, Text()))
 
     def resolved(self, setting: Setting) -> Resolved:
         """See `resolve`."""
@@ -118,19 +126,35 @@ def resolve(targets: Any, setting: Setting) -> Resolved:
         InvalidArgument, InvalidType, UnknownName: the targets do not fit.
         ModelError: the output holds nothing of the kind that was asked for.
     """
-    if isinstance(targets, type):
-        raise _not_a_target(targets)
+    check_target(targets)
     targets = plain(targets)
     targets = Top() if targets is None else Classes(targets) if is_class(targets) else targets
     if hasattr(targets, "resolved"):
-        found: Resolved = targets.resolved(setting)
+        try:
+            found: Resolved = targets.resolved(setting)
+        except RecursionError:
+            raise InvalidArgument(
+                "`targets` must not be nested so deeply, one target in another. Put those that belong together side "
+                "by side: gs.Several(a, b, c)."
+            ) from None
         return found
     if callable(targets):
         function, name = targets, Named(None, getattr(targets, "__name__", type(targets).__name__))
         return of_function(lambda outputs: function(setting.private(outputs)), [name] * setting.n)
-    if isinstance(targets, list | tuple):
-        return _of_each(targets, setting)
-    raise _not_a_target(targets)
+    return _of_each(targets, setting)
+
+
+def check_target(*targets: Any) -> None:
+    """See that values are of kinds that can be targets.
+
+    Raises:
+        InvalidType: one is not.
+    """
+    for target in targets:
+        value = plain(target)
+        kind = value is None or is_class(value) or hasattr(value, "resolved") or callable(value)
+        if isinstance(value, type) or not (kind or isinstance(value, list | tuple)):
+            raise _not_a_target(value)
 
 
 def _not_a_target(value: Any) -> InvalidType:
@@ -145,6 +169,7 @@ def _not_a_target(value: Any) -> InvalidType:
 def _some(targets: tuple[Any, ...], name: str) -> tuple[Any, ...]:
     if not targets:
         raise InvalidArgument(f"{name} needs at least one target. Received: nothing.")
+    check_target(*targets)
     return targets
 
 

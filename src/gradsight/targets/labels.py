@@ -5,25 +5,48 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence, Set
+from dataclasses import dataclass
 from functools import lru_cache
-from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from gradsight.errors import InvalidArgument, InvalidType, UnknownName, received, unknown
+from gradsight.checks import taken
+from gradsight.errors import GradsightError, InvalidArgument, InvalidType, UnknownName, unknown
+from gradsight.rules import Whole
 
 
 def plain(value: Any) -> Any:
     """Arrays of any framework, and their numbers, as Python's own: ``np.array([1, 2])`` is ``[1, 2]``."""
     if isinstance(value, str) or not (hasattr(value, "dtype") and hasattr(value, "shape")):
         return value
-    return value.tolist() if hasattr(value, "tolist") else np.asarray(value).tolist()
+    try:
+        return value.tolist() if hasattr(value, "tolist") else np.asarray(value).tolist()
+    except Exception:  # of an object that only looks like an array, or a tensor without values
+        return value
 
 
 def is_class(value: Any) -> bool:
     """Whether a value may name a class: an index or a label."""
-    return isinstance(value, Integral | str) and not isinstance(value, bool)
+    return isinstance(value, str) or Whole().read(value) is not None
+
+
+@dataclass(frozen=True)
+class AClass:
+    """A class, as a `rules.Rule`: an index or a label, also as an array without axes."""
+
+    error: ClassVar[type[GradsightError]] = InvalidType
+    rule: ClassVar[str] = "a class: an index or a label"
+
+    def read(self, value: Any) -> int | str | None:
+        """Its index or label, or None."""
+        found: int | str | None = value if isinstance(value, str) else Whole().read(value)
+        return found
+
+
+def number_of(text: str) -> int | None:
+    """The whole number that a text is, from 0 on; None for another text, and for one of more digits than count."""
+    return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
 def class_name(index: int, labels: Sequence[str] | None) -> str:
@@ -79,9 +102,7 @@ def class_index(which: Any, labels: Sequence[str] | None, count: int) -> int:
         InvalidType: neither an index nor a label.
         UnknownName: no class has that label, or the model's labels are not known.
     """
-    which = plain(which)
-    if not is_class(which):
-        raise InvalidType(f"a class must be an index or a label. {received(which)}")
+    which = taken("`targets`", which, AClass())
     if isinstance(which, str):
         return _by_label(which, labels, count)
     index, name = int(which), str(int(which))
@@ -93,8 +114,8 @@ def class_index(which: Any, labels: Sequence[str] | None, count: int) -> int:
 def _by_label(which: str, labels: Sequence[str] | None, count: int) -> int:
     found = _matches(which, labels or ())
     numbers = labels is not None and all(label.isdecimal() for label in labels)
-    if not found and which.isdecimal() and not numbers:
-        return _checked(int(which), count)
+    if not found and (number := number_of(which)) is not None and not numbers:
+        return _checked(number, count)
     if labels is None:
         raise UnknownName(
             f"class {which!r} was asked for by its label, but the labels of this model are not known. "

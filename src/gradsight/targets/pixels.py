@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.rules import Array, Box, Each, Number
 from gradsight.targets.class_names import check_fit
-from gradsight.targets.labels import class_index, class_name
-from gradsight.targets.places import box_of, numbers
+from gradsight.targets.labels import AClass, class_index, class_name
 from gradsight.targets.resolved import Named, Resolved, Setting, of_function
 
 
@@ -37,6 +38,7 @@ class Pixels:
 
     Raises:
         InvalidArgument: more than one of them, or an empty region.
+        InvalidType: the class is none.
     """
 
     which: int | str
@@ -48,16 +50,14 @@ class Pixels:
         given = [name for name in ("mask", "box", "point") if getattr(self, name) is not None]
         if len(given) > 1:
             raise InvalidArgument(f"Pixels takes one of mask, box and point. Received: {' and '.join(given)}.")
-        if self.box is not None:
-            object.__setattr__(self, "box", box_of(self.box, "`box` of Pixels"))
-        if self.point is not None:
-            object.__setattr__(self, "point", numbers(self.point, 2, "`point` of Pixels"))
-        if self.mask is not None:
-            mask = np.asarray(self.mask)
-            if mask.ndim not in (2, 3) or mask.dtype.kind not in "bfiu" or (mask < 0).any() or not mask.any():
-                raise InvalidArgument(
-                    f"`mask` must be (height, width) or (n, height, width), true somewhere. {received(mask)}"
-                )
+        point = Each(Number(-1e9, 1e9), (2,), words="2 numbers, (row, column)")
+        mask = optional("`mask` of Pixels", self.mask, _MASK)
+        if mask is not None and not (np.isfinite(mask).all() and (mask >= 0).all() and mask.any()):
+            raise InvalidArgument(f"`mask` of Pixels must be {_MASK.rule}. Received: values that are not.")
+        object.__setattr__(self, "which", taken("`which` of Pixels", self.which, AClass()))
+        object.__setattr__(self, "box", optional("`box` of Pixels", self.box, Box()))
+        object.__setattr__(self, "point", optional("`point` of Pixels", self.point, point))
+        object.__setattr__(self, "mask", mask)
 
     def resolved(self, setting: Setting) -> Resolved:
         """See `resolve`."""
@@ -98,7 +98,7 @@ class Pixels:
         """How much each cell of the output counts for image ``i``, in all 1."""
         placement = setting.placements[i] if setting.placements else None
         size = setting.size if placement is None else placement.image_size
-        region = self._region(setting.first + i, size)
+        region = self._region(setting.first + i, size, setting.total)
         box = (0.0, 0.0, float(size[0]), float(size[1])) if placement is None else placement.box
         down, across = (_overlaps(region.shape[k], box[k], box[k + 2], cells[k]) for k in range(2))
         weights: NDArray[Any] = down @ region @ across.T
@@ -110,21 +110,24 @@ class Pixels:
         shares: NDArray[np.float32] = (weights / weights.sum()).astype(np.float32)
         return shares
 
-    def _region(self, i: int, size: tuple[int, ...]) -> NDArray[Any]:
+    def _region(self, i: int, size: tuple[int, ...], total: int) -> NDArray[Any]:
         """The region's weights at the picture's pixels."""
         if self.mask is not None:
             masks = np.asarray(self.mask, dtype=np.float64)
-            mask: NDArray[Any] = masks if masks.ndim == 2 else masks[i] if i < len(masks) else masks[:0, 0]
-            if mask.shape != tuple(size):
+            if masks.shape not in (tuple(size), (total, *size)):
                 raise InvalidArgument(
-                    f"`mask` must have the size of the picture, {size[0]} x {size[1]}, one for all or one for each "
-                    f"image. {received(np.asarray(self.mask))}"
+                    f"`mask` of Pixels must have the size of the picture, {size[0]} x {size[1]}, one for all or one "
+                    f"for each of the {total} image(s). {received(self.mask)}"
                 )
-            return mask
+            found: NDArray[Any] = masks if masks.ndim == 2 else masks[i]
+            return found
         box = self._sides() or (0, 0, *size)
         rows, columns = (_overlaps(size[k], box[k], box[k + 2], 1)[0] for k in range(2))
         region: NDArray[Any] = rows[:, None] * columns
         return region
+
+
+_MASK = Array((2, 3), "(height, width) or (n, height, width), true or weights of at least 0, not 0 everywhere")
 
 
 def _overlaps(pixels: int, start: float, stop: float, cells: int) -> NDArray[np.float64]:

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
+from gradsight.checks import optional
+from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.rules import Array, Text
 from gradsight.targets.resolved import Named, Resolved, Setting, of_function
 
 
@@ -23,10 +25,11 @@ class Similarity:
     Attributes:
         image: a photo (path, bytes, PIL image), or a batch of one as the model takes it.
         text: for models that read texts beside pictures.
-        embedding: (d,).
+        embedding: (d,) numbers.
 
     Raises:
-        InvalidArgument: not exactly one of them.
+        InvalidArgument: not exactly one of them, or an embedding that is none.
+        InvalidType: the text is none.
     """
 
     image: Any = None
@@ -39,8 +42,9 @@ class Similarity:
             raise InvalidArgument(
                 f"Similarity takes one of image, text and embedding. Received: {' and '.join(given) or 'nothing'}."
             )
-        if self.text is not None and not isinstance(self.text, str):
-            raise InvalidType(f"`text` of Similarity must be a text. {received(self.text)}")
+        optional("`text` of Similarity", self.text, Text())
+        numbers = Array((1, 2), "an embedding: an array of numbers, (d,)", "fiu")
+        object.__setattr__(self, "embedding", optional("`embedding` of Similarity", self.embedding, numbers))
 
     def resolved(self, setting: Setting) -> Resolved:
         """See `resolve`."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
-from gradsight.targets.labels import class_index, class_name
+from gradsight.checks import optional, taken
+from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.rules import Whole
+from gradsight.targets.labels import AClass, class_index, class_name
 from gradsight.targets.resolved import Named, Resolved, Setting, of_function
 
 
@@ -29,8 +30,8 @@ class Token:
     at: int = -1
 
     def __post_init__(self) -> None:
-        if isinstance(self.at, bool) or not isinstance(self.at, Integral):
-            raise InvalidType(f"`at` of Token must be a whole number. {received(self.at)}")
+        object.__setattr__(self, "which", optional("`which` of Token", self.which, AClass()))
+        object.__setattr__(self, "at", taken("`at` of Token", self.at, Whole()))
 
     def resolved(self, setting: Setting) -> Resolved:
         """See `resolve`."""

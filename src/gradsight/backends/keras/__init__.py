@@ -42,6 +42,7 @@ from gradsight.locks import Lock
 from gradsight.positions import Positions
 from gradsight.recent import Recent
 from gradsight.targets import Resolved
+from gradsight.values import array_in
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,10 @@ class KerasBackend:
 
         def convert(x: Any) -> Any:
             if not keras.ops.is_tensor(x):
-                if not hasattr(x, "__array__"):
+                found = array_in(x) if hasattr(x, "__array__") else None
+                if found is None or found.dtype.kind not in "biufc":
                     return x
-                x = np.asarray(x)
+                x = found
             floating = x.ndim >= 3 or is_floating(x)
             return keras.ops.stop_gradient(keras.ops.convert_to_tensor(x, dtype=dtype if floating else None))
 

@@ -23,7 +23,7 @@ def prepared(inputs: Any, like: torch.Tensor) -> Any:
     keep_dtype = torch.is_autocast_enabled(like.device.type)
 
     def convert(x: Any) -> Any:
-        if isinstance(x, np.ndarray):
+        if isinstance(x, np.ndarray) and x.dtype.kind in "biufc":
             x = torch.from_numpy(np.ascontiguousarray(x))
         if not isinstance(x, torch.Tensor):
             return x

@@ -1,0 +1,91 @@
+"""Zip files, such as ``.npz``, ``.pt``, ``.pt2`` and ``.keras``: measured before anything of them is unpacked.
+
+5 MB of a zip file unpack to 5 GB of zeros. How much it is stands in the file, and readers that trust it allocate it.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from gradsight.errors import GradsightError, InvalidArgument, one_line
+from gradsight.files import opened
+from gradsight.limits import UNPACKED_BYTES
+
+_USUAL = 20
+"""How many times its own size an archive may unpack to, however large it is: arrays of results are mostly zeros."""
+
+_KNOWN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""The compressions that NumPy, PyTorch and Keras write. Of others Python unpacks more than was asked for."""
+
+
+def check_archive(
+    source: str | os.PathLike[str] | BinaryIO, what: str, kind: type[GradsightError] = InvalidArgument
+) -> None:
+    """See that a zip file unpacks to no more than is taken on.
+
+    Args:
+        source: its path, or the open file, whose position is put back.
+        what: it should be, such as ``"a Keras model"``.
+        kind: the error to raise.
+
+    Raises:
+        GradsightError: it is no zip file, is damaged or encrypted, or unpacks to more than `limits.UNPACKED_BYTES` and
+            to far more than it holds itself.
+    """
+    with unpacking(source, what, kind):
+        pass
+
+
+@contextmanager
+def unpacking(
+    source: str | os.PathLike[str] | BinaryIO, what: str, kind: type[GradsightError] = InvalidArgument
+) -> Iterator[zipfile.ZipFile]:
+    """Open a zip file that `check_archive` has nothing against; whatever fails on damage in the block is ``kind``."""
+    if isinstance(source, str | os.PathLike):
+        with opened(source, what, kind) as file, _measured(file, repr(os.fspath(source)), what, kind) as archive:
+            yield archive
+        return
+    before = source.tell()
+    try:
+        with _measured(source, repr(getattr(source, "name", "the open file")), what, kind) as archive:
+            yield archive
+    finally:
+        source.seek(before)
+
+
+@contextmanager
+def _measured(file: BinaryIO, name: str, what: str, kind: type[GradsightError]) -> Iterator[zipfile.ZipFile]:
+    try:
+        size = file.seek(0, os.SEEK_END)
+        with zipfile.ZipFile(file) as archive:
+            _check(archive, size, name, kind)
+            yield archive
+    except GradsightError:
+        raise
+    except Exception as error:  # damaged bytes end in almost any exception
+        raise kind(f"{name} is not {what}, or is damaged or cut off: {one_line(error)}. Get it again.") from error
+
+
+def content(archive: zipfile.ZipFile, name: str) -> bytes:
+    """One file of an archive, of no more bytes than it claims: by itself Python unpacks up to 2 GB of it at once."""
+    entry = archive.getinfo(name)
+    with archive.open(entry) as file:
+        found = file.read(entry.file_size)
+        file.read(1)  # compares the checksum
+    if len(found) != entry.file_size:
+        raise zipfile.BadZipFile(f"{name!r} is cut off")
+    return found
+
+
+def _check(archive: zipfile.ZipFile, size: int, name: str, kind: type[GradsightError]) -> None:
+    entries = archive.infolist()
+    for entry in entries:
+        if entry.compress_type not in _KNOWN or entry.flag_bits & 1:
+            raise zipfile.BadZipFile(f"{entry.filename[:80]!r} in it is encrypted, or packed in an unusual way")
+    unpacked = sum(entry.file_size for entry in entries)
+    if unpacked > _USUAL * size:
+        UNPACKED_BYTES.check(unpacked, f"{name} of {size:,} bytes unpacks to {unpacked:,} bytes", kind)

@@ -1,0 +1,101 @@
+"""One bad photo ends no folder: what fails is set apart and told, and the others are done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from gradsight.cli.naming import Photo
+from gradsight.cli.terminal import SHOW_FAULTS, complain, told
+from gradsight.errors import GradsightError, ImageError, MissingDependency, UnknownName
+
+Result = TypeVar("Result")
+
+_NAMED = 3
+_MEMORY = ("OutOfMemoryError", "ResourceExhaustedError")  # PyTorch's and TensorFlow's, which are no MemoryError
+_MEMORY_WORDS = ("RESOURCE_EXHAUSTED", "can't allocate memory", "out of memory")
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Result]):
+    """What came of a photo.
+
+    Attributes:
+        photo: which one.
+        result: None where it failed.
+        error: None where it worked.
+    """
+
+    photo: Photo
+    result: Result | None = None
+    error: BaseException | None = None
+
+    def complain(self) -> bool:
+        """Say why it failed, if it did; whether it did."""
+        if self.error is None:
+            return False
+        words = told(self.error)
+        complain(words if repr(self.photo.name) in words else f"{self.photo.name!r}: {words}", "Failed")
+        return True
+
+
+def each(photos: Sequence[Photo], make: Callable[[Photo], Result]) -> Iterator[Outcome[Result]]:
+    """Make something of each photo, whatever becomes of the others.
+
+    A failure is about this photo or about what was asked for of all of them, and its type seldom says which: a class
+    number is too large for the model, a point too large for the picture. So the photos are the trial. While none has
+    worked, failures in the same words are held back. Where all fail so, it is the request, said once; else each was
+    about its photo.
+
+    Raises:
+        Exception: what was asked for fits no photo.
+    """
+    held: list[Outcome[Result]] = []
+    open_question = True
+    for photo in photos:
+        outcome = _tried(photo, make)
+        if outcome.error is not None and _of_photo(outcome.error):
+            yield outcome
+        elif open_question and outcome.error is not None and _alike(outcome.error, held):
+            held.append(outcome)
+            if isinstance(outcome.error, UnknownName | MissingDependency):  # about the model, whatever the photo
+                raise outcome.error
+            if len(held) == _NAMED < len(photos) - _NAMED:
+                complain(f"the first {_NAMED} photos failed alike, the others are tried. {told(outcome.error)}", "Note")
+        else:
+            open_question = False
+            yield from held
+            held.clear()
+            yield outcome
+    if held and held[0].error is not None:
+        raise held[0].error
+
+
+def _tried(photo: Photo, make: Callable[[Photo], Result]) -> Outcome[Result]:
+    try:
+        return Outcome(photo, result=make(photo))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if SHOW_FAULTS and not isinstance(error, GradsightError):
+            raise
+        failed = MemoryError(str(error)) if _out_of_memory(error) else error
+        failed.__cause__ = failed.__context__ = None  # their frames hold the pass that failed, and its memory
+        return Outcome(photo, error=failed.with_traceback(None))
+
+
+def _of_photo(error: BaseException) -> bool:
+    return isinstance(error, ImageError | MemoryError)
+
+
+def _alike(error: BaseException, held: Sequence[Outcome[Result]]) -> bool:
+    return not held or held[0].error is None or told(held[0].error) == told(error)
+
+
+def _out_of_memory(error: BaseException | None) -> bool:
+    """Whether it is for want of memory, also where another error tells of it."""
+    if error is None:
+        return False
+    known = isinstance(error, MemoryError) or type(error).__name__ in _MEMORY
+    return known or any(word in str(error) for word in _MEMORY_WORDS) or _out_of_memory(error.__cause__)

@@ -1,0 +1,61 @@
+"""That the fields of an explanation fit each other, whoever made it: a method, a file, a user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from gradsight.checks import optional, taken
+from gradsight.errors import InvalidArgument, received
+from gradsight.imaging import Placement
+from gradsight.rules import Array, Each, Instance, Rule, Text, Whole
+from gradsight.targets import Named, Prediction
+
+if TYPE_CHECKING:
+    from gradsight.explanation import Explanation
+
+_MAPS = Array((3, 4, 5), "an array (n, k, *positions) of one to three axes of positions")
+_NAMED = Instance(Named, "a target with its name")
+_PREDICTION = Instance(Prediction, "a class with its probability")
+_MANY = range(1000)
+
+
+def check(explanation: Explanation) -> None:
+    """See that they do.
+
+    Raises:
+        InvalidArgument: values that do not fit each other, such as scores of fewer targets than there are maps.
+        InvalidType: a text that is none, or a ``preprocess`` that is no dict.
+    """
+    n, k = taken("maps", explanation.maps, _MAPS).shape[:2]
+    _check_shapes(explanation, n, k)
+    taken("input_size", explanation.input_size, Each(Whole(1), (1, 2, 3)))
+    taken("channel_axis", explanation.channel_axis, Whole(0))
+    for name in ("layer", "method", "model", "title", "question"):
+        taken(name, getattr(explanation, name), Text())
+    optional("preprocess", explanation.preprocess, Instance(Mapping, "a dict of plain values"))
+    photos = len(taken("photos", explanation.photos, Each(Instance(Image.Image, "a PIL image"), (n, 0))))
+    rows: dict[str, Rule[Any]] = {
+        "targets": Each(Each(_NAMED, (k,)), (n,)),
+        "placements": Each(Instance(Placement, "a gs.Placement"), (photos,)),
+        "predictions": Each(Each(_PREDICTION, _MANY), (n, 0)),
+        "target_notes": Each(Each(Each(Text(), _MANY), (k,)), (n, 0)),
+        "written": Each(Text(), (n, 0)),
+    }
+    for name, rule in rows.items():
+        taken(name, getattr(explanation, name), rule)
+
+
+def _check_shapes(explanation: Explanation, n: int, k: int) -> None:
+    """See that arrays beside the maps are of as many images and targets."""
+    shapes: dict[str, tuple[int, ...]] = {"scores": (n, k)}
+    if explanation.alphas is not None:
+        channels = taken("alphas", explanation.alphas, Array((3,), "an array (n, k, channels)")).shape[2]
+        shapes |= {"alphas": (n, k, channels), "channel_means": (n, channels)}
+    for name, shape in shapes.items():
+        rule = Array((len(shape),), f"an array of shape {shape}, as the maps say")
+        values = taken(name, getattr(explanation, name), rule)
+        if values.shape != shape:
+            raise InvalidArgument(f"`{name}` must be {rule.rule}. {received(values)}")

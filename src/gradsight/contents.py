@@ -1,0 +1,97 @@
+"""What was read from a file, as what it must be; else an error that says what is wrong with it.
+
+A file is damaged, or written by a stranger: everything in it is looked at once, before anything is made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from gradsight.checks import taken
+from gradsight.rules import Number, Text, Whole
+
+_LONGEST = 100_000
+"""Letters of one text; drawing a longer one would take minutes."""
+
+_LARGEST = 2**53
+"""Of whole numbers, which are exact as floats up to here."""
+
+
+def fields(value: Any, name: str, needed: Collection[str], others: Collection[str] = ()) -> Mapping[str, Any]:
+    """An object of JSON with these keys, and perhaps the others."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} must be an object, and is {_kind(value)}")
+    for key in needed:
+        if key not in value:
+            raise ValueError(f"{name} must have {key!r}, which is missing")
+    for key in value:
+        if key not in needed and key not in others:
+            raise ValueError(f"{name} has {key[:80]!r}, which means nothing here")
+    return value
+
+
+def rows(value: Any, name: str, *counts: int) -> list[Any]:
+    """A list of JSON, of one of these lengths; of any if none is given."""
+    if not isinstance(value, list):
+        raise ValueError(f"{name} must be a list, and is {_kind(value)}")
+    if counts and len(value) not in counts:
+        raise ValueError(f"{name} must have {' or '.join(map(str, counts))} items, and has {len(value)}")
+    return value
+
+
+def text(value: Any, name: str) -> str:
+    """A text."""
+    found = taken(name, value, Text())
+    if len(found) > _LONGEST:
+        raise ValueError(f"{name} has {len(found)} letters, over the {_LONGEST} that are taken")
+    return found
+
+
+def texts(value: Any, name: str, *counts: int) -> tuple[str, ...]:
+    """Texts in a list, so many of them."""
+    return tuple(text(item, name) for item in rows(value, name, *counts))
+
+
+def whole(value: Any, name: str, least: int = 0) -> int:
+    """A whole number from ``least`` on, that a float holds too."""
+    return taken(name, value, Whole(least, _LARGEST))
+
+
+def number(value: Any, name: str) -> float:
+    """A number, or NaN or infinity."""
+    return value if isinstance(value, float) else taken(name, value, Number())
+
+
+def floats(arrays: Mapping[str, NDArray[Any]], name: str, shape: Sequence[int | None]) -> NDArray[Any]:
+    """An array of floats, as `array`; they may be NaN or infinite, as those of a model that gives such."""
+    return array(arrays, name, shape, "f")
+
+
+def array(
+    arrays: Mapping[str, NDArray[Any]], name: str, shape: Sequence[int | None] | None, kinds: str
+) -> NDArray[Any]:
+    """An array with these lengths of its axes (None: any but 0), of a kind of numbers, in this machine's byte order."""
+    if name not in arrays:
+        raise ValueError(f"the array `{name}` is missing")
+    found = arrays[name]
+    if found.dtype.kind not in kinds or not _LEAST[kinds] <= found.dtype.itemsize <= _MOST[kinds]:
+        raise ValueError(f"`{name}` must hold {_NUMBERS[kinds]}, and holds {found.dtype}")
+    if shape is not None and not _fits(found.shape, shape):
+        wanted = ", ".join("any" if length is None else str(length) for length in shape)
+        raise ValueError(f"`{name}` must have the shape ({wanted}), and has {found.shape}")
+    return found.astype(found.dtype.newbyteorder("="), copy=False)
+
+
+_NUMBERS = {"f": "floats of 32 or 64 bits", "iu": "whole numbers", "u": "bytes"}
+_LEAST, _MOST = {"f": 4, "iu": 1, "u": 1}, {"f": 8, "iu": 8, "u": 1}
+
+
+def _fits(have: Sequence[int], want: Sequence[int | None]) -> bool:
+    return len(have) == len(want) and all(x > 0 if y is None else x == y for x, y in zip(have, want, strict=True))
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else f"of type {type(value).__name__}"

@@ -1,0 +1,48 @@
+"""Values of any framework, and of objects that only look like them, in Python's and NumPy's own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Set
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LONGEST = 1 << 20
+"""Items that a sequence may have: whatever yields more, for ever perhaps, is none."""
+
+
+def array_in(value: Any) -> NDArray[Any] | None:
+    """An array or a tensor of any framework, or lists of numbers, as NumPy's; None for what is none."""
+    import numpy as np  # here, since the help of the command line needs none
+
+    try:
+        plain = value.detach().cpu() if hasattr(value, "detach") else value
+        if "bfloat16" in str(getattr(plain, "dtype", "")):  # NumPy has none
+            plain = plain.float() if hasattr(plain, "float") else plain.astype("float32")
+        return np.asarray(plain)
+    except Exception:  # ragged lists, tensors without values, objects that fail
+        return None
+
+
+def number_in(value: Any) -> Any:
+    """The number in an array without axes, of any framework; anything else as it is."""
+    shape = getattr(value, "shape", None)
+    if isinstance(value, str | type) or shape is None:
+        return value
+    return value.item() if tuple(shape) == () else value
+
+
+def items_in(value: Any, most: int = LONGEST) -> list[Any] | None:
+    """The items of a list, a tuple, a range, a generator or an array; None for texts, mappings, sets and what fails.
+
+    So it is for more than ``most`` items.
+    """
+    if isinstance(value, str | bytes | bytearray | Mapping | Set | type):
+        return None
+    try:
+        items = list(itertools.islice(iter(value), most + 1))
+    except Exception:  # no iterable, or one that fails
+        return None
+    return items if len(items) <= most else None
