@@ -6,11 +6,27 @@ Every message says the argument, the rule, what was received, and the way out.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 _COLOURS = {1: "", 3: "array[..., ::-1]", 4: "array[..., [2, 1, 0, 3]]"}
 """By the number of a picture's channels, its colours in the other order; OpenCV's are blue, green, red."""
+
+_BRACKETS: dict[Any, tuple[str, str]] = {
+    list.__repr__: ("[", "]"),
+    tuple.__repr__: ("(", ")"),
+    set.__repr__: ("{", "}"),
+    frozenset.__repr__: ("frozenset({", "})"),
+    deque.__repr__: ("deque([", "])"),
+}
+"""What the texts of Python's own containers begin and end with."""
+
+_LONGEST = 2000
+"""In characters, of what a message may show of one value."""
+
+_NAME = 200
+"""In characters, of a name that does not exist."""
 
 _LEAST_SIDE = 5
 """In pixels, from which on an axis is taken for a side of a picture and not for its channels."""
@@ -52,20 +68,81 @@ class MissingDependency(GradsightError, ImportError):
 def received(value: Any, limit: int = 80) -> str:
     """Describe a value for the end of a message, as in ``Received: 'x' (str)``.
 
-    Arrays are described by their shape and dtype, long values are cut at ``limit`` characters.
+    Arrays are described by their shape and dtype. Long values are cut at ``limit`` characters, and no more of them than
+    that is looked at: the value may be a file's, and what it holds nested without end.
     """
     kind = type(value).__name__
-    shape = getattr(value, "shape", None)
-    if shape is not None:
-        return f"Received: {kind} of shape {tuple(shape)}, dtype {getattr(value, 'dtype', '?')}."
-    text = " ".join(repr(value).split())  # an error is one line, and some values are shown on several
-    return f"Received: {text if len(text) <= limit else text[: limit - 3] + '...'} ({kind})."
+    try:
+        return f"Received: {kind} of shape {_cut(str(tuple(value.shape)), limit)}, dtype {_dtype(value)}."
+    except Exception:  # no array; or an object of the user's that fails whatever it is asked
+        return f"Received: {_cut(_shown(value, 4 * limit), limit)} ({kind})."
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """What an exception of a library says, on one line without a final stop, cut at ``limit``; its type if nothing."""
-    text = " ".join(str(error).split()).rstrip(".")
-    return (text if len(text) <= limit else text[: limit - 3] + "...") or type(error).__name__
+    """What an exception of a library says, on one line without a final stop, cut at ``limit``; its type if nothing.
+
+    What cannot be printed is escaped: libraries repeat bytes of the file that they fail on.
+    """
+    try:
+        text = _printable(str(error)[: 4 * limit]).rstrip(".")
+    except Exception:  # of the user's own class
+        text = ""
+    return _cut(text, limit) or type(error).__name__
+
+
+def _dtype(value: Any) -> str:
+    try:
+        return _cut(str(value.dtype), 20)
+    except Exception:
+        return "?"
+
+
+def _shown(value: Any, enough: int) -> str:
+    """The beginning of a value's text on one line, of which about ``enough`` characters are made and no more."""
+    found, length = [], 0
+    for piece in _pieces(value):
+        found.append(piece)
+        length += len(piece)
+        if length > enough:
+            break
+    return _printable("".join(found))
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    """The text of a value bit by bit. Of nested values each level gives a letter before it is gone into."""
+    kind = type(value)
+    opening, closing = _BRACKETS.get(kind.__repr__, ("", ""))
+    if kind.__repr__ is dict.__repr__ or (kind.__repr__ is OrderedDict.__repr__ and value):
+        yield "OrderedDict({" if kind.__repr__ is OrderedDict.__repr__ else "{"
+        for place, (key, item) in enumerate(dict.items(value)):
+            yield ", " if place else ""
+            yield from _pieces(key)
+            yield ": "
+            yield from _pieces(item)
+        yield "})" if kind.__repr__ is OrderedDict.__repr__ else "}"
+    elif opening and value:
+        yield opening
+        for place, item in enumerate(value):
+            yield ", " if place else ""
+            yield from _pieces(item)
+        yield ",)" if kind.__repr__ is tuple.__repr__ and len(value) == 1 else closing
+    elif kind in (str, bytes, bytearray):
+        yield repr(value[:_LONGEST])
+    else:
+        try:
+            yield repr(value)[:_LONGEST]
+        except Exception:  # a number of 5,000 digits, or an object of the user's
+            yield f"<a value of {kind.__name__} that cannot be shown>"
+
+
+def _printable(text: str) -> str:
+    """On one line, with what a terminal would obey and not show escaped."""
+    words = " ".join(text.split())
+    return words if words.isprintable() else "".join(x if x.isprintable() else ascii(x)[1:-1] for x in words)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def unknown(kind: str, name: Any, choices: Iterable[str], way_out: str = "") -> UnknownName:
@@ -79,14 +156,15 @@ def unknown(kind: str, name: Any, choices: Iterable[str], way_out: str = "") -> 
     """
     names = list(choices)
     lowered = {choice.lower(): choice for choice in names}
-    near = [lowered[n] for n in difflib.get_close_matches(str(name).lower(), lowered, n=3, cutoff=0.5)]
+    shown = _cut(_shown(name, 4 * _NAME), _NAME)
+    near = [lowered[n] for n in difflib.get_close_matches(str(name)[:_NAME].lower(), lowered, n=3, cutoff=0.5)]
     if near:
         hint = f"Did you mean {' or '.join(repr(n) for n in near)}?"
     elif len(names) <= 20:
         hint = f"Choose from: {', '.join(names) or '(none)'}."
     else:
         hint = f"There are {len(names)}, such as {', '.join(repr(n) for n in names[:3])}."
-    return UnknownName(" ".join(filter(None, [f"There is no {kind} {name!r}.", hint, way_out])))
+    return UnknownName(" ".join(filter(None, [f"There is no {kind} {shown}.", hint, way_out])))
 
 
 def as_photos(inputs: Iterable[Any]) -> str:
