@@ -70,7 +70,7 @@ PARAMETERS = Limit("PARAMETERS", 500_000_000, "parameters")
 PARTS = Limit("PARTS", 50_000, "parts")
 """Of a model: operators of a graph, modules that a configuration asks for."""
 
-COUNT = Limit("COUNT", 1_000_000, "")
+COUNT = Limit("COUNT", 1_000_000, "of a kind")
 """Of layers, classes, heads and whatever else a configuration says the number of."""
 
 INPUT_VALUES = Limit("INPUT_VALUES", 50_000_000, "values")

@@ -7,11 +7,11 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, InvalidType, received, unknown
+from gradsight.files import exists
 from gradsight.imaging import Preprocess
 from gradsight.models import files
 from gradsight.models.huggingface import is_model_folder
@@ -92,7 +92,7 @@ def _text(value: Any, argument: str) -> str:
     if not isinstance(value, (str, os.PathLike)):
         way_out = "A model object that you already have goes to gs.Explainer(model)." if argument == "model" else ""
         raise InvalidType(f"{argument} must be a name or a path. {received(value)} {way_out}".strip())
-    return os.fspath(value)
+    return os.fsdecode(value)
 
 
 def _load(spec: str, weights: str | None, offered: dict[str, Any]) -> LoadedModel:
@@ -116,7 +116,7 @@ def _scheme(spec: str) -> tuple[str, str]:
     scheme, _, name = spec.partition(":")
     if scheme in SOURCES:
         return scheme, name
-    if Path(spec).exists() or files.is_model_file(spec):
+    if exists(spec) or files.is_model_file(spec):
         return "hf" if is_model_folder(spec) else "file", spec
     if _FUNCTION.fullmatch(spec):
         return "function", spec

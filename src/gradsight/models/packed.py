@@ -33,14 +33,19 @@ def check_file(path: str | os.PathLike[str], argument: str) -> int:
         ModelError: it claims to unpack to far more than it is.
     """
     if not is_file(path):
-        reason = "it is a folder" if is_folder(path) else "there is no such file"
-        if exists(path) and not is_folder(path):
-            reason = "it is a pipe, a socket or a device"
-        raise InvalidArgument(f"{argument} must be a file: {reason}. {received(str(path))} Check the path.")
+        raise no_file(path, argument)
     with opened(path, "a model's file") as file:
         size = os.fstat(file.fileno()).st_size
         check_unpacked(file, size, path)
     return size
+
+
+def no_file(path: str | os.PathLike[str], argument: str) -> InvalidArgument:
+    """The error for a path where there is no file."""
+    reason = "it is a folder" if is_folder(path) else "there is no such file"
+    if exists(path) and not is_folder(path):
+        reason = "it is a pipe, a socket or a device"
+    return InvalidArgument(f"{argument} must be a file: {reason}. {received(str(path))} Check the path.")
 
 
 def check_filled(path: str | os.PathLike[str], argument: str) -> int:
