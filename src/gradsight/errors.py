@@ -14,6 +14,8 @@ _COLOURS = {1: "", 3: "array[..., ::-1]", 4: "array[..., [2, 1, 0, 3]]"}
 """By the number of a picture's channels, its colours in the other order; OpenCV's are blue, green, red."""
 
 _BRACKETS: dict[Any, tuple[str, str]] = {
+    dict.__repr__: ("{", "}"),
+    OrderedDict.__repr__: ("OrderedDict({", "})"),
     list.__repr__: ("[", "]"),
     tuple.__repr__: ("(", ")"),
     set.__repr__: ("{", "}"),
@@ -110,22 +112,17 @@ def _shown(value: Any, enough: int) -> str:
 
 def _pieces(value: Any) -> Iterator[str]:
     """The text of a value bit by bit. Of nested values each level gives a letter before it is gone into."""
-    kind = type(value)
+    kind: Any = type(value)
     opening, closing = _BRACKETS.get(kind.__repr__, ("", ""))
-    if kind.__repr__ is dict.__repr__ or (kind.__repr__ is OrderedDict.__repr__ and value):
-        yield "OrderedDict({" if kind.__repr__ is OrderedDict.__repr__ else "{"
-        for place, (key, item) in enumerate(dict.items(value)):
-            yield ", " if place else ""
-            yield from _pieces(key)
-            yield ": "
-            yield from _pieces(item)
-        yield "})" if kind.__repr__ is OrderedDict.__repr__ else "}"
-    elif opening and value:
+    if opening and (value or kind in (list, tuple, dict)):
         yield opening
-        for place, item in enumerate(value):
+        for place, item in enumerate(dict.items(value) if isinstance(value, dict) else value):
             yield ", " if place else ""
-            yield from _pieces(item)
-        yield ",)" if kind.__repr__ is tuple.__repr__ and len(value) == 1 else closing
+            if isinstance(value, dict):
+                yield from _pieces(item[0])
+                yield ": "
+            yield from _pieces(item[1] if isinstance(value, dict) else item)
+        yield ",)" if closing == ")" and len(value) == 1 else closing
     elif kind in (str, bytes, bytearray):
         yield repr(value[:_LONGEST])
     else:

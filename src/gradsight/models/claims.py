@@ -67,13 +67,15 @@ def bounded_modules(name: str, stored: float) -> Iterator[None]:
 
     here, counts = threading.get_ident(), {"modules": 0, "parameters": 0}
 
-    def registered(owner: Any, key: str, child: Any) -> None:
+    def registered(*added: Any) -> None:  # the owner, the name, the module
+        child = added[-1]
         if threading.get_ident() != here or child is None:
             return
         counts["modules"] += 1
         PARTS.check(counts["modules"], f"{name[:200]!r} asks for over {PARTS.value:,} modules", ModelError)
 
-    def given(owner: Any, key: str, parameter: Any) -> None:
+    def given(*added: Any) -> None:
+        parameter = added[-1]
         if threading.get_ident() != here or parameter is None:
             return
         counts["parameters"] += parameter.numel()

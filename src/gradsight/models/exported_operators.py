@@ -32,8 +32,8 @@ full(_like)? gather ger glu grid_sampler(_[23]d)? group_norm (bartlett|blackman|
 histogram hsplit hstack im2col imag index index_(add|copy|fill|put|reduce)_? index_select inner instance_norm inverse
 is_(complex|conj|contiguous|floating_point|inference|neg|nonzero|same_size|signed)
 is(close|finite|in|inf|nan|neginf|posinf|real) item kron _masked_softmax _aminmax _int_mm _weight_int8pack_mm allclose
-(de)?quantize(_per_\w+)? int_repr q_\w+ fractional_max_pool[23]d gradient remainder_? range lu_(solve|unpack) kthvalue layer_norm
-lift_fresh(_copy)? linalg_\w+ linear linspace log_softmax logcumsumexp logdet logspace logsumexp
+(de)?quantize(_per_\w+)? int_repr q_\w+ fractional_max_pool[23]d gradient remainder_? range lu_(solve|unpack)
+kthvalue layer_norm lift_fresh(_copy)? linalg_\w+ linear linspace log_softmax logcumsumexp logdet logspace logsumexp
 (gru|lstm|rnn_relu|rnn_tanh)(_cell)? m[HT] masked_(fill|scatter|select)_? matmul matrix_(H|exp|power)
 max_(un)?pool[123]d(_with_indices)? median meshgrid mm bmm mode moveaxis movedim msort multinomial mv nanmean
 nanmedian nanquantile nansum narrow(_copy)? native_(batch_norm|channel_shuffle|dropout|group_norm|layer_norm|norm)

@@ -79,7 +79,7 @@ def find(name: str, argument: str) -> Any:
     if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
         raise InvalidArgument(f"{argument} must be package.module:function. {received(name)} Pass 'my_models:build'.")
     with _current_folder_first(), users(f"{argument} {name!r}: importing its module failed"):
-        found = _attribute(_import(module_name, name), attribute)
+        found = _attribute(_import(module_name), attribute)
     if not callable(found) and not is_keras_2(found):  # which has an error of its own
         raise InvalidType(f"{argument}: {name} must be a function. {received(found)} Name one that is defined there.")
     return found
@@ -106,7 +106,7 @@ def _current_folder_first() -> Iterator[None]:
         sys.path.append(folder)
 
 
-def _import(module_name: str, name: str) -> Any:
+def _import(module_name: str) -> Any:
     try:
         with held_back_usage():
             return importlib.import_module(module_name)

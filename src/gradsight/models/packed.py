@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from gradsight.errors import GradsightError, InvalidArgument, ModelError, received
 from gradsight.files import exists, is_file, is_folder, opened
@@ -115,8 +115,15 @@ def _too_deep(kind: type[GradsightError]) -> GradsightError:
     return kind(f"its JSON is nested in more than {_DEPTH} levels")
 
 
-def check_h5(content: Any, size: int, path: str | os.PathLike[str]) -> None:
-    """See that an open HDF5 file has its arrays in itself, and that they are of numbers and not far more than it is.
+class Arrays(NamedTuple):
+    """What arrays a file has: how many values in all, and of what kinds, in NumPy's letters for them."""
+
+    values: int = 0
+    kinds: frozenset[str] = frozenset()
+
+
+def check_h5(content: Any, size: int, path: str | os.PathLike[str]) -> Arrays:
+    """See that an open HDF5 file has its arrays in itself, and that they are not far more than it is.
 
     An array of any size takes no room in the file while nothing was written into it.
 
@@ -130,7 +137,8 @@ def check_h5(content: Any, size: int, path: str | os.PathLike[str]) -> None:
     """
     import h5py
 
-    claimed, seen, groups = 0, set[int](), [content]
+    claimed, values, kinds = 0, 0, set[str]()
+    seen, groups = set[int](), [content]
     while groups:
         group = groups.pop()
         for name in group:
@@ -146,8 +154,10 @@ def check_h5(content: Any, size: int, path: str | os.PathLike[str]) -> None:
             elif isinstance(item, h5py.Dataset):
                 if item.external or item.is_virtual:
                     raise _elsewhere(name, path)
-                claimed += item.nbytes
+                claimed, values = claimed + item.nbytes, values + item.size
+                kinds.add(item.dtype.kind)
     check_claim(claimed, size, path)
+    return Arrays(values, frozenset(kinds))
 
 
 def _elsewhere(name: str, path: str | os.PathLike[str]) -> ModelError:
@@ -155,4 +165,3 @@ def _elsewhere(name: str, path: str | os.PathLike[str]) -> ModelError:
         f"the file would read other files when it is loaded: its {name[:80]!r} lies in one. {received(str(path))} "
         "Save the model again, into one file."
     )
-

@@ -35,7 +35,9 @@ def check_config(name: str, fetched: Callable[[], Any]) -> None:
         _check_files(name)
         config = parsed(read_text(Path(name, "config.json"), "a configuration", ModelError))
     elif is_file(name):
-        raise InvalidArgument(f"an hf model must be a name or a folder. {received(name)} Name the folder that it is in.")
+        raise InvalidArgument(
+            f"an hf model must be a name or a folder. {received(name)} Name the folder that it is in."
+        )
     else:
         config = fetched()
     check_counts(config, name)
@@ -70,7 +72,9 @@ def check_sides(config: dict[str, Any], name: str) -> None:
             check_input([3, *[int(side) if math.isfinite(side) else 10**18] * 2], name)
     share = config.get("crop_pct")
     if isinstance(share, int | float) and not share > _LEAST_SHARE:
-        raise ModelError(f"hf model {name[:200]!r}: its image processor says crop_pct={share}, which is no share to cut.")
+        raise ModelError(
+            f"hf model {name[:200]!r}: its image processor says crop_pct={share}, which is no share to cut."
+        )
 
 
 def _entries(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
