@@ -67,7 +67,7 @@ UNPACKED_BYTES = Limit("UNPACKED_BYTES", 256_000_000, "bytes")
 PARAMETERS = Limit("PARAMETERS", 500_000_000, "parameters")
 """Of a model whose configuration claims them while there are no weights to show for it."""
 
-PARTS = Limit("PARTS", 50_000, "parts")
+PARTS = Limit("PARTS", 25_000, "parts")
 """Of a model: operators of a graph, modules that a configuration asks for."""
 
 COUNT = Limit("COUNT", 1_000_000, "of a kind")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,8 @@ _WEIGHTS = re.compile(r"(pytorch_)?model\S*\.(safetensors|bin)")  # others are a
 _SIDE = re.compile(r".*(size|height|width|edge|divisor|multiple|crop|pad).*")
 _KERNELS = re.compile(r"_?(attn|experts)_implementation\w*")
 _LEAST_SHARE = 0.05
+_MOST = 10**18
+_ODD = ("torch.bool", "torch.complex64", "torch.complex128")
 _KINDS = {"BOOL": "bool", "C64": "complex64", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8"}
 
 
@@ -68,8 +69,8 @@ def check_sides(config: dict[str, Any], name: str) -> None:
     """
     sides = [value for key, value in _entries(config) if _SIDE.fullmatch(key) and isinstance(value, int | float)]
     for side in sides:
-        if not math.isfinite(side) or side > 1:  # one below is a share
-            check_input([3, *[int(side) if math.isfinite(side) else 10**18] * 2], name)
+        if not side <= 1:  # a share is below
+            check_input([3, *[_MOST if side != side or side > _MOST else int(side)] * 2], name)
     share = config.get("crop_pct")
     if isinstance(share, int | float) and not share > _LEAST_SHARE:
         raise ModelError(
@@ -105,8 +106,12 @@ def check_kinds(name: str, model: Any) -> None:
     if not is_folder(name):
         return
     wanted = model.state_dict()
+    own = {str(value.dtype) for value in wanted.values()}
     for path in _files(name):
-        found = misfits(wanted, _without_values(path))
+        stored = _without_values(path)
+        odd = {key: str(value.dtype) for key, value in stored.items() if hasattr(value, "dtype")}
+        # transformers gives some another name when it reads them: of those the kinds that no model has are told
+        found = misfits(wanted, stored) or [f"{k} {x[6:]}" for k, x in odd.items() if x in _ODD and x not in own]
         if found:
             raise ModelError(
                 f"hf model {name[:200]!r}: its weights must be of the model's kind of numbers, and {len(found)} are "

@@ -116,4 +116,5 @@ def _bytes(kind: Any) -> float:
     from onnx import helper
 
     width: int = helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize if kind.elem_type else 8
-    return width * math.prod(dim.dim_value for dim in kind.shape.dim if dim.HasField("dim_value"))
+    count: int = math.prod(dim.dim_value for dim in kind.shape.dim if dim.HasField("dim_value"))
+    return width * count
