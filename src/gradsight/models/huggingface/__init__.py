@@ -105,9 +105,20 @@ def _read(name: str, what: str, reader: Any, **options: Any) -> Any:
     except GradsightError:
         raise
     except Exception as error:  # no such model, no connection, a damaged file, an unknown architecture ...
+        _refuse_code(name, what, error)
         raise ModelError(
             f"hf model {name!r}: its {what} cannot be read: {one_line(error)}. Give the name of a model on the Hub, "
             "which needs a connection at first use, or a folder that save_pretrained wrote."
+        ) from error
+
+
+def _refuse_code(name: str, what: str, error: Exception) -> None:
+    """Say it where transformers fails because code that comes with a model may not be run."""
+    if "trust_remote_code" in str(error):
+        raise ModelError(
+            f"hf model {name[:200]!r} would run code that comes with it, for its {what}. Nothing of it was run. If you "
+            "trust where it comes from, load it in a function of yours, from_pretrained(..., trust_remote_code=True), "
+            "and pass that: --model package.module:function."
         ) from error
 
 
@@ -157,6 +168,7 @@ def _image_processor(library: Any, config: Any, name: str) -> tuple[Any, bool]:
             kind = library.models.auto.image_processing_auto.IMAGE_PROCESSOR_MAPPING[type(config)]
             processor = kind["pil"]()
         except Exception:
+            _refuse_code(name, "image processor", saved)
             raise ModelError(
                 f"hf model {name!r}: its image processor cannot be read: {one_line(saved)}. Save it beside the model: "
                 "processor.save_pretrained(folder)."
