@@ -173,7 +173,9 @@ def test_code_beside_classes_that_transformers_knows_is_left_alone(
     if where == "known":
         assert type(load_model(tmp_path / "model").model).__module__.startswith("transformers.")
     else:  # whose class is not one of them
-        refused(lambda: load_model(tmp_path / "model"), "for its tokenizer", kind=ModelError)
+        refused(
+            lambda: load_model(tmp_path / "model"), "its tokenizer cannot be read without running code", kind=ModelError
+        )
     assert not ran.exists()
 
 
