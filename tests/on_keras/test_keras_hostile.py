@@ -105,12 +105,13 @@ def test_other_threads_make_what_they_like_meanwhile(tmp_path: Path) -> None:
     thread = threading.Thread(target=busy)
     thread.start()
     try:
-        for _ in range(3):
+        began = time.monotonic()
+        while len(made) < 3 and time.monotonic() - began < LIMIT_S:
             refused(lambda: gs.load_model(path), "asks for 1,200,000,112 weights")
     finally:
         stop.set()
         thread.join()
-    assert len(made) > 3
+    assert len(made) >= 3
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])

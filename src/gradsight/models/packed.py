@@ -7,7 +7,7 @@ import os
 import zipfile
 from typing import Any, BinaryIO, NamedTuple
 
-from gradsight.errors import GradsightError, InvalidArgument, ModelError, received
+from gradsight.errors import InvalidArgument, ModelError, received
 from gradsight.files import exists, is_file, is_folder, opened
 from gradsight.limits import UNPACKED_BYTES
 
@@ -16,6 +16,8 @@ _RATIO = 3
 
 _DEPTH = 100
 """How many levels the JSON of a model's file may have."""
+
+_TOO_DEEP = f"its JSON is nested in more than {_DEPTH} levels"
 
 
 def check_file(path: str | os.PathLike[str], argument: str) -> int:
@@ -90,29 +92,24 @@ def check_claim(claimed: int, size: int, path: str | os.PathLike[str]) -> None:
         UNPACKED_BYTES.check(claimed, what, ModelError)
 
 
-def parsed(text: str | bytes, kind: type[GradsightError] = ModelError) -> Any:
+def parsed(text: str | bytes) -> Any:
     """JSON of a model's file.
 
     Raises:
-        GradsightError: of that kind, where it is nested more deeply than a model is.
-        ValueError: it is no JSON.
+        ValueError: it is no JSON, or nested more deeply than a model is.
     """
     try:
         value = json.loads(text)
     except RecursionError:
-        raise _too_deep(kind) from None
+        raise ValueError(_TOO_DEEP) from None
     level, depth = [value], 0
     while level:
         depth += 1
         if depth > _DEPTH:
-            raise _too_deep(kind)
+            raise ValueError(_TOO_DEEP)
         inside = [x.values() if isinstance(x, dict) else x for x in level if isinstance(x, dict | list)]
         level = [item for items in inside for item in items if isinstance(item, dict | list)]
     return value
-
-
-def _too_deep(kind: type[GradsightError]) -> GradsightError:
-    return kind(f"its JSON is nested in more than {_DEPTH} levels")
 
 
 class Arrays(NamedTuple):

@@ -117,8 +117,8 @@ def _refuse_code(name: str, what: str, error: Exception) -> None:
     if "trust_remote_code" in str(error):
         raise ModelError(
             f"hf model {name[:200]!r}: its {what} cannot be read without running code that comes with it. Nothing of "
-            "it was run. If you trust where it comes from, load it in a function of yours, from_pretrained(..., trust_remote_code=True), "
-            "and pass that: --model package.module:function."
+            "it was run. If you trust where it comes from, load it in a function of yours, from_pretrained(..., "
+            "trust_remote_code=True), and pass that: --model package.module:function."
         ) from error
 
 
