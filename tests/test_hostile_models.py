@@ -115,6 +115,11 @@ def test_errors_of_libraries_are_one_printable_line() -> None:
     assert len(str(unknown("model", "x" * 10**6, ["a"]))) < 300
 
 
+def test_names_from_files_are_shown_escaped(tmp_path: Path) -> None:
+    torch.save({"a\x1b[31m\u202e": torch.zeros(1)}, tmp_path / "w.pt")
+    refused(lambda: load_weights(nn.Linear(2, 2), tmp_path / "w.pt"), "unexpected (a\\x1b[31m\\u202e)", kind=ModelError)
+
+
 # Code in folders of transformers
 
 CODE = """

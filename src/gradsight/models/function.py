@@ -93,8 +93,11 @@ def _current_folder_first() -> Iterator[None]:
     since that module may import more when the model runs, but last: a stray ``json.py`` there must not shadow an
     installed package that something else imports later.
     """
-    folder = os.getcwd()
-    if folder in sys.path or "" in sys.path:
+    try:
+        folder = os.getcwd()
+    except OSError:  # it has been removed
+        folder = ""
+    if not folder or folder in sys.path or "" in sys.path:
         yield
         return
     sys.path.insert(0, folder)
@@ -113,7 +116,7 @@ def _import(module_name: str) -> Any:
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if module_name == missing or module_name.startswith(f"{missing}."):
-            here = {path.stem for path in Path.cwd().glob("*.py")}
+            here = {path.stem for path in Path().glob("*.py")}
             raise unknown(
                 "module",
                 missing,

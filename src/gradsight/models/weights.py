@@ -207,4 +207,4 @@ def misfits(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
 def _few(what: str, names: list[str]) -> list[str]:
     if not names:
         return []
-    return [f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"]
+    return [f"{len(names)} {what} ({', '.join(name[:100] for name in names[:3])}{', ...' if len(names) > 3 else ''})"]

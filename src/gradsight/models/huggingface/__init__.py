@@ -140,7 +140,7 @@ def _model(library: Any, config: Any, architecture: str, name: str, weights: str
         if missing:
             raise ModelError(
                 f"hf model {name!r}: its weights lack {len(missing)} tensors of a {architecture} "
-                f"({', '.join(missing[:3])}), which would be random. Name a model that was trained for this task."
+                f"({', '.join(missing[:3])[:300]}), which would be random. Name a model that was trained for this task."
             )
         check_kinds(name, model)
         return model
