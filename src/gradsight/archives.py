@@ -86,6 +86,14 @@ def _check(archive: zipfile.ZipFile, size: int, name: str, kind: type[GradsightE
     for entry in entries:
         if entry.compress_type not in _KNOWN or entry.flag_bits & 1:
             raise zipfile.BadZipFile(f"{entry.filename[:80]!r} in it is encrypted, or packed in an unusual way")
-    unpacked = sum(entry.file_size for entry in entries)
-    if unpacked > _USUAL * size:
-        UNPACKED_BYTES.check(unpacked, f"{name} of {size:,} bytes unpacks to {unpacked:,} bytes", kind)
+    check_claim(sum(entry.file_size for entry in entries), size, name, kind)
+
+
+def check_claim(claimed: int, size: int, name: str, kind: type[GradsightError]) -> None:
+    """See that a file of ``size`` bytes does not claim to hold far more, and more than `limits.UNPACKED_BYTES`.
+
+    Raises:
+        GradsightError: it does.
+    """
+    if claimed > _USUAL * size:
+        UNPACKED_BYTES.check(claimed, f"{name} of {size:,} bytes claims to hold {claimed:,} bytes", kind)

@@ -35,7 +35,13 @@ _LEAST_SIDE = 5
 
 
 class GradsightError(Exception):
-    """Root of every error that gradsight raises on purpose."""
+    """Root of every error that gradsight raises on purpose.
+
+    Its text may hold names from files: what a terminal would obey and not show is escaped.
+    """
+
+    def __str__(self) -> str:
+        return "\n".join(map(printable, Exception.__str__(self).split("\n")))
 
 
 class InvalidArgument(GradsightError, ValueError):
@@ -51,8 +57,6 @@ class UnknownName(GradsightError, KeyError):
 
     A KeyError, so that registries are proper mappings; its text is shown without KeyError's quotes.
     """
-
-    __str__ = Exception.__str__
 
 
 class ImageError(GradsightError, ValueError):

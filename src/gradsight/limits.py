@@ -67,5 +67,17 @@ TEXT_BYTES = Limit("TEXT_BYTES", 100_000_000, "bytes")
 UNPACKED_BYTES = Limit("UNPACKED_BYTES", 256_000_000, "bytes")
 """Of what an archive unpacks to; more is taken only from an archive that is itself not much smaller."""
 
-PARAMETERS = Limit("PARAMETERS", 4_000_000_000, "parameters")
-"""Of a model whose file or configuration claims them before there is anything to show for it."""
+PARAMETERS = Limit("PARAMETERS", 500_000_000, "parameters")
+"""Of a model whose configuration claims them while there are no weights to show for it."""
+
+PARTS = Limit("PARTS", 25_000, "parts")
+"""Of a model: operators of a graph, modules that a configuration asks for."""
+
+COUNT = Limit("COUNT", 1_000_000, "of a kind")
+"""Of layers, classes, heads and whatever else a configuration says the number of."""
+
+INPUT_VALUES = Limit("INPUT_VALUES", 50_000_000, "values")
+"""Of what a model's file says that it takes: its pictures' channels, heights and widths multiplied."""
+
+ARRAY_BYTES = Limit("ARRAY_BYTES", 2_000_000_000, "bytes")
+"""Of one array that the graph in a model's file computes."""

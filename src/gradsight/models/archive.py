@@ -18,7 +18,6 @@ operators are trusted to check their arguments.
 from __future__ import annotations
 
 import io
-import json
 import logging
 import re
 import zipfile
@@ -27,7 +26,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gradsight.errors import MissingDependency, ModelError, one_line, received
+from gradsight.errors import GradsightError, MissingDependency, ModelError, one_line, received
+from gradsight.files import opened
+from gradsight.models.exported_operators import may_be_called
+from gradsight.models.expressions import is_harmless
+from gradsight.models.packed import check_file, check_unpacked, parsed
 
 _RECORDS = re.compile(
     r"data/weights/(weight_\d+|model_weights_config\.json)|data/constants/(tensor_\d+|model_constants_config\.json)|"
@@ -38,18 +41,6 @@ _SAMPLES = "data/sample_inputs/model.pt"
 _IDENTIFIER = re.compile(r"(?!__)\w*")
 _PLAIN = re.compile(r"[\w.@+ -]*")
 _STACK = re.compile(r"[\w.@<>,; -]*")
-_OPERATOR = re.compile(
-    r"torch\.ops\.(aten|prims|quantized_decomposed|torchvision)\.(?!__|from_file|_sparse_\w*unsafe)\w+\.\w+|"
-    r"torch\.ops\.higher_order\.(wrap_with_set_grad_enabled|wrap_with_autocast|cond)|"
-    r"torch\.sym_\w+|(_operator|math)\.(?!__)\w+"
-)
-_TOKEN = re.compile(r"[^\W\d]\w*|'\w{1,40}'|'\d+\.\d+'|\d+(?:\.\d+)?|[(),=+* -]|.", re.DOTALL | re.ASCII)
-_WORD = re.compile(
-    r"Symbol|Integer|Float|Rational|Add|Mul|Pow|Min|Max|Mod|PythonMod|FloorDiv|CeilDiv|CleanDiv|ModularIndexing|"
-    r"CeilToInt|FloorToInt|TruncToInt|RoundToInt|ToFloat|IntTrueDiv|FloatTrueDiv|PowByNatural|FloatPow|Where|"
-    r"Equality|Unequality|StrictLessThan|LessThan|StrictGreaterThan|GreaterThan|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|"
-    r"true|false|True|False|positive|integer|nonnegative|real|precision|[su]\d+"
-)
 _TREES = ("builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
 # text that is stored, compared or shown, and never parsed: metadata, guards (unflatten does not use them), string
 # arguments of operators
@@ -59,8 +50,6 @@ _RULES = {
     "as_name": _IDENTIFIER,
     "forward_arg_names": _IDENTIFIER,
     "nn_module_stack": _STACK,
-    "target": _OPERATOR,
-    "as_operator": _OPERATOR,
 }
 _AGAIN = "Export it again with the installed PyTorch: torch.export.save(torch.export.export(model, (example,)), path)."
 _TRUST = (
@@ -82,18 +71,19 @@ def load_program(path: Path) -> Any:
     """
     import torch
 
-    with path.open("rb") as file:
+    check_file(path, "model")
+    with opened(path, "a model") as file:
         try:
-            _check(file)
+            _check(file, path)
             file.seek(0)
-            with _quiet("torch.export"):
+            with _quiet("torch.export"), _quiet("torch.fx.experimental.symbolic_shapes"):
                 return torch.export.load(file)
         except _Refused as refusal:
             raise ModelError(
                 f"model: this .pt2 file could run code when it is loaded: {refusal}. Nothing of it was run. "
                 f"{received(str(path))} {_TRUST}"
             ) from None
-        except MissingDependency:
+        except GradsightError:
             raise
         except Exception as error:  # damaged bytes end in almost any exception
             raise ModelError(
@@ -112,7 +102,7 @@ def _quiet(name: str) -> Iterator[None]:
         logger.disabled = before
 
 
-def _check(file: Any) -> None:
+def _check(file: Any, path: Path) -> None:
     try:
         from torch.export.pt2_archive import PT2ArchiveReader
     except ImportError as error:
@@ -130,25 +120,26 @@ def _check(file: Any) -> None:
     for record in reader.get_file_names():
         if not _RECORDS.fullmatch(record):
             compiled = record.startswith("data/aotinductor")
-            raise _Refused("it is compiled (AOTInductor)" if compiled else f"it holds {record!r}")
+            raise _Refused("it is compiled (AOTInductor)" if compiled else f"it holds {record[:80]!r}")
     for record in _CONFIGS:
-        _check_payloads(json.loads(reader.read_string(record)))
-    _check_strings(json.loads(reader.read_string("models/model.json")), "")
-    _check_samples(reader.read_bytes(_SAMPLES))
+        _check_payloads(parsed(reader.read_string(record)))
+    _check_strings(parsed(reader.read_string("models/model.json")), "")
+    _check_samples(reader.read_bytes(_SAMPLES), path)
 
 
 def _check_payloads(config: Any) -> None:
     for name, payload in config["config"].items():
         if payload["use_pickle"] is not False or not re.fullmatch(r"(weight|tensor)_\d+", payload["path_name"]):
-            raise _Refused(f"the value of {name!r} is a pickle")
+            raise _Refused(f"the value of {name[:80]!r} is a pickle")
     _check_strings(config, "")
 
 
-def _check_samples(content: bytes) -> None:
+def _check_samples(content: bytes, path: Path) -> None:
     import pickle
 
     import torch
 
+    check_unpacked(io.BytesIO(content), len(content), path)
     try:
         if content:
             torch.load(io.BytesIO(content), weights_only=True)
@@ -161,31 +152,27 @@ def _check_strings(value: Any, key: str) -> None:
     if isinstance(value, dict):
         for name, inner in value.items():
             if not _PLAIN.fullmatch(name):
-                raise _Refused(f"the name {name!r}")
+                raise _Refused(f"the name {name[:80]!r}")
             _check_strings(inner, name)
     elif isinstance(value, list):
         for inner in value:
             _check_strings(inner, key)
     elif isinstance(value, str) and key in ("in_spec", "out_spec"):
-        _check_tree(json.loads(value)[1])
+        _check_tree(parsed(value)[1])
+    elif isinstance(value, str) and key in ("target", "as_operator"):
+        if not may_be_called(value):
+            raise _Refused(f"it calls {value[:80]!r}, which is not among the operators that only compute")
     elif isinstance(value, str) and key == "expr_str":
-        _check_expression(value)
+        if not is_harmless(value):
+            raise _Refused(f"the expression {value[:80]!r}")
     elif isinstance(value, str) and key not in _FREE and not _RULES.get(key, _PLAIN).fullmatch(value):
         raise _Refused(f"{key or 'text'} {value[:80]!r}")
 
 
-def _check_expression(text: str) -> None:
-    """Refuse an expression that has more than numbers, symbols, and the functions that PyTorch writes."""
-    for token in _TOKEN.findall(text):
-        word = token[0].isalpha() or token[0] == "_"
-        if not _WORD.fullmatch(token) if word else (len(token) == 1 and token not in "0123456789(),=+* -"):
-            raise _Refused(f"the expression {text[:80]!r}")
-
-
 def _check_tree(spec: Any) -> None:
-    context = json.loads(spec["context"] or "null") if spec["type"] else None
+    context = parsed(spec["context"] or "null") if spec["type"] else None
     plain = context is None or (isinstance(context, list) and all(isinstance(item, (str, int)) for item in context))
     if spec["type"] not in (None, *_TREES) or not plain:
-        raise _Refused(f"an input or output of type {spec['type']!r}")
+        raise _Refused(f"an input or output of type {str(spec['type'])[:80]!r}")
     for child in spec["children_spec"]:
         _check_tree(child)

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from gradsight.contracts import LoadedModel
-from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received
+from gradsight.errors import GradsightError, InvalidArgument, MissingDependency, ModelError, one_line, received
+from gradsight.files import is_file
 from gradsight.imaging import PARTS, Preprocess
 from gradsight.models import archive
+from gradsight.models.claims import check_input
 from gradsight.models.keras import files as keras_files
 from gradsight.models.onnx import files as onnx_files
+from gradsight.models.packed import check_file, no_file
 from gradsight.models.preprocess import GREY
 from gradsight.models.weights import SUFFIXES, read_weights
 from gradsight.registry import source
@@ -50,8 +53,9 @@ def load(name: str, *, weights: str | None = None) -> LoadedModel:
         ModelError: the file is damaged, would run code, or cannot be converted.
     """
     path, suffix = Path(name), Path(name).suffix.lower()
-    if not path.is_file():
+    if not is_file(path):
         raise _no_file(path)
+    check_file(path, "model")
     if suffix in keras_files.SUFFIXES:
         return keras_files.load(path, weights)
     if suffix == onnx_files.SUFFIX:
@@ -67,20 +71,19 @@ def load(name: str, *, weights: str | None = None) -> LoadedModel:
     raise _no_architecture(path)
 
 
-def _no_file(path: Path) -> InvalidArgument:
-    if (path / "saved_model.pb").is_file():
+def _no_file(path: Path) -> GradsightError:
+    if is_file(path / "saved_model.pb"):
         return InvalidArgument(
             f"model must be a file: it is a folder, a TensorFlow SavedModel, whose layers cannot be seen. "
             f"{received(str(path))} Save the Keras model that it was made from: model.save('model.keras')."
         )
-    if (path / "adapter_config.json").is_file():
+    if is_file(path / "adapter_config.json"):
         return InvalidArgument(
             f"model must be a file: it is a folder, an adapter of PEFT, which needs its base model. "
             f"{received(str(path))} Put them together in a function, PeftModel.from_pretrained(base, folder): "
             "--model package.module:function."
         )
-    reason = "it is a folder" if path.is_dir() else "there is no such file"
-    return InvalidArgument(f"model must be a file: {reason}. {received(str(path))} Check the path.")
+    return no_file(path, "model")
 
 
 def _no_architecture(path: Path) -> InvalidArgument:
@@ -116,7 +119,9 @@ def _exported(path: Path) -> LoadedModel:
             f"model: the exported program cannot be rebuilt: {one_line(error)}. "
             f"{received(str(path))} Export it again with the installed PyTorch."
         ) from error
-    return LoadedModel(model, _preprocess(_input_shape(program)), None)
+    shape = _input_shape(program)
+    check_input(shape[1:], str(path))
+    return LoadedModel(model, _preprocess(shape), None)
 
 
 def _trains(program: Any) -> bool:

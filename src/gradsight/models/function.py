@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from gradsight.contracts import LoadedModel
-from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, one_line, received, unknown
+from gradsight.errors import InvalidArgument, InvalidType, received, unknown
 from gradsight.imaging import PARTS, Preprocess
 from gradsight.models import weights as torch_weights
 from gradsight.models.keras import weights as keras_weights
 from gradsight.models.keras.engine import is_keras, is_keras_2
 from gradsight.models.keras.inputs import preprocess_of
+from gradsight.models.users import held_back_usage, users
 from gradsight.registry import SOURCES, source
 from gradsight.targets import as_labels
 
@@ -51,12 +52,13 @@ def function(name: str, *, weights: str | None = None, arguments: Mapping[str, A
         if not arguments and weights is not None and _is_lightning(found):
             arguments = torch_weights.hyperparameters(weights)
         made = _call(found, name, arguments or {})
-    loaded = _loaded(made, name)
-    keras = is_keras(loaded.model)  # which is told in each call whether it trains
-    if weights is not None:
-        (keras_weights if keras else torch_weights).load_weights(loaded.model, weights)
-    if not keras:
-        loaded.model.eval()
+    with users(f"model {name!r}: what its function returned cannot be used"):
+        loaded = _loaded(made, name)
+        keras = is_keras(loaded.model)  # which is told in each call whether it trains
+        if weights is not None:
+            (keras_weights if keras else torch_weights).load_weights(loaded.model, weights)
+        if not keras:
+            loaded.model.eval()
     return loaded
 
 
@@ -76,8 +78,8 @@ def find(name: str, argument: str) -> Any:
     module_name, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
         raise InvalidArgument(f"{argument} must be package.module:function. {received(name)} Pass 'my_models:build'.")
-    with _current_folder_first():
-        found = _attribute(_import(module_name, name, argument), attribute)
+    with _current_folder_first(), users(f"{argument} {name!r}: importing its module failed"):
+        found = _attribute(_import(module_name), attribute)
     if not callable(found) and not is_keras_2(found):  # which has an error of its own
         raise InvalidType(f"{argument}: {name} must be a function. {received(found)} Name one that is defined there.")
     return found
@@ -91,8 +93,11 @@ def _current_folder_first() -> Iterator[None]:
     since that module may import more when the model runs, but last: a stray ``json.py`` there must not shadow an
     installed package that something else imports later.
     """
-    folder = os.getcwd()
-    if folder in sys.path or "" in sys.path:
+    try:
+        folder = os.getcwd()
+    except OSError:  # it has been removed
+        folder = ""
+    if not folder or folder in sys.path or "" in sys.path:
         yield
         return
     sys.path.insert(0, folder)
@@ -104,13 +109,14 @@ def _current_folder_first() -> Iterator[None]:
         sys.path.append(folder)
 
 
-def _import(module_name: str, name: str, argument: str) -> Any:
+def _import(module_name: str) -> Any:
     try:
-        return importlib.import_module(module_name)
+        with held_back_usage():
+            return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if module_name == missing or module_name.startswith(f"{missing}."):
-            here = {path.stem for path in Path.cwd().glob("*.py")}
+            here = {path.stem for path in Path().glob("*.py")}
             raise unknown(
                 "module",
                 missing,
@@ -118,9 +124,7 @@ def _import(module_name: str, name: str, argument: str) -> Any:
                 "It was looked for in the current folder and among the installed packages; "
                 "`gradsight models` lists the sources that have a name.",
             ) from error
-        raise ModelError(f"{argument} {name!r}: importing its module failed. {_text(error)}") from error
-    except Exception as error:
-        raise ModelError(f"{argument} {name!r}: importing its module failed. {_text(error)}") from error
+        raise
 
 
 def _attribute(module: Any, attribute: str) -> Any:
@@ -136,14 +140,11 @@ def _call(found: Any, name: str, arguments: Mapping[str, Any]) -> Any:
         if arguments:
             raise InvalidArgument(f"arguments need a function, and {name!r} is a model. {received(dict(arguments))}")
         return found
-    _check_arguments(found, name, arguments)
-    try:
-        return found(**arguments)
-    except GradsightError:
-        raise
-    except Exception as error:
-        given = f"with {', '.join(arguments)}" if arguments else "without arguments"
-        raise ModelError(f"model {name!r}: the function failed when called {given}. {_text(error)}") from error
+    given = f"with {', '.join(arguments)}" if arguments else "without arguments"
+    with users(f"model {name!r}: the function failed when called {given}"):
+        _check_arguments(found, name, arguments)
+        with held_back_usage():
+            return found(**arguments)
 
 
 def _check_arguments(found: Any, name: str, arguments: Mapping[str, Any]) -> None:
@@ -164,10 +165,6 @@ def _check_arguments(found: Any, name: str, arguments: Mapping[str, Any]) -> Non
 
 def _is_lightning(found: Any) -> bool:
     return isinstance(found, type) and any(base.__name__ == "LightningModule" for base in found.__mro__)
-
-
-def _text(error: Exception) -> str:
-    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def _is_model(value: Any) -> bool:

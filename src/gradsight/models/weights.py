@@ -9,7 +9,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from gradsight.errors import InvalidArgument, MissingDependency, ModelError, received
+from gradsight.errors import MissingDependency, ModelError, one_line, received
+from gradsight.files import exists, opened
+from gradsight.models.packed import check_filled
 
 SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -39,11 +41,9 @@ def load_weights(model: Any, path: str | PathLike[str]) -> None:
     state = read_weights(path)
     expected = set(model.state_dict())
     best = max(_without_prefixes(state), key=lambda names: len(expected & names.keys()))
-    problems = _differing(model, best)
+    problems = [*_differing(model, best), *_few("of another kind of numbers", misfits(model.state_dict(), best))]
     if not problems:
-        # strict=False only because the lists it returns read better than its exception
-        result = model.load_state_dict(best, strict=False)
-        problems = [*_few("missing", result.missing_keys), *_few("unexpected", result.unexpected_keys)]
+        problems = _put_into(model, best)
     if problems:
         raise ModelError(
             f"weights must fit {type(model).__name__}: {'; '.join(problems)}. {received(str(path))} {_SAME}"
@@ -52,7 +52,7 @@ def load_weights(model: Any, path: str | PathLike[str]) -> None:
 
 def names_file(weights: str) -> bool:
     """Whether ``weights`` is meant as a file, which need not be there, rather than as a name that a source knows."""
-    return Path(weights).exists() or Path(weights).suffix.lower() in SUFFIXES
+    return exists(weights) or Path(weights).suffix.lower() in SUFFIXES
 
 
 def read_weights(path: str | PathLike[str]) -> dict[str, Any]:
@@ -79,26 +79,21 @@ def hyperparameters(path: str | PathLike[str]) -> dict[str, Any]:
 
 def _content(path: str | PathLike[str]) -> Any:
     file = Path(path)
-    if not file.is_file():
-        reason = "it is a folder" if file.is_dir() else "there is no such file"
-        raise InvalidArgument(f"weights must be a file: {reason}. {received(str(path))} Check the path.")
-    if file.stat().st_size == 0:
-        raise ModelError(f"weights must not be an empty file. {received(str(path))} Download or save it again.")
+    check_filled(file, "weights")
     return _safetensors(file) if file.suffix.lower() == ".safetensors" else _torch(file)
 
 
 def _safetensors(file: Path) -> Any:
     try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        import safetensors.torch
     except ImportError as error:
         raise MissingDependency(
             f"weights in a .safetensors file need safetensors: {error}. Run: pip install safetensors"
         ) from error
     try:
-        return load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise _damaged(file, str(error)) from error
+        return safetensors.torch.load_file(file)
+    except Exception as error:  # a SafetensorError, or what it is not prepared for: a type that PyTorch lacks ...
+        raise _damaged(file, error) from error
 
 
 def _torch(file: Path) -> Any:
@@ -106,37 +101,39 @@ def _torch(file: Path) -> Any:
 
     import torch
 
-    if _is_torchscript(file):
-        raise ModelError(
-            f"weights must be a state dict, and this is a TorchScript archive, whose layers cannot be seen. "
-            f"{received(str(file))} Save model.state_dict() of the source module, or export it: torch.export.save(...)."
-        )
     try:
+        if _is_torchscript(file):
+            raise ModelError(
+                f"weights must be a state dict, and this is a TorchScript archive, whose layers cannot be seen. "
+                f"{received(str(file))} Save model.state_dict() of the source module, or export it: "
+                "torch.export.save(...)."
+            )
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = _GLOBAL.search(str(error))
         if found is None:
-            raise _damaged(file, "PyTorch cannot read it") from error
+            raise _damaged(file, RuntimeError("PyTorch cannot read it")) from error
         raise ModelError(
             f"weights must hold tensors alone, and this file would run code: it asks for {found[1] or found[2]!r} when "
             f"it is read. Nothing of it was run. {received(str(file))} {_TRUST}"
         ) from error
+    except ModelError:
+        raise
     except Exception as error:  # damaged bytes end in almost any exception: EOFError, KeyError, RuntimeError ...
-        raise _damaged(file, str(error) or type(error).__name__) from error
+        raise _damaged(file, error) from error
 
 
 def _is_torchscript(file: Path) -> bool:
-    try:
-        with zipfile.ZipFile(file) as archive:
+    with opened(file, "weights") as content:
+        if content.read(2) != b"PK":
+            return False
+        with zipfile.ZipFile(content) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
-        return False
 
 
-def _damaged(file: Path, reason: str) -> ModelError:
-    line = reason.strip().partition("\n")[0].rstrip(".")
+def _damaged(file: Path, error: Exception) -> ModelError:
     return ModelError(
-        f"weights cannot be read, the file is damaged or of another kind: {line}. {received(str(file))} "
+        f"weights cannot be read, the file is damaged or of another kind: {one_line(error)}. {received(str(file))} "
         "Give a state dict saved by torch.save or as .safetensors."
     )
 
@@ -165,6 +162,16 @@ def _without_prefixes(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield state
 
 
+def _put_into(model: Any, state: dict[str, Any]) -> list[str]:
+    """Load the tensors; what stands against it."""
+    try:
+        # strict=False only because the lists it returns read better than its exception
+        result = model.load_state_dict(state, strict=False)
+    except Exception as error:  # tensors that cannot be copied from: sparse, quantised, without values ...
+        return [one_line(error)]
+    return [*_few("missing", result.missing_keys), *_few("unexpected", result.unexpected_keys)]
+
+
 def _differing(model: Any, state: dict[str, Any]) -> list[str]:
     have = {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}
     want = {name: tuple(getattr(value, "shape", ())) for name, value in model.state_dict().items()}
@@ -176,7 +183,28 @@ def _differing(model: Any, state: dict[str, Any]) -> list[str]:
     )
 
 
+def misfits(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
+    """Stored tensors that PyTorch would turn into another kind of numbers in silence, as "name int8 for float32".
+
+    Args:
+        wanted: a module's tensors by name.
+        stored: those that are to be put into it; those of other names do not count.
+    """
+
+    def kind(tensor: Any) -> str:
+        floating = "f" if tensor.is_floating_point() else "i"
+        return "c" if tensor.is_complex() else "b" if str(tensor.dtype) == "torch.bool" else floating
+
+    # Counts are stored as floats by some converters, and a mask as 0 and 1; the rest would lose what it says.
+    fitting = {"f": "f", "c": "cf", "i": "if", "b": "bi"}
+    return [
+        f"{name} {str(stored[name].dtype).removeprefix('torch.')} for {str(wanted[name].dtype).removeprefix('torch.')}"
+        for name in wanted
+        if name in stored and hasattr(stored[name], "dtype") and kind(stored[name]) not in fitting[kind(wanted[name])]
+    ]
+
+
 def _few(what: str, names: list[str]) -> list[str]:
     if not names:
         return []
-    return [f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"]
+    return [f"{len(names)} {what} ({', '.join(name[:100] for name in names[:3])}{', ...' if len(names) > 3 else ''})"]

@@ -9,18 +9,24 @@ from typing import Any
 
 @contextmanager
 def quiet(library: Any) -> Iterator[None]:
-    """Keep transformers from logging, and from drawing how it reads files; how the hub fetches them is drawn."""
+    """Keep transformers from logging, drawing how it reads files, and asking; how the hub fetches them is drawn.
+
+    What it asks, on stdout, is whether to run code that came with a model. Wherever it is told it is told no; where it
+    goes on to parts of a model by itself, it tells nobody, and would ask.
+    """
     from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 
-    logging = library.utils.logging
+    logging, code = library.utils.logging, library.dynamic_module_utils
     level, bars, fetching = logging.get_verbosity(), logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
     logging.set_verbosity(logging.CRITICAL)
     logging.disable_progress_bar()
+    waits, code.TIME_OUT_REMOTE_CODE = code.TIME_OUT_REMOTE_CODE, 0  # without time to answer it takes a no
     if fetching:
         enable_progress_bars()
     try:
         yield
     finally:
+        code.TIME_OUT_REMOTE_CODE = waits
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()

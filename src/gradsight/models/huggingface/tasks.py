@@ -36,13 +36,14 @@ def task_of(config: Any, name: str) -> Task:
     Raises:
         InvalidArgument: none of the tasks that can be explained.
     """
-    architecture = next(iter(getattr(config, "architectures", None) or ()), "")
+    saved_as = getattr(config, "architectures", None)
+    architecture = saved_as[0] if isinstance(saved_as, list) and saved_as and isinstance(saved_as[0], str) else ""
     for pattern, make, reads_text in _TASKS:
         if re.fullmatch(pattern, architecture):
             return Task(architecture, make, reads_text)
     raise InvalidArgument(
         f"hf model {name!r} must classify, segment or detect, compare pictures with texts, answer questions or write "
-        f"captions. Received: its class is {architecture or 'not named'}. Another model that gives scores can be "
+        f"captions. Received: its class is {architecture[:100] or 'not named'}. Another model that gives scores can be "
         "built in a function: --model package.module:function."
     )
 

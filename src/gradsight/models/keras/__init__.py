@@ -7,6 +7,7 @@ from typing import Any
 
 from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, ModelError, received, unknown
+from gradsight.files import exists
 from gradsight.imaging import Preprocess
 from gradsight.models.keras.engine import INSTALL, engine, import_keras, quiet, said
 from gradsight.models.keras.families import builders, preprocess_input_of
@@ -64,7 +65,7 @@ def _kind(weights: str | None) -> str:
     """``"imagenet"``, ``"none"`` or ``"file"``."""
     if weights is None or weights.lower() in _WEIGHTS:
         return "imagenet" if weights is None else weights.lower()
-    if Path(weights).exists() or Path(weights).suffix.lower() in SUFFIXES:
+    if exists(weights) or Path(weights).suffix.lower() in SUFFIXES:
         return "file"
     raise unknown("weights", weights, _WEIGHTS, f"Or give a file that exists, {', '.join(SUFFIXES)}.")
 

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gradsight.files import opened
 from gradsight.models.keras.engine import import_keras
+from gradsight.models.packed import Arrays, check_h5, parsed
 
 _RUN = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 _READ = ("IndexLookup", "StringLookup", "IntegerLookup", "TextVectorization")
@@ -33,6 +34,7 @@ _PLAIN = (
     "__tuple__",
     "TensorShape",
 )
+_WEIGHTS = "model.weights.h5"
 _OWN = re.compile(r"keras(\.\w+)*")
 # where Keras looks for a class whose module a file of older Keras does not name
 _PLACES = ("layers", "models", "initializers", "regularizers", "constraints", "dtype_policies")
@@ -57,11 +59,13 @@ class Stored(NamedTuple):
     Attributes:
         config: as JSON gives it; None where the file has weights alone.
         version: of the Keras that saved it, such as ``"2.15.0"``; empty where the file does not say.
+        arrays: what is stored beside it.
         rewritten: the config is not the file's any more, but says the same in the words of Keras 3.
     """
 
     config: Any
     version: str
+    arrays: Arrays = Arrays()
     rewritten: bool = False
 
 
@@ -79,9 +83,20 @@ def read_keras(path: Path) -> Stored:
     Raises:
         Exception: of some kind, where the file is damaged or no such archive.
     """
-    with zipfile.ZipFile(path) as archive:
-        about = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
-        return Stored(json.loads(archive.read("config.json")), str(about.get("keras_version", "")))
+    with opened(path, "a model") as file, zipfile.ZipFile(file) as archive:
+        about = parsed(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
+        config = parsed(archive.read("config.json"))
+        return Stored(config, str(about.get("keras_version", "")), _weights(archive, path))
+
+
+def _weights(archive: zipfile.ZipFile, path: Path) -> Arrays:
+    """The arrays of the file inside that has the weights."""
+    import h5py
+
+    if _WEIGHTS not in archive.namelist():  # nothing, or arrays that Keras looks through by itself
+        return Arrays(sum(member.file_size for member in archive.infolist()))
+    with archive.open(_WEIGHTS) as inside, h5py.File(inside) as content:
+        return check_h5(content, archive.getinfo(_WEIGHTS).file_size, path)
 
 
 def read_h5(path: Path) -> Stored:
@@ -94,11 +109,12 @@ def read_h5(path: Path) -> Stored:
     import h5py
 
     with h5py.File(path) as file:
+        arrays = check_h5(file, path.stat().st_size, path)
         text, version = (_text(file.attrs.get(name, "")) for name in ("model_config", "keras_version"))
         if text:
-            return Stored(json.loads(text), version)
+            return Stored(parsed(text), version, arrays)
         if any(name in file for name in ("layers", "_layer_checkpoint_dependencies")) or "layer_names" in file.attrs:
-            return Stored(None, version)
+            return Stored(None, version, arrays)
         raise LookupError("it holds neither a Keras model nor weights")
 
 

@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from gradsight.contracts import LoadedModel
-from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.errors import GradsightError, InvalidArgument, ModelError, received
+from gradsight.files import opened
+from gradsight.models.claims import check_input, told
+from gradsight.models.keras.bounded import bounded_variables
 from gradsight.models.keras.config import Stored, read_h5, read_keras, suspects
 from gradsight.models.keras.engine import import_keras, quiet, said
-from gradsight.models.keras.inputs import preprocess_of
+from gradsight.models.keras.inputs import photos_of, preprocess_of
 from gradsight.models.keras.older import in_words_of_keras_3, readable
+from gradsight.models.keras.weights import check_kinds
+from gradsight.models.packed import check_filled
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 _AGAIN = "Save the model again: model.save('model.keras')."
@@ -40,20 +45,27 @@ def load(path: Path, weights: str | None = None) -> LoadedModel:
             f"model: Keras reads a file by how its name ends, in lower case. {received(str(path))} "
             f"Rename it to end in {path.suffix.lower()}."
         )
-    if path.stat().st_size == 0:
-        raise ModelError(f"model must not be an empty file. {received(str(path))} Download or save it again.")
+    check_filled(path, "model")
     keras = import_keras()
-    stored = _described(path)
-    _refuse(path, stored)
-    model = _loaded(keras, path, stored)
-    return LoadedModel(model, preprocess_of(model), None)
+    with told("model: what is in the file cannot be used", f"{received(str(path))} {_AGAIN}"):
+        stored = _described(path)
+        _refuse(path, stored)
+        model = _loaded(keras, path, stored)
+        check_kinds(model, stored.arrays, path)
+        takes = photos_of(model)
+        if takes is not None:
+            check_input(takes[:3], str(path))
+        return LoadedModel(model, preprocess_of(model), None)
 
 
 def _described(path: Path) -> Stored:
     try:
         stored = read_keras(path) if path.suffix == ".keras" else read_h5(path)
+    except GradsightError:
+        raise
     except Exception as error:  # damaged bytes end in almost any exception
-        torch = path.suffix != ".keras" and path.read_bytes()[:2] in (b"PK", b"\x80\x02")
+        with opened(path, "a model") as file:
+            torch = path.suffix != ".keras" and file.read(2) in (b"PK", b"\x80\x02")
         hint = "It looks like a file of PyTorch's: let its name end in .pt." if torch else _AGAIN
         raise ModelError(
             f"model: the {path.suffix} file is no Keras model, or damaged: {said(error)}. {received(str(path))} {hint}"
@@ -96,13 +108,15 @@ def _operations(path: Path) -> str:
 
 
 def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return ", ".join(name[:80] for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _loaded(keras: Any, path: Path, stored: Stored) -> Any:
     try:
-        with quiet(), readable(path, stored) as file:
+        with quiet(), readable(path, stored) as file, bounded_variables(keras, stored.arrays.values, path):
             return keras.saving.load_model(file, compile=False, safe_mode=True)
+    except GradsightError:
+        raise
     except Exception as error:  # what Keras cannot rebuild ends in almost any exception
         saved = f", saved by Keras {stored.version}," if stored.version else ""
         raise ModelError(

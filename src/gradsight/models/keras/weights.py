@@ -9,11 +9,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.errors import GradsightError, InvalidArgument, ModelError, received
 from gradsight.models.keras.engine import quiet, said
+from gradsight.models.packed import Arrays, check_file, check_filled, check_h5
 
 SUFFIXES = (".h5", ".hdf5", ".keras")
 _SAME = "Build the very architecture that the file was saved from: --model package.module:function --weights FILE."
+_ODD = {"c": "complex", "b": "bool"}
 _BESIDE = ("optimizer", "compile_metrics", "metrics", "loss")  # what a model was trained with
 
 
@@ -30,17 +32,15 @@ def load_weights(model: Any, path: str | PathLike[str]) -> None:
         ModelError: the file is damaged, holds no weights, or does not fit the model.
     """
     file = Path(path)
-    if not file.is_file():
-        reason = "it is a folder" if file.is_dir() else "there is no such file"
-        raise InvalidArgument(f"weights must be a file: {reason}. {received(str(path))} Check the path.")
+    check_file(file, "weights")
     if not str(file).endswith(SUFFIXES):  # Keras looks at the name too, and minds the case
         raise InvalidArgument(
             f"weights of a Keras model must be a .weights.h5, .h5, .hdf5 or .keras file. {received(str(path))} "
             "Save them so: model.save_weights('model.weights.h5')."
         )
-    if file.stat().st_size == 0:
-        raise ModelError(f"weights must not be an empty file. {received(str(path))} Download or save it again.")
-    stored = _stored(file)
+    check_filled(file, "weights")
+    stored, arrays = _stored(file)
+    check_kinds(model, arrays, file)
     try:
         with quiet(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
@@ -57,8 +57,23 @@ def load_weights(model: Any, path: str | PathLike[str]) -> None:
         )
 
 
-def _stored(file: Path) -> set[str]:
-    """The names of a file's arrays; empty for the older format, in which Keras counts them by itself."""
+def check_kinds(model: Any, arrays: Arrays, path: Path) -> None:
+    """See that stored weights are not of a kind of numbers that Keras would turn into another in silence.
+
+    Raises:
+        ModelError: they are complex or truth values, of which the model has none.
+    """
+    own = {str(getattr(value, "dtype", "")) for value in model.variables}
+    found = [name for kind, name in _ODD.items() if kind in arrays.kinds and not any(x.startswith(name) for x in own)]
+    if found:
+        raise ModelError(
+            f"weights must be of the model's kind of numbers, and some of this file are {' and '.join(found)}. "
+            f"{received(str(path))} Save them again from the trained model."
+        )
+
+
+def _stored(file: Path) -> tuple[set[str], Arrays]:
+    """The names of a file's arrays and what they are; no names of the older format, where Keras counts by itself."""
     import h5py
 
     try:
@@ -68,12 +83,15 @@ def _stored(file: Path) -> set[str]:
                 archive.open("model.weights.h5") as inside,
                 h5py.File(inside) as saved,
             ):
-                return _arrays(saved)
+                return _arrays(saved), check_h5(saved, archive.getinfo("model.weights.h5").file_size, file)
         with h5py.File(file) as content:
+            arrays = check_h5(content, file.stat().st_size, file)
             older = "layer_names" in content.attrs or "layer_names0" in content.attrs or "model_weights" in content
             _check_name(file, content, older=older)
-            return set() if older else _arrays(content)
-    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+            return set() if older else _arrays(content), arrays
+    except GradsightError:
+        raise
+    except Exception as error:  # damaged bytes end in almost any exception
         raise ModelError(
             f"weights cannot be read, the file is damaged or of another kind: {said(error)}. {received(str(file))} "
             "Give a file saved by model.save_weights('model.weights.h5')."

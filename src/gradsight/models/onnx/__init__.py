@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from gradsight.contracts import LoadedModel
-from gradsight.errors import InvalidArgument, received
 from gradsight.models.onnx.files import INSTALL, load
 from gradsight.registry import source
 
@@ -29,6 +28,4 @@ def onnx(name: str, *, weights: str | None = None) -> LoadedModel:
         MissingDependency: a package is missing.
         ModelError: the file is damaged, or cannot be converted.
     """
-    if not Path(name).is_file():
-        raise InvalidArgument(f"model must be a file: there is none here. {received(name)} Check the path.")
     return load(Path(name), weights)

@@ -6,15 +6,19 @@ import ast
 import sys
 import warnings
 from contextlib import redirect_stdout
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from gradsight.contracts import LoadedModel, Scores
-from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received
+from gradsight.errors import GradsightError, InvalidArgument, MissingDependency, ModelError, one_line, received
 from gradsight.imaging import PARTS, Preprocess
+from gradsight.models.claims import check_input, told
 from gradsight.models.onnx import graph
+from gradsight.models.onnx.constants import fold_constants
 from gradsight.models.onnx.graph import Input
+from gradsight.models.onnx.reference import Reference
+from gradsight.models.onnx.sizes import check_arrays, check_calls
+from gradsight.models.packed import check_filled
 from gradsight.models.preprocess import GREY
 
 SUFFIX = ".onnx"
@@ -23,6 +27,7 @@ _AGAIN = "Export it again: torch.onnx.export(model.eval(), (example,), 'model.on
 _ORIGINAL = "Explain the model that it was exported from: --model package.module:function, or a .pt2 or .keras file."
 _TOLERANCE = 1e-3  # of the scale of the outputs
 _HALF_TOLERANCE = 5e-2
+_LONGEST = 1_000_000  # in letters, of the names of classes
 
 
 def load(path: Path, weights: str | None = None) -> LoadedModel:
@@ -50,12 +55,16 @@ def load(path: Path, weights: str | None = None) -> LoadedModel:
         raise InvalidArgument(
             f"weights do not go with an {SUFFIX} file, it holds its own. {received(weights)} Leave it out."
         )
-    if path.stat().st_size == 0:
-        raise ModelError(f"model must not be an empty file. {received(str(path))} Download or save it again.")
+    check_filled(path, "model")
     _import()
+    with told("model: what is in the ONNX file cannot be used", f"{received(str(path))} {_AGAIN}"):
+        return _loaded(path)
+
+
+def _loaded(path: Path) -> LoadedModel:
     model = _read(path)
     activation = graph.without_activation(model)
-    reference = _Reference(model)
+    reference = Reference(model)
     half = _prepared(path, model)
     takes = graph.input_of(model)
     if takes is None:
@@ -63,10 +72,14 @@ def load(path: Path, weights: str | None = None) -> LoadedModel:
             f"model must take one image and nothing else, and this ONNX file takes "
             f"{', '.join(value.name for value in model.graph.input)[:200]}. {received(str(path))} {_ORIGINAL}"
         )
-    module, example, outputs = _converted(path, model, takes)
+    examples = _examples(takes, path)
+    if examples is not None:
+        check_arrays(model, {takes.name: _sizes(examples[0], takes)}, str(path))
+    module, outputs = _converted(path, model, takes, examples)
+    example = None if examples is None else examples[0]
     if example is not None:
         example = example.permute(0, 2, 3, 1) if takes.channels_last else example
-        reference.compare(path, example, outputs, _HALF_TOLERANCE if half else _TOLERANCE)
+        reference.compare(path, example, outputs, _HALF_TOLERANCE if half else _TOLERANCE, _ORIGINAL)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     scores = Scores(_first, activation) if activation else None
     labels = _labels(metadata, model)
@@ -95,12 +108,16 @@ def _import() -> None:
 
 def _read(path: Path) -> Any:
     import onnx
+    import onnx.inliner
 
     try:
         onnx.checker.check_model(str(path))  # of files beside it too: they must be there, in its folder, and no links
         model = onnx.load(str(path))
+        check_calls(model, str(path))
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
+    except GradsightError:
+        raise
     except Exception as error:  # damaged bytes end in almost any exception
         raise ModelError(
             f"model: the {SUFFIX} file cannot be read: {one_line(error)}. {received(str(path))} {_AGAIN}"
@@ -125,7 +142,9 @@ def _prepared(path: Path, model: Any) -> bool:
         )
     try:
         half = graph.in_single_precision(model)
-        graph.fold_constants(model)
+        fold_constants(model, str(path))
+    except GradsightError:
+        raise
     except Exception as error:  # constants are computed by operators that may not fit each other
         raise _inconvertible(path, error) from error
     if graph.trains(model):
@@ -142,28 +161,33 @@ def _inconvertible(path: Path, error: Exception) -> ModelError:
     )
 
 
-def _converted(path: Path, model: Any, takes: Input) -> tuple[Any, Any, Any]:
-    """The module, and images with the outputs for them; None for both where the graph does not say what it takes."""
+def _converted(path: Path, model: Any, takes: Input, examples: Any) -> tuple[Any, Any]:
+    """The module, and its outputs for the first of the examples; None where the graph does not say what it takes."""
     import torch
 
     from gradsight.models.onnx.batch import Misfit, free_batch
 
-    examples = _examples(takes)
     try:
         graph.hide_constants(model)
         graph.drop_modes(model)
         made = _network(model, takes)
         if examples is None:
-            return made, None, None
+            return made, None
         with torch.no_grad():
             try:
                 free_batch(made, *examples, fixed_size=None not in takes.shape[1:])
             except Misfit:
                 made = _network(model, takes)
                 made.batch = len(examples[0])
-            return made, examples[0], made(examples[0])
+            outputs = made(examples[0])
     except Exception as error:  # an operator that onnxruntime runs may fail here in many ways
         raise _inconvertible(path, error) from error
+    if not all(output.numel() for output in (outputs if isinstance(outputs, tuple) else (outputs,))):
+        raise ModelError(
+            f"model must give numbers, and this ONNX file gives an output without any for its own kind of images. "
+            f"{received(str(path))} {_AGAIN}"
+        )
+    return made, outputs
 
 
 def _network(model: Any, takes: Input) -> Any:
@@ -176,7 +200,13 @@ def _network(model: Any, takes: Input) -> Any:
         return network(copy, takes.channels_last)
 
 
-def _examples(takes: Input) -> Any:
+def _sizes(images: Any, takes: Input) -> list[int]:
+    """The shape of images as the graph takes them."""
+    shape = list(images.shape)
+    return [shape[0], *shape[2:], shape[1]] if takes.channels_last else shape
+
+
+def _examples(takes: Input, path: Path) -> Any:
     """Two random batches of what the graph takes, channels first; None where its sizes are not known."""
     import torch
 
@@ -188,53 +218,10 @@ def _examples(takes: Input) -> Any:
         rest = [rest[0], *(side or 224 for side in rest[1:])]
     if not rest or None in rest:
         return None
+    check_input([batch or 1, *(side or 1 for side in rest)], str(path))
     several = torch.rand([2, batch or 1, *(side or 1 for side in rest)], generator=generator) * (takes.highest or 2)
     several = several if takes.highest else several - 1
     return (several.round() if takes.integer else several).unbind()
-
-
-class _Reference:
-    """onnxruntime, where it is installed and takes the file."""
-
-    def __init__(self, model: Any) -> None:
-        self._session: Any = None
-        if find_spec("onnxruntime") is None:
-            return
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        try:
-            self._session = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception:  # files above 2 GB, operators or versions that it does not have: no reference then
-            self._session = None
-
-    def compare(self, path: Path, images: Any, outputs: Any, tolerance: float) -> None:
-        """See that the outputs of the conversion are those of onnxruntime."""
-        if self._session is None:
-            return
-        import numpy as np
-
-        given = self._session.get_inputs()[0]
-        kind = {"float16": np.float16, "double": np.float64, "uint8": np.uint8, "int8": np.int8, "int32": np.int32}
-        try:
-            wanted = self._session.run(
-                None, {given.name: images.numpy().astype(kind.get(given.type[7:-1], np.float32))}
-            )
-        except Exception:  # as above
-            return
-        for ours, theirs in zip(outputs if isinstance(outputs, tuple) else (outputs,), wanted, strict=True):
-            scale = float(np.abs(theirs).max()) or 1.0
-            same = tuple(ours.shape) == theirs.shape
-            gap = float(np.abs(ours.numpy().astype(np.float64) - theirs).max()) / scale if same else float("inf")
-            if not gap <= tolerance:
-                raise ModelError(
-                    f"model: converted to PyTorch, this ONNX file gives other outputs than on onnxruntime (by "
-                    f"{gap:.1%} of their scale), so that maps would be wrong. {received(str(path))} {_ORIGINAL}"
-                )
 
 
 def _preprocess(takes: Input, metadata: dict[str, str]) -> Preprocess | None:
@@ -262,9 +249,10 @@ def _preprocess(takes: Input, metadata: dict[str, str]) -> Preprocess | None:
 
 def _labels(metadata: dict[str, str], model: Any) -> tuple[str, ...] | None:
     """The names of the classes, as Ultralytics writes them: ``{0: 'cat', 1: 'dog'}``; None where they are not."""
+    said = metadata.get("names", "")
     try:
-        names = ast.literal_eval(metadata.get("names", ""))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        names = ast.literal_eval(said) if len(said) < _LONGEST else None
+    except Exception:  # text of the file's, of any kind: a list as a key, brackets without end
         return None
     if isinstance(names, list):
         names = dict(enumerate(names))

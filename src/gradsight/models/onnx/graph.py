@@ -70,10 +70,10 @@ def trains(model: Any) -> bool:
 
 
 def constant_values(constants: dict[str, Any], name: str) -> list[Any]:
-    """The values of a constant as a flat list; empty where ``name`` is none."""
+    """The values of a constant as a flat list, the first thousand; empty where ``name`` is none."""
     from onnx import numpy_helper
 
-    return numpy_helper.to_array(constants[name]).ravel().tolist() if name in constants else []
+    return numpy_helper.to_array(constants[name]).ravel()[:1000].tolist() if name in constants else []
 
 
 def input_of(model: Any) -> Input | None:
@@ -180,34 +180,6 @@ def in_single_precision(model: Any) -> bool:
     if found:
         del model.graph.value_info[:]
     return found
-
-
-def fold_constants(model: Any) -> None:
-    """Compute what does not depend on the input, in place: onnx2pytorch takes only initializers for weights."""
-    from onnx import helper, numpy_helper
-    from onnx.reference import ReferenceEvaluator
-
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    known, folded, kept = {*constants, ""}, [], []
-    for node in model.graph.node:
-        if all(name in known for name in node.input):
-            known.update(node.output)
-            folded.append(node)
-        else:
-            kept.append(node)
-    if not folded:
-        return
-    needed = {name for node in kept for name in node.input} | {value.name for value in model.graph.output}
-    names = [name for node in folded for name in node.output if name and name in needed]
-    read = {name for node in folded for name in node.input}
-    if names:
-        values = [helper.make_tensor_value_info(name, 1, None) for name in names]
-        graph = helper.make_graph(folded, "constants", [], values, [constants[n] for n in read if n in constants])
-        part = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-        for name, array in zip(names, ReferenceEvaluator(part).run(None, {}), strict=True):
-            model.graph.initializer.append(numpy_helper.from_array(array, name))
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
 
 
 def drop_modes(model: Any) -> None:

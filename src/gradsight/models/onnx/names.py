@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+_LONGEST = 10_000
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -18,17 +20,17 @@ def layer_names(nodes: Sequence[Any]) -> list[str]:
     """
     scopes = [_scope(node) for node in nodes]
     above = {tuple(scope[:i]) for scope in scopes for i in range(len(scope))}
-    often = {tuple(scope): scopes.count(scope) for scope in scopes}
+    often = Counter(tuple(scope) for scope in scopes)
     taken: set[tuple[str, ...]] = set(above)
+    numbers = Counter[tuple[str, ...]]()
     names = []
     for node, scope in zip(nodes, scopes, strict=True):
         name = tuple(scope)
         if not scope or often[name] > 1 or name in taken:
-            stem, count = node.op_type, 0
-            name = (*scope, stem)
+            stem = name = (*scope, node.op_type)
             while name in taken or name in often:
-                count += 1
-                name = (*scope, f"{stem}_{count}")
+                numbers[stem] += 1
+                name = (*scope, f"{node.op_type}_{numbers[stem]}")
         taken.add(name)
         names.append(".".join(name))
     return names
@@ -38,8 +40,8 @@ def _scope(node: Any) -> list[str]:
     """The path of the module that an operator was exported from: PyTorch's exporters say it; or the operator's name."""
     said = next((p.value for p in node.metadata_props if p.key == _SCOPES), "")
     try:
-        scopes = ast.literal_eval(said) if said else None
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        scopes = ast.literal_eval(said) if len(said) < _LONGEST else None
+    except Exception:  # text of the file's, of any kind: a list as a key, brackets without end
         scopes = None
     if isinstance(scopes, list) and len(scopes) > 1 and all(isinstance(scope, str) for scope in scopes):
         parts = scopes[-2].split(".")
