@@ -26,7 +26,9 @@ def test_a_bomb_is_refused_by_what_it_claims_and_the_limit_can_be_raised(
     path = _zip(tmp_path / "bomb.zip", a=bytes(1000), b=bytes(100_000))
     check_archive(path, "a model", ModelError)
     monkeypatch.setattr(limits.UNPACKED_BYTES, "value", 100_000)
-    with pytest.raises(ModelError, match=r"claims to hold 101,000 bytes, over the limit of 100,000 bytes.*UNPACKED_BYTES"):
+    with pytest.raises(
+        ModelError, match=r"claims to hold 101,000 bytes, over the limit of 100,000 bytes.*UNPACKED_BYTES"
+    ):
         check_archive(path, "a model", ModelError)
     # What is about as large itself is no bomb, however large it is.
     check_archive(_zip(tmp_path / "large.zip", zipfile.ZIP_STORED, a=bytes(200_000)), "a model")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -509,6 +510,47 @@ def test_a_signal_ends_at_once_with_its_status_and_leaves_nothing_half_done(here
     assert (running.returncode, out, err) == (status, "", "")
     assert time.monotonic() - start < 10
     assert not (here / "out").exists()
+
+
+@pytest.mark.slow
+def test_no_command_leaves_a_torn_file_behind(here):
+    (here / "photos").mkdir()
+    for number in range(40):
+        Image.effect_noise((320 + number, 240), 60).save(here / "photos" / f"{number}.png")
+    command = [
+        sys.executable,
+        "-c",
+        MAIN,
+        "explain",
+        str(here / "photos"),
+        "--method",
+        "gradcam",
+        "--method",
+        "layercam",
+    ]
+    draw, written = random.Random(5), 0
+    for number in range(20):
+        how, out = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[number % 3], here / f"out{number}"
+        with subprocess.Popen(
+            [*command, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as running:
+            while not out.is_dir() or not any(out.iterdir()):
+                assert running.poll() is None
+                time.sleep(0.01)
+            time.sleep(draw.uniform(0, 1.5))
+            running.send_signal(how)
+            _, err = running.communicate(timeout=60)
+        assert b"Traceback" not in err
+        for path in out.iterdir():
+            if path.suffix == ".json":
+                json.loads(path.read_text())
+            elif path.suffix == ".png":
+                Image.open(path).load()
+            else:
+                assert (path.suffix, how) == (".part", signal.SIGKILL)
+                continue
+            written += 1
+    assert written > 60
 
 
 # By chance.

@@ -453,10 +453,11 @@ def _whole(path: Path) -> None:
         assert read_image(path).size == (500, 400)
 
 
-def test_nothing_is_torn_by_a_kill(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_nothing_is_torn_by_a_kill(tmp_path: Path, kills: int) -> None:
     draw, seen = random.Random(7), set[str]()
     code = _WRITER.format(tests=str(Path(__file__).parent))
-    for number in range(20):
+    for number in range(kills):
         how = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[number % 3]
         process = subprocess.Popen(
             [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
