@@ -43,4 +43,5 @@ def numpy_of(tensor: Any) -> Any:
     if hasattr(tensor, "detach"):  # Keras's own way from PyTorch gives a deprecation warning of NumPy's
         return keras.ops.cast(tensor.detach(), dtype).cpu().numpy().copy()
     # Cast here, since JAX keeps what it compiles to cast arrays of each shape.
-    return np.array(keras.ops.convert_to_numpy(tensor)).astype(dtype, copy=False)
+    found = np.asarray(tensor) if hasattr(tensor, "__array__") else keras.ops.convert_to_numpy(tensor)
+    return np.array(found, dtype)
