@@ -11,6 +11,7 @@ import pickle
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +23,6 @@ from torch import nn
 
 import gradsight as gs
 import toys
-from gradsight.backends.torch import tail
 from gradsight.errors import ModelError
 from gradsight.registry import METHODS
 
@@ -275,30 +275,59 @@ def test_a_spawned_process_explains() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_children_that_are_forked_while_another_thread_explains_go_on() -> None:
+def test_children_that_are_forked_while_other_threads_explain_go_on() -> None:
     model = toys.convolutional()
     torch.set_num_threads(1)  # OpenMP's own threads do not survive a fork, and wait for ever
-    shared = gs.Explainer(model, method="ablationcam")
+    shared, generator = gs.Explainer(model), torch.Generator()
+    methods = ["ablationcam", "fullgrad", "gradcam", "shapleycam", "random"]
 
     def explain() -> None:
-        shared(torch.rand(1, 3, 16, 12 + int(torch.randint(0, 30, (1,), generator=generator))))
+        for method in methods:
+            width = 12 + int(torch.randint(0, 30, (1,), generator=generator))
+            shared(torch.rand(1, 3, 16, width), method=method)
+            gs.Explainer(toys.Residual().eval(), preprocess=of_photo)(images(), method=method)
 
-    generator = torch.Generator()
     children = []
-    with beside(explain):
-        for _ in range(6):
+    with beside(explain), beside(explain):
+        for _ in range(8):
             time.sleep(0.05)
             child = os.fork()
             if child == 0:
                 try:
-                    shared(images())
-                    gs.Explainer(model, method="ablationcam")(images())
+                    for method in methods:
+                        shared(images(), method=method)
+                        gs.Explainer(model)(images(), method=method)
                     os._exit(0 if gc.isenabled() else 3)
                 finally:
                     os._exit(1)
             children.append(child)
     assert [_status(child) for child in children] == [0] * len(children)
-    assert not tail._tracing._is_owned()
+
+
+def test_a_fork_within_an_explanation_waits_for_nobody_else() -> None:
+    children: list[int] = []
+
+    class Forking(nn.Module):
+        """It forks as it runs."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = toys.convolutional()
+
+        def forward(self, x: torch.Tensor) -> Any:
+            if not children:
+                children.append(os.fork())
+                if children[0] == 0:
+                    os._exit(0)
+            return self.body(x)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # other threads run, which is meant
+        start = time.monotonic()
+        explainer = gs.Explainer(Forking().eval(), layer="body.0")
+        explainer(images())
+    assert time.monotonic() - start < 5
+    assert _status(children[0]) == 0
 
 
 def _status(child: int, patience: float = 30) -> int:

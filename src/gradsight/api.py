@@ -21,6 +21,7 @@ from gradsight.explanation import Explanation, joined
 from gradsight.given import Given, given_by
 from gradsight.layers import INPUT, Candidate, Layer, stages
 from gradsight.layouts import ORDERS
+from gradsight.locks import whole
 from gradsight.models.following.usable import usable
 from gradsight.models.load import load_model
 from gradsight.models.wrapped import opened
@@ -90,6 +91,7 @@ class Explainer:
         UnknownName: there is no such method or layout.
     """
 
+    @whole()
     def __init__(
         self,
         model: Any,
@@ -148,6 +150,7 @@ class Explainer:
         for chosen in _several(method, "method"):
             as_method(chosen)
 
+    @whole()
     def __call__(
         self,
         inputs: Any,
@@ -203,6 +206,7 @@ class Explainer:
         predictions = self._predicted(given, shared)
         return [self._explanation(given, predictions, *way) for way in ways]
 
+    @whole()
     def layers(self, inputs: Any, targets: Any = None) -> list[Candidate]:
         """The layers that can be explained, the best first, each with the reason; the first is chosen by itself.
 
@@ -262,6 +266,7 @@ class Explainer:
         # One entry for each image of another batch says nothing about these.
         wanted = Top() if isinstance(plain(self.targets), list | tuple) else self.targets
 
+        @whole()
         def look(photos: Sequence[Image.Image]) -> Activations:
             given = self._given(list(photos))
             with given.backend.unchanged():

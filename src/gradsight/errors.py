@@ -84,6 +84,14 @@ def received(value: Any, limit: int = 80) -> str:
         return f"Received: {_cut(_shown(value, 4 * limit), limit)} ({kind})."
 
 
+def cause(error: BaseException) -> BaseException | None:
+    """What an error is raised ``from`` within a ``@contextmanager``.
+
+    One of ours is a RuntimeError, and contextlib takes a RuntimeError whose cause is a StopIteration for its own doing.
+    """
+    return None if isinstance(error, StopIteration) else error
+
+
 def one_line(error: BaseException, limit: int = 300) -> str:
     """What an exception of a library says, on one line without a final stop, cut at ``limit``; its type if nothing.
 

@@ -219,7 +219,10 @@ class Explanation:
     def _hottest(self, image: int, values: Any) -> imaging.Region | None:
         heat = np.clip(values, 0, None)
         if self._lies_on_photo:
-            return imaging.region(self.placements[image].to_image(heat))
+            placed = self.placements[image]
+            small = placed.within(_REGION_PIXELS)
+            found = imaging.region(small.to_image(heat))
+            return None if found is None else found.scaled(small.image_size, placed.image_size)
         return imaging.region(imaging.resize(heat, self.input_size))
 
     def neurons(
@@ -311,12 +314,13 @@ class Explanation:
         if len(self._matching_input()) != 2:
             return self._on_input(image, target, photo, scale, colours)
         if photo is not None:
-            picture, seen = imaging.read_image(photo), None
             heat = self.heatmaps(scale=scale, signed=signed)[image, target]
+            drawn = imaging.overlay(imaging.read_image(photo), heat, **colours)
         else:
-            heat = self.on_photo(image, target, scale=scale, signed=signed)
-            picture, seen = self.photos[image], self.placements[image].seen
-        drawn = imaging.overlay(picture, heat, seen=seen, **colours)
+            self._need_photo()
+            heat, placed = self._heat(scale, self._signed(signed), (image, target)), self.placements[image]
+            colours["opacity"] = taken("opacity", opacity, imaging.OPACITY, "Pass 0.5.")
+            drawn = imaging.draw(self.photos[image], placed.stretched(heat), seen=placed.seen, **colours)
         place = self.targets[image][target].place
         if not place:
             return drawn
@@ -475,6 +479,9 @@ class Explanation:
         parts += [f"<p>{_as_html(note)}</p>" for note in self.notes]
         return "".join(parts)
 
+
+_REGION_PIXELS = 4_000_000
+"""Regions of larger photos are found in a copy of about so many pixels: a map is coarser than these."""
 
 _SCALE: Rule[str | float] = Either[str | float]((Choice(("own", "shared"), "scale"), Number(above=0)))
 

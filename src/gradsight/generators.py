@@ -27,6 +27,12 @@ class OwnNumbers(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     supports_higher_order_operators = True
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return (
+            False  # nothing is compiled within a pass, and to say so PyTorch would load its compiler: 2 s at first use
+        )
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.drew = False

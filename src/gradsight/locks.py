@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 
@@ -34,6 +37,71 @@ class Lock:
 _all: weakref.WeakSet[Lock] = weakref.WeakSet()
 
 
+class _Running:
+    """What runs, by thread, and who forks."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside: Counter[int] = Counter()
+        self._forking: int | None = None
+
+    def enter(self) -> None:
+        """Begin, once nobody forks; who runs already goes on."""
+        me = threading.get_ident()
+        with self._changed:
+            if not self._inside[me]:
+                self._changed.wait_for(lambda: self._forking in (None, me))
+            self._inside[me] += 1
+
+    def leave(self) -> None:
+        """End."""
+        me = threading.get_ident()
+        with self._changed:
+            self._inside[me] -= 1
+            self._inside += Counter()  # without those that are 0
+            self._changed.notify_all()
+
+    def before_fork(self) -> None:
+        """Wait until no other thread runs, and let none begin."""
+        me = threading.get_ident()
+        with self._changed:
+            self._forking = me
+            self._changed.wait_for(lambda: set(self._inside) <= {me}, _PATIENCE)
+
+    def after_fork(self) -> None:
+        """Let threads begin again."""
+        with self._changed:
+            self._forking = None
+            self._changed.notify_all()
+
+    def in_child(self) -> None:
+        """Of the threads, only the one that forked is left."""
+        me = threading.get_ident()
+        own = self._inside[me]
+        self.__init__()  # type: ignore[misc]
+        self._inside += Counter({me: own})
+
+
+_PATIENCE = 10.0
+"""In seconds, how long a fork waits at most: what runs may itself wait for the thread that forks."""
+
+_running = _Running()
+
+
+@contextmanager
+def whole() -> Iterator[None]:
+    """What runs within it is not cut in two by a fork, which waits for its end.
+
+    A child has one thread, and finds whatever the others were at as it was: half imported modules, half changed states
+    of PyTorch, locks in C++ that nobody opens.
+    """
+    _running.enter()
+    try:
+        yield
+    finally:
+        _running.leave()
+
+
 def _renew() -> None:
     for lock in list(_all):
         lock._lock = threading.RLock()
@@ -41,3 +109,6 @@ def _renew() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew)
+    os.register_at_fork(
+        before=_running.before_fork, after_in_parent=_running.after_fork, after_in_child=_running.in_child
+    )

@@ -70,7 +70,8 @@ class Studies:
             known = self._kept.of(kind_of(given), list)
             found = next((study for study in known if reads in (None, study.reads)), None)
             if found is None:
-                found = _looked(given, settle, best)
+                with given.backend.unchanged():  # else what is remembered would be of no model
+                    found = _looked(given, settle, best)
             known[:] = [found, *(study for study in known if study.reads != found.reads)][:_MOST]
             return found
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Sized
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from gradsight.backends.tables import Table, find_table
+from gradsight.cached import cached_property
 from gradsight.targets import detections_in
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from gradsight.backends.reading import Reader
 from gradsight.backends.rows import rows_of
+from gradsight.cached import cached_property
 from gradsight.contracts import Array, Rows
 from gradsight.layers import INPUT, Layer
 from gradsight.layouts import Layout
@@ -80,6 +81,9 @@ class Arrays(Protocol):
     @property
     def draws(self) -> bool:
         """Whether the model drew random numbers in the passes so far."""
+
+    def unchanged(self) -> AbstractContextManager[None]:
+        """See that nobody changes the model's weights within it; else a `ModelError` says so."""
 
     rows: Recent[Any, Rows]
     """By `kind` of inputs, how the model takes their rows, where that was asked for."""
@@ -172,7 +176,12 @@ class ModelPass:
     @cached_property
     def rows(self) -> Rows:
         """How the model takes the rows of such inputs; found out once, at the price of a pass."""
-        return self.backend.rows.of(self.backend.kind(self.inputs), lambda: rows_of(self))
+
+        def made() -> Rows:
+            with self.backend.unchanged():  # else what is remembered would be of no model
+                return rows_of(self)
+
+        return self.backend.rows.of(self.backend.kind(self.inputs), made)
 
     @cached_property
     def gradients(self) -> dict[str, Array]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.cached import cached_property
 from gradsight.errors import GradsightError
 from gradsight.layers import call_name
 from gradsight.locks import Lock
@@ -40,8 +40,13 @@ class Trials:
 
     def of(self, backend: Any, inputs: Any) -> Positions:
         """What the trial of such inputs gave; it is made once for each kind of them."""
+
+        def made() -> Positions:
+            with backend.unchanged():  # else what is remembered would be of no model
+                return positions_of(backend, inputs)
+
         with self._trying:
-            return self._done.of(backend.kind(inputs), lambda: positions_of(backend, inputs))
+            return self._done.of(backend.kind(inputs), made)
 
 
 def positions_of(backend: Any, inputs: Any) -> Positions:

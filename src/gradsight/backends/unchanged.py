@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from gradsight.errors import ModelError
+from gradsight.errors import ModelError, cause
 
 Stamp = Callable[[], Sequence[object]]
 """What tells the weights of now from others: it is the same, one by one, as long as nobody changes them."""
@@ -28,7 +28,7 @@ def unchanged(stamp: Stamp, same: Callable[[object, object], bool] = operator.eq
         yield
     except Exception as error:
         if changed():
-            raise ModelError(_CHANGED) from error
+            raise ModelError(_CHANGED) from cause(error)
         raise
     if changed():
         raise ModelError(_CHANGED)

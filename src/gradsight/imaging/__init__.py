@@ -6,7 +6,7 @@ NumPy and Pillow only, no framework.
 from gradsight.imaging.colour import DEFAULT, DIVERGING, NAME, colorize, colormap, colormaps, ends
 from gradsight.imaging.fit import PARTS, Preprocess, name_of
 from gradsight.imaging.grid import Legend, Row, grid
-from gradsight.imaging.overlay import outlined, overlay
+from gradsight.imaging.overlay import OPACITY, draw, outlined, overlay
 from gradsight.imaging.panel import HEIGHT, strip
 from gradsight.imaging.placement import Placement
 from gradsight.imaging.read import SUFFIXES, read_image, read_opacity
@@ -21,6 +21,7 @@ __all__ = [
     "DIVERGING",
     "HEIGHT",
     "NAME",
+    "OPACITY",
     "PARTS",
     "SUFFIXES",
     "Legend",
@@ -32,6 +33,7 @@ __all__ = [
     "colormap",
     "colormaps",
     "dense",
+    "draw",
     "encoded",
     "ends",
     "finite",

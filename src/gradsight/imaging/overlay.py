@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, received
 from gradsight.imaging.colour import DEFAULT, colorize
-from gradsight.imaging.resample import resize
+from gradsight.imaging.resample import stretched
 from gradsight.rules import Array, Choice, Either, Flag, Number, Rule
 from gradsight.values import array_in
 
@@ -61,15 +61,45 @@ def overlay(
     """
     opacity = taken("opacity", opacity, OPACITY, "Pass 0.5.")
     signed = taken("signed", signed, Flag())
-    photo = _pixels(image)
-    heat = _heat(heatmap, photo.shape[:2], signed)
-    drawn = np.empty(photo.shape, np.uint8)
-    step = max(1, _BAND // photo.shape[1])
-    for first in range(0, len(photo), step):
-        rows = slice(first, first + step)
-        drawn[rows] = _blend(photo[rows], heat[rows], colormap, opacity, signed)
-    picture = Image.fromarray(drawn)
-    return picture if seen is None else _dim_outside(picture, photo, seen)
+    if not isinstance(image, Image.Image):
+        image = _pixels(image)
+    heatmap = taken("heatmap", heatmap, _HEATMAP, "Pick one image and one target.").astype(np.float32)
+    size = image.size[::-1] if isinstance(image, Image.Image) else image.shape[:2]
+    heat = np.nan_to_num(heatmap, nan=0.0, posinf=1.0, neginf=-1.0)
+    rows = heat.__getitem__ if heat.shape == size else stretched(heat, size)
+    return draw(image, rows, colormap=colormap, opacity=opacity, seen=seen, signed=signed)
+
+
+def draw(
+    image: Image.Image | NDArray[Any],
+    heat: Callable[[slice], NDArray[Any]],
+    *,
+    colormap: str,
+    opacity: str | float,
+    seen: tuple[int, int, int, int] | None = None,
+    signed: bool = False,
+) -> Image.Image:
+    """`overlay` of a heatmap that is given row by row, so that nothing of the picture's size is made in floats.
+
+    Args:
+        image: a PIL image, or an array (H, W, 3), uint8 or floats in 0..255.
+        heat: from a slice of rows to the heat there, (number of rows, W), finite.
+        colormap: as in `overlay`.
+        opacity: as in `overlay`.
+        seen: as in `overlay`.
+        signed: as in `overlay`.
+    """
+    height, width = image.size[::-1] if isinstance(image, Image.Image) else image.shape[:2]
+    drawn = np.empty((height, width, 3), np.uint8)
+    step = max(1, _BAND // width)
+    for first in range(0, height, step):
+        rows = slice(first, min(first + step, height))
+        photo = _rows(image, rows)
+        band = np.clip(heat(rows).astype(np.float32, copy=False), -1 if signed else 0, 1)
+        drawn[rows] = _blend(photo, band, colormap, opacity, signed)
+        if seen is not None:
+            _dim_outside(drawn[rows], photo, first, seen)
+    return Image.fromarray(drawn)
 
 
 OPACITY: Rule[str | float] = Either[str | float](
@@ -100,23 +130,18 @@ def outlined(picture: Image.Image, box: Sequence[float]) -> Image.Image:
     return drawn
 
 
-def _pixels(image: Image.Image | NDArray[Any]) -> NDArray[Any]:
+def _pixels(image: Any) -> NDArray[Any]:
     """The photo as (H, W, 3): uint8, or floats on the scale 0..255."""
-    if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
     found = array_in(image)
     if found is None or found.dtype.kind not in "buif" or found.shape[2:] != (3,) or found.size == 0:
         raise InvalidArgument(f"`image` must be an RGB picture of shape (H, W, 3). {received(image)} Use read_image.")
     return found if found.dtype == np.uint8 else np.clip(found, 0, 1).astype(np.float32) * np.float32(255)
 
 
-def _heat(heatmap: NDArray[Any], size: tuple[int, ...], signed: bool) -> NDArray[np.float32]:
-    """The heatmap at the picture's size, finite and within its range."""
-    heatmap = taken("heatmap", heatmap, _HEATMAP, "Pick one image and one target.")
-    heat = np.nan_to_num(heatmap.astype(np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
-    if heat.shape != size:
-        heat = resize(heat, size)
-    return np.clip(heat, -1 if signed else 0, 1, out=heat)
+def _rows(image: Image.Image | NDArray[Any], rows: slice) -> NDArray[Any]:
+    if isinstance(image, Image.Image):
+        return np.asarray(image.crop((0, rows.start, image.width, rows.stop)).convert("RGB"))
+    return image[rows]
 
 
 def _blend(
@@ -129,11 +154,11 @@ def _blend(
     return drawn
 
 
-def _dim_outside(drawn: Image.Image, photo: NDArray[Any], seen: tuple[int, int, int, int]) -> Image.Image:
-    """Replace what lies outside ``seen`` by a grey, dark version of the photo."""
-    top, left, bottom, right = seen
+def _dim_outside(drawn: NDArray[np.uint8], photo: NDArray[Any], first: int, seen: tuple[int, int, int, int]) -> None:
+    """Replace what lies outside ``seen`` by a grey, dark version of the photo, in rows of which the first is given."""
     whole = photo if photo.dtype == np.uint8 else np.rint(photo).astype(np.uint8)
-    grey = Image.fromarray(whole).convert("L")
-    canvas = grey.point([round(_DIMMED * value + _VEIL) for value in range(256)]).convert("RGB")
-    canvas.paste(drawn.crop((left, top, right, bottom)), (left, top))
-    return canvas
+    grey = Image.fromarray(whole).convert("L").point([round(_DIMMED * value + _VEIL) for value in range(256)])
+    top, left, bottom, right = seen
+    inside = np.zeros(drawn.shape[:2], bool)
+    inside[max(top - first, 0) : max(bottom - first, 0), left:right] = True
+    np.copyto(drawn, np.asarray(grey)[..., None], where=~inside[..., None])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.checks import taken
-from gradsight.imaging.resample import apply, interpolation, sample_positions, trailing
+from gradsight.imaging.resample import Stretched, apply, interpolation, sample_positions, trailing
 from gradsight.limits import PIXELS
 from gradsight.rules import Array, Box, Number, Sides
 
@@ -70,9 +71,27 @@ class Placement:
             InvalidArgument: ``heat`` has fewer than two axes, or is empty.
         """
         heat = taken("heat", heat, _MAP)
+        return apply(self._matrices(heat), np.nan_to_num(heat, nan=0.0, posinf=0.0, neginf=0.0))
+
+    def stretched(self, heat: NDArray[Any]) -> Stretched:
+        """What `to_image` makes of one map (h', w'), row by row where it is asked for."""
+        return Stretched.by(self._matrices(heat), np.nan_to_num(heat, nan=0.0, posinf=0.0, neginf=0.0))
+
+    def within(self, pixels: int) -> Placement:
+        """The same placement on a picture made smaller, of about so many pixels; itself where it has no more."""
+        height, width = self.image_size
+        times = math.sqrt(pixels / (height * width))
+        if times >= 1:
+            return self
+        small = max(1, round(height * times)), max(1, round(width * times))
+        down, across = small[0] / height, small[1] / width
+        top, left, bottom, right = self.box
+        return replace(self, image_size=small, box=(top * down, left * across, bottom * down, right * across))
+
+    def _matrices(self, heat: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         cells = trailing(heat, 2)
-        matrices = [_axis(self.image_size[i], self.box[i], self.box[i + 2], cells[i]) for i in range(2)]
-        return apply(matrices, np.nan_to_num(heat, nan=0.0, posinf=0.0, neginf=0.0))
+        down, across = (_axis(self.image_size[i], self.box[i], self.box[i + 2], cells[i]) for i in range(2))
+        return down, across
 
     def to_pixel(self, row: float, column: float) -> tuple[float, float]:
         """Turn a position on the model's input into one on the original; whole numbers are centres of pixels."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +92,17 @@ class Region:
     peak: tuple[int, ...]
     box: tuple[int, ...]
     area: float
+
+    def scaled(self, size: Sequence[int], larger: Sequence[int]) -> Region:
+        """The same region where it was found in a smaller copy, of ``size``, of what is ``larger``."""
+        times = [new / old for old, new in zip(size, larger, strict=True)]
+        if all(factor == 1 for factor in times):
+            return self
+        axes = len(times)
+        peak = tuple(int((place + 0.5) * factor) for place, factor in zip(self.peak, times, strict=True))
+        starts = tuple(math.floor(x * factor) for x, factor in zip(self.box[:axes], times, strict=True))
+        stops = zip(self.box[axes:], times, larger, strict=True)
+        return Region(peak, (*starts, *(min(math.ceil(x * factor), most) for x, factor, most in stops)), self.area)
 
 
 def region(heatmap: NDArray[Any], threshold: float = 0.5) -> Region | None:

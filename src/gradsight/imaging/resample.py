@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,38 @@ def resize(values: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
         else:
             result = _gathered(positions, result, first + i)
     return np.ascontiguousarray(result)
+
+
+@dataclass(frozen=True)
+class Stretched:
+    """A map at a picture's size, of which rows are made when they are asked for: the whole of it is large.
+
+    Attributes:
+        down: (H, h), what makes rows of the picture of rows of the map.
+        wide: (h, W), the map, already as wide as the picture.
+    """
+
+    down: NDArray[np.float64]
+    wide: NDArray[Any]
+
+    @classmethod
+    def by(cls, matrices: Sequence[NDArray[np.float64]], values: NDArray[Any]) -> Stretched:
+        """The map (h, w) with its two axes multiplied by matrices (H, h) and (W, w)."""
+        down, across = matrices
+        return cls(down, _product(across, values, 1))
+
+    def __call__(self, rows: slice) -> NDArray[Any]:
+        """Some rows of it: (number of rows, W)."""
+        return _product(self.down[rows], self.wide, 0)
+
+
+def stretched(values: NDArray[Any], size: Sequence[int]) -> Stretched:
+    """A map (h, w) at another size, as `resize` gives it."""
+    lengths = trailing(values, 2)
+    axes = (
+        interpolation(sample_positions(new, 0.0, float(new), old), old) for new, old in zip(size, lengths, strict=True)
+    )
+    return Stretched.by(tuple(axes), values)
 
 
 def trailing(values: NDArray[Any], count: int) -> tuple[int, ...]:

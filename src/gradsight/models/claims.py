@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from gradsight.errors import GradsightError, ModelError, one_line
+from gradsight.errors import GradsightError, ModelError, cause, one_line
 from gradsight.limits import COUNT, INPUT_VALUES, PARAMETERS, PARTS
 
 _COUNTS = re.compile(r"(num|n|number)_.*|.*(layers?|depths?|blocks?|stages?|heads?|classes|labels|groups|experts)")
@@ -110,4 +110,4 @@ def told(what: str, way_out: str) -> Iterator[None]:
     except GradsightError:
         raise
     except Exception as error:
-        raise ModelError(f"{what}: {type(error).__name__}: {one_line(error)}. {way_out}") from error
+        raise ModelError(f"{what}: {type(error).__name__}: {one_line(error)}. {way_out}") from cause(error)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from gradsight.errors import GradsightError, ModelError, one_line
+from gradsight.errors import GradsightError, ModelError, cause, one_line
 
 _PARSES = (
     "it may read the command line when it is imported, as argparse does: put that under "
@@ -32,7 +32,7 @@ def users(what: str) -> Iterator[None]:
     except SystemExit as end:
         raise ModelError(f"{what}. It ended the program (SystemExit: {one_line(end)}); {_PARSES}.") from end
     except BaseException as error:
-        raise ModelError(f"{what}. {type(error).__name__}: {one_line(error)}") from error
+        raise ModelError(f"{what}. {type(error).__name__}: {one_line(error)}") from cause(error)
 
 
 @contextmanager

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from gradsight.cached import cached_property
 from gradsight.errors import InvalidType, received
 
 Score = Callable[[Any], Any]

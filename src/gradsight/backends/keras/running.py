@@ -6,7 +6,6 @@ import contextlib
 import inspect
 import re
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
 
 import keras
@@ -16,7 +15,8 @@ from gradsight.backends.keras.outputs import tensors_in
 from gradsight.backends.keras.rectify import find_rectifiers, rectified
 from gradsight.backends.keras.tap import Call, Holder, Start, Tap, tapped
 from gradsight.backends.keras.view import View
-from gradsight.errors import GradsightError, ModelError, as_photos, one_line
+from gradsight.cached import cached_property
+from gradsight.errors import GradsightError, ModelError, as_photos, cause, one_line
 from gradsight.layers import INPUT
 from gradsight.locks import Lock
 
@@ -133,7 +133,7 @@ def told(inputs: Any) -> Iterator[None]:
         raise ModelError(
             f"the model failed on inputs of shape {shapes}: {type(error).__name__}: {text} "
             f"(`inputs` is a batch, as the model itself takes it; pass a single image as inputs[None]){ways}"
-        ) from error
+        ) from cause(error)
 
 
 def pulled(pull: Any, cotangents: list[Any]) -> Any:

@@ -18,6 +18,10 @@ from gradsight.backends.snapshot import Snapshot
 from gradsight.backends.torch.gradients import with_gradient
 from gradsight.errors import ModelError
 from gradsight.layouts import MIXED_ROWS, Layout
+from gradsight.locks import Lock
+
+_forwards = Lock()
+"""Levels of forward derivatives are the process's: those of two threads would end each other's."""
 
 _LINEAR = (nn.Linear, nn.modules.conv._ConvNd)
 
@@ -150,7 +154,8 @@ def _linear_part(forward: Callable[..., Any], given: Any, main: int) -> torch.Te
 def along_itself(function: Callable[..., torch.Tensor], tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     """The derivative of a function of tensors in the direction of these tensors."""
     _load_derivatives()
-    along: torch.Tensor = torch.func.jvp(function, tuple(tensors), tuple(tensors))[1]
+    with _forwards:
+        along: torch.Tensor = torch.func.jvp(function, tuple(tensors), tuple(tensors))[1]
     return along.detach()
 
 

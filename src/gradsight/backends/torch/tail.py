@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
-import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
@@ -16,10 +16,10 @@ from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
+from gradsight.locks import Lock
+
 # Tracing patches process-wide state of torch.fx; running a traced graph does not.
-_tracing = threading.RLock()
-if hasattr(os, "register_at_fork"):  # a child must not find it half patched
-    os.register_at_fork(before=_tracing.acquire, after_in_parent=_tracing.release, after_in_child=_tracing.release)
+_tracing = Lock()
 
 # The stem is traced on inputs filled with this, times 1, 2, 3 ...: a node that makes such an input and is still needed
 # in the end shows that something bypasses the layer. No model fills a tensor with it.
@@ -204,6 +204,11 @@ def _uncollected() -> Iterator[None]:
 
 def _uncached() -> Any:
     """Keep a trace out of PyTorch's cache of what operators give, which never forgets."""
+    if "torch._dynamo" not in sys.modules:
+        # In a thread of its own: what PyTorch leaves behind when it loads this holds all frames that led to it.
+        loading = threading.Thread(target=import_module, args=("torch._inductor",))
+        loading.start()
+        loading.join()
     return import_module("torch._dynamo").config.patch(fake_tensor_cache_enabled=False)
 
 

@@ -106,7 +106,7 @@ class View:
         weights = (p for m in self.modules.values() for p in m._parameters.values() if p is not None)
         buffers = (b for m in self.modules.values() for b in m._buffers.values() if b is not None)
         self.like = example_of([*weights, *buffers])
-        self._counting = [x for x in (*model.parameters(), *model.buffers()) if not x.is_inference()]
+        self._counting = [x for x in (*model.parameters(), *model.buffers()) if _counts(x)]
         quantized = (m for m in self.modules.values() if ".quantized" in type(m).__module__)
         self.quantized = next((m._get_name() for m in quantized), "")  # type: ignore[no-untyped-call]
         self.calls: dict[str, int] = {}
@@ -134,9 +134,9 @@ class View:
         same = same_kinds and self._everywhere == hooks_everywhere()
         return same and self._then.holds() and all(itertools.starmap(shares_memory, self._aliases))
 
-    def stamp(self) -> list[int]:
-        """How often each of the model's tensors was written into."""
-        return [x._version for x in self._counting]
+    def stamp(self) -> list[tuple[int, int]]:
+        """How often each of the model's tensors was written into, and where it lies."""
+        return [(x._version, x.data_ptr()) for x in self._counting]
 
     def name_of(self, module: nn.Module) -> str | None:
         """What one of the user's own modules is called; None for the model itself and for what is not in it."""
@@ -306,3 +306,8 @@ class View:
 
 def _differ(new: Any, old: Any) -> bool:
     return any(a is not b for a, b in itertools.zip_longest(new, old))
+
+
+def _counts(tensor: torch.Tensor) -> bool:
+    """Whether a tensor counts how often it is written into, and has a place in memory."""
+    return not tensor.is_inference() and tensor.layout == torch.strided and type(tensor) in (torch.Tensor, nn.Parameter)
