@@ -387,7 +387,9 @@ def main(kind: str, first: int, count: int, folder: Path) -> None:
                 counts["failed"] += 1
                 told.write(json.dumps({"number": number, "error": f"{type(error).__name__}: {error}"[:500]}) + "\n")
         faulthandler.cancel_dump_traceback_later()
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        # Not getrusage's, which counts what the parent had when it made this process.
+        status = Path("/proc/self/status").read_text()
+        most = int(status.partition("VmHWM:")[2].split()[0]) * 1024
         told.write(json.dumps({**counts, "ran": (folder / "ran").exists(), "bytes": most}) + "\n")
 
 

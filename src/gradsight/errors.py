@@ -27,6 +27,9 @@ _BRACKETS: dict[Any, tuple[str, str]] = {
 _LONGEST = 2000
 """In characters, of what a message may show of one value."""
 
+_MESSAGE = 1400
+"""In characters, of a whole message."""
+
 _NAME = 200
 """In characters, of a name that does not exist."""
 
@@ -41,7 +44,10 @@ class GradsightError(Exception):
     """
 
     def __str__(self) -> str:
-        return "\n".join(map(printable, Exception.__str__(self).split("\n")))
+        text = Exception.__str__(self)
+        if len(text) > _MESSAGE:  # a name in it is endless; what is wrong comes first, and the way out last
+            text = f"{text[: _MESSAGE * 2 // 3]} ... {text[-_MESSAGE // 3 :]}"
+        return "\n".join(map(printable, text.split("\n")))
 
 
 class InvalidArgument(GradsightError, ValueError):
@@ -189,7 +195,10 @@ def as_photos(inputs: Iterable[Any]) -> str:
         Sentences for the end of a message, the first of them after a space; empty where none looks like a picture.
     """
     for array in inputs:
-        shape, kind = tuple(getattr(array, "shape", ())), str(getattr(array, "dtype", ""))
+        try:
+            shape, kind = tuple(getattr(array, "shape", ())), str(getattr(array, "dtype", ""))
+        except Exception:  # an object that fails whatever it is asked
+            continue
         made = _picture(shape, kind)
         if made is not None:
             what, array_made, other = made

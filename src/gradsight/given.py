@@ -12,6 +12,7 @@ from PIL import Image
 from gradsight.contracts import Backend
 from gradsight.errors import InvalidArgument, InvalidType, as_photos, received
 from gradsight.imaging import Placement, name_of, read_image
+from gradsight.values import has
 
 _Photo = str | Path | bytes | Image.Image
 
@@ -69,7 +70,11 @@ def given_by(inputs: Any, backend: Backend, preprocess: Any, feed: Callable[[Any
             "`inputs` must be one batch, or photos only; for several inputs a tuple or dict of them, and for a "
             f"model that takes a list, that list in a tuple: ([a, b],). {received(inputs)}{as_photos(items)}"
         )
-    if preprocess is not None and len(getattr(inputs, "shape", ())) < 4 and (ways := as_photos([inputs])):
+    if (
+        preprocess is not None
+        and len(inputs.shape if has(inputs, "shape") else ()) < 4
+        and (ways := as_photos([inputs]))
+    ):
         # Nobody can tell the order of its colours.
         raise InvalidType(f"`inputs` must be one batch, with an axis for it, or photos. {received(inputs)}{ways}")
     batch = backend.prepare(inputs)

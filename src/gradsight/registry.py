@@ -88,6 +88,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         self._kind, self._package, self._command = kind, package, command
         self._entries: dict[str, Entry] = {}
         self._filled = False
+        self.reserved: frozenset[str] = frozenset()
 
     def add(self, name: str, entry: Entry) -> None:
         """Enter ``entry`` under a name that nothing else has.
@@ -104,6 +105,8 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         own = not place.startswith(f"{self._package}.")
         if own:  # those of the package are all there first: the user's module may be the first that asks for one
             self._fill()
+        if name in self.reserved:
+            raise InvalidArgument(f"`name` must be no word for a variant. {received(name)} Pass 'my_{name}'.")
         there = self._entries.get(name)
         if there is not None and not (own and _place(there) == place):
             raise InvalidArgument(

@@ -26,12 +26,22 @@ def array_in(value: Any) -> NDArray[Any] | None:
         return None
 
 
+def has(value: Any, *names: str) -> bool:
+    """Whether a value has attributes; one that fails when it is asked has none."""
+    try:
+        return all(hasattr(value, name) for name in names)
+    except Exception:  # an object of the user's own, with a ``__getattr__`` of its own
+        return False
+
+
 def number_in(value: Any) -> Any:
     """The number in an array without axes, of any framework; anything else as it is."""
-    shape = getattr(value, "shape", None)
-    if isinstance(value, str | type) or shape is None:
+    if isinstance(value, str | type) or not has(value, "shape"):
         return value
-    return value.item() if tuple(shape) == () else value
+    try:
+        return value.item() if tuple(value.shape) == () else value
+    except Exception:  # a tensor without values, or an object that only looks like one
+        return value
 
 
 def items_in(value: Any, most: int = LONGEST) -> list[Any] | None:

@@ -273,6 +273,7 @@ def fused(maps: Sequence[Any], by: str, probe: Probe, ops: Any) -> Any:
 VARIANTS: dict[str, Callable[..., Method]] = {
     function.__name__: function for function in (smooth, refine, contrast, fuse, eigen_smooth)
 }
+METHODS.reserved = frozenset(VARIANTS)
 
 
 def _reduced(method: Method) -> Any:

@@ -104,7 +104,7 @@ def mistakes() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-SHOW_FAULTS = bool(os.environ.get("GRADSIGHT_TRACEBACK"))
+SHOW_FAULTS = os.environ.get("GRADSIGHT_TRACEBACK", "0") not in ("", "0")
 """Whether what nobody foresaw is raised, to see where it comes from."""
 
 

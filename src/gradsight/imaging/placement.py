@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from gradsight.checks import taken
 from gradsight.imaging.resample import Stretched, apply, interpolation, sample_positions, trailing
 from gradsight.limits import PIXELS
-from gradsight.rules import Array, Box, Number, Sides
+from gradsight.rules import Array, Box, Number, Sides, Whole
 
 _MAP = Array(tuple(range(2, 9)), "maps of numbers, (..., h, w), not empty")
+
+_ONE = Array((2,), "one map of numbers, (h, w), not empty")
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,13 @@ class Placement:
 
     def stretched(self, heat: NDArray[Any]) -> Stretched:
         """What `to_image` makes of one map (h', w'), row by row where it is asked for."""
+        heat = taken("heat", heat, _ONE)
         return Stretched.by(self._matrices(heat), np.nan_to_num(heat, nan=0.0, posinf=0.0, neginf=0.0))
 
     def within(self, pixels: int) -> Placement:
         """The same placement on a picture made smaller, of about so many pixels; itself where it has no more."""
         height, width = self.image_size
-        times = math.sqrt(pixels / (height * width))
+        times = math.sqrt(taken("pixels", pixels, Whole(1)) / (height * width))
         if times >= 1:
             return self
         small = max(1, round(height * times)), max(1, round(width * times))

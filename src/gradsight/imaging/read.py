@@ -20,6 +20,7 @@ from gradsight.errors import ImageError, InvalidType, one_line, received
 from gradsight.files import opened
 from gradsight.imaging.modes import array_to_rgb, opacity, to_rgb
 from gradsight.limits import PIXELS
+from gradsight.values import has
 
 Made = TypeVar("Made")
 
@@ -65,7 +66,7 @@ def looked_at(source: Any) -> Image.Image:
         return _of_picture(source, f"This PIL image ({source.mode})")
     if isinstance(source, np.ndarray):
         return array_to_rgb(source)
-    if hasattr(source, "read"):
+    if has(source, "read"):
         return _read_stream(source, f"The open file {getattr(source, 'name', type(source).__name__)!r}", to_rgb)
     raise InvalidType(
         f"image must be a path, bytes, a binary file, a PIL image or a NumPy array. {received(source)} "

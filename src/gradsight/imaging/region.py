@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.checks import taken
-from gradsight.rules import Array, Number
+from gradsight.rules import Array, Number, Sides
 
 _HIGH = 0.99
 """Full heat of a fine map, as a share of its values over 0, counted from the weakest.
@@ -95,10 +95,11 @@ class Region:
 
     def scaled(self, size: Sequence[int], larger: Sequence[int]) -> Region:
         """The same region where it was found in a smaller copy, of ``size``, of what is ``larger``."""
+        axes = len(self.peak)
+        size, larger = (taken(name, x, Sides(axes)) for name, x in (("size", size), ("larger", larger)))
         times = [new / old for old, new in zip(size, larger, strict=True)]
         if all(factor == 1 for factor in times):
             return self
-        axes = len(times)
         peak = tuple(int((place + 0.5) * factor) for place, factor in zip(self.peak, times, strict=True))
         starts = tuple(math.floor(x * factor) for x, factor in zip(self.box[:axes], times, strict=True))
         stops = zip(self.box[axes:], times, larger, strict=True)

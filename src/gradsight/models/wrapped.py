@@ -8,6 +8,7 @@ from typing import Any
 
 from gradsight.contracts import LoadedModel
 from gradsight.imaging import Preprocess
+from gradsight.values import has
 
 _GREY = 114 / 255
 """Of the border that YOLO is trained with."""
@@ -33,7 +34,7 @@ def opened(model: Any) -> Any:
 def _inside(model: Any) -> Any:
     """The module in an object that is none, or that has no forward; None of others."""
     torch = sys.modules.get("torch")
-    if torch is None or not hasattr(model, "names"):
+    if torch is None or not has(model, "names"):
         return None
     module = torch.nn.Module
     runs = isinstance(model, module) and type(model).forward is not module.forward
@@ -42,7 +43,7 @@ def _inside(model: Any) -> Any:
 
 
 def _names(model: Any) -> dict[int, str] | None:
-    names = None if isinstance(model, LoadedModel) else getattr(model, "names", None)
+    names = getattr(model, "names", None) if not isinstance(model, LoadedModel) and has(model, "names") else None
     if not isinstance(names, Mapping) or not names or sorted(map(str, names)) != sorted(map(str, range(len(names)))):
         return None
     return dict(names) if all(isinstance(name, str) for name in names.values()) else None

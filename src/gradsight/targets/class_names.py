@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.targets.labels import is_class, number_of, plain
-from gradsight.values import items_in
+from gradsight.values import has, items_in
 
 Labels = Sequence[str | int] | Mapping[Any, Any] | NDArray[Any]
 """Class names as they are handed over, see `as_labels`; columns and indices of tables are taken too."""
@@ -50,7 +50,7 @@ def _listed(labels: Any, what: str) -> list[Any]:
         return in_order([(plain(a), plain(b)) for a, b in pairs], what, f"{received(labels)} Pass {_FORMS}.")
     values = plain(labels)
     unordered = isinstance(values, Set) and not isinstance(values, KeysView)
-    table = hasattr(values, "columns")  # its names are those of several things
+    table = has(values, "columns")  # its names are those of several things
     items = None if table else items_in(list(values) if isinstance(values, KeysView) else values)
     if items is None:
         hint = " A set has no order." if unordered else ""
@@ -103,7 +103,7 @@ def _fault(pairs: Sequence[tuple[Any, Any]]) -> str:
 
 def _column(labels: Any) -> Iterable[tuple[Any, Any]] | None:
     """A column of a table, whose rows have names of their own, as pairs of these and its values; None of others."""
-    if not (hasattr(labels, "to_dict") and hasattr(labels, "index")) or hasattr(labels, "columns"):
+    if not has(labels, "to_dict", "index") or has(labels, "columns"):
         return None
     return zip(plain(labels.index), plain(labels), strict=True)  # a dict would lose names that are there twice
 

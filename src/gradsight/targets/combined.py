@@ -14,6 +14,7 @@ from gradsight.rules import Text
 from gradsight.targets.classes import Classes, Top, classes_of_each
 from gradsight.targets.labels import is_class, plain
 from gradsight.targets.resolved import Named, Resolved, Setting, of_function
+from gradsight.values import has
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def check_target(*targets: Any) -> None:
     """
     for target in targets:
         value = plain(target)
-        kind = value is None or is_class(value) or hasattr(value, "resolved") or callable(value)
+        kind = value is None or is_class(value) or has(value, "resolved") or callable(value)
         if isinstance(value, type) or not (kind or isinstance(value, list | tuple)):
             raise _not_a_target(value)
 

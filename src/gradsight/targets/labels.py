@@ -14,11 +14,12 @@ import numpy as np
 from gradsight.checks import taken
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, UnknownName, unknown
 from gradsight.rules import Whole
+from gradsight.values import has
 
 
 def plain(value: Any) -> Any:
     """Arrays of any framework, and their numbers, as Python's own: ``np.array([1, 2])`` is ``[1, 2]``."""
-    if isinstance(value, str) or not (hasattr(value, "dtype") and hasattr(value, "shape")):
+    if isinstance(value, str) or not has(value, "dtype", "shape"):
         return value
     try:
         return value.tolist() if hasattr(value, "tolist") else np.asarray(value).tolist()

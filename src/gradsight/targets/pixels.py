@@ -104,8 +104,9 @@ class Pixels:
         weights: NDArray[Any] = down @ region @ across.T
         if not weights.sum() > 0:
             raise InvalidArgument(
-                f"the region of Pixels must lie in what the model saw of the picture. Received:{self._place()}, of a "
-                f"picture of {size[0]} x {size[1]} pixels. fit='letterbox' shows the model all of it."
+                f"the region of Pixels must lie in what the model saw of the picture. Received:{self._place()}, (rows "
+                f"and columns), of a picture {size[0]} pixels high and {size[1]} wide. "
+                "fit='letterbox' shows the model all of it."
             )
         shares: NDArray[np.float32] = (weights / weights.sum()).astype(np.float32)
         return shares

@@ -42,7 +42,7 @@ from gradsight.locks import Lock
 from gradsight.positions import Positions
 from gradsight.recent import Recent
 from gradsight.targets import Resolved
-from gradsight.values import array_in
+from gradsight.values import array_in, has
 
 
 @dataclass(frozen=True)
@@ -145,14 +145,14 @@ class KerasBackend:
 
         def convert(x: Any) -> Any:
             if not keras.ops.is_tensor(x):
-                found = array_in(x) if hasattr(x, "__array__") else None
+                found = array_in(x) if has(x, "__array__") else None
                 if found is None or found.dtype.kind not in "biufc":
                     return x
                 x = found
             floating = x.ndim >= 3 or is_floating(x)
             return keras.ops.stop_gradient(keras.ops.convert_to_tensor(x, dtype=dtype if floating else None))
 
-        given = dict(inputs) if hasattr(inputs, "keys") else list(inputs) if isinstance(inputs, tuple) else inputs
+        given = dict(inputs) if has(inputs, "keys") else list(inputs) if isinstance(inputs, tuple) else inputs
         prepared = mapped(convert, given)
         if not tensors_in(prepared):
             raise InvalidType(

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from gradsight.backends.torch.memory import tensors_of
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, as_photos, received
+from gradsight.values import has
 
 
 def prepared(inputs: Any, like: torch.Tensor) -> Any:
@@ -34,7 +35,7 @@ def prepared(inputs: Any, like: torch.Tensor) -> Any:
         return x.clone() if x.is_inference() else x
 
     with torch.inference_mode(False):
-        found = pytree.tree_map(convert, dict(inputs) if hasattr(inputs, "keys") else inputs)
+        found = pytree.tree_map(convert, dict(inputs) if has(inputs, "keys") else inputs)
     if next(tensors_of(found), None) is None:
         raise InvalidType(
             f"`inputs` must be a batch: an array (n, ...), or a tuple or dict of them. {received(inputs)}"

@@ -16,6 +16,7 @@ from gradsight.models.following.follow import Followed, follow
 from gradsight.models.following.pictures import SIDES, smooth
 from gradsight.models.keras.engine import is_keras
 from gradsight.models.keras.inputs import preprocess_of
+from gradsight.values import has
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def usable(given: Any, source: Any = None, model: Any = None) -> Any:
         InvalidType: it is none of these, or takes no photo, or gives no picture.
         InvalidArgument: a function that cannot be followed.
     """
-    if given is None or hasattr(given, "place"):
+    if given is None or has(given, "place"):
         return given
     if not callable(given):
         raise InvalidType(f"`preprocess` must be a gs.Preprocess or a function of a photo. {received(given)}")
