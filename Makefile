@@ -8,10 +8,17 @@ INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench bench-keras slow format clean
+.PHONY: help demo test test-torch test-keras quick check bench bench-keras slow format clean
 
 # Keras is one engine a process.
 ENGINES ?= tensorflow jax torch
+ENGINE ?= tensorflow
+KERAS_TESTS := tests/test_methods.py tests/on_keras
+# One thread a process, since there are two processes.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# The core on PyTorch: methods against their formulas, targets, places, pictures, files, arguments.
+QUICK := tests/test_methods.py tests/test_axioms.py tests/test_targets.py tests/test_regions.py tests/test_files.py
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,12 +27,18 @@ demo: $(VENV)/.demo  ## explain the bundled photo with the embedded model
 	$(BIN)/gradsight demo
 
 test: $(VENV)/.dev  ## run the tests, without those marked slow; those of Keras on each engine
-	@for engine in $(ENGINES); do \
-		echo "Keras on $$engine:"; \
-		OMP_NUM_THREADS=1 GRADSIGHT_TEST_ON=keras KERAS_BACKEND=$$engine $(BIN)/python -m pytest -n 2 tests/test_methods.py tests/on_keras $(ARGS) \
-			|| exit 1; \
-	done
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+	@for engine in $(ENGINES); do $(MAKE) --no-print-directory test-keras ENGINE=$$engine || exit 1; done
+	$(PYTEST) $(ARGS)
+
+test-torch: $(VENV)/.dev  ## run the tests on PyTorch; ARGS=FILE one of them
+	$(PYTEST) $(ARGS)
+
+test-keras: $(VENV)/.dev  ## run the tests on one engine of Keras; ENGINE=jax, FILES=FILE one of them
+	@echo "Keras on $(ENGINE):"
+	@GRADSIGHT_TEST_ON=keras KERAS_BACKEND=$(ENGINE) $(PYTEST) $(if $(FILES),$(FILES),$(KERAS_TESTS)) $(ARGS)
+
+quick: $(VENV)/.dev  ## run the core of the tests, under a minute
+	$(PYTEST) $(QUICK) $(ARGS)
 
 check: $(VENV)/.dev  ## formatting, lint, types and import contracts
 	$(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -22,6 +23,16 @@ if ON_KERAS and os.environ.get("KERAS_BACKEND") == "jax":
     LEFT_OUT.add("not_on_jax")
 if ON_KERAS and os.environ.get("KERAS_BACKEND") != "torch":
     LEFT_OUT.add("eager")
+
+ON_JAX = ON_KERAS and os.environ.get("KERAS_BACKEND") == "jax"
+SLOW_ON_JAX: Any = pytest.mark.slow if ON_JAX else ()
+"""For the ``marks`` of a parameter: JAX compiles for seconds what other engines run at once."""
+
+
+def slow_on_jax(test: Any) -> Any:
+    """A test that is marked slow on JAX, which compiles for seconds what other engines run at once."""
+    return pytest.mark.slow(test) if ON_JAX else test
+
 
 TOLERANCE = 3e-5 if ON_KERAS else 1e-6
 """Of full scale: twins are float32, networks float64."""

@@ -79,3 +79,49 @@ def test_batches_and_whole_numbers_are_told_what_they_were() -> None:
     for shape, kind in (((2, 3, 16), "f4"), ((2, 10), "u1"), ((2, 3, 16, 16), "f4"), ((5, 16), "f4"), ((), "u1")):
         assert not as_photos([np.zeros(shape, kind)])
     assert not as_photos(["text", None, 3])
+
+
+class Counting(torch.nn.Module):
+    """It notes how many rows each of its passes had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = toys.convolutional()
+
+    def forward(self, x: torch.Tensor) -> Any:
+        ROWS.append(len(x))
+        return self.body(x)
+
+
+ROWS: list[int] = []
+
+
+@pytest.mark.parametrize("method", ["gradcam", ["layercam", "scorecam(top=2)", "gradient"]])
+def test_many_photos_go_through_a_few_at_a_time(method: Any) -> None:
+    random = np.random.default_rng(1)
+    photos = [Image.fromarray(random.integers(0, 256, (20, 24, 3), np.uint8)) for _ in range(11)]
+    targets = [gs.Classes(i % 5, (i + 1) % 5) for i in range(11)]
+    explainer = gs.Explainer(Counting().eval(), preprocess=PREPROCESS, layer="body.2", batch_size=4, method=method)
+    ROWS.clear()
+    found = explainer(photos, targets=targets)
+    assert max(ROWS) == 4
+    for explanation in found if isinstance(found, tuple) else (found,):
+        assert explanation.maps.shape[:2] == (11, 2)
+        assert explanation.photos == tuple(photos)
+        for i in (0, 3, 4, 10):
+            alone = explainer(photos[i], targets=targets[i], method=explanation.method)
+            alone = alone[0] if isinstance(alone, tuple) else alone
+            np.testing.assert_allclose(explanation.maps[i], alone.maps[0], rtol=1e-4, atol=1e-7)
+            assert explanation.targets[i] == alone.targets[0]
+            assert explanation.predictions[i][0].index == alone.predictions[0][0].index
+
+
+def test_photos_of_several_sizes_are_refused_wherever_they_stand() -> None:
+    photos = [Image.new("RGB", (24, 20))] * 3 + [Image.new("RGB", (30, 20))]
+    for batch_size in (2, 3, 8):
+        explainer = gs.Explainer(
+            toys.convolutional(), preprocess=gs.Preprocess((20, 24), fit="none"), batch_size=batch_size
+        )
+        with pytest.raises(GradsightError, match=r"`inputs` become pictures of 2 sizes"):
+            explainer(photos)
+        assert explainer(photos[:3]).maps.shape[0] == 3

@@ -335,13 +335,14 @@ COMMANDS = {
     "models": ("models",),
 }
 FILES = {"explain": "grey.json", "compare": "grid.png"}
+SOME = ["explain", "methods", *(pytest.param(x, marks=pytest.mark.slow) for x in ("compare", "layers", "models"))]
 
 
 def called(command: str, out: Path, shell: str, *more: str) -> subprocess.CompletedProcess[str]:
     return process(shell, *(part.replace("OUT", str(out)) for part in COMMANDS[command]), *more)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", SOME)
 def test_a_closed_stdout_costs_nothing_but_what_had_to_go_there(here, command):
     done = called(command, here, ">&-")
     if command in FILES:
@@ -355,14 +356,14 @@ def test_a_closed_stdout_costs_nothing_but_what_had_to_go_there(here, command):
     assert done.stderr.startswith("Error: ")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", SOME)
 def test_a_full_disk_behind_stdout_is_one_line_and_status_1(here, command):
     done = called(command, here, ">/dev/full", *(["--json"] if command in ("layers", "compare") else []))
     assert (done.returncode, done.stderr) == (1, "Error: stdout cannot be written: No space left on device.\n")
     assert command not in FILES or (here / FILES[command]).exists()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", SOME)
 def test_a_reader_that_leaves_ends_quietly(here, command):
     done = called(command, here, "| true")
     assert (done.returncode, done.stderr) == (0, "")
@@ -377,7 +378,9 @@ def test_the_demo_writes_its_pictures_whoever_reads(here, shell, status):
     assert (here / "cat_and_coffee.figure.png").exists()
 
 
-@pytest.mark.parametrize("shell", ["2>&-", "2>/dev/full", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "shell", ["<&- >&- 2>&-", *(pytest.param(x, marks=pytest.mark.slow) for x in ("2>&-", "2>/dev/full"))]
+)
 def test_a_lost_stderr_costs_no_file(here, shell):
     done = called("explain", here, shell, "missing.png")
     assert (done.returncode, done.stderr) == (1, "")

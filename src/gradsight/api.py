@@ -18,7 +18,7 @@ from gradsight.checks import optional, taken
 from gradsight.contracts import Backend, LoadedModel, Pass, Probe, Reads, Scores
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
 from gradsight.explanation import Explanation, joined
-from gradsight.given import Given, given_by
+from gradsight.given import Given, given_by, of_one_size, pieces_of
 from gradsight.layers import INPUT, Candidate, Layer, stages
 from gradsight.layouts import ORDERS
 from gradsight.locks import whole
@@ -79,7 +79,8 @@ class Explainer:
         embedding: for `Similarity`, a function from the output to embeddings (n, d), where it is not the output itself.
         embed_text: for `Similarity`, a function from a text to its embedding, (1, d).
         name: what to call the model.
-        batch_size: how many rows go through the model at once in the further passes of methods that need some.
+        batch_size: how many photos of a list go through the model at once, and how many rows in the further passes of
+            methods that need some. A batch that you make yourself is one pass, whatever its size.
         probabilities: explain what a Keras model gives, its last softmax or sigmoid included, whose gradients
             saturate; without it, scores are the logits before that.
 
@@ -182,13 +183,20 @@ class Explainer:
         Raises:
             GradsightError: with what was wrong, what was received and what to do.
         """
-        given = self._given(inputs)
         targets = self.targets if targets is None else targets
         method = self.method if method is None else method
         layer = self.layer if layer is None else layer
         methods = [as_method(chosen) for chosen in _several(method, "method")]
-        with given.backend.unchanged():
-            found = self._explained(given, _names(layer, given.backend), methods, targets)
+        backend, parts, first = self._model.backend(), [], 0
+        with backend.unchanged():
+            for piece in pieces_of(inputs, self._batch_size):
+                given = given_by(piece, backend, self.preprocess, self._feed)
+                if piece is not inputs:
+                    given = given._replace(total=len(inputs), first=first)
+                parts.append(self._explained(given, _names(layer, backend), methods, targets))
+                first += given.size
+        of_one_size({part[0].input_size for part in parts if part}, inputs)
+        found = [joined(pieces) for pieces in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
         return tuple(found) if isinstance(method, list | tuple) or isinstance(layer, list | tuple) else found[0]
 
     def _explained(

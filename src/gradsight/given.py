@@ -49,6 +49,31 @@ class Given(NamedTuple):
         )
 
 
+def pieces_of(inputs: Any, most: int) -> list[Any]:
+    """A list of photos cut into lists of at most ``most``; whatever else is given is one piece."""
+    if not _are_photos(inputs) or len(inputs) <= most:
+        return [inputs]
+    return [inputs[first : first + most] for first in range(0, len(inputs), most)]
+
+
+def _are_photos(inputs: Any) -> bool:
+    return isinstance(inputs, list | tuple) and bool(inputs) and all(isinstance(x, _Photo) for x in inputs)
+
+
+def of_one_size(sizes: set[tuple[int, ...]], inputs: Any) -> None:
+    """See that photos become pictures of one size, as one explanation of them needs.
+
+    Raises:
+        InvalidArgument: they do not.
+    """
+    if len(sizes) > 1:
+        raise InvalidArgument(
+            f"`inputs` become pictures of {len(sizes)} sizes, since this model takes each in its own proportions "
+            f"(fit='keep' or 'none'), and a batch has one. {received(inputs)} Explain one photo at a time, or replace "
+            "the fit: fit='letterbox'."
+        )
+
+
 def given_by(inputs: Any, backend: Backend, preprocess: Any, feed: Callable[[Any], Any] | None) -> Given:
     """Make a batch of what the user gave.
 
@@ -63,7 +88,7 @@ def given_by(inputs: Any, backend: Backend, preprocess: Any, feed: Callable[[Any
         InvalidType: neither a batch nor photos, or a ``preprocess`` that cannot place a photo.
     """
     items = inputs if isinstance(inputs, list | tuple) else [inputs]
-    if items and all(isinstance(x, _Photo) for x in items):
+    if _are_photos(items):
         return _of_photos(items, inputs, backend, preprocess, feed)
     if isinstance(inputs, list) or any(isinstance(x, _Photo) for x in items):
         raise InvalidType(
@@ -100,13 +125,7 @@ def _of_photos(items: Any, inputs: Any, backend: Backend, preprocess: Any, feed:
         preprocess = preprocess.laid_out(backend.channels_last)
     photos = tuple(read_image(x) for x in items)
     placed = [preprocess.place(photo) for photo in photos]
-    sizes = {array.shape for array, _ in placed}
-    if len(sizes) > 1:
-        raise InvalidArgument(
-            f"`inputs` become pictures of {len(sizes)} sizes, since this model takes each in its own proportions "
-            "(fit='keep' or 'none'), and a batch has one. Explain one photo at a time, or replace the fit: "
-            "fit='letterbox'."
-        )
+    of_one_size({array.shape for array, _ in placed}, inputs)
     batch = np.stack([array for array, _ in placed])
     batch = backend.prepare(batch if feed is None else feed(batch))
     placements = tuple(placement for _, placement in placed)

@@ -12,6 +12,7 @@ import pytest
 from keras import layers as L
 
 import gradsight as gs
+from frameworks import SLOW_ON_JAX, slow_on_jax
 
 ENGINE = keras.backend.backend()
 SIZE = 64
@@ -141,7 +142,7 @@ def test_a_plain_forward_is_counted_as_the_textbook_has_it(forward: float) -> No
     assert forward / 2 / 2 == pytest.approx(4.1e9 * (SIZE / 224) ** 2, rel=0.2)  # edges count, or not
 
 
-@pytest.mark.parametrize(("classes", "most"), [(1, 1.01), (10, 1.1)])
+@pytest.mark.parametrize(("classes", "most"), [(1, 1.01), pytest.param(10, 1.1, marks=SLOW_ON_JAX)])
 def test_gradcam_takes_one_forward_and_no_gradient_of_the_stem(
     classes: int, most: float, resnet: Any, batch: np.ndarray, forward: float
 ) -> None:
@@ -149,12 +150,14 @@ def test_gradcam_takes_one_forward_and_no_gradient_of_the_stem(
     assert flops(lambda: explainer(batch, targets=gs.Top(classes))) / forward < most
 
 
+@slow_on_jax
 def test_the_gradient_of_the_input_takes_the_way_back_once(resnet: Any, batch: np.ndarray, forward: float) -> None:
     explainer = gs.Explainer(resnet, method="gradient")
     # through images, not weights
     assert 1.7 < flops(lambda: explainer(batch)) / forward < 2.1
 
 
+@slow_on_jax
 def test_ablation_takes_the_stem_once_and_tails(resnet: Any, batch: np.ndarray, forward: float) -> None:
     explainer = gs.Explainer(resnet, layer=LAST, method="ablationcam")
     channels, classes = 2048, 1000
@@ -162,6 +165,7 @@ def test_ablation_takes_the_stem_once_and_tails(resnet: Any, batch: np.ndarray, 
     assert flops(lambda: explainer(batch)) < 1.1 * (forward + tails)
 
 
+@slow_on_jax
 @pytest.mark.parametrize(("method", "tails"), [("gradcam", 1), ("ablationcam", 1280)])
 def test_a_layer_of_a_nested_model_is_cut_as_well(method: str, tails: int, nested: Any, batch: np.ndarray) -> None:
     forward = plain(nested, batch)

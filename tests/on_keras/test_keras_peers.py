@@ -22,6 +22,7 @@ from keras import layers as L
 from PIL import Image
 
 import gradsight as gs
+from frameworks import SLOW_ON_JAX, slow_on_jax
 
 # Keras's own convert_to_numpy on PyTorch
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -191,7 +192,7 @@ def network(name: str) -> tuple[Any, Any]:
     return model, batch[:2]
 
 
-@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("name", [HERE[0], *(pytest.param(name, marks=SLOW_ON_JAX) for name in HERE[1:])])
 def test_the_recipe(name: str) -> None:
     (model, batch), layer = network(name), NETWORKS[name].layer
     top = [recipe(model, layer, batch[i : i + 1]) for i in range(2)]
@@ -337,6 +338,7 @@ def faces(folder: Path) -> Any:
     return np.stack([np.asarray(face, np.float32)[..., None] / 127.5 - 1 for face in cut])
 
 
+@slow_on_jax
 @pytest.mark.parametrize("file", ["fer2013_mini_XCEPTION.102-0.66.hdf5", "gender_mini_XCEPTION.21-0.95.hdf5"])
 def test_the_recipe_on_faces_and_trained_weights(file: str, data: Path) -> None:
     folder = data / "keras_mini_xception"

@@ -14,6 +14,7 @@ from keras import ops
 from torch import nn
 
 import gradsight as gs
+from frameworks import SLOW_ON_JAX
 from gradsight.backends.keras import KerasBackend
 from gradsight.errors import ModelError
 from gradsight.layers import INPUT
@@ -164,7 +165,9 @@ TWINS: dict[str, tuple[Callable[[], Any], Callable[[], nn.Module]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ["LSTM", "Bidirectional"] if ENGINE == "jax" else TWINS)
+@pytest.mark.parametrize(
+    "kind", ["LSTM", pytest.param("Bidirectional", marks=pytest.mark.slow)] if ENGINE == "jax" else TWINS
+)
 def test_maps_before_and_behind_a_recurrent_layer_are_those_of_the_pytorch_twin(kind: str) -> None:
     model = around(TWINS[kind][0]())
     twin, x = Twin(model, TWINS[kind][1]()).eval(), batch()
@@ -301,7 +304,9 @@ def test_what_fullgrad_adds_up_is_the_score(kind: str) -> None:
     np.testing.assert_allclose(total, backend.numpy(shared.scores)[:, 0], rtol=0, atol=CLOSE * largest)
 
 
-@pytest.mark.parametrize("wrap", [lambda x: x, L.Bidirectional], ids=["GRU", "Bidirectional"])
+@pytest.mark.parametrize(
+    "wrap", [pytest.param(lambda x: x, id="GRU"), pytest.param(L.Bidirectional, id="Bidirectional", marks=SLOW_ON_JAX)]
+)
 def test_steps_that_a_mask_leaves_out_have_no_part_in_the_map(wrap: Any) -> None:
     entry = keras.Input((None, CHANNELS))
     x = L.TimeDistributed(L.Dense(UNITS, activation="tanh"), name="conv")(L.Masking()(entry))

@@ -17,6 +17,7 @@ from torch import nn
 
 import gradsight as gs
 import twins
+from frameworks import SLOW_ON_JAX
 from gradsight.errors import GradsightError
 from oracles import ORACLES
 from plain import Plain
@@ -65,7 +66,7 @@ class Careless(keras.Model):
         return self.head(self.drop(keras.ops.mean(x, axis=(1, 2)), training=True))
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "careless"])
+@pytest.mark.parametrize("kind", [*KINDS, pytest.param("careless", marks=SLOW_ON_JAX)])
 def test_the_model_stays_as_it_is(kind: str) -> None:
     twin, batch = twins.curved(), twins.turned(twins.images())
     model = Careless() if kind == "careless" else twins.model_like(twin, kind, end="softmax")

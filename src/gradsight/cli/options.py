@@ -207,7 +207,9 @@ Opacity = Annotated[
 ]
 Out = Annotated[
     Path,
-    typer.Option(metavar="DIR", parser=path, help="The folder to write to.", rich_help_panel=RESULT_PANEL),
+    typer.Option(
+        "--out", "-o", metavar="DIR", parser=path, help="The folder to write to.", rich_help_panel=RESULT_PANEL
+    ),
 ]
 
 

@@ -9,12 +9,18 @@ import errno
 import io
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from gradsight.cli import quiet
 from gradsight.errors import InvalidArgument
+
+# A fork waits for a thread that writes: the child would find the stream locked for ever.
+_writing = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_writing.acquire, after_in_parent=_writing.release, after_in_child=_writing.release)
 
 
 class Words(io.TextIOWrapper):
@@ -28,20 +34,22 @@ class Words(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         """Write a text, if that is still possible."""
-        if self.lost is None:
-            try:
-                return super().write(text)
-            except OSError as error:
-                self.lost = error
+        with _writing:
+            if self.lost is None:
+                try:
+                    return super().write(text)
+                except OSError as error:
+                    self.lost = error
         return len(text)
 
     def flush(self) -> None:
         """Write what was held back for efficiency, if that is still possible."""
-        if self.lost is None:
-            try:
-                super().flush()
-            except OSError as error:
-                self.lost = error
+        with _writing:
+            if self.lost is None:
+                try:
+                    super().flush()
+                except OSError as error:
+                    self.lost = error
 
     def close(self) -> None:
         """Stay open: a model that closes `sys.stderr` must not cost gradsight's last words."""
