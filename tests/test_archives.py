@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gradsight import limits
-from gradsight.archives import check_archive, content, unpacking
-from gradsight.errors import InvalidArgument, ModelError
+from gradsight.archives import content, unpacking
+from gradsight.errors import GradsightError, InvalidArgument, ModelError
 
 
 def _zip(path: Path, compression: int = zipfile.ZIP_DEFLATED, **entries: bytes) -> Path:
@@ -18,6 +19,11 @@ def _zip(path: Path, compression: int = zipfile.ZIP_DEFLATED, **entries: bytes) 
         for name, data in entries.items():
             archive.writestr(name, data)
     return path
+
+
+def check_archive(path: Any, what: str, kind: type[GradsightError] = InvalidArgument) -> None:
+    with unpacking(path, what, kind) as archive:
+        assert archive.infolist()
 
 
 def test_a_bomb_is_refused_by_what_it_claims_and_the_limit_can_be_raised(

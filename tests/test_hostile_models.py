@@ -22,8 +22,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 import tiny_transformers as tiny
+from claims import refused
 from gradsight import limits
-from gradsight.errors import GradsightError, InvalidArgument, ModelError, one_line, received, unknown
+from gradsight.errors import InvalidArgument, ModelError, one_line, received, unknown
 from gradsight.models.exported_operators import may_be_called
 from gradsight.models.expressions import is_harmless
 from gradsight.models.load import load_model
@@ -31,23 +32,6 @@ from gradsight.models.weights import load_weights, read_weights
 from test_models_files import altered, edit, export, pickled
 
 pytestmark = pytest.mark.pytorch
-
-LIMIT_S = 20.0
-"""Within which a claim is answered, on a slow machine."""
-
-
-def refused(call: Callable[[], Any], *words: str, kind: type[GradsightError] = GradsightError) -> str:
-    """The error, which is one printable line, comes soon and says all of ``words``."""
-    began = time.monotonic()
-    with pytest.raises(kind) as caught:
-        call()
-    text = str(caught.value)
-    assert time.monotonic() - began < LIMIT_S
-    assert text.isprintable()
-    assert len(text) < 1500
-    for word in words:
-        assert word in text
-    return text
 
 
 # What is received

@@ -22,10 +22,11 @@ _KNOWN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """The compressions that NumPy, PyTorch and Keras write. Of others Python unpacks more than was asked for."""
 
 
-def check_archive(
+@contextmanager
+def unpacking(
     source: str | os.PathLike[str] | BinaryIO, what: str, kind: type[GradsightError] = InvalidArgument
-) -> None:
-    """See that a zip file unpacks to no more than is taken on.
+) -> Iterator[zipfile.ZipFile]:
+    """Open a zip file, which is seen first to unpack to no more than is taken on.
 
     Args:
         source: its path, or the open file, whose position is put back.
@@ -34,17 +35,8 @@ def check_archive(
 
     Raises:
         GradsightError: it is no zip file, is damaged or encrypted, or unpacks to more than `limits.UNPACKED_BYTES` and
-            to far more than it holds itself.
+            to far more than it holds itself. So is whatever fails on damage in the block.
     """
-    with unpacking(source, what, kind):
-        pass
-
-
-@contextmanager
-def unpacking(
-    source: str | os.PathLike[str] | BinaryIO, what: str, kind: type[GradsightError] = InvalidArgument
-) -> Iterator[zipfile.ZipFile]:
-    """Open a zip file that `check_archive` has nothing against; whatever fails on damage in the block is ``kind``."""
     if isinstance(source, str | os.PathLike):
         with opened(source, what, kind) as file, _measured(file, repr(os.fspath(source)), what, kind) as archive:
             yield archive

@@ -40,7 +40,7 @@ def taken(name: str, value: Any, rule: Rule[_T], way_out: str = "") -> _T:
     if words is not None and type(value) is str:
         raise unknown(words.kind, value, words.words, words.way_out)
     argument = name if "`" in name or name.startswith("-") else f"`{name}`"
-    raise rule.error(f"{argument} must be {rule.rule}. {_received(value)} {way_out}".rstrip())
+    raise rule.error(f"{argument} must be {rule.rule}. {received(number_in(value))} {way_out}".rstrip())
 
 
 def optional(name: str, value: Any, rule: Rule[_T], way_out: str = "") -> _T | None:
@@ -51,11 +51,3 @@ def optional(name: str, value: Any, rule: Rule[_T], way_out: str = "") -> _T | N
 def index(name: str, value: Any, count: int) -> int:
     """`taken` of the number of one of several things, which are counted from 0; there are no negative ones."""
     return taken(name, value, Whole(0, count - 1))
-
-
-def _received(value: Any) -> str:
-    """`received`, which shows of a number of NumPy its value too."""
-    try:
-        return received(number_in(value))
-    except Exception:  # a tensor without values
-        return received(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -10,9 +9,11 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gradsight.locks import Lock
+
 _SEEDED = torch.Tag.nondeterministic_seeded
 _PROBABILITIES = ("dropout_p", "dropout", "p")
-_borrowing = threading.Lock()
+_borrowing = Lock()
 
 
 class OwnNumbers(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -29,9 +30,8 @@ class OwnNumbers(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return (
-            False  # nothing is compiled within a pass, and to say so PyTorch would load its compiler: 2 s at first use
-        )
+        # Nothing is compiled within a pass, and to say so PyTorch would load its compiler: 2 s at first use.
+        return False
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

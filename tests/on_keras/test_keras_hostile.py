@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import threading
@@ -17,32 +18,22 @@ import numpy as np
 import pytest
 from keras import layers as L
 
+import claims
 import gradsight as gs
 from gradsight import limits
-from gradsight.errors import GradsightError, InvalidArgument, ModelError
+from gradsight.errors import InvalidArgument, ModelError
 from gradsight.models.keras.weights import load_weights
 
 # Keras's own convert_to_numpy on PyTorch
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 LIMIT_S = 30.0
+refused = functools.partial(claims.refused, kind=ModelError, limit=LIMIT_S)
 
 
 def net(side: int | None = 16) -> Any:
     tail = [L.Conv2D(4, 3, name="conv"), L.GlobalAveragePooling2D(name="pool"), L.Dense(3, name="scores")]
     return keras.Sequential([keras.Input((side, side, 3)), *tail], name="net")
-
-
-def refused(call: Callable[[], Any], *words: str, kind: type[GradsightError] = ModelError) -> None:
-    began = time.monotonic()
-    with pytest.raises(kind) as caught:
-        call()
-    text = str(caught.value)
-    assert time.monotonic() - began < LIMIT_S
-    assert text.isprintable()
-    assert len(text) < 1500
-    for word in words:
-        assert word in text
 
 
 def saved(path: Path, change: Callable[[Any], Any] = lambda config: config) -> Path:

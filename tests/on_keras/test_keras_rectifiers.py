@@ -15,12 +15,13 @@ from torch import nn
 from torch.nn import functional as F
 
 import gradsight as gs
+from frameworks import SLOW_ON_JAX
 from gradsight.backends.rectifiers import tried
 from gradsight.errors import ModelError
 
 ENGINE = keras.backend.backend()
 CLASSES = [1, 2]
-RULES = ["guidedbackprop", pytest.param("deconvnet", marks=pytest.mark.slow if ENGINE == "jax" else ())]
+RULES = ["guidedbackprop", pytest.param("deconvnet", marks=SLOW_ON_JAX)]
 """On JAX, which compiles each for seconds, one rule speaks for both; the other is marked slow."""
 
 # Keras's own convert_to_numpy on PyTorch

@@ -269,9 +269,7 @@ ON_JAX = {"own cell", "stacked", "states", "ConvLSTM2D", "scan", "while_loop", "
 """Kinds that are always tried on JAX, which compiles each for seconds; the others are marked slow there."""
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(x, marks=pytest.mark.slow if ENGINE == "jax" and x not in ON_JAX else ()) for x in KINDS]
-)
+@pytest.mark.parametrize("kind", [pytest.param(x, marks=() if x in ON_JAX else SLOW_ON_JAX) for x in KINDS])
 def test_gradients_through_loops_are_those_taken_by_hand(kind: str) -> None:
     make, layers = KINDS[kind]
     model = make()

@@ -9,18 +9,13 @@ import errno
 import io
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from gradsight.cli import quiet
 from gradsight.errors import InvalidArgument
-
-# A fork waits for a thread that writes: the child would find the stream locked for ever.
-_writing = threading.RLock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_writing.acquire, after_in_parent=_writing.release, after_in_child=_writing.release)
+from gradsight.locks import whole
 
 
 class Words(io.TextIOWrapper):
@@ -34,7 +29,7 @@ class Words(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         """Write a text, if that is still possible."""
-        with _writing:
+        with whole():  # a child that is forked meanwhile would find the stream locked for ever
             if self.lost is None:
                 try:
                     return super().write(text)
@@ -44,7 +39,7 @@ class Words(io.TextIOWrapper):
 
     def flush(self) -> None:
         """Write what was held back for efficiency, if that is still possible."""
-        with _writing:
+        with whole():
             if self.lost is None:
                 try:
                     super().flush()

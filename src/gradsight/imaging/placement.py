@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.checks import taken
-from gradsight.imaging.resample import Stretched, apply, interpolation, sample_positions, trailing
+from gradsight.imaging.resample import apply, interpolation, product, sample_positions, trailing
 from gradsight.limits import PIXELS
 from gradsight.rules import Array, Box, Number, Sides, Whole
 
@@ -75,10 +76,12 @@ class Placement:
         heat = taken("heat", heat, _MAP)
         return apply(self._matrices(heat), np.nan_to_num(heat, nan=0.0, posinf=0.0, neginf=0.0))
 
-    def stretched(self, heat: NDArray[Any]) -> Stretched:
-        """What `to_image` makes of one map (h', w'), row by row where it is asked for."""
+    def stretched(self, heat: NDArray[Any]) -> Callable[[slice], NDArray[Any]]:
+        """What `to_image` makes of one map (h', w'), of which rows are made where they are asked for."""
         heat = taken("heat", heat, _ONE)
-        return Stretched.by(self._matrices(heat), np.nan_to_num(heat, nan=0.0, posinf=0.0, neginf=0.0))
+        down, across = self._matrices(heat)
+        wide = product(across, np.nan_to_num(heat, nan=0.0, posinf=0.0, neginf=0.0), 1)
+        return lambda rows: product(down[rows], wide, 0)
 
     def within(self, pixels: int) -> Placement:
         """The same placement on a picture made smaller, of about so many pixels; itself where it has no more."""

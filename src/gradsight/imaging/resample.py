@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,44 +36,15 @@ def resize(values: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
     lengths = taken("size", size, Each(Whole(1, 1 << 31), (1, 2, 3), words), "Pass (height, width).")
     result, first = values, values.ndim - len(lengths)
     for i, (new, old) in enumerate(zip(lengths, trailing(values, len(lengths)), strict=True)):
-        positions = sample_positions(new, 0.0, float(new), old)
-        if new * old <= _MATRIX:
-            result = _product(interpolation(positions, old), result, first + i)
-        else:
-            result = _gathered(positions, result, first + i)
+        result = _resampled(sample_positions(new, 0.0, float(new), old), result, first + i)
     return np.ascontiguousarray(result)
 
 
-@dataclass(frozen=True)
-class Stretched:
-    """A map at a picture's size, of which rows are made when they are asked for: the whole of it is large.
-
-    Attributes:
-        down: (H, h), what makes rows of the picture of rows of the map.
-        wide: (h, W), the map, already as wide as the picture.
-    """
-
-    down: NDArray[np.float64]
-    wide: NDArray[Any]
-
-    @classmethod
-    def by(cls, matrices: Sequence[NDArray[np.float64]], values: NDArray[Any]) -> Stretched:
-        """The map (h, w) with its two axes multiplied by matrices (H, h) and (W, w)."""
-        down, across = matrices
-        return cls(down, _product(across, values, 1))
-
-    def __call__(self, rows: slice) -> NDArray[Any]:
-        """Some rows of it: (number of rows, W)."""
-        return _product(self.down[rows], self.wide, 0)
-
-
-def stretched(values: NDArray[Any], size: Sequence[int]) -> Stretched:
-    """A map (h, w) at another size, as `resize` gives it."""
-    lengths = trailing(values, 2)
-    axes = (
-        interpolation(sample_positions(new, 0.0, float(new), old), old) for new, old in zip(size, lengths, strict=True)
-    )
-    return Stretched.by(tuple(axes), values)
+def stretched(values: NDArray[Any], size: Sequence[int]) -> Callable[[slice], NDArray[Any]]:
+    """A map (h, w) as `resize` makes it (H, W) large, of which rows are made where they are asked for."""
+    down, across = (sample_positions(n, 0.0, float(n), old) for n, old in zip(size, trailing(values, 2), strict=True))
+    wide = _resampled(across, values, 1)
+    return lambda rows: _resampled(down[rows], wide, 0)
 
 
 def trailing(values: NDArray[Any], count: int) -> tuple[int, ...]:
@@ -120,11 +90,19 @@ def apply(matrices: Sequence[NDArray[np.float64]], values: NDArray[Any]) -> NDAr
     """Multiply the last ``len(matrices)`` axes of ``values``, each by its matrix of shape (new, old)."""
     result = values
     for axis, matrix in enumerate(matrices, start=values.ndim - len(matrices)):
-        result = _product(matrix, result, axis)
+        result = product(matrix, result, axis)
     return np.ascontiguousarray(result)
 
 
-def _product(matrix: NDArray[np.float64], values: NDArray[Any], axis: int) -> NDArray[Any]:
+def _resampled(positions: NDArray[np.float64], values: NDArray[Any], axis: int) -> NDArray[Any]:
+    """One axis interpolated at positions, in units of its cells."""
+    cells = values.shape[axis]
+    if len(positions) * cells <= _MATRIX:
+        return product(interpolation(positions, cells), values, axis)
+    return _gathered(positions, values, axis)
+
+
+def product(matrix: NDArray[np.float64], values: NDArray[Any], axis: int) -> NDArray[Any]:
     """One axis multiplied by its matrix."""
     values = _floating(values)
     weights = matrix.astype(values.dtype)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from gradsight.errors import ModelError, received
+from gradsight.locks import Lock
 
 _SPARE = 10_000_000
 """Of values that a model may have beside those that are stored, such as the states of what it draws."""
 
-_lock = threading.RLock()  # a model may hold one that is loaded on the way
+_lock = Lock()  # a model may hold one that is loaded on the way
 
 
 @contextmanager
