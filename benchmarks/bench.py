@@ -56,7 +56,7 @@ METHOD_GOALS = {("resnet50", "ablationcam"): 4.0, ("resnet50", "eigencam"): 1.05
 TABLES = ("times", "memory", "methods")
 
 
-class Setting(NamedTuple):
+class OutputContext(NamedTuple):
     """How a method is run by everybody in the table of methods; by default as it is, at layer4."""
 
     options: Mapping[str, Any] = MappingProxyType({})
@@ -70,15 +70,15 @@ class Setting(NamedTuple):
 
 # Reduced, so that a call ends, and equally for everybody: maxpool has 64 channels, layer4 of ResNet-50 has 2048.
 SETTINGS = {
-    "integratedgradients": Setting({"steps": 8}),
-    "iscam": Setting({"samples": 2}, layer="maxpool"),
-    "occlusion": Setting({"window": 0.25, "stride": 0.25}),
-    "refinecam": Setting(layers=("layer2", "layer3", "layer4")),
-    "rise": Setting({"masks": 32}),
-    "scorecam": Setting(layer="maxpool"),
-    "smoothgrad": Setting({"samples": 8}),
-    "smoothgradcampp": Setting({"samples": 4}),
-    "sscam": Setting({"samples": 2}, layer="maxpool"),
+    "integratedgradients": OutputContext({"steps": 8}),
+    "iscam": OutputContext({"samples": 2}, layer="maxpool"),
+    "occlusion": OutputContext({"window": 0.25, "stride": 0.25}),
+    "refinecam": OutputContext(layers=("layer2", "layer3", "layer4")),
+    "rise": OutputContext({"masks": 32}),
+    "scorecam": OutputContext(layer="maxpool"),
+    "smoothgrad": OutputContext({"samples": 8}),
+    "smoothgradcampp": OutputContext({"samples": 4}),
+    "sscam": OutputContext({"samples": 2}, layer="maxpool"),
 }
 
 
@@ -190,7 +190,7 @@ def timed_methods(net: str, methods: Sequence[str], chosen: Sequence[str], round
     network, model, rows = NETWORKS[net], build(net), []
     for method in methods:
         say(f"{net}, {method}")
-        setting = SETTINGS.get(method, Setting())
+        setting = SETTINGS.get(method, OutputContext())
         task = Task(model, setting.layer, network.images(1), CLASSES[1])
         task = task._replace(method=method, options=setting.options, layers=setting.layers)
         found = measured(net, task, chosen, rounds, share, METHOD_GOALS.get((net, method)))

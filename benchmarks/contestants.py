@@ -143,7 +143,7 @@ def captum(task: Task) -> Call:
         raise CannotDo
     if task.grid is not None:
         raise CannotDo("cannot be told how tokens are laid out, and gives no positions")
-    warnings.filterwarnings("ignore", "Setting backward hooks on ReLU")
+    warnings.filterwarnings("ignore", "OutputContext backward hooks on ReLU")
     attribute = CAPTUM[task.method](task)
     batch = task.batch.clone().requires_grad_()
     return lambda: [attribute(batch, target=c) for c in task.classes]

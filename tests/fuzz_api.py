@@ -191,8 +191,8 @@ class World:
                 )
         self.preprocess = gs.Preprocess((16, 16))
         self.labels = ["cat", "dog", "bird, sparrow", "fish"]
-        self.loaded = gs.LoadedModel(self.model, self.preprocess, self.labels)
-        self.answering = gs.LoadedModel(self.model, self.preprocess, self.labels, reads=lambda text: {})
+        self.loaded = gs.Model(self.model, self.preprocess, self.labels)
+        self.answering = gs.Model(self.model, self.preprocess, self.labels, reads=lambda text: {})
         self.explainer = gs.Explainer(self.loaded)
         self.segmenter = gs.Explainer(self.segmenting, preprocess=self.preprocess, targets=gs.Pixels(1), layer="0")
         self.explanation = self.explainer([self.photo, self.photo], targets=gs.Classes(0, 1))
@@ -201,7 +201,7 @@ class World:
         self.volume = gs.Explainer(volume_model.eval())(torch.rand(1, 1, 8, 8, 8))
         self.concepts = gs.Concepts.read(folder / "concepts")
         self.dissection = self.explainer.dissect(self.concepts, layer=self.explanation.layer, quantile=0.1)
-        self.exciting = self.explainer.exciting([self.path], [0, 1])
+        self.exciting = self.explainer.top_activating([self.path], [0, 1])
         self.neurons = self.explanation.neurons(2)
         self.placement = gs.Placement((20, 24), (16, 16), (0.0, 0.0, 20.0, 24.0))
         self.candidate = self.explainer.layers(self.batch)[0]
@@ -243,7 +243,8 @@ def _modes(model: nn.Module) -> list[bool]:
 
 
 OFTEN = ("gs.Explainer", "gs.explain", "gs.Preprocess", "gs.load_model", "explainer.__call__", "segmenter.__call__",
-         "explainer.layers", "explainer.exciting", "explanation.overlay", "explanation.figure", "explanation.heatmaps",
+         "explainer.layers", "explainer.top_activating", "explanation.overlay", "explanation.figure",
+         "explanation.heatmaps",
          "signal.overlay", "volume.figure")  # fmt: skip
 """Every other call or so is of one of these, which take more than others."""
 

@@ -175,7 +175,7 @@ def finercam(view: Any, *, rivals: int = 3, strength: float = 0.6) -> Any:
             own = view.classes[i, j]
             others = [d for d in range(view.logits.shape[1]) if d != own]
             nearest[i, j] = sorted(others, key=lambda d: abs(view.logits[i, d] - view.logits[i, own]))[rank]
-        total = total + (gradcam(view) - strength * gradcam(view.towards(nearest))) / rivals
+        total = total + (gradcam(view) - strength * gradcam(view.with_targets(nearest))) / rivals
     return total
 
 

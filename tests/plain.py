@@ -63,7 +63,7 @@ class Plain:
     def k(self) -> int:
         return len(self._targets) if callable(self._targets[0]) else len(self._targets[0])
 
-    def towards(self, targets: Any) -> Plain:
+    def with_targets(self, targets: Any) -> Plain:
         return Plain(self._model, self._names, self._images, targets)
 
     @property

@@ -87,18 +87,18 @@ PATCHES = [(0, 1), (1, 0), (2, 3), (3, 1), (4, 5)]
 """Positions (row, column) where evidence is put; those that a map has. No two mirror, turn or shift into each other."""
 
 
-def of_timm(name: str) -> gs.LoadedModel:
+def of_timm(name: str) -> gs.Model:
     torch.manual_seed(0)
     model = timm.create_model(name, pretrained=False, num_classes=5, **SMALLER.get(name, {})).eval()
     head = model.get_classifier()
     for layer in head if isinstance(head, tuple) else (head,):
         torch.nn.init.normal_(layer.weight, std=0.02)  # some begin with zeros, which no gradient passes
-    return gs.LoadedModel(model)
+    return gs.Model(model)
 
 
 @pytest.fixture(scope="module")
-def of_transformers(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], gs.LoadedModel]:
-    def load(name: str) -> gs.LoadedModel:
+def of_transformers(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], gs.Model]:
+    def load(name: str) -> gs.Model:
         folder = tmp_path_factory.mktemp(name)
         tiny_transformers.save(name, folder)
         return load_model(folder, **tiny_transformers.loading(name))
@@ -106,11 +106,11 @@ def of_transformers(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
     return load
 
 
-def fed(loaded: gs.LoadedModel, images: Any) -> Any:
+def fed(loaded: gs.Model, images: Any) -> Any:
     return images if loaded.feed is None else loaded.feed(images)
 
 
-def plainly(loaded: gs.LoadedModel, images: Any, layer: str) -> tuple[Any, Any, Any]:
+def plainly(loaded: gs.Model, images: Any, layer: str) -> tuple[Any, Any, Any]:
     """Scores, the layer's output and its gradient by a hook and autograd, as a textbook has it."""
     seen: list[Any] = []
     module = loaded.model.get_submodule(layer)
@@ -145,7 +145,7 @@ def grad_cam(activations: Any, gradients: Any, fold: Callable[..., Any], grid: t
     return maps
 
 
-def check_map(loaded: gs.LoadedModel, images: Any, layer: str, grid: tuple[int, int], fold: Any) -> None:
+def check_map(loaded: gs.Model, images: Any, layer: str, grid: tuple[int, int], fold: Any) -> None:
     explainer = gs.Explainer(loaded)
     best = explainer.layers(fed(loaded, images))[0]
     assert (best.name, best.layout.grid) == (layer, grid)
@@ -166,7 +166,7 @@ RESIDUAL = re.compile(r"(fc2|attn\.proj|o_proj|output\.dense|conv3_1x1)\.weight"
 """The last weights of branches that a sum adds to what passes them."""
 
 
-def check_fold(loaded: gs.LoadedModel, side: int, grid: tuple[int, int], reach: int) -> None:
+def check_fold(loaded: gs.Model, side: int, grid: tuple[int, int], reach: int) -> None:
     """The map of evidence in one patch peaks at that patch, in a model that mixes positions little."""
     with torch.no_grad():
         for name, parameter in loaded.model.named_parameters():
@@ -200,7 +200,7 @@ def test_timm(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
-def test_transformers(name: str, of_transformers: Callable[[str], gs.LoadedModel]) -> None:
+def test_transformers(name: str, of_transformers: Callable[[str], gs.Model]) -> None:
     side, layer, cells, fold = TRANSFORMERS[name]
     loaded = of_transformers(name)
     images = np.random.default_rng(1).standard_normal((2, 3, side, side)).astype(np.float32)
@@ -210,7 +210,7 @@ def test_transformers(name: str, of_transformers: Callable[[str], gs.LoadedModel
 
 @pytest.mark.parametrize(("name", "side"), [("detr", (192, 288)), ("vilt", (64, 96)), ("segformer", (64, 128))])
 def test_transformers_of_pictures_that_are_no_squares(
-    name: str, side: tuple[int, int], of_transformers: Callable[[str], gs.LoadedModel]
+    name: str, side: tuple[int, int], of_transformers: Callable[[str], gs.Model]
 ) -> None:
     square, layer, cells, fold = TRANSFORMERS[name]
     grid = (side[0] * cells // square, side[1] * cells // square)
@@ -219,7 +219,7 @@ def test_transformers_of_pictures_that_are_no_squares(
     check_map(loaded, images, layer, grid, fold)
 
 
-def test_words_and_queries_are_no_positions(of_transformers: Callable[[str], gs.LoadedModel]) -> None:
+def test_words_and_queries_are_no_positions(of_transformers: Callable[[str], gs.Model]) -> None:
     loaded = of_transformers("blip_captions")
     images = np.zeros((1, 3, 64, 64), dtype=np.float32)
     cuts = [layer.name for layer in gs.Explainer(loaded).layers(fed(loaded, images)) if layer.cut]

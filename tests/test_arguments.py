@@ -166,13 +166,13 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: w.dissection.save(5), InvalidType, "`path` must be a path"),
         (lambda w: gs.Dissection.load(None), InvalidType, "`path` must be a path"),
     ],
-    "Exciting": [
+    "TopActivating": [
         (lambda w: w.exciting[7], UnknownName, r"no such channel.*Received: 7 \(int\). Choose from: 0, 1"),
         (lambda w: w.exciting.figure(height="a"), InvalidArgument, "`height` must be a whole number"),
         (lambda w: w.exciting.figure(channels=0), InvalidArgument, "`channels` must be numbers of channels"),
         (lambda w: w.exciting.figure(remarks=["a"]), InvalidType, "`remarks` must be a dict"),
-        (lambda w: w.explainer.exciting([w.path], [0], k=0), InvalidArgument, "`k` must be a whole number"),
-        (lambda w: w.explainer.exciting(5, [0]), InvalidType, "`photos` must be a list of paths"),
+        (lambda w: w.explainer.top_activating([w.path], [0], k=0), InvalidArgument, "`k` must be a whole number"),
+        (lambda w: w.explainer.top_activating(5, [0]), InvalidType, "`photos` must be a list of paths"),
     ],
     "Explainer": [
         (lambda w: gs.Explainer(w.model, grid="7x7"), InvalidArgument, "`grid` must be"),
@@ -218,9 +218,9 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: w.explanation.save(w.path / "a.npz"), InvalidArgument, "cannot be written"),
         (lambda w: gs.Explanation.load(5), InvalidType, "`path` must be a path"),
     ],
-    "LoadedModel": [
-        (lambda w: gs.LoadedModel(w.model, feed=5), InvalidType, "`feed` must be a function"),
-        (lambda w: gs.LoadedModel(w.model, scores="a"), InvalidType, "`scores` must be a gs.Scores"),
+    "Model": [
+        (lambda w: gs.Model(w.model, feed=5), InvalidType, "`feed` must be a function"),
+        (lambda w: gs.Model(w.model, scores="a"), InvalidType, "`scores` must be a gs.Scores"),
         (lambda w: w.loaded.about(5), InvalidType, "`text` must be a text"),
     ],
     "Neurons": [(lambda w: gs.Neurons((1,), (), "a", "b"), InvalidType, "`positive` must be")],

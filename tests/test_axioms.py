@@ -15,7 +15,7 @@ from gradsight.arrays import principal
 from gradsight.backends.torch import TorchBackend
 from gradsight.layers import Layer
 from gradsight.registry import METHODS
-from gradsight.targets import Setting, resolve
+from gradsight.targets import OutputContext, resolve
 from toys import convolutional, curved, linear_tail
 
 CLASSES = [[0, 3], [4, 1]]
@@ -27,7 +27,7 @@ def images(n: int = 2, size: tuple[int, ...] = (12, 10)) -> torch.Tensor:
 
 def probe_of(model: nn.Module, layer: str, batch: Any) -> Any:
     backend = TorchBackend(model)
-    settle = lambda logits, out: resolve(CLASSES, Setting(len(CLASSES), logits))  # noqa: E731
+    settle = lambda logits, out: resolve(CLASSES, OutputContext(len(CLASSES), logits))  # noqa: E731
     return backend.run(backend.prepare(batch), [Layer(layer)], settle).probes[0]
 
 

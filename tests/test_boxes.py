@@ -21,7 +21,7 @@ import tiny_transformers
 from gradsight.cli.app import app
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, UnknownName
 from gradsight.models.detectors import keep_all
-from gradsight.targets import Setting, detections_in, resolve
+from gradsight.targets import OutputContext, detections_in, resolve
 from tolerances import rounding
 
 PLAIN = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
@@ -157,12 +157,14 @@ def test_the_box_is_looked_for_once_more_and_where_nothing_overlaps_it_the_score
     corners: Any, expected: float
 ) -> None:
     scores = np.array([[[3.0, 1.0], [4.0, 9.0]]])
-    setting = Setting(1, outputs=(scores, CORNERS), ops=np, detections=lambda outputs: outputs)
+    setting = OutputContext(1, outputs=(scores, CORNERS), ops=np, detections=lambda outputs: outputs)
     assert resolve(gs.Box(0, (0, 0, 8, 8)), setting).scores((scores, corners), None, np).tolist() == [[expected]]
     own = resolve(gs.Box(box=(0, 0, 8, 8)), setting)  # its best class is not that of the best prediction
     assert own.names[0][0].index == 0
     of_classes = np.stack([CORNERS + 32, CORNERS[:, ::-1]], axis=2)  # each class has boxes of its own
-    setting = Setting(1, outputs=(scores * [[[3, 1], [1, 1]]], of_classes), ops=np, detections=lambda outputs: outputs)
+    setting = OutputContext(
+        1, outputs=(scores * [[[3, 1], [1, 1]]], of_classes), ops=np, detections=lambda outputs: outputs
+    )
     assert resolve(gs.Box(box=(0, 0, 8, 8)), setting).names[0][0].index == 1
 
 
@@ -272,7 +274,7 @@ def test_torchvision_detectors_give_the_scores_that_their_own_detections_have(
     without_compiled_operators(monkeypatch)
     model = small(kind)
     scores, detections = keep_all(model) or (None, None)
-    explain = gs.Explainer(gs.LoadedModel(model, scores=scores, detections=detections), layer="backbone.2")
+    explain = gs.Explainer(gs.Model(model, scores=scores, detections=detections), layer="backbone.2")
     for place in (0, 3):
         wanted, expected = [], []
         for x in found:
@@ -374,8 +376,8 @@ def explained(targets: Any) -> Any:
     return gs.Explainer(local(), labels=LABELS, layer="features")(torch.rand(1, 3, 64, 64), targets=targets)
 
 
-def build() -> gs.LoadedModel:
-    return gs.LoadedModel(local(), gs.Preprocess((64, 64), fit="squash", **PLAIN), LABELS)
+def build() -> gs.Model:
+    return gs.Model(local(), gs.Preprocess((64, 64), fit="squash", **PLAIN), LABELS)
 
 
 def test_the_command_line_asks_a_detector_for_the_prediction_in_a_box(photo: Image.Image, tmp_path: Path) -> None:
@@ -425,7 +427,7 @@ def test_boxes_in_shares_and_predictions_of_different_number_become_pixels_and_o
     np.testing.assert_array_equal(boxes, [two["boxes"], np.zeros((2, 4))])
     scores, boxes = detections_in([none], (8, 8), LABELS, np)
     assert (scores.shape, boxes.shape) == ((1, 1, 3), (1, 1, 4))
-    setting = Setting(1, outputs=(scores, boxes), ops=np, detections=lambda outputs: outputs)
+    setting = OutputContext(1, outputs=(scores, boxes), ops=np, detections=lambda outputs: outputs)
     for target in (gs.Box(), gs.Box(0, (0, 0, 4, 4))):
         with pytest.raises(InvalidArgument, match="predicts nothing in image 0"):
             resolve(target, setting)
@@ -459,7 +461,7 @@ def test_the_background_is_no_prediction_and_boxes_end_with_the_picture(
     with torch.no_grad():
         head.bias[::4] += 50  # the first of four classes, as of a trained detector nearly everywhere
     images = torch.rand(1, 3, 80, 112, generator=torch.Generator().manual_seed(1))
-    explain = gs.Explainer(gs.LoadedModel(model, scores=scores, detections=detections), layer="backbone.2")
+    explain = gs.Explainer(gs.Model(model, scores=scores, detections=detections), layer="backbone.2")
     for targets in (None, gs.Box()):
         assert explain(images, targets=targets).targets[0][0].index in (1, 2, 3)
     _, boxes = detections(model(images))

@@ -141,7 +141,9 @@ def test_the_trials_of_rows_and_positions_cost_seven_images_once(model: nn.Modul
 def test_the_tail_alone_runs_again(model: nn.Module, batch: torch.Tensor, forward: int) -> None:
     backend = TorchBackend(model)
     shared = backend.run(
-        batch, [Layer("layer4")], lambda logits, outputs: targets.resolve(281, targets.Setting(len(batch), logits))
+        batch,
+        [Layer("layer4")],
+        lambda logits, outputs: targets.resolve(281, targets.OutputContext(len(batch), logits)),
     )
     probe = shared.probes[0]
     many = torch.cat([probe.activations] * 5)

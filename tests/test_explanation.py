@@ -84,7 +84,7 @@ def test_constant_and_broken_maps_are_drawn_without_nan(explanation: gs.Explanat
 
 
 def test_notes_on_maps_that_must_not_be_trusted() -> None:
-    from gradsight import notes
+    from gradsight.explaining import notes
 
     assert notes.of_map(np.array([[1.0, 2.0]])) == []
     assert "zero everywhere" in notes.of_map(np.zeros((2, 2)))[0]
@@ -313,7 +313,7 @@ def test_the_figure_says_which_colour_speaks_for_what(
 
 
 def test_a_note_on_emptiness_is_not_made_of_a_signed_map() -> None:
-    from gradsight import notes
+    from gradsight.explaining import notes
 
     assert "heatmap is empty" in notes.of_map(np.array([[-1.0, 0]]))[0]
     assert "heatmap is empty" not in notes.of_map(np.array([[-1.0, 0]]), True)[0]
@@ -365,11 +365,11 @@ def test_the_peak_of_a_fine_map_is_where_it_is_dense(fine: gs.Explanation) -> No
 
 
 def test_dots_that_cancel_are_no_peak() -> None:
-    from gradsight.imaging import dense
+    from gradsight.imaging import smoothed
 
     checks = np.indices((64, 64)).sum(0) % 2 * 2.0 - 1
     checks[40:50, 40:50] = 0.3
-    assert np.unravel_index(dense(checks).argmax(), (64, 64)) in {(44, 44), (44, 45), (45, 44), (45, 45)}
+    assert np.unravel_index(smoothed(checks).argmax(), (64, 64)) in {(44, 44), (44, 45), (45, 44), (45, 45)}
 
 
 def test_notebooks_see_the_title(explainer: gs.Explainer) -> None:
@@ -382,7 +382,7 @@ def test_notebooks_see_the_title(explainer: gs.Explainer) -> None:
 
 
 def test_a_note_says_which_part_of_an_output_is_explained() -> None:
-    from gradsight import notes
+    from gradsight.explaining import notes
 
     assert notes.of_part("block", None) == []
     (note,) = notes.of_part("block#0", (2, "[0]"))

@@ -25,7 +25,7 @@ from gradsight import imaging, limits
 from gradsight.errors import GradsightError, ImageError, InvalidArgument
 from gradsight.imaging import Placement, read_image
 from gradsight.models.labels import read_labels
-from gradsight.targets import Named, Prediction
+from gradsight.targets import Prediction, TargetInfo
 
 KINDS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
 
@@ -41,7 +41,7 @@ def made(*positions: int, photos: bool = True) -> gs.Explanation:
     return gs.Explanation(
         maps=rng.normal(size=(2, 2, *positions)).astype(np.float32),
         scores=rng.normal(size=(2, 2)).astype(np.float32),
-        targets=((Named(3, "cat"), Named(None, "cat, not dog", ("cat", "dog"), (2.0, 3.5, 9.0, 12.0))),) * 2,
+        targets=((TargetInfo(3, "cat"), TargetInfo(None, "cat, not dog", ("cat", "dog"), (2.0, 3.5, 9.0, 12.0))),) * 2,
         layer="layer4",
         method="gradcam",
         model="demo",
@@ -232,7 +232,7 @@ def test_notebooks_show_no_letter_that_is_obeyed() -> None:
     html = gs.Explanation(
         **{
             **{field: getattr(found, field) for field in found.__dataclass_fields__},
-            "targets": ((Named(3, name), Named(4, "dog")),) * 2,
+            "targets": ((TargetInfo(3, name), TargetInfo(4, "dog")),) * 2,
             "target_notes": (((name,), ()), ((), ())),
             "model": name,
         }

@@ -147,7 +147,7 @@ def test_what_are_no_class_names_is_said(labels: Any, error: type[GradsightError
     for make in (
         lambda: as_labels(labels),
         lambda: gs.Explainer(nn.Conv2d(3, 2, 1), labels=labels),
-        lambda: gs.LoadedModel(None, labels=labels),
+        lambda: gs.Model(None, labels=labels),
     ):
         with pytest.raises(error, match=words) as caught:
             make()
@@ -169,7 +169,7 @@ def test_every_way_in_takes_them(folder: Any) -> None:
             return net(), gs.Preprocess(), {"cat": 0, "dog": 1}
 
         def loaded():
-            return gs.LoadedModel(net(), labels={1: "dog", 0: "cat"})
+            return gs.Model(net(), labels={1: "dog", 0: "cat"})
 
         def wrong():
             return net(), gs.Preprocess(), {"cat": 0, "dog": 2}

@@ -47,7 +47,7 @@ def test_modules_and_names_go_together_in_a_list() -> None:
 def test_the_explainer_itself_may_have_a_module() -> None:
     model = toys.convolutional()
     assert gs.Explainer(model, layer=model[3])(BATCH).layer == "3"
-    assert gs.Explainer(gs.LoadedModel(model), layer=model[3])(BATCH).layer == "3"
+    assert gs.Explainer(gs.Model(model), layer=model[3])(BATCH).layer == "3"
 
 
 def test_a_module_that_was_put_in_later_is_one_of_the_models() -> None:

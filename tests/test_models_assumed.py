@@ -15,8 +15,8 @@ from torch import nn
 import gradsight as gs
 import tiny_transformers as tiny
 import toys
-from gradsight import notes
 from gradsight.errors import GradsightError
+from gradsight.explaining import notes
 from gradsight.imaging import PARTS, Preprocess
 from gradsight.models.load import load_model
 
@@ -26,7 +26,7 @@ FUNCTIONS = """
 
     def build(): return toys.convolutional()
     def said(): return toys.convolutional(), gs.Preprocess((32, 32)), None
-    def loaded(): return gs.LoadedModel(toys.convolutional(), labels=list("abcde"))
+    def loaded(): return gs.Model(toys.convolutional(), labels=list("abcde"))
 """
 SOURCE = "gradsight_test_assumed"
 ALL = {"size": 32, "fit": "crop", "crop": 0.5, "interpolation": "bicubic", "mean": [0.5] * 3, "std": [0.5] * 3}
@@ -72,7 +72,7 @@ def test_what_the_user_or_the_function_said_is_not(source: str) -> None:
     for explanation in (
         gs.explain(photo(), source, preprocess=own),
         gs.explain(photo(), load_model(source, preprocess=own)),
-        gs.explain(photo(), gs.LoadedModel(loaded.model, own)),
+        gs.explain(photo(), gs.Model(loaded.model, own)),
         gs.explain(photo(), load_model(source, **ALL)),
     ):
         assert not told(explanation)

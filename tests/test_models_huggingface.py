@@ -42,7 +42,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return folder
 
 
-def scores(loaded: gs.LoadedModel, photo: Image.Image) -> Any:
+def scores(loaded: gs.Model, photo: Image.Image) -> Any:
     """Class scores (n, classes) of what `load_model` gave."""
     batch = loaded.preprocess(photo)[None]
     given = batch if loaded.feed is None else loaded.feed(batch)

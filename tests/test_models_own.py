@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 import gradsight as gs
 from gradsight.cli.app import app
-from gradsight.contracts import Scores
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, UnknownName
 from gradsight.models.load import load_model
+from gradsight.targets.scores import Scores
 from test_models import refused
 
 
@@ -186,7 +186,7 @@ def feed(images: np.ndarray) -> dict[str, np.ndarray]:
 def test_scores_and_feed_make_photos_of_any_model_explainable() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     settings = gs.Preprocess((16, 16), mean=(0.0,) * 3, std=(1.0,) * 3)
-    loaded = gs.LoadedModel(detector(), settings, ["up", "down"], Scores(best, ""), feed)
+    loaded = gs.Model(detector(), settings, ["up", "down"], Scores(best, ""), feed)
     explanation = gs.Explainer(loaded)([Image.fromarray(photo)], targets=gs.Classes("up", "down"))
     given = {key: torch.as_tensor(value) for key, value in feed(settings(photo)[None]).items()}
     outputs = loaded.model(**given)
@@ -235,8 +235,8 @@ def test_a_function_may_return_a_loaded_model_with_all_of_these() -> None:
     assert (model, preprocess, labels) == (loaded.model, loaded.preprocess, loaded.labels)
 
 
-def whole() -> gs.LoadedModel:
-    return gs.LoadedModel(detector(), None, None, Scores(best, ""), feed)
+def whole() -> gs.Model:
+    return gs.Model(detector(), None, None, Scores(best, ""), feed)
 
 
 # Real weights that come as packages

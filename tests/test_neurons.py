@@ -453,7 +453,7 @@ def test_the_most_exciting_photos_and_where(tmp_path: Path) -> None:
             pixels[32:48, 32:48] = (100 + 40 * i, 0, 0)
         paths.append(save(tmp_path / f"{i}.png", Image.fromarray(pixels)))
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    found = red(fit="squash").exciting([*paths, str(tmp_path / "broken.png")], [0, 2], k=2)
+    found = red(fit="squash").top_activating([*paths, str(tmp_path / "broken.png")], [0, 2], k=2)
     assert [x.path.name for x in found[0]] == ["2.png", "1.png"]
     seen = red(fit="squash")._looking_at(None)([Image.open(paths[2])]).values[0, 0]
     assert found[0][0].activation == pytest.approx(seen.max())
@@ -480,24 +480,24 @@ def test_of_equal_maxima_the_larger_mean_excites_more(tmp_path: Path) -> None:
         pixels = np.zeros((32, 32, 3), np.uint8)
         pixels[:side, :side, 0] = 255
         paths.append(save(tmp_path / f"{i}.png", Image.fromarray(pixels)))
-    assert [x.path.name for x in red().exciting(paths, [0], k=2)[0]] == ["1.png", "2.png"]
+    assert [x.path.name for x in red().top_activating(paths, [0], k=2)[0]] == ["1.png", "2.png"]
 
 
 def test_what_cannot_excite(tmp_path: Path) -> None:
     path = save(tmp_path / "1.png", noise(1))
     with pytest.raises(ImageError, match=r"nothere\.png"):
-        red().exciting([tmp_path / "nothere.png"], [0])
+        red().top_activating([tmp_path / "nothere.png"], [0])
     with pytest.raises(InvalidArgument, match=r"`channels` of layer 'conv' are 0 to 2\. Received: 7"):
-        red().exciting([path], [1, 7])
+        red().top_activating([path], [1, 7])
     for channels in ([], [-1], ["red"]):
         with pytest.raises(InvalidArgument, match="`channels` must be numbers"):
-            red().exciting([path], channels)
+            red().top_activating([path], channels)
     with pytest.raises(InvalidType, match="must be a list of paths"):
-        red().exciting(str(path), [0])
+        red().top_activating(str(path), [0])
     with pytest.raises(InvalidArgument, match="at least one path"):
-        red().exciting([], [0])
+        red().top_activating([], [0])
     with pytest.raises(InvalidArgument, match="`k` must be"):
-        red().exciting([path], [0], k=0)
+        red().top_activating([path], [0], k=0)
 
 
 # The command

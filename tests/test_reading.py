@@ -164,7 +164,7 @@ def test_labels_that_fit_no_scores_are_refused(model: nn.Module, labels: list[st
 
 def test_labels_that_fit_no_scores_are_refused_wherever_they_come_from() -> None:
     for explain in (
-        gs.Explainer(gs.LoadedModel(net(6), labels=LABELS)),
+        gs.Explainer(gs.Model(net(6), labels=LABELS)),
         gs.Explainer(net(6), labels=LABELS, scores=lambda outputs: outputs[:, :3]),
         gs.Explainer(net(6), labels=dict(enumerate(LABELS))),
     ):

@@ -140,8 +140,8 @@ def test_regions_that_cannot_be(given: dict[str, Any], message: str) -> None:
 MODEL = f"{__name__}:build"
 
 
-def build() -> gs.LoadedModel:
-    return gs.LoadedModel(Local().eval(), gs.Preprocess((64, 64), fit="squash", **PLAIN), ["red", "green"])
+def build() -> gs.Model:
+    return gs.Model(Local().eval(), gs.Preprocess((64, 64), fit="squash", **PLAIN), ["red", "green"])
 
 
 def command(tmp_path: Path, photo: Image.Image, *options: str) -> Any:

@@ -20,7 +20,7 @@ from gradsight.cli.explain import Output, show
 from gradsight.cli.naming import Photo
 from gradsight.errors import InvalidArgument, InvalidType
 from gradsight.imaging.signal import PAPER
-from gradsight.targets import Named
+from gradsight.targets import TargetInfo
 
 HOT = (240, 249, 33)  # the bright end of the colour map
 
@@ -61,7 +61,7 @@ def blob(shape: tuple[int, ...], at: tuple[int, int, int]) -> np.ndarray:
 
 def made(maps: Any, size: tuple[int, ...], **fields: Any) -> gs.Explanation:
     maps = np.asarray(maps, np.float32)[None, None]
-    targets = fields.pop("targets", ((Named(0, "beat"),),))
+    targets = fields.pop("targets", ((TargetInfo(0, "beat"),),))
     return gs.Explanation(maps, np.ones((1, 1), np.float32), targets, "layer", "gradcam", "toy", size, **fields)
 
 
@@ -127,7 +127,7 @@ def test_records_of_all_kinds_have_one_schema() -> None:
 
 
 def test_a_signed_signal_has_a_region_for_each_side() -> None:
-    named = ((Named(None, "a rather than b", ("a", "b")),),)
+    named = ((TargetInfo(None, "a rather than b", ("a", "b")),),)
     maps = np.zeros(50)
     maps[10], maps[40] = -4, 2
     explanation = made(maps, (100,), targets=named)
@@ -143,10 +143,10 @@ def test_a_fine_map_is_averaged_over_the_same_share_of_positions_whatever_its_ax
     wide = np.zeros((24, 24, 24))
     wide[2, 3, 4] = 1
     wide[14:20, 14:20, 14:20] = 0.5
-    assert all(14 <= at < 20 for at in np.unravel_index(imaging.dense(wide).argmax(), wide.shape))
+    assert all(14 <= at < 20 for at in np.unravel_index(imaging.smoothed(wide).argmax(), wide.shape))
     ramp = np.maximum(0, 1 - np.arange(5000) / 40)  # it begins at once, and ends slowly
     signal = np.roll(ramp, 3000)
-    assert abs(int(imaging.dense(signal).argmax()) - 3000) <= 12
+    assert abs(int(imaging.smoothed(signal).argmax()) - 3000) <= 12
     assert abs(made(signal, (5000,)).region().peak[0] - 3000) <= 12  # type: ignore[union-attr]
 
 

@@ -12,14 +12,14 @@ from torch import nn
 import gradsight as gs
 import toys
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, UnknownName
-from gradsight.targets import Setting, class_index, resolve
+from gradsight.targets import OutputContext, class_index, resolve
 
 LABELS = ("tabby, tabby cat", "tiger cat", "crane (bird), crane", "crane (machine), crane", "bull mastiff")
 LOGITS = np.array([[0.1, 0.5, 0.3, 0.2, 0.4], [5.0, 1.0, 2.0, 3.0, 4.0]])
 
 
 def indices(targets: object, labels: object = LABELS) -> list[list[int]]:
-    return [[t.index for t in row] for row in resolve(targets, Setting(2, LOGITS, labels)).names]
+    return [[t.index for t in row] for row in resolve(targets, OutputContext(2, LOGITS, labels)).names]
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,11 @@ def test_targets_are_settled(targets: object, expected: list[list[int]]) -> None
 
 
 def test_names_are_the_first_of_their_synonyms() -> None:
-    assert [t.label for t in resolve(gs.Classes(0, 2), Setting(1, LOGITS[:1], LABELS)).names[0]] == [
+    assert [t.label for t in resolve(gs.Classes(0, 2), OutputContext(1, LOGITS[:1], LABELS)).names[0]] == [
         "tabby",
         "crane (bird)",
     ]
-    assert resolve(3, Setting(2, LOGITS)).names[0][0].label == "class 3"
+    assert resolve(3, OutputContext(2, LOGITS)).names[0][0].label == "class 3"
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_contrast_of_lists_is_settled_image_by_image_and_with_functions() -> Non
 
 
 def test_contrast_of_an_image_with_its_top_classes() -> None:
-    found = resolve(gs.Contrast(gs.Top(1), gs.Top(3)), Setting(2, LOGITS, LABELS))
+    found = resolve(gs.Contrast(gs.Top(1), gs.Top(3)), OutputContext(2, LOGITS, LABELS))
     assert [named.label for named in found.names[0]] == [
         "tiger cat rather than tiger cat",
         "tiger cat rather than bull mastiff",
@@ -257,18 +257,18 @@ def test_contrast_of_an_image_with_its_top_classes() -> None:
 )
 def test_sides_that_do_not_fit_are_said_in_one_line(targets: object, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message) as caught:
-        resolve(targets, Setting(2, LOGITS, LABELS))
+        resolve(targets, OutputContext(2, LOGITS, LABELS))
     assert "\n" not in str(caught.value)
 
 
 def test_parts_keep_their_factors_when_targets_are_repeated_for_more_rows() -> None:
-    settled = resolve(gs.Contrast([1, 2], gs.Against([3, 0])), Setting(2, LOGITS, LABELS)).tiled(3)
+    settled = resolve(gs.Contrast([1, 2], gs.Against([3, 0])), OutputContext(2, LOGITS, LABELS)).tiled(3)
     assert len(settled.names) == 6
     assert [[term.factor for term in column] for column in settled.columns] == [[1, 1]]
     assert [term.classes.tolist() for term in settled.columns[0]] == [[1, 2] * 3, [3, 0] * 3]
     assert settled.classes is None
-    assert resolve(gs.Against(1), Setting(2, LOGITS, LABELS)).classes is None
-    assert resolve([1, 2], Setting(2, LOGITS, LABELS)).classes.tolist() == [[1], [2]]
+    assert resolve(gs.Against(1), OutputContext(2, LOGITS, LABELS)).classes is None
+    assert resolve([1, 2], OutputContext(2, LOGITS, LABELS)).classes.tolist() == [[1], [2]]
 
 
 def test_a_class_may_be_asked_for_twice() -> None:

@@ -16,7 +16,7 @@ from gradsight.backends.torch import TorchBackend
 from gradsight.errors import InvalidArgument, ModelError, UnknownName
 from gradsight.layers import Layer
 from gradsight.layouts import forced_layout
-from gradsight.targets import Setting, resolve
+from gradsight.targets import OutputContext, resolve
 from oracles import ORACLES
 from plain import activations_and_gradients
 
@@ -41,7 +41,9 @@ def assert_same(maps: np.ndarray, expected: np.ndarray, tolerance: float = 1e-5)
 def run(model: nn.Module, inputs: Any, layer: str, classes: Any = CLASSES) -> Any:
     backend = TorchBackend(model)
     prepared = backend.prepare(inputs)
-    return backend.run(prepared, [Layer(layer)], lambda logits, out: resolve(classes, Setting(len(classes), logits)))
+    return backend.run(
+        prepared, [Layer(layer)], lambda logits, out: resolve(classes, OutputContext(len(classes), logits))
+    )
 
 
 def test_gradients_and_activations_equal_the_plain_way() -> None:

@@ -16,7 +16,7 @@ import toys
 from gradsight.backends.torch import TorchBackend
 from gradsight.errors import ModelError, UnknownName
 from gradsight.layers import Layer
-from gradsight.targets import Setting, resolve
+from gradsight.targets import OutputContext, resolve
 from plain import Plain
 
 CLASSES = [[0, 3], [4, 1]]
@@ -36,7 +36,7 @@ def probes_of(model: nn.Module, layers: list[str], batch: Any, targets: Any = CL
     n = backend.count(prepared)
 
     def settle(logits: Any, outputs: Any) -> Any:
-        return resolve(targets, Setting(n, logits))
+        return resolve(targets, OutputContext(n, logits))
 
     return backend.run(prepared, [Layer(name) for name in layers], settle, batch_size).probes
 
@@ -178,7 +178,7 @@ def test_a_rule_stays_with_the_probe_for_other_images_and_targets_and_leaves_wit
     close(guided.at(other).gradients, expected)
     close(probe.rectified("guided").at(other).image.gradients, expected)
     swapped = [[b, a] for a, b in CLASSES]
-    turned = guided.towards(resolve(swapped, Setting(2, probe.logits)))
+    turned = guided.with_targets(resolve(swapped, OutputContext(2, probe.logits)))
     close(turned.gradients, Plain(model, "4", batch, swapped).rectified_gradients("guided"))
     close(probe.image.gradients, Plain(model, "4", batch, CLASSES).image_gradients)
 
@@ -266,10 +266,10 @@ def test_bias_terms_equal_those_by_hand_module_by_module() -> None:
 def test_bias_terms_are_those_of_the_targets_that_are_explained() -> None:
     model, batch = toys.curved().double(), images()
     probe = probe_of(model, "4", batch)
-    turned = probe.towards(resolve([[b, a] for a, b in CLASSES], Setting(2, probe.logits)))
+    turned = probe.with_targets(resolve([[b, a] for a, b in CLASSES], OutputContext(2, probe.logits)))
     for one, other in zip(probe.image.bias_terms(0), turned.image.bias_terms(1), strict=True):
         close(one, other.numpy())
-    against = probe.towards(probe.targets.scaled(-2))
+    against = probe.with_targets(probe.targets.scaled(-2))
     for one, other in zip(probe.bias_terms(0), against.bias_terms(0), strict=True):
         close(other, -2 * one.numpy())
 
@@ -377,7 +377,7 @@ def test_the_image_is_a_layer(layer: str) -> None:
 def test_other_images_have_the_targets_of_the_image_in_their_place() -> None:
     model, batch, many = toys.curved().double(), images(), images(6)
     for probe in (probe_of(model, "4", batch), probe_of(model, "4", batch).at(batch.flip(0)).at(batch)):
-        other, view = probe.at(many), Plain(model, "4", batch, CLASSES)
+        other, view = probe.with_images(many), Plain(model, "4", batch, CLASSES)
         close(other.activations, view.activations_at(many.numpy()))
         close(other.gradients, view.gradients_at(many.numpy()))
         close(other.scores, view.score(many.numpy()))
@@ -385,7 +385,7 @@ def test_other_images_have_the_targets_of_the_image_in_their_place() -> None:
         close(other.image.activations, many.numpy())
         assert [row[0].index for row in other.targets.names] == [0, 4] * 3
     with pytest.raises(ValueError, match="multiple of the batch's 2 rows"):
-        probe.at(images(3))
+        probe.with_images(images(3))
 
 
 def test_the_tail_keeps_the_targets_of_the_image_in_its_place() -> None:
@@ -414,7 +414,7 @@ def test_other_inputs_go_with_other_images() -> None:
     with torch.no_grad():
         expected = model(many, torch.cat((row, row)))
     wanted = np.take_along_axis(expected.numpy(), np.array(CLASSES * 2), axis=1)
-    close(probe.at(many).scores, wanted)
+    close(probe.with_images(many).scores, wanted)
     close(probe.image.tail(many), wanted)
 
 
@@ -424,7 +424,7 @@ def test_other_targets_of_the_same_pass() -> None:
     swapped = [[1, 1, 2], [0, 3, 4]]
     for name, probe in zip(("2", "4"), probes, strict=True):
         before = probe.gradients.clone()
-        turned = probe.towards(resolve(swapped, Setting(2, probe.logits)))
+        turned = probe.with_targets(resolve(swapped, OutputContext(2, probe.logits)))
         view = Plain(model, name, batch, swapped)
         close(turned.gradients, view.gradients)
         close(turned.scores, view.scores)
@@ -464,5 +464,5 @@ def test_a_function_is_explained_on_other_images_too() -> None:
 
     probe, view = probe_of(model, "4", batch, square), Plain(model, "4", batch, [one_by_one])
     close(probe.gradients, view.gradients)
-    close(probe.at(many).gradients, view.gradients_at(many.numpy()))
+    close(probe.with_images(many).gradients, view.gradients_at(many.numpy()))
     close(probe.curvature(probe.activations), view.hessian(view.activations), 1e-7)

@@ -13,7 +13,7 @@ import toys
 from costs import flops
 from gradsight.backends.torch import TorchBackend
 from gradsight.layers import Layer
-from gradsight.targets import Setting, resolve
+from gradsight.targets import OutputContext, resolve
 
 
 def probe_of(model: nn.Module, inputs: Any, layer: str, classes: Any) -> tuple[Any, TorchBackend]:
@@ -22,7 +22,7 @@ def probe_of(model: nn.Module, inputs: Any, layer: str, classes: Any) -> tuple[A
     done = backend.run(
         prepared,
         [Layer(layer)],
-        lambda logits, _: resolve(classes, Setting(len(classes), logits)),
+        lambda logits, _: resolve(classes, OutputContext(len(classes), logits)),
     )
     return done.probes[0], backend
 
@@ -247,6 +247,6 @@ def test_a_tail_that_depends_on_the_size_of_the_input_is_that_of_its_own_size() 
     backend = TorchBackend(model)
     for side in (8, 16):
         inputs = torch.randn(1, 3, side, side)
-        run = backend.run(inputs, [Layer("pool")], lambda logits, _: resolve([[0]], Setting(1, logits)))
+        run = backend.run(inputs, [Layer("pool")], lambda logits, _: resolve([[0]], OutputContext(1, logits)))
         probe = run.probes[0]
         torch.testing.assert_close(probe.tail(probe.activations), probe.scores, atol=1e-5, rtol=1e-5)

@@ -84,10 +84,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="module")
-def loaded(folder: Callable[[str], Path]) -> Callable[[str], gs.LoadedModel]:
-    made: dict[str, gs.LoadedModel] = {}
+def loaded(folder: Callable[[str], Path]) -> Callable[[str], gs.Model]:
+    made: dict[str, gs.Model] = {}
 
-    def model(name: str) -> gs.LoadedModel:
+    def model(name: str) -> gs.Model:
         return made.setdefault(name, made.get(name) or gs.load_model(folder(name)))
 
     return model
@@ -172,7 +172,7 @@ WRITERS = ("blip_captions", "blip_answers", "encoder_decoder")
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_what_is_written_and_the_map_of_every_word_are_those_of_the_model_s_own_code(
-    name: str, folder: Callable[[str], Path], loaded: Callable[[str], gs.LoadedModel]
+    name: str, folder: Callable[[str], Path], loaded: Callable[[str], gs.Model]
 ) -> None:
     own = Own(name, folder(name))
     tokens = own.written()
@@ -197,7 +197,7 @@ def test_a_text_that_ends_and_one_that_is_cut_off(folder: Callable[[str], Path])
 
 
 def test_the_beginning_of_a_caption_is_no_word_of_the_model_s(
-    folder: Callable[[str], Path], loaded: Callable[[str], gs.LoadedModel]
+    folder: Callable[[str], Path], loaded: Callable[[str], gs.Model]
 ) -> None:
     own = Own("blip_captions", folder("blip_captions"))
     tokens = own.written([2, 10, 9])
@@ -213,7 +213,7 @@ def test_the_beginning_of_a_caption_is_no_word_of_the_model_s(
 
 
 def test_the_answer_of_vilt_is_the_one_of_its_own_code(
-    folder: Callable[[str], Path], loaded: Callable[[str], gs.LoadedModel]
+    folder: Callable[[str], Path], loaded: Callable[[str], gs.Model]
 ) -> None:
     own = Own("vilt", folder("vilt"))
     model, shuffled = own.model, []
@@ -243,7 +243,7 @@ def test_the_answer_of_vilt_is_the_one_of_its_own_code(
 
 
 @pytest.mark.parametrize("name", ["vilt", "blip_answers"])
-def test_a_model_is_asked_again_and_stays_as_it_was(name: str, loaded: Callable[[str], gs.LoadedModel]) -> None:
+def test_a_model_is_asked_again_and_stays_as_it_was(name: str, loaded: Callable[[str], gs.Model]) -> None:
     model = loaded(name)
     for module in list(model.model.modules())[::3]:
         module.training = True  # and what mode its parts are in is their own matter
@@ -267,7 +267,7 @@ def test_a_model_is_asked_again_and_stays_as_it_was(name: str, loaded: Callable[
     model.model.eval()
 
 
-def test_a_model_in_training_mode_writes_what_it_writes_else(loaded: Callable[[str], gs.LoadedModel]) -> None:
+def test_a_model_in_training_mode_writes_what_it_writes_else(loaded: Callable[[str], gs.Model]) -> None:
     model = loaded("encoder_decoder")
     expected = gs.caption(PHOTO, model=model)
     model.model.train()
@@ -281,14 +281,14 @@ def test_a_model_in_training_mode_writes_what_it_writes_else(loaded: Callable[[s
     model.model.eval()
 
 
-def test_several_methods_and_layers_share_the_text(loaded: Callable[[str], gs.LoadedModel]) -> None:
+def test_several_methods_and_layers_share_the_text(loaded: Callable[[str], gs.Model]) -> None:
     found = told("encoder_decoder", loaded("encoder_decoder"), method=["gradcam", "layercam"])
     assert [x.method for x in found] == ["gradcam", "layercam"]
     assert found[0].written == found[1].written
     assert found[0].figure().height > 2 * 320
 
 
-def test_what_is_written_is_saved_and_drawn(loaded: Callable[[str], gs.LoadedModel], tmp_path: Path) -> None:
+def test_what_is_written_is_saved_and_drawn(loaded: Callable[[str], gs.Model], tmp_path: Path) -> None:
     explanation = told("blip_answers", loaded("blip_answers"))
     explanation.save(tmp_path / "answer.npz")
     again = gs.Explanation.load(tmp_path / "answer.npz")
@@ -362,9 +362,9 @@ WRITING = gs.Writing(
 )
 
 
-def captioner() -> gs.LoadedModel:
+def captioner() -> gs.Model:
     plain = gs.Preprocess((64, 64), mean=(0.0,) * 3, std=(1.0,) * 3)
-    return gs.LoadedModel(Captioner().eval(), plain, writing=WRITING)
+    return gs.Model(Captioner().eval(), plain, writing=WRITING)
 
 
 def test_a_captioner_of_one_s_own() -> None:
@@ -413,7 +413,7 @@ def test_what_a_captioner_of_one_s_own_must_give(changed: Any, error: Any, messa
         gs.caption(PHOTO, model=replace(captioner(), writing=replace(WRITING, **changed)))
 
 
-def test_what_does_not_fit_is_said(loaded: Callable[[str], gs.LoadedModel]) -> None:
+def test_what_does_not_fit_is_said(loaded: Callable[[str], gs.Model]) -> None:
     own = captioner()
     with pytest.raises(InvalidType, match="`feed` of Writing must be a function"):
         replace(WRITING, feed=None)
@@ -431,7 +431,7 @@ def test_what_does_not_fit_is_said(loaded: Callable[[str], gs.LoadedModel]) -> N
         gs.caption(PHOTO, model=own, targets=1)
     with pytest.raises(InvalidType, match="one photo"):
         gs.caption([PHOTO], model=own)
-    with pytest.raises(InvalidType, match=r"gs\.LoadedModel"):
+    with pytest.raises(InvalidType, match=r"gs\.Model"):
         gs.caption(PHOTO, model=own.model)
     with pytest.raises(InvalidArgument, match="question must not be empty"):
         gs.ask(PHOTO, " ", model=loaded("vilt"))
@@ -475,7 +475,7 @@ def test_likeness_to_a_text_is_the_model_s_own(folder: Callable[[str], Path]) ->
 
 
 def test_likeness_to_a_photo_and_a_class_without_labels(
-    folder: Callable[[str], Path], loaded: Callable[[str], gs.LoadedModel]
+    folder: Callable[[str], Path], loaded: Callable[[str], gs.Model]
 ) -> None:
     own = Own("clip", folder("clip"))
     other = picture(64, 64).rotate(90)
@@ -512,9 +512,7 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_the_command_caption(
-    folder: Callable[[str], Path], loaded: Callable[[str], gs.LoadedModel], here: Path
-) -> None:
+def test_the_command_caption(folder: Callable[[str], Path], loaded: Callable[[str], gs.Model], here: Path) -> None:
     name = "blip_captions"
     result = run("caption", "photo.png", "other.png", "none.png", "--model", folder(name), "--out", "out", "--json")
     assert result.exit_code == 1
@@ -531,7 +529,7 @@ def test_the_command_caption(
 
 @pytest.mark.parametrize("name", ["vilt", "blip_answers"])
 def test_the_command_ask(
-    name: str, folder: Callable[[str], Path], loaded: Callable[[str], gs.LoadedModel], here: Path
+    name: str, folder: Callable[[str], Path], loaded: Callable[[str], gs.Model], here: Path
 ) -> None:
     command = ["ask", "photo.png", QUESTION, "--model", folder(name), "--out", "out"]
     command += ["--top", 2] if name == "vilt" else ["--layer", f"model.{LAYERS[name]}"]
@@ -548,9 +546,7 @@ def test_the_command_ask(
     assert np.array_equal(Image.open(here / "out" / record["file"]), expected.figure())
 
 
-def test_the_command_similar(
-    folder: Callable[[str], Path], loaded: Callable[[str], gs.LoadedModel], here: Path
-) -> None:
+def test_the_command_similar(folder: Callable[[str], Path], loaded: Callable[[str], gs.Model], here: Path) -> None:
     (here / "sub").mkdir()
     picture(90, 90).save(here / "sub/other.png")
     others = ["other.png", "sub", "a red dog", "none.png"]
@@ -582,7 +578,7 @@ def test_the_command_similar(
 
 
 def test_explain_takes_what_a_photo_is_like_and_classes_together(
-    folder: Callable[[str], Path], loaded: Callable[[str], gs.LoadedModel], here: Path
+    folder: Callable[[str], Path], loaded: Callable[[str], gs.Model], here: Path
 ) -> None:
     command = ["explain", "photo.png", "--out", "out", "--json"]
     alike = [*command, "--model", folder("clip"), "--like", "a red dog", "--like", "other.png"]

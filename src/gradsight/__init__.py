@@ -20,27 +20,27 @@ _HOMES = {
     "Concepts": "neurons",
     "Contrast": "targets",
     "Dissection": "neurons",
-    "Exciting": "neurons",
-    "Explainer": "api",
-    "Explanation": "explanation",
+    "TopActivating": "neurons",
+    "Explainer": "explaining.explainer",
+    "Explanation": "results.explanation",
     "GradsightError": "errors",
-    "LoadedModel": "contracts",
+    "Model": "models.model",
     "Neurons": "neurons",
     "Pixels": "targets",
     "Placement": "imaging",
     "Preprocess": "imaging",
-    "Scores": "contracts",
+    "Scores": "targets.scores",
     "Several": "targets",
     "Similarity": "targets",
     "Sum": "targets",
     "Token": "targets",
     "Top": "targets",
-    "Writing": "contracts",
-    "ask": "writing",
-    "caption": "writing",
+    "Writing": "models.model",
+    "ask": "captioning",
+    "caption": "captioning",
     "contrast": "variants",
     "eigen_smooth": "variants",
-    "explain": "api",
+    "explain": "explaining.explainer",
     "fuse": "variants",
     "load_model": "models.load",
     "method": "registry",
@@ -50,18 +50,19 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
-    from gradsight.api import Explainer, explain
-    from gradsight.contracts import LoadedModel, Scores, Writing
+    from gradsight.captioning import ask, caption
     from gradsight.errors import GradsightError
-    from gradsight.explanation import Explanation
+    from gradsight.explaining.explainer import Explainer, explain
     from gradsight.imaging import Placement, Preprocess
     from gradsight.layers import Candidate
     from gradsight.models.load import load_model
-    from gradsight.neurons import Concepts, Dissection, Exciting, Neurons
+    from gradsight.models.model import Model, Writing
+    from gradsight.neurons import Concepts, Dissection, Neurons, TopActivating
     from gradsight.registry import method, source
+    from gradsight.results.explanation import Explanation
     from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top
+    from gradsight.targets.scores import Scores
     from gradsight.variants import contrast, eigen_smooth, fuse, refine, smooth
-    from gradsight.writing import ask, caption
 
 __all__ = [
     "Against",
@@ -71,11 +72,10 @@ __all__ = [
     "Concepts",
     "Contrast",
     "Dissection",
-    "Exciting",
     "Explainer",
     "Explanation",
     "GradsightError",
-    "LoadedModel",
+    "Model",
     "Neurons",
     "Pixels",
     "Placement",
@@ -86,6 +86,7 @@ __all__ = [
     "Sum",
     "Token",
     "Top",
+    "TopActivating",
     "Writing",
     "ask",
     "caption",

@@ -8,48 +8,47 @@ from typing import Any
 
 import numpy as np
 
+from gradsight.foreign import Array, Ops
 from gradsight.imaging.resample import interpolation, sample_positions
 
-Array = Any
 
-
-def weighted_sum(weights: Array, activations: Array, ops: Any) -> Array:
+def weighted_sum(weights: Array, activations: Array, ops: Ops) -> Array:
     """Sum channels by weight: (n, k, c), (n, c, *s) -> (n, k, *s), without an array of (n, k, c, *s)."""
     n, c, *grid = activations.shape
     maps = ops.matmul(weights, ops.reshape(activations, (n, c, math.prod(grid))))
     return ops.reshape(maps, (*maps.shape[:2], *grid))
 
 
-def positive(values: Array, ops: Any) -> Array:
+def positive(values: Array, ops: Ops) -> Array:
     """Values below 0 replaced by 0."""
     return ops.clip(values, 0, None)
 
 
-def ratio(above: Array, below: Array, ops: Any) -> Array:
+def ratio(above: Array, below: Array, ops: Ops) -> Array:
     """``above / below``, and 0 where ``below`` is 0."""
     zero = below == 0
     return ops.where(zero, ops.zeros_like(above), above / ops.where(zero, ops.ones_like(below), below))
 
 
-def softmax(values: Array, ops: Any) -> Array:
+def softmax(values: Array, ops: Ops) -> Array:
     """Softmax over the last axis."""
     shifted = ops.exp(values - ops.max(values, axis=-1, keepdims=True))
     return shifted / ops.sum(shifted, axis=-1, keepdims=True)
 
 
-def to_unit(values: Array, axes: Sequence[int], ops: Any) -> Array:
+def to_unit(values: Array, axes: Sequence[int], ops: Ops) -> Array:
     """Shift and scale to [0, 1] over ``axes``; what is constant becomes 0."""
     low = ops.min(values, axis=tuple(axes), keepdims=True)
     high = ops.max(values, axis=tuple(axes), keepdims=True)
     return ratio(values - low, ops.broadcast_to(high - low, values.shape), ops)
 
 
-def like(values: Any, array: Array, ops: Any) -> Array:
+def like(values: Any, array: Array, ops: Ops) -> Array:
     """NumPy values as an array of the framework, with the precision and on the device of ``array``."""
     return ops.asarray(values, dtype=array.dtype, device=array.device)
 
 
-def resize(values: Array, size: Sequence[int], ops: Any) -> Array:
+def resize(values: Array, size: Sequence[int], ops: Ops) -> Array:
     """Resize the last axes as `imaging.resize` does, on any framework: linear, half-pixel centres, clamped edges.
 
     Args:
@@ -65,7 +64,7 @@ def resize(values: Array, size: Sequence[int], ops: Any) -> Array:
     return values
 
 
-def normal(shape: Sequence[int], seed: int, array: Array, ops: Any) -> Array:
+def normal(shape: Sequence[int], seed: int, array: Array, ops: Ops) -> Array:
     """Normally distributed numbers, the same on every framework: zero mean, unit deviation."""
     return like(np.random.default_rng(seed).standard_normal(tuple(shape), dtype=np.float32), array, ops)
 
@@ -77,12 +76,12 @@ def rounds(count: int, rows: int, batch_size: int) -> Iterator[range]:
         yield range(first, min(first + step, count))
 
 
-def by_copy(rows: Array, n: int, ops: Any) -> Array:
+def by_copy(rows: Array, n: int, ops: Ops) -> Array:
     """Rows (r * n, ...) of a pass that held a batch of n images r times, as (r, n, ...); row j is image j % n."""
     return ops.reshape(rows, (-1, n, *rows.shape[1:]))
 
 
-def principal(samples: Array, ops: Any, *, centred: bool = False) -> Array:
+def principal(samples: Array, ops: Ops, *, centred: bool = False) -> Array:
     """Project samples on their first principal direction, by the smaller of the two Gram matrices.
 
     Args:
@@ -105,7 +104,7 @@ def principal(samples: Array, ops: Any, *, centred: bool = False) -> Array:
     return agreeing(projection, samples, ops)
 
 
-def eigh(matrices: Array, ops: Any) -> tuple[Array, Array]:
+def eigh(matrices: Array, ops: Ops) -> tuple[Array, Array]:
     """Eigenvalues (..., p), ascending, and eigenvectors (..., p, p) of symmetric matrices (..., p, p).
 
     NaN of one that holds NaN or infinity, on which frameworks fail for the whole batch.
@@ -116,13 +115,13 @@ def eigh(matrices: Array, ops: Any) -> tuple[Array, Array]:
     return ops.where(finite[..., 0], values, nothing[..., 0]), ops.where(finite, vectors, nothing)
 
 
-def first_component(gram: Array, ops: Any) -> Array:
+def first_component(gram: Array, ops: Ops) -> Array:
     """The projections (..., p) of samples on their first principal direction, from their products (..., p, p)."""
     values, vectors = eigh(gram, ops)
     return vectors[..., -1] * ops.sqrt(positive(values[..., -1:], ops))
 
 
-def agreeing(projection: Array, samples: Array, ops: Any) -> Array:
+def agreeing(projection: Array, samples: Array, ops: Ops) -> Array:
     """Give a projection (..., p) of samples (..., p, c), whose sign is arbitrary, the sign of the sum over features."""
     together = ops.sum(projection * ops.sum(samples, axis=-1), axis=-1, keepdims=True)
     return ops.where(together < 0, -projection, projection)

@@ -223,7 +223,7 @@ def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
 _STAGES = 4
 
 
-def stages(ranked: Sequence[Candidate]) -> list[Candidate]:
+def last_of_each_resolution(ranked: Sequence[Candidate]) -> list[Candidate]:
     """The layers for a method that looks at several: the last good one of each of the last four resolutions.
 
     A model of one resolution, such as a plain vision transformer, gives blocks evenly spaced over its depth.

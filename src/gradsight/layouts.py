@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.foreign import Ops
 
 
 class AmbiguousLayout(ModelError):
@@ -55,7 +56,7 @@ class Layout:
         """How many channels an output of ``shape`` has."""
         return shape[self.channel_axis]
 
-    def fold(self, array: Any, ops: Any) -> Any:
+    def fold(self, array: Any, ops: Ops) -> Any:
         """Bring an output to (n, c, *grid); axes in front of the output's own, as in (k, n, ...), stay in front."""
         lead = array.ndim - len(self.axes) + bool(self.frames)
         if self.frames:
@@ -70,7 +71,7 @@ class Layout:
             tokens = tokens[..., self.extra :]
         return ops.reshape(tokens, (*tokens.shape[:-1], *self.grid))
 
-    def unfold(self, folded: Any, like: Any, ops: Any) -> Any:
+    def unfold(self, folded: Any, like: Any, ops: Ops) -> Any:
         """Invert `fold`: (m, c, *grid) to the layer's own layout, with the extra tokens of ``like``."""
         sizes = self.split(like.shape)
         rest = tuple(sizes[axis] for axis in self.axes[2:])
@@ -81,7 +82,7 @@ class Layout:
         raw = ops.permute_dims(moved, tuple(int(axis) for axis in np.argsort(self.axes)))
         return ops.reshape(raw, (-1, *raw.shape[2:])) if self.frames else raw
 
-    def _with_extra(self, tokens: Any, like: Any, rest: tuple[int, ...], ops: Any) -> Any:
+    def _with_extra(self, tokens: Any, like: Any, rest: tuple[int, ...], ops: Ops) -> Any:
         """Tokens in the order of the output, those that are no position as in ``like``."""
         count = math.prod(rest)
         order = range(self.extra, count) if self.order is None else self.order
@@ -94,7 +95,7 @@ class Layout:
         return _taken(tokens, np.argsort([*others, *order]), ops)
 
 
-def _taken(tokens: Any, order: Any, ops: Any) -> Any:
+def _taken(tokens: Any, order: Any, ops: Ops) -> Any:
     return ops.take(tokens, ops.asarray(np.asarray(order), device=getattr(tokens, "device", None)), axis=-1)
 
 

@@ -54,7 +54,7 @@ class Source:
 
     Attributes:
         name: the scheme before the colon in ``--model scheme:name``.
-        function: ``(name, *, weights) -> LoadedModel``, or with ``size`` too.
+        function: ``(name, *, weights) -> Model``, or with ``size`` too.
         title: what it loads, in a few words.
         example: a full ``--model`` value that works.
         packages: the importable packages it needs.
@@ -151,7 +151,7 @@ def without_gradient() -> list[str]:
 
 
 _METHOD = Function("a function (probe, ops) -> maps, defined below the decorator")
-_SOURCE = Function("a function (name, *, weights) -> LoadedModel, defined below the decorator")
+_SOURCE = Function("a function (name, *, weights) -> Model, defined below the decorator")
 PLACES = ("layer", "input", "layers")
 
 
@@ -189,7 +189,7 @@ def method(
 def source(
     name: str, *, title: str, example: str, packages: tuple[str, ...] = (), install: str = ""
 ) -> Callable[[Decorated], Decorated]:
-    """Enter a function ``(name, *, weights) -> LoadedModel`` as a model source.
+    """Enter a function ``(name, *, weights) -> Model`` as a model source.
 
     One that has an argument ``size`` too, (height, width) or None, builds the model for the size that is asked for.
     """

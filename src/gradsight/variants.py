@@ -19,10 +19,11 @@ import numpy as np
 from gradsight.arrays import by_copy, positive, principal, resize, rounds, to_unit
 from gradsight.contracts import Probe
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, received, unknown
+from gradsight.foreign import Ops
 from gradsight.ranges import checked, options_of, read_options
 from gradsight.registry import METHODS, Method
 from gradsight.rules import Choice, Number, Whole
-from gradsight.targets import Resolved, Term
+from gradsight.targets import ScoreSpec, Term
 
 MethodLike = str | Method | Callable[..., Any]
 
@@ -115,13 +116,13 @@ def smooth(method: MethodLike) -> Method:
     inner = as_method(method)
     versions = [(mirrored, factor) for mirrored in (False, True) for factor in (0.9, 1.0, 1.1)]
 
-    def smoothed(probe: Probe, ops: Any) -> Any:
+    def smoothed(probe: Probe, ops: Ops) -> Any:
         images = probe.image.activations
         total: Any = 0
         for some in rounds(len(versions), len(images), probe.batch_size):
             chosen = [versions[i] for i in some]
             copies = [factor * (ops.flip(images, axis=-1) if mirrored else images) for mirrored, factor in chosen]
-            maps = by_copy(inner.function(probe.at(ops.concat(copies, axis=0)), ops), len(images), ops)
+            maps = by_copy(inner.function(probe.with_images(ops.concat(copies, axis=0)), ops), len(images), ops)
             for i, (mirrored, _) in enumerate(chosen):
                 total = total + (ops.flip(maps[i], axis=-1) if mirrored else maps[i])
         return total / len(versions)
@@ -138,7 +139,7 @@ def eigen_smooth(method: MethodLike) -> Method:
     if inner.at != "layer":
         raise InvalidArgument(f"eigen_smooth needs a method that looks at one layer. {received(inner.name)}")
 
-    def smoothed(probe: Probe, ops: Any) -> Any:
+    def smoothed(probe: Probe, ops: Ops) -> Any:
         parts = inner.function(_Channels(probe, ops), ops)
         n, c, *grid = probe.activations.shape
         parts = ops.reshape(parts, (n, c, -1, math.prod(grid)))
@@ -151,7 +152,7 @@ def eigen_smooth(method: MethodLike) -> Method:
 class _Channels:
     """A probe that shows each channel of another as an image of its own with one channel."""
 
-    def __init__(self, probe: Probe, ops: Any) -> None:
+    def __init__(self, probe: Probe, ops: Ops) -> None:
         n, c, *grid = probe.activations.shape
         self.name, self.spatial = probe.name, probe.spatial
         self.activations = ops.reshape(probe.activations, (n * c, 1, *grid))
@@ -220,7 +221,7 @@ def towards_difference(probe: Probe, rivals: int, strength: float) -> Probe:
         (*column, *(Term(-strength / rivals, classes=nearest[:, j, i]) for i in range(rivals)))
         for j, column in enumerate(probe.targets.columns)
     )
-    return probe.towards(Resolved(probe.targets.names, columns))
+    return probe.with_targets(ScoreSpec(probe.targets.names, columns))
 
 
 @checked
@@ -249,7 +250,7 @@ def _fusing(name: str, title: str, inner: Method, by: str, options: dict[str, An
     if inner.at != "layer":
         raise InvalidArgument(f"a method that looks at one layer can be fused over several. {received(inner.name)}")
 
-    def function(probe: Probe, ops: Any) -> Any:
+    def function(probe: Probe, ops: Ops) -> Any:
         return fused([inner.function(layer, ops) for layer in probe.layers], by, probe, ops)
 
     return _variant(name, title, inner, function, at="layers", options=options)
@@ -262,7 +263,7 @@ _WAYS: dict[str, Callable[[Sequence[Any], Any], Any]] = {
 }
 
 
-def fused(maps: Sequence[Any], by: str, probe: Probe, ops: Any) -> Any:
+def fused(maps: Sequence[Any], by: str, probe: Probe, ops: Ops) -> Any:
     """Maps (n, k, *s) of several layers as one (n, k, *positions of the image) in [0, 1]."""
     size = probe.image.activations.shape[2:]
     axes = range(-len(size), 0)

@@ -18,7 +18,7 @@ from frameworks import SLOW_ON_JAX
 from gradsight.backends.keras import KerasBackend
 from gradsight.errors import ModelError
 from gradsight.layers import INPUT
-from gradsight.targets import Setting, resolve
+from gradsight.targets import OutputContext, resolve
 from test_methods import asked
 from tolerances import rounding
 
@@ -292,7 +292,7 @@ def test_what_fullgrad_adds_up_is_the_score(kind: str) -> None:
     model = KINDS[kind][0]()
     backend = KerasBackend(model)
     inputs = backend.prepare(batch(*model.input_shape[1:]))
-    shared = backend.run(inputs, [INPUT], lambda logits, _: resolve(CLASSES, Setting(2, logits)))
+    shared = backend.run(inputs, [INPUT], lambda logits, _: resolve(CLASSES, OutputContext(2, logits)))
     image = shared.probes[0]
     of_image = backend.numpy(image.gradients[:, 0]) * backend.numpy(image.activations)
     terms = [of_image, *(backend.numpy(term) for term in image.bias_terms(0))]

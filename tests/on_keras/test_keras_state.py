@@ -118,7 +118,7 @@ def test_alphas_and_exciting_photos_are_those_of_the_twin(tmp_path: Path) -> Non
     explainer.preprocess = preprocess
     with torch.no_grad():
         maps = twin[:5](torch.from_numpy(np.stack([preprocess(photo) for photo in photos])).double())[:, channel]
-    examples = explainer.exciting(photos, [channel])[channel]
+    examples = explainer.top_activating(photos, [channel])[channel]
     assert [x.path for x in examples] == [photos[int(i)] for i in maps.amax((1, 2)).argsort(descending=True)]
     np.testing.assert_allclose(examples[0].map, maps[int(maps.amax((1, 2)).argmax())], atol=1e-5)
 

@@ -7,15 +7,16 @@ none by itself.
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from gradsight.backends.reading import Known
-from gradsight.contracts import Scores, UserModel
+from gradsight.contracts import UserModel
 from gradsight.errors import InvalidArgument, InvalidType, received
+from gradsight.foreign import Module
+from gradsight.targets.scores import Scores
 
 
 def user_model(
-    model: Any,
+    model: Module,
     *,
     probabilities: bool = False,
     scores: Scores | None = None,
@@ -60,7 +61,7 @@ def user_model(
     raise InvalidType(f"`model` must be a torch.nn.Module or a Keras 3 model. {received(model)}{hint}")
 
 
-def _is_layer(model: Any) -> bool:
+def _is_layer(model: Module) -> bool:
     """Whether a model is Keras 3's; no module is imported to know."""
     bases = ((base.__module__, base.__name__) for base in type(model).__mro__)
     return ("keras.src.layers.layer", "Layer") in bases

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gradsight.backends.outputs import SCORE_NAMES, Entry, spelled
 from gradsight.errors import InvalidArgument
+from gradsight.foreign import Outputs
 from gradsight.targets import is_fit, misfit
 from gradsight.targets.predictions import sigmoid, softmax
 
@@ -43,7 +44,7 @@ class Choice:
         rows = [x for x in found if once[id(x.tensor)] is x and not x.is_other and count(x.tensor) is not None]
         self._rows = sorted(rows, key=lambda entry: entry.rank)
 
-    def made(self, outputs: Any) -> tuple[Entry | None, str]:
+    def made(self, outputs: Outputs) -> tuple[Entry | None, str]:
         """The entry, or None; and where no class can be explained for a reason of its own, that in words.
 
         Args:
@@ -62,7 +63,7 @@ class Choice:
         left = self._logits(rows)
         return (left[0], "") if len(left) == 1 else (None, _open(left, outputs) if left else "")
 
-    def map(self, channels: Callable[[Any], int | None], outputs: Any) -> tuple[Entry | None, str]:
+    def map(self, channels: Callable[[Any], int | None], outputs: Outputs) -> tuple[Entry | None, str]:
         """The map of class scores that the output is, or None; and where several may be meant, that in words.
 
         An output that holds something else beside maps is no segmentation, whatever its maps are of, unless one of
@@ -93,7 +94,7 @@ class Choice:
             else (None, _open(left, outputs, ", averaged over its positions") if left else "")
         )
 
-    def _by_labels(self, rows: Sequence[Entry], labels: tuple[str, ...], outputs: Any) -> tuple[Entry | None, str]:
+    def _by_labels(self, rows: Sequence[Entry], labels: tuple[str, ...], outputs: Outputs) -> tuple[Entry | None, str]:
         for wanted in (len(labels), 1) if len(labels) == 2 else (len(labels),):  # one score is that of two classes
             fitting = [entry for entry in rows if self._count(entry.tensor) == wanted]
             left = self._logits(fitting)
@@ -135,7 +136,7 @@ class Choice:
         return bool(finite.any()) and any(near)
 
 
-def _open(rows: Sequence[Entry], outputs: Any, reduced: str = "") -> str:
+def _open(rows: Sequence[Entry], outputs: Outputs, reduced: str = "") -> str:
     ways = [spelled(outputs, entry.path) for entry in rows]
     shapes = ", ".join(f"{way} {tuple(x.tensor.shape)}" for way, x in zip(ways, rows, strict=True))
     return (

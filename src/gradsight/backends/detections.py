@@ -9,6 +9,7 @@ import numpy as np
 
 from gradsight.backends.tables import Table, find_table
 from gradsight.cached import cached_property
+from gradsight.foreign import Outputs
 from gradsight.targets import detections_in
 
 
@@ -23,7 +24,7 @@ class Detections:
     def __init__(
         self,
         own: Callable[[Any], Any] | None,
-        outputs: Any,
+        outputs: Outputs,
         size: tuple[int, ...],
         labels: Sequence[str] | None,
         framework: Any,
@@ -41,7 +42,7 @@ class Detections:
         self._own, self._first, self._size, self._labels = own, outputs, size, labels
         self._ops, self._numpy = framework.ops, framework.numpy
 
-    def __call__(self, outputs: Any) -> Any:
+    def __call__(self, outputs: Outputs) -> Any:
         """The scores and boxes in an output, or None."""
         given = self._given(outputs)
         named = detections_in(given, self._size, self._classes, self._ops)
@@ -49,7 +50,7 @@ class Detections:
             return named
         return self._table.read(given, self._size, self._ops)
 
-    def _given(self, outputs: Any) -> Any:
+    def _given(self, outputs: Outputs) -> Any:
         return outputs if self._own is None else self._own(outputs)
 
     @cached_property

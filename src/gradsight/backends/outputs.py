@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gradsight.foreign import Outputs
+
 SCORE_NAMES = ("logits", "logits_per_image", "out", "scores", "output", "predictions")
 """What class scores are called, the likeliest first."""
 
@@ -44,7 +46,7 @@ class Entry(NamedTuple):
         return "float" in str(self.tensor.dtype)
 
 
-def entries(outputs: Any, path: tuple[Any, ...] = ()) -> Iterator[Entry]:
+def entries(outputs: Outputs, path: tuple[Any, ...] = ()) -> Iterator[Entry]:
     """The tensors in an output, in its own order; but the predictions that a detector has chosen."""
     if is_tensor(outputs):
         yield Entry(path, outputs)
@@ -65,7 +67,7 @@ def _is_chosen(value: Any) -> bool:
     return isinstance(value, Mapping) and getattr(value.get("boxes"), "ndim", None) == 2
 
 
-def at(outputs: Any, path: Sequence[Any]) -> Any:
+def at(outputs: Outputs, path: Sequence[Any]) -> Any:
     """What a path leads to."""
     for part in path:
         by_name = isinstance(part, str) and not isinstance(outputs, Mapping)
@@ -73,7 +75,7 @@ def at(outputs: Any, path: Sequence[Any]) -> Any:
     return outputs
 
 
-def spelled(outputs: Any, path: Sequence[Any]) -> str:
+def spelled(outputs: Outputs, path: Sequence[Any]) -> str:
     """A path as it is written in Python: ``outputs["head"][1]``."""
     text = "outputs"
     for part in path:
@@ -89,7 +91,7 @@ def is_tensor(value: Any) -> bool:
     return all(hasattr(value, x) for x in ("ndim", "shape", "dtype"))
 
 
-def describe(outputs: Any) -> str:
+def describe(outputs: Outputs) -> str:
     """An output in words: its type, and shapes where it has any."""
     if is_tensor(outputs):
         dtype = getattr(outputs.dtype, "name", None) or str(outputs.dtype)

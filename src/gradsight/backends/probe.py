@@ -13,11 +13,12 @@ import numpy as np
 from gradsight.backends.reading import Reader
 from gradsight.backends.rows import rows_of
 from gradsight.cached import cached_property
-from gradsight.contracts import Array, Rows
+from gradsight.contracts import Rows
+from gradsight.foreign import Array, Inputs, Ops, Outputs
 from gradsight.layers import INPUT, Layer
 from gradsight.layouts import Layout
 from gradsight.recent import Recent
-from gradsight.targets import Resolved
+from gradsight.targets import ScoreSpec
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Forward:
         batch_size: how many rows further passes may have.
     """
 
-    inputs: Any
-    outputs: Any
+    inputs: Inputs
+    outputs: Outputs
     held: dict[str, Array]
     layouts: dict[str, Layout]
     rule: str | None
@@ -44,14 +45,14 @@ class Forward:
 class Arrays(Protocol):
     """What passes and probes ask of a framework, beyond `contracts.Backend`."""
 
-    ops: Any
+    ops: Ops
     reader: Reader
     """Reads what the model gives."""
 
-    def count(self, inputs: Any) -> int:
+    def count(self, inputs: Inputs) -> int:
         """How many images a batch holds."""
 
-    def varied(self, inputs: Any, seed: int) -> Any:
+    def varied(self, inputs: Inputs, seed: int) -> Any:
         """What the model gives for another first image by other weights; None where it fails by them."""
 
     def no_gradient(self) -> AbstractContextManager[Any]:
@@ -66,16 +67,16 @@ class Arrays(Protocol):
     def full_precision(self, array: Array) -> Array:
         """Half precisions as float32: methods sum over thousands of products."""
 
-    def scores_in(self, outputs: Any) -> Array | None:
+    def scores_in(self, outputs: Outputs) -> Array | None:
         """The class scores in a model's output, (n, classes); None where there are none."""
 
     def numpy(self, array: Array) -> Any:
         """Copy an array to NumPy."""
 
-    def image(self, inputs: Any) -> Array:
+    def image(self, inputs: Inputs) -> Array:
         """The image among the inputs."""
 
-    def image_layout(self, inputs: Any) -> Layout:
+    def image_layout(self, inputs: Inputs) -> Layout:
         """How the image is laid out."""
 
     @property
@@ -88,22 +89,22 @@ class Arrays(Protocol):
     rows: Recent[Any, Rows]
     """By `kind` of inputs, how the model takes their rows, where that was asked for."""
 
-    def kind(self, inputs: Any) -> tuple[Any, Any]:
+    def kind(self, inputs: Inputs) -> tuple[Any, Any]:
         """What tells inputs apart, whatever the number of rows: how they are nested, in which order, and shapes."""
 
-    def extras(self, inputs: Any) -> tuple[int, ...]:
+    def extras(self, inputs: Inputs) -> tuple[int, ...]:
         """Which tensors beside the image have as many rows, counted in their order."""
 
-    def with_image(self, inputs: Any, image: Array, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:
+    def with_image(self, inputs: Inputs, image: Array, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:
         """The inputs with another image, and ``times`` times as often whatever is by image.
 
         ``shared`` says which tensors are not, instead of what was found out, see `rows`.
         """
 
-    def row(self, inputs: Any, i: int, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:
+    def row(self, inputs: Inputs, i: int, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:
         """A batch of image ``i`` and what belongs to it, ``times`` times."""
 
-    def outputs(self, inputs: Any) -> Any:
+    def outputs(self, inputs: Inputs) -> Any:
         """Run the model."""
 
     def tail(self, name: str, raw: Any, axis: int, forward: Any, times: int, *, traced: bool = True) -> Any:
@@ -122,12 +123,12 @@ class Arrays(Protocol):
         """What modules add by themselves; its ``terms(target)`` are those of `contracts.Probe.bias_terms`."""
 
     def run(
-        self, inputs: Any, layers: Sequence[Layer], targets: Any, batch_size: int = 32, *, rule: str | None = None
+        self, inputs: Inputs, layers: Sequence[Layer], targets: Any, batch_size: int = 32, *, rule: str | None = None
     ) -> ModelPass:
-        """See `contracts.Backend.run`; ``targets`` may be `Resolved` already."""
+        """See `contracts.Backend.run`; ``targets`` may be `ScoreSpec` already."""
 
 
-def logits_in(backend: Arrays, inputs: Any, outputs: Any) -> Any:
+def logits_in(backend: Arrays, inputs: Inputs, outputs: Outputs) -> Any:
     """The class scores that a model gave for inputs, as a float64 NumPy array (n, classes); None where there are none.
 
     With it is settled how its outputs are read.
@@ -141,11 +142,11 @@ class ModelPass:
     """`contracts.Pass`: a forward pass and what is explained in it; backward on demand, for several layers."""
 
     def __init__(self, backend: Arrays, forward: Forward, targets: Any) -> None:
-        """Explain ``targets`` in a forward pass: `Resolved`, or ``(logits, outputs) -> Resolved``."""
+        """Explain ``targets`` in a forward pass: `ScoreSpec`, or ``(logits, outputs) -> ScoreSpec``."""
         self.backend, self.forward = backend, forward
         self.inputs, self.outputs, self.held = forward.inputs, forward.outputs, forward.held
         self.logits = logits_in(backend, self.inputs, self.outputs)
-        self.targets: Resolved = targets if isinstance(targets, Resolved) else targets(self.logits, self.outputs)
+        self.targets: ScoreSpec = targets if isinstance(targets, ScoreSpec) else targets(self.logits, self.outputs)
         self.graph = self.score(self.outputs)
         self.scores = backend.detached(self.graph)
 
@@ -163,12 +164,12 @@ class ModelPass:
         layout = self.forward.layouts.get(INPUT.name)
         return LayerProbe(self, INPUT.name, layout or self.backend.image_layout(self.inputs))
 
-    def score(self, outputs: Any) -> Array:
+    def score(self, outputs: Outputs) -> Array:
         """The targets' scores (m, k) of an output of the model."""
         scores = self.targets.scores(outputs, self.backend.scores_in(outputs), self.backend.ops)
         return self.backend.full_precision(scores)
 
-    def scored(self, outputs: Any) -> Any:
+    def scored(self, outputs: Outputs) -> Any:
         """Of an output of the model the class scores, or what is explained where there are none: (m, k) in NumPy."""
         scores = self.backend.scores_in(outputs)
         return self.backend.numpy(self.score(outputs) if scores is None else scores).astype(np.float64)
@@ -199,7 +200,7 @@ class ModelPass:
         return self if INPUT.name in self.held else self.again([INPUT], rule=self.forward.rule)
 
     def again(
-        self, layers: Sequence[Layer], *, inputs: Any = None, times: int = 1, rule: str | None = None
+        self, layers: Sequence[Layer], *, inputs: Inputs = None, times: int = 1, rule: str | None = None
     ) -> ModelPass:
         """Another forward pass for the same targets."""
         inputs = self.inputs if inputs is None else inputs
@@ -284,7 +285,7 @@ class LayerProbe:
         """The probes of all the layers of this pass."""
         return self._pass.probes
 
-    def at(self, images: Array) -> LayerProbe:
+    def with_images(self, images: Array) -> LayerProbe:
         """The same layer and targets for other images; row j belongs to image j % n."""
         times, shared = self._times(images), self._pass
         images = shared.image.layout.unfold(images, shared.image._held, self._ops)
@@ -294,7 +295,7 @@ class LayerProbe:
         again = shared.again(wanted, inputs=inputs, times=times, rule=shared.forward.rule)
         return next(probe for probe in again.probes if probe.held_as == self.held_as)
 
-    def towards(self, targets: Resolved) -> LayerProbe:
+    def with_targets(self, targets: ScoreSpec) -> LayerProbe:
         """The same forward pass, with other targets explained."""
         with self._backend.with_gradient():
             shared = ModelPass(self._backend, self._pass.forward, targets)

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from gradsight.backends.choice import Choice
 from gradsight.backends.outputs import at, entries
-from gradsight.contracts import Scores
 from gradsight.errors import InvalidType, received
+from gradsight.foreign import Ops, Outputs
 from gradsight.targets import Reading, check_fit, is_fit
 from gradsight.targets.predictions import look_of
+from gradsight.targets.scores import Scores
 
 _TRIALS = 4
 
@@ -49,7 +50,7 @@ class Framework:
         channels_last: whether maps are (n, *positions, channels).
     """
 
-    ops: Any
+    ops: Ops
     numpy: Callable[[Any], Any]
     left_out: Callable[[], str]
     channels_last: bool = False
@@ -65,7 +66,7 @@ class Reader:
         self._readings: dict[Any, Reading] = {}
         self._looks: dict[Any, str] = {}
 
-    def settle(self, outputs: Any, n: int, vary: Callable[[int], Any]) -> None:
+    def settle(self, outputs: Outputs, n: int, vary: Callable[[int], Any]) -> None:
         """Find out how outputs like this one are read.
 
         That scores lie in [0, 1] does not make probabilities of them: the logits of a small or untrained model may lie
@@ -91,13 +92,13 @@ class Reader:
         if mask is not None and self._is_binary(mask.shape[self._channels]):
             self._look((key, "at positions"), mask, lambda seed: self._map(vary(seed)))
 
-    def reading(self, outputs: Any) -> Reading:
+    def reading(self, outputs: Outputs) -> Reading:
         """How class scores are read from an output, and what they are."""
         key = _kind(outputs)
         found = self._readings.get(key) or self._chosen(outputs, None)
         return replace(found, gives=self._looks.get(key, ""))
 
-    def scores(self, outputs: Any) -> Any:
+    def scores(self, outputs: Outputs) -> Any:
         """The class scores in an output, (n, classes); None where there are none.
 
         One score for two labels gives two: of logits its negation and itself, of a probability what it leaves to 1 and
@@ -107,7 +108,7 @@ class Reader:
         raw = self._raw(outputs, reading)
         return self._of_both(raw, reading.gives, 1) if reading.binary and raw is not None else raw
 
-    def dense(self, outputs: Any) -> Any:
+    def dense(self, outputs: Outputs) -> Any:
         """The class scores at positions, (n, classes, rows, columns); None where there are none. See `scores`."""
         found = self._map(outputs)
         if found is not None and self._is_binary(found.shape[self._channels]):
@@ -115,7 +116,7 @@ class Reader:
             found = self._of_both(found, gives, self._channels)
         return found if found is None or self._channels == 1 else self._framework.ops.moveaxis(found, -1, 1)
 
-    def sequence(self, outputs: Any) -> Any:
+    def sequence(self, outputs: Outputs) -> Any:
         """The class scores at places of a sequence, (n, length, classes); None where there are none."""
         found = [x for x in _likeliest(outputs) if x.ndim == 3]
         fitting = [x for x in found if self._labels is not None and x.shape[2] == len(self._labels)]
@@ -133,7 +134,7 @@ class Reader:
         positions = any(tensor.shape[axis] != 1 for axis in self._position_axes(tensor))
         return int(tensor.shape[self._channels]) if tensor.ndim in (4, 5) and positions else None
 
-    def _map(self, outputs: Any) -> Any:
+    def _map(self, outputs: Outputs) -> Any:
         """The tensor of class scores at positions, as the framework lays it out."""
         found = [x for x in _likeliest(outputs) if x.ndim == 4 and self._channels_of(x) is not None]
         fitting = [x for x in found if self._labels is not None and is_fit(self._labels, x.shape[self._channels])]
@@ -161,7 +162,7 @@ class Reader:
         values = self._framework.numpy(raw).astype(np.float64)
         return look_of(values if values.ndim == 2 else values.reshape(-1, 1))  # of one class at positions
 
-    def _raw(self, outputs: Any, reading: Reading) -> Any:
+    def _raw(self, outputs: Outputs, reading: Reading) -> Any:
         """The scores as the model gives them, (n, classes)."""
         if outputs is None:
             return None
@@ -188,7 +189,7 @@ class Reader:
         return next((int(count) for axes, count in ends if all(size == 1 for size in axes)), None)
 
     def _chosen(
-        self, outputs: Any, values: Callable[[Any], NDArray[np.float64]] | None, n: int | None = None
+        self, outputs: Outputs, values: Callable[[Any], NDArray[np.float64]] | None, n: int | None = None
     ) -> Reading:
         own = self._known.scores
         if own is not None:
@@ -221,7 +222,7 @@ class Reader:
         return values.reshape(len(values), -1)
 
 
-def _rows(function: Callable[[Any], Any], outputs: Any) -> Any:
+def _rows(function: Callable[[Any], Any], outputs: Outputs) -> Any:
     """What the user's function reads, checked."""
     found = function(outputs)
     if getattr(found, "ndim", None) != 2:
@@ -229,13 +230,13 @@ def _rows(function: Callable[[Any], Any], outputs: Any) -> Any:
     return found
 
 
-def _likeliest(outputs: Any) -> list[Any]:
+def _likeliest(outputs: Outputs) -> list[Any]:
     """The floating-point tensors that may be scores, in the order of their names."""
     found = [entry for entry in entries(outputs) if entry.is_floating and not entry.is_other]
     return [entry.tensor for entry in sorted(found, key=lambda entry: entry.rank)]
 
 
-def _kind(outputs: Any) -> Any:
+def _kind(outputs: Outputs) -> Any:
     """What tells how an output is read: its tensors by their paths, with all sizes but that of the batch."""
     return frozenset((entry.path, tuple(entry.tensor.shape[1:])) for entry in entries(outputs))
 

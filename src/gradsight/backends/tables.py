@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.backends.outputs import Entry, at, entries
+from gradsight.foreign import Ops, Outputs
 from gradsight.targets.predictions import sigmoid, softmax
 from gradsight.targets.reading import corners, in_pixels
 
@@ -41,7 +42,7 @@ class Rows:
     turned: bool = False
     stage: bool = False
 
-    def of(self, outputs: Any, ops: Any) -> Any:
+    def of(self, outputs: Outputs, ops: Ops) -> Any:
         """Them in another output."""
         found = at(outputs, self.path)
         found = found[-1] if self.stage else found
@@ -77,7 +78,7 @@ class Table:
     centred: bool = True
     shares: bool = False
 
-    def read(self, outputs: Any, size: tuple[int, ...], ops: Any) -> tuple[Any, Any]:
+    def read(self, outputs: Outputs, size: tuple[int, ...], ops: Ops) -> tuple[Any, Any]:
         """The scores (n, q, classes) and boxes of an output, in pixels of an input of ``size``."""
         rows = self.rows.of(outputs, ops)
         boxes = rows[..., :4]
@@ -90,7 +91,7 @@ class Table:
         scores = rows[..., self.start : self.start + self.count]
         return scores * rows[..., 4:5] if self.start == 5 else scores, boxes
 
-    def _of_chosen(self, rows: Any, boxes: Any, outputs: Any, ops: Any) -> tuple[Any, Any]:
+    def _of_chosen(self, rows: Any, boxes: Any, outputs: Outputs, ops: Ops) -> tuple[Any, Any]:
         one_hot = _one_hot(rows[..., 5], self.count, ops)
         if self.logits is None:  # a row says nothing of other classes: their boxes have no size
             return one_hot * rows[..., 4:5], one_hot[..., None] * boxes[:, :, None]
@@ -105,7 +106,7 @@ class Table:
         return logits, ops.matmul(where, boxes) / ops.where(times > 0, times, ops.ones_like(times))
 
 
-def find_table(outputs: Any, labels: Sequence[str] | None, numpy: Any) -> Table | None:
+def find_table(outputs: Outputs, labels: Sequence[str] | None, numpy: Any) -> Table | None:
     """How detections are read from outputs like this one, by its first image; None where it holds no table.
 
     Args:
@@ -231,12 +232,12 @@ def _sample(count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, _SAMPLE).astype(np.int64))
 
 
-def _one_hot(index: Any, count: int, ops: Any) -> Any:
+def _one_hot(index: Any, count: int, ops: Ops) -> Any:
     like = {"dtype": index.dtype, "device": getattr(index, "device", None)}
     return ops.astype(index[..., None] == ops.asarray(np.arange(count), **like), index.dtype)
 
 
-def _activated(logits: Any, exclusive: bool, ops: Any) -> Any:
+def _activated(logits: Any, exclusive: bool, ops: Ops) -> Any:
     if not exclusive:
         return 1 / (1 + ops.exp(-logits))
     shares = ops.exp(logits - ops.max(logits, axis=-1, keepdims=True))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gradsight.cached import cached_property
 from gradsight.errors import GradsightError
+from gradsight.foreign import Inputs
 from gradsight.layers import call_name
 from gradsight.locks import Lock
 from gradsight.positions import Call, Places, Positions, settle
@@ -38,7 +39,7 @@ class Trials:
         self._done: Recent[Any, Positions] = Recent()
         self._trying = Lock()
 
-    def of(self, backend: Any, inputs: Any) -> Positions:
+    def of(self, backend: Any, inputs: Inputs) -> Positions:
         """What the trial of such inputs gave; it is made once for each kind of them."""
 
         def made() -> Positions:
@@ -49,7 +50,7 @@ class Trials:
             return self._done.of(backend.kind(inputs), made)
 
 
-def positions_of(backend: Any, inputs: Any) -> Positions:
+def positions_of(backend: Any, inputs: Inputs) -> Positions:
     """Push the first image through, once as it is with a pattern, once with noise, and once for each of its axes.
 
     Args:

@@ -16,9 +16,9 @@ from gradsight.cli.naming import Photo, find_photos, label_names
 from gradsight.cli.outcomes import each
 from gradsight.cli.terminal import complain, say, say_json, say_table
 from gradsight.errors import ImageError
+from gradsight.explaining.notes import of_preprocess
 from gradsight.files import is_file, is_folder
-from gradsight.neurons.exciting import shaped
-from gradsight.notes import of_preprocess
+from gradsight.neurons.top_activating import shaped
 
 _MANY, _FEW = 200, 10
 _DISSECTION = "dissection.npz"
@@ -114,12 +114,12 @@ def _dissected(
 
 def _excited(
     explainer: gs.Explainer, found: Sequence[gs.Neurons], photos: Sequence[Photo], layer: str, k: int
-) -> tuple[gs.Exciting | None, int]:
+) -> tuple[gs.TopActivating | None, int]:
     """What excites the channels, and how many photos failed."""
     channels = list(dict.fromkeys(channel for neurons in found for channel in neurons.channels))
 
-    def exciting(some: Sequence[Photo]) -> gs.Exciting:
-        return explainer.exciting([Path(photo.name) for photo in some], channels, layer=layer, k=k)
+    def exciting(some: Sequence[Photo]) -> gs.TopActivating:
+        return explainer.top_activating([Path(photo.name) for photo in some], channels, layer=layer, k=k)
 
     if not (photos and channels):
         return None, 0
@@ -136,7 +136,7 @@ def _excited(
     return excited, failed + len(excited.failed)
 
 
-def _drawn(exciting: gs.Exciting, neurons: gs.Neurons, explanation: gs.Explanation) -> Image.Image:
+def _drawn(exciting: gs.TopActivating, neurons: gs.Neurons, explanation: gs.Explanation) -> Image.Image:
     """The explained photo with the sentence beside it, and a row of photos for each channel."""
     remarks = {}
     for side, rows in (("for", neurons.positive), ("against", neurons.negative)):
@@ -154,7 +154,7 @@ def _drawn(exciting: gs.Exciting, neurons: gs.Neurons, explanation: gs.Explanati
     return exciting.figure(seen, about, channels=neurons.channels, remarks=remarks)
 
 
-def _record(neurons: gs.Neurons, explanation: gs.Explanation, exciting: gs.Exciting | None) -> dict[str, Any]:
+def _record(neurons: gs.Neurons, explanation: gs.Explanation, exciting: gs.TopActivating | None) -> dict[str, Any]:
     """One target as plain values."""
     record = {"model": explanation.model, "preprocess": explanation.record(0)["preprocess"], **neurons.record()}
     for row in (*record["positive"], *record["negative"]):

@@ -13,7 +13,7 @@ import gradsight as gs
 from gradsight import imaging
 from gradsight.cli.naming import is_photo
 from gradsight.errors import ImageError, InvalidArgument, received
-from gradsight.targets import Resolved, Setting, resolve
+from gradsight.targets import OutputContext, ScoreSpec, resolve
 
 
 def targets_of(
@@ -88,7 +88,7 @@ class _Placed:
 
     pixels: gs.Pixels
 
-    def resolved(self, setting: Setting) -> Resolved:
+    def resolved(self, setting: OutputContext) -> ScoreSpec:
         """Which of them, the model's output tells."""
         detector = setting.detections(setting.outputs) is not None and self.pixels.box is not None
         return resolve(gs.Box(self.pixels.which, self.pixels.box) if detector else self.pixels, setting)

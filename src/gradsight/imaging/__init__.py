@@ -10,7 +10,7 @@ from gradsight.imaging.overlay import OPACITY, draw, outlined, overlay
 from gradsight.imaging.panel import HEIGHT, strip
 from gradsight.imaging.placement import Placement
 from gradsight.imaging.read import SUFFIXES, read_image, read_opacity
-from gradsight.imaging.region import Region, dense, finite, full_heat, region
+from gradsight.imaging.region import Region, display_max, nan_to_zero, region, smoothed
 from gradsight.imaging.resample import resize
 from gradsight.imaging.signal import signal
 from gradsight.imaging.slices import slices
@@ -32,14 +32,13 @@ __all__ = [
     "colorize",
     "colormap",
     "colormaps",
-    "dense",
+    "display_max",
     "draw",
     "encoded",
     "ends",
-    "finite",
-    "full_heat",
     "grid",
     "name_of",
+    "nan_to_zero",
     "outlined",
     "overlay",
     "read_image",
@@ -49,5 +48,6 @@ __all__ = [
     "save",
     "signal",
     "slices",
+    "smoothed",
     "strip",
 ]

@@ -226,7 +226,7 @@ class Preprocess:
             bad = int((~np.isfinite(made)).sum())
             raise ModelError(
                 f"preprocess: its function must return finite numbers. Received: {bad} NaN or infinite values of "
-                f"{made.size}. Look for a division by zero, such as by the range of a picture of one colour."
+                f"{made.size}. ActivationFn for a division by zero, such as by the range of a picture of one colour."
             )
         return made.astype(np.float32)
 

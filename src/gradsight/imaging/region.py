@@ -35,13 +35,13 @@ integrated gradients. The standard error is 5 %; wider bells made no clear diffe
 """
 
 
-def finite(maps: NDArray[Any]) -> NDArray[Any]:
+def nan_to_zero(maps: NDArray[Any]) -> NDArray[Any]:
     """Maps with 0 where they are NaN or infinite."""
     cleaned: NDArray[Any] = np.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0)
     return cleaned
 
 
-def full_heat(maps: NDArray[Any], *, signed: NDArray[np.bool_] | bool = False, fine: bool = False) -> NDArray[Any]:
+def display_max(maps: NDArray[Any], *, signed: NDArray[np.bool_] | bool = False, fine: bool = False) -> NDArray[Any]:
     """The raw value of each map from which on it is drawn as hot as can be.
 
     Args:
@@ -53,7 +53,7 @@ def full_heat(maps: NDArray[Any], *, signed: NDArray[np.bool_] | bool = False, f
     Returns:
         (n, k); 0 where nothing is over 0.
     """
-    flat = finite(maps).reshape(*maps.shape[:2], -1)
+    flat = nan_to_zero(maps).reshape(*maps.shape[:2], -1)
     flat = np.where(np.broadcast_to(signed, maps.shape[:2])[..., None], np.abs(flat), flat.clip(0, None))
     highest: NDArray[Any] = flat.max(axis=-1, initial=0.0)
     if fine:
@@ -64,7 +64,7 @@ def full_heat(maps: NDArray[Any], *, signed: NDArray[np.bool_] | bool = False, f
     return highest
 
 
-def dense(heat: NDArray[Any]) -> NDArray[Any]:
+def smoothed(heat: NDArray[Any]) -> NDArray[Any]:
     """A fine map (*s) averaged over neighbours, by which its peak is where the map is dense, not where one dot is.
 
     Values below 0 take away from those beside them.
@@ -72,7 +72,7 @@ def dense(heat: NDArray[Any]) -> NDArray[Any]:
     from scipy import ndimage
 
     spread = _SPREAD ** (2 / heat.ndim) * min(heat.shape)
-    averaged: NDArray[Any] = ndimage.gaussian_filter(finite(heat), spread)
+    averaged: NDArray[Any] = ndimage.gaussian_filter(nan_to_zero(heat), spread)
     return averaged
 
 
@@ -123,7 +123,7 @@ def region(heatmap: NDArray[Any], threshold: float = 0.5) -> Region | None:
 
     threshold = taken("threshold", threshold, Number(above=0, most=1), "Pass 0.5.")
     array = Array((1, 2, 3), "an array of one to three axes, such as (H, W)")
-    heat = finite(taken("heatmap", heatmap, array, "Pick one image and one target."))
+    heat = nan_to_zero(taken("heatmap", heatmap, array, "Pick one image and one target."))
     highest = heat.max()
     if not highest > 0:
         return None

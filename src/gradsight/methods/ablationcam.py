@@ -6,6 +6,7 @@ from typing import Any
 
 from gradsight.arrays import by_copy, ratio, rounds, weighted_sum
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
@@ -17,7 +18,7 @@ from gradsight.registry import method
     passes="1, and c of the part behind the layer, c channels",
     costly=True,
 )
-def ablationcam(probe: Probe, ops: Any) -> Any:
+def ablationcam(probe: Probe, ops: Ops) -> Any:
     """Weigh each channel by the share of the score that is lost without it, and sum the channels.
 
     Only the part of the model behind the layer runs again. The share is of the score's magnitude: the paper's own

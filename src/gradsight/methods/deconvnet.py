@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.methods.gradient import strongest
 from gradsight.registry import method
 
@@ -17,7 +18,7 @@ from gradsight.registry import method
     at="input",
     passes="1, and 1 there and back a target",
 )
-def deconvnet(probe: Probe, ops: Any) -> Any:
+def deconvnet(probe: Probe, ops: Ops) -> Any:
     """Take the gradient by each pixel with rectifiers applied to gradients alone; the strongest colour channel.
 
     Whatever rectifier went forward, ReLU goes back: the positive part of the gradient, and no derivative. What counts

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
 @method("edge", title="Edges (control)", source="arXiv:1810.03292", at="input", gradient=False)
-def edge(probe: Probe, ops: Any) -> Any:
+def edge(probe: Probe, ops: Ops) -> Any:
     """Take the length of the image's Sobel gradient, the same for every target: a map that looks like a reason is none.
 
     A method whose maps cannot be told from these shows the picture, not the model.
@@ -25,7 +26,7 @@ def edge(probe: Probe, ops: Any) -> Any:
     return ops.broadcast_to(ops.sqrt(squares)[:, None], (*probe.scores.shape, *image.shape[1:]))
 
 
-def _filtered(values: Any, kernel: tuple[int, int, int], axis: int, ops: Any) -> Any:
+def _filtered(values: Any, kernel: tuple[int, int, int], axis: int, ops: Ops) -> Any:
     """Correlate along one axis with a kernel of three, the edges repeated."""
     moved = ops.moveaxis(values, axis, -1)
     padded = ops.concat((moved[..., :1], moved, moved[..., -1:]), axis=-1)

@@ -6,11 +6,12 @@ from typing import Any
 
 from gradsight.arrays import principal
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
 @method("eigencam", title="Eigen-CAM", source="arXiv:2008.00299", gradient=False)
-def eigencam(probe: Probe, ops: Any) -> Any:
+def eigencam(probe: Probe, ops: Ops) -> Any:
     """Project each position's channels on their first principal direction, not centred; one map for all targets.
 
     The sign, which a singular value decomposition leaves open, is the one that agrees with the sum over channels.

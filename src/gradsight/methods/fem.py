@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.registry import method
 from gradsight.rules import Number
 
 
 @method("fem", title="FEM", source="doi:10.1109/IPTA50016.2020.9286629", gradient=False)
-def fem(probe: Probe, ops: Any, *, deviations: Annotated[float, Number(0, 100)] = 2.0) -> Any:
+def fem(probe: Probe, ops: Ops, *, deviations: Annotated[float, Number(0, 100)] = 2.0) -> Any:
     """Count, weighted by each channel's mean, the channels that stand out at a position; one map for all targets.
 
     Args:

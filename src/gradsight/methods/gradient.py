@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
 @method("gradient", title="Vanilla gradient", source="arXiv:1312.6034", at="input", passes="1 there and back a target")
-def gradient(probe: Probe, ops: Any) -> Any:
+def gradient(probe: Probe, ops: Ops) -> Any:
     """Take the magnitude of the score's gradient by each pixel, of the strongest colour channel (section 3.1)."""
     return strongest(probe.image.gradients, ops)
 
 
-def strongest(gradients: Any, ops: Any) -> Any:
+def strongest(gradients: Any, ops: Ops) -> Any:
     """The largest magnitude over the colour channels: (n, k, c, *s) -> (n, k, *s)."""
     return ops.max(ops.abs(gradients), axis=2)

@@ -6,6 +6,7 @@ from typing import Any
 
 from gradsight.arrays import positive, resize
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.methods.gradcam import gradcam
 from gradsight.methods.guidedbackprop import guidedbackprop
 from gradsight.registry import method
@@ -18,7 +19,7 @@ from gradsight.registry import method
     needs="rectifiers (ReLU, GELU, SiLU ...)",
     passes="1, and 1 there and back a target",
 )
-def guidedgradcam(probe: Probe, ops: Any) -> Any:
+def guidedgradcam(probe: Probe, ops: Ops) -> Any:
     """Multiply guided backpropagation with the enlarged Grad-CAM map, after its ReLU (section 3.2)."""
     size = probe.image.activations.shape[2:]
     return resize(positive(gradcam(probe, ops), ops), size, ops) * guidedbackprop(probe, ops)

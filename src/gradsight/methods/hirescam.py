@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
 @method("hirescam", title="HiResCAM", source="arXiv:2011.08891")
-def hirescam(probe: Probe, ops: Any) -> Any:
+def hirescam(probe: Probe, ops: Ops) -> Any:
     """Multiply gradient and activation position by position, and sum the channels.
 
     Where the rest of the model is linear the map adds up to the score, less its bias.

@@ -8,6 +8,7 @@ import numpy as np
 
 from gradsight.arrays import by_copy, rounds
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.registry import method
 from gradsight.rules import Number, Whole
 
@@ -22,7 +23,7 @@ from gradsight.rules import Number, Whole
 )
 def integratedgradients(
     probe: Probe,
-    ops: Any,
+    ops: Ops,
     *,
     steps: Annotated[int, Whole(1, 1000)] = 32,
     baseline: Annotated[float, Number(-1e6, 1e6)] = 0.0,
@@ -45,6 +46,6 @@ def integratedgradients(
     total: Any = 0
     for some in rounds(steps, len(images), probe.batch_size):
         points = ops.concat([baseline + float(nodes[i] + 1) / 2 * away for i in some], axis=0)
-        g = by_copy(probe.image.at(points).gradients, len(images), ops)
+        g = by_copy(probe.image.with_images(points).gradients, len(images), ops)
         total = total + sum(float(weights[i]) / 2 * g[row] for row, i in enumerate(some))
     return ops.sum(total * away[:, None], axis=2)

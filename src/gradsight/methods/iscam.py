@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from gradsight.arrays import by_copy
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.methods.scorecam import combined, seen_through
 from gradsight.registry import method
 from gradsight.rules import Whole
@@ -19,7 +20,7 @@ from gradsight.rules import Whole
     passes="c n + 1, c channels, n = 10",
     costly=True,
 )
-def iscam(probe: Probe, ops: Any, *, samples: Annotated[int, Whole(1)] = 10) -> Any:
+def iscam(probe: Probe, ops: Ops, *, samples: Annotated[int, Whole(1)] = 10) -> Any:
     """Score-CAM with weights averaged over masked images that fade in, from 1 / n of their strength to all of it.
 
     The strengths are 1 / n, 2 / n ... 1, an integral from the baseline to the masked image; torchcam adds them up as it

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from gradsight.arrays import agreeing, first_component
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.registry import method
 from gradsight.rules import Choice, Number
 
@@ -14,7 +15,7 @@ from gradsight.rules import Choice, Number
 @method("kpcacam", title="KPCA-CAM", source="arXiv:2410.00267", gradient=False)
 def kpcacam(
     probe: Probe,
-    ops: Any,
+    ops: Ops,
     *,
     kernel: Annotated[str, Choice(("sigmoid", "rbf"), "kernel")] = "sigmoid",
     gamma: Annotated[float, Number(above=0, most=1e6)] | None = None,

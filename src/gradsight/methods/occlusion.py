@@ -10,6 +10,7 @@ import numpy as np
 from gradsight.arrays import by_copy, like, rounds
 from gradsight.contracts import Probe
 from gradsight.errors import InvalidArgument, received
+from gradsight.foreign import Ops
 from gradsight.registry import method
 from gradsight.rules import Number
 
@@ -25,7 +26,7 @@ from gradsight.rules import Number
 )
 def occlusion(
     probe: Probe,
-    ops: Any,
+    ops: Ops,
     *,
     window: Annotated[float, Number(above=0, most=1)] = 0.2,
     stride: Annotated[float, Number(above=0, most=1)] = 0.1,

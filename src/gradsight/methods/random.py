@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 from gradsight.arrays import normal
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.registry import method
 from gradsight.rules import Whole
 
 
 @method("random", title="Random (control)", source="a control", gradient=False)
-def random(probe: Probe, ops: Any, *, seed: Annotated[int, Whole(0)] = 0) -> Any:
+def random(probe: Probe, ops: Ops, *, seed: Annotated[int, Whole(0)] = 0) -> Any:
     """Draw every position at random, the same for every image: what a method must beat to have said anything.
 
     Args:

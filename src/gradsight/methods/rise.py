@@ -8,6 +8,7 @@ import numpy as np
 
 from gradsight.arrays import by_copy, like, resize, rounds
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.registry import method
 from gradsight.rules import Number, Whole
 
@@ -17,7 +18,7 @@ from gradsight.rules import Number, Whole
 )
 def rise(
     probe: Probe,
-    ops: Any,
+    ops: Ops,
     *,
     masks: Annotated[int, Whole(1)] = 1000,
     cells: Annotated[int, Whole(1, 1000)] = 7,
@@ -54,7 +55,7 @@ def rise(
     return (total - mean * opened) / (masks * share)
 
 
-def _mask(random: np.random.Generator, size: Any, cells: int, share: float, images: Any, ops: Any) -> Any:
+def _mask(random: np.random.Generator, size: Any, cells: int, share: float, images: Any, ops: Ops) -> Any:
     """A coarse grid of open and closed cells, enlarged by a cell too much and shifted at random (section 3.2)."""
     coarse = like((random.random((cells,) * len(size)) < share).astype(np.float32), images, ops)
     steps = [-(-side // cells) for side in size]

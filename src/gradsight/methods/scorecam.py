@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from gradsight.arrays import by_copy, resize, rounds, softmax, to_unit, weighted_sum
 from gradsight.contracts import Probe
 from gradsight.errors import InvalidArgument, received
+from gradsight.foreign import Ops
 from gradsight.registry import method
 from gradsight.rules import Whole
 
@@ -19,7 +20,7 @@ from gradsight.rules import Whole
 )
 def scorecam(
     probe: Probe,
-    ops: Any,
+    ops: Ops,
     *,
     top: Annotated[int, Whole(1)] | None = None,
     groups: Annotated[int, Whole(1)] | None = None,
@@ -39,20 +40,20 @@ def scorecam(
 
 
 def scores_through(
-    probe: Probe, channels: Any, ops: Any, change: Callable[[Any, range], Any] = lambda masks, _: masks
+    probe: Probe, channels: Any, ops: Ops, change: Callable[[Any, range], Any] = lambda masks, _: masks
 ) -> Any:
     """The scores (c, n, k) of the images seen through each of their channels; see `seen_through`."""
     rounds = seen_through(probe, channels, ops, change)
     return by_copy(ops.concat([probe.image.tail(masked) for masked in rounds], axis=0), len(channels), ops)
 
 
-def combined(scores: Any, channels: Any, ops: Any) -> Any:
+def combined(scores: Any, channels: Any, ops: Ops) -> Any:
     """Sum channels (n, c, *s) by the softmax of their scores (c, n, k): (n, k, *s)."""
     return weighted_sum(softmax(ops.permute_dims(scores, (1, 2, 0)), ops), channels, ops)
 
 
 def seen_through(
-    probe: Probe, channels: Any, ops: Any, change: Callable[[Any, range], Any] = lambda masks, _: masks
+    probe: Probe, channels: Any, ops: Ops, change: Callable[[Any, range], Any] = lambda masks, _: masks
 ) -> Iterator[Any]:
     """The images, each multiplied with each of its channels, enlarged and scaled to [0, 1]; never all at once.
 
@@ -74,7 +75,7 @@ def seen_through(
         yield ops.reshape(images * masks, (-1, *images.shape[1:]))
 
 
-def chosen(activations: Any, ops: Any, *, top: int | None, groups: int | None) -> Any:
+def chosen(activations: Any, ops: Ops, *, top: int | None, groups: int | None) -> Any:
     """Fewer channels (n, c', *s): the ``top`` ones that vary most over the positions, then the means of ``groups``.
 
     Raises:

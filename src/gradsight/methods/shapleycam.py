@@ -6,11 +6,12 @@ from typing import Any
 
 from gradsight.arrays import weighted_sum
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
 @method("shapleycam", title="ShapleyCAM", source="arXiv:2501.06261", needs="second derivatives behind the layer")
-def shapleycam(probe: Probe, ops: Any) -> Any:
+def shapleycam(probe: Probe, ops: Ops) -> Any:
     """Weigh each channel by the mean of gradient minus half of Hessian times activations, and sum the channels.
 
     The weights are Shapley values of the score's second-order Taylor expansion, with a channel's absence for a

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from gradsight.arrays import by_copy, normal, rounds
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.methods.gradient import strongest
 from gradsight.registry import method
 from gradsight.rules import Number, Whole
@@ -22,7 +23,7 @@ from gradsight.rules import Number, Whole
 )
 def smoothgrad(
     probe: Probe,
-    ops: Any,
+    ops: Ops,
     *,
     samples: Annotated[int, Whole(1)] = 16,
     noise: Annotated[float, Number(0, 10)] = 0.15,
@@ -43,7 +44,7 @@ def smoothgrad(
     return strongest(total, ops)
 
 
-def noisy_probes(probe: Probe, ops: Any, *, samples: int, noise: float, seed: int) -> Iterator[Probe]:
+def noisy_probes(probe: Probe, ops: Ops, *, samples: int, noise: float, seed: int) -> Iterator[Probe]:
     """The same probe on noisy copies of the images, some copies of all images at a time; row j is image j % n."""
     images = probe.image.activations
     axes = tuple(range(1, images.ndim))
@@ -51,4 +52,4 @@ def noisy_probes(probe: Probe, ops: Any, *, samples: int, noise: float, seed: in
     for some in rounds(samples, len(images), probe.batch_size):
         # The same noise for every image, whatever it shares a batch with.
         copies = [images + deviation * normal((1, *images.shape[1:]), seed + i, images, ops) for i in some]
-        yield probe.at(ops.concat(copies, axis=0))
+        yield probe.with_images(ops.concat(copies, axis=0))

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from gradsight.arrays import by_copy, positive, ratio, weighted_sum
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.methods.smoothgrad import noisy_probes
 from gradsight.registry import method
 from gradsight.rules import Number, Whole
@@ -14,7 +15,7 @@ from gradsight.rules import Number, Whole
 @method("smoothgradcampp", title="Smooth Grad-CAM++", source="arXiv:1908.01224", passes="n + 1, n = 8", costly=True)
 def smoothgradcampp(
     probe: Probe,
-    ops: Any,
+    ops: Ops,
     *,
     samples: Annotated[int, Whole(1)] = 8,
     noise: Annotated[float, Number(0, 10)] = 0.15,

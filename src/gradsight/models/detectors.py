@@ -5,7 +5,8 @@ from __future__ import annotations
 from types import MethodType
 from typing import Any
 
-from gradsight.contracts import Scores
+from gradsight.foreign import Outputs
+from gradsight.targets.scores import Scores
 
 
 def keep_all(detector: Any) -> tuple[Scores, Any] | None:
@@ -54,13 +55,13 @@ def _of_regions(head: Any, logits: Any, regression: Any, proposals: Any, shapes:
     return tuple([x[name] for x in found] for name in ("boxes", "scores", "labels"))
 
 
-def _of_anchors(head: Any, outputs: Any, anchors: Any, shapes: Any) -> Any:
+def _of_anchors(head: Any, outputs: Outputs, anchors: Any, shapes: Any) -> Any:
     """SSD."""
     rows = zip(outputs["bbox_regression"], outputs["cls_logits"], anchors, shapes, strict=True)
     return [_prediction(head.box_coder.decode_single(codes, own), logits, s) for codes, logits, own, s in rows]
 
 
-def _of_levels(head: Any, outputs: Any, anchors: Any, shapes: Any) -> Any:
+def _of_levels(head: Any, outputs: Outputs, anchors: Any, shapes: Any) -> Any:
     """RetinaNet and FCOS: anchors of several levels."""
     import torch
 
@@ -70,7 +71,7 @@ def _of_levels(head: Any, outputs: Any, anchors: Any, shapes: Any) -> Any:
     return [_prediction(decode(c, torch.cat(list(own))), scores, s) for c, scores, own, s in rows]
 
 
-def _padded(outputs: Any, background: bool) -> Any:
+def _padded(outputs: Outputs, background: bool) -> Any:
     """Scores (n, q, classes) and boxes (n, q, 4) or (n, q, classes, 4), filled up to one q with boxes of no size."""
     import torch
 

@@ -7,13 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gradsight.contracts import LoadedModel
 from gradsight.errors import GradsightError, InvalidArgument, MissingDependency, ModelError, one_line, received
 from gradsight.files import is_file
 from gradsight.imaging import PARTS, Preprocess
 from gradsight.models import archive
 from gradsight.models.claims import check_input
 from gradsight.models.keras import files as keras_files
+from gradsight.models.model import Model
 from gradsight.models.onnx import files as onnx_files
 from gradsight.models.packed import check_file, no_file
 from gradsight.models.preprocess import GREY
@@ -34,7 +34,7 @@ def is_model_file(path: str) -> bool:
     title="a model saved by torch.export (.pt2) or by Keras (.keras, .h5)",
     example="model.pt2",
 )
-def load(name: str, *, weights: str | None = None) -> LoadedModel:
+def load(name: str, *, weights: str | None = None) -> Model:
     """Load a model from a file.
 
     Nothing says how a ``.pt2`` file wants its pictures: the size is that of its example input where it is fixed, the
@@ -100,7 +100,7 @@ def _no_architecture(path: Path) -> InvalidArgument:
     )
 
 
-def _exported(path: Path) -> LoadedModel:
+def _exported(path: Path) -> Model:
     import torch
 
     program = archive.load_program(path)
@@ -121,7 +121,7 @@ def _exported(path: Path) -> LoadedModel:
         ) from error
     shape = _input_shape(program)
     check_input(shape[1:], str(path))
-    return LoadedModel(model, _preprocess(shape), None)
+    return Model(model, _preprocess(shape), None)
 
 
 def _trains(program: Any) -> bool:

@@ -12,22 +12,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, InvalidType, received, unknown
+from gradsight.foreign import Module
 from gradsight.imaging import PARTS, Preprocess
 from gradsight.models import weights as torch_weights
 from gradsight.models.keras import weights as keras_weights
 from gradsight.models.keras.engine import is_keras, is_keras_2
 from gradsight.models.keras.inputs import preprocess_of
+from gradsight.models.model import Model
 from gradsight.models.users import held_back_usage, users
 from gradsight.registry import SOURCES, source
 from gradsight.targets import as_labels
 
-_RETURNS = "Return the torch.nn.Module or keras.Model, (model, preprocess, labels), or a LoadedModel."
+_RETURNS = "Return the torch.nn.Module or keras.Model, (model, preprocess, labels), or a Model."
 
 
 @source("function", title="a function of yours that returns the model", example="package.module:function")
-def function(name: str, *, weights: str | None = None, arguments: Mapping[str, Any] | None = None) -> LoadedModel:
+def function(name: str, *, weights: str | None = None, arguments: Mapping[str, Any] | None = None) -> Model:
     """Call ``package.module:function`` and take the model that it returns.
 
     The module is looked for in the current folder first, then among the installed packages. A bare PyTorch model gets
@@ -127,7 +128,7 @@ def _import(module_name: str) -> Any:
         raise
 
 
-def _attribute(module: Any, attribute: str) -> Any:
+def _attribute(module: Module, attribute: str) -> Any:
     try:
         return getattr(module, attribute)
     except AttributeError:
@@ -172,9 +173,9 @@ def _is_model(value: Any) -> bool:
     return is_keras(value) or (torch is not None and isinstance(value, torch.nn.Module))
 
 
-def _loaded(made: Any, name: str) -> LoadedModel:
-    given = made if isinstance(made, LoadedModel) else LoadedModel(None)
-    parts = tuple(made) if isinstance(made, tuple | LoadedModel) else (made,)
+def _loaded(made: Any, name: str) -> Model:
+    given = made if isinstance(made, Model) else Model(None)
+    parts = tuple(made) if isinstance(made, tuple | Model) else (made,)
     if parts and is_keras_2(parts[0]):
         raise InvalidType(
             f"model {name!r}: its model is of Keras 2 or tf_keras, and must be of Keras 3. {received(parts[0])} Save "

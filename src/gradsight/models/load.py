@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 from gradsight.checks import optional, taken
-from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, received, unknown
 from gradsight.files import exists
 from gradsight.imaging import Preprocess
@@ -19,6 +18,7 @@ from gradsight.models.huggingface import is_model_folder
 from gradsight.models.keras.engine import is_keras
 from gradsight.models.keras.inputs import check_fits
 from gradsight.models.labels import imagenet_labels, read_labels
+from gradsight.models.model import Model
 from gradsight.models.preprocess import named, overridden
 from gradsight.registry import SOURCES
 from gradsight.rules import Instance, Name, Sides, Text
@@ -42,7 +42,7 @@ def load_model(
     labels: str | os.PathLike[str] | Labels | None = None,
     text: str | None = None,
     arguments: Mapping[str, Any] | None = None,
-) -> LoadedModel:
+) -> Model:
     """Load a model with the preprocessing and the class names that belong to it.
 
     Args:
@@ -97,7 +97,7 @@ def _text(value: Any, argument: str) -> str:
     return taken(argument, value, Name("a name or a path"), way_out)
 
 
-def _load(spec: str, weights: str | None, offered: dict[str, Any]) -> LoadedModel:
+def _load(spec: str, weights: str | None, offered: dict[str, Any]) -> Model:
     scheme, name = _scheme(spec)
     function = SOURCES[scheme].function
     takes = inspect.signature(function).parameters
@@ -109,7 +109,7 @@ def _load(spec: str, weights: str | None, offered: dict[str, Any]) -> LoadedMode
                 f"{received(offered[argument])} Leave it out."
             )
     given = {key: value for key, value in offered.items() if value is not None and key in takes}
-    loaded: LoadedModel = function(name, weights=weights, **given)
+    loaded: Model = function(name, weights=weights, **given)
     return loaded
 
 

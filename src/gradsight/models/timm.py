@@ -8,11 +8,12 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received, unknown
+from gradsight.foreign import Module
 from gradsight.imaging import PARTS, Preprocess
 from gradsight.models.hub import hub
 from gradsight.models.labels import imagenet_labels
+from gradsight.models.model import Model
 from gradsight.models.weights import load_weights, names_file
 from gradsight.registry import source
 
@@ -32,7 +33,7 @@ def timm(
     weights: str | None = None,
     size: tuple[int, int] | None = None,
     labels: Sequence[str] | None = None,
-) -> LoadedModel:
+) -> Model:
     """Build a model of timm.
 
     Args:
@@ -71,7 +72,7 @@ def timm(
     preprocess = preprocess_of(library.data.resolve_model_data_config(model))
     if not pretrained:  # which may have been trained on other pictures
         preprocess = replace(preprocess, assumed=PARTS)
-    return LoadedModel(model.eval(), preprocess, labels_of(library, model))
+    return Model(model.eval(), preprocess, labels_of(library, model))
 
 
 def _library() -> Any:
@@ -125,7 +126,7 @@ def preprocess_of(config: Mapping[str, Any]) -> Preprocess:
     )
 
 
-def labels_of(library: Any, model: Any) -> tuple[str, ...] | None:
+def labels_of(library: Any, model: Module) -> tuple[str, ...] | None:
     """The classes that the weights say they know, or those of the ImageNet that has as many."""
     config = model.pretrained_cfg
     names, descriptions = config.get("label_names"), config.get("label_descriptions") or {}

@@ -6,12 +6,13 @@ import inspect
 from dataclasses import replace
 from typing import Any
 
-from gradsight.contracts import LoadedModel, Scores
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received, unknown
 from gradsight.imaging import PARTS, Preprocess
 from gradsight.models.detectors import keep_all
+from gradsight.models.model import Model
 from gradsight.models.weights import load_weights, names_file
 from gradsight.registry import source
+from gradsight.targets.scores import Scores
 
 _INSTALL = "pip install torchvision"
 
@@ -23,7 +24,7 @@ _INSTALL = "pip install torchvision"
     packages=("torch", "torchvision"),
     install=_INSTALL,
 )
-def torchvision(name: str, *, weights: str | None = None) -> LoadedModel:
+def torchvision(name: str, *, weights: str | None = None) -> Model:
     """Build a torchvision model.
 
     Args:
@@ -55,7 +56,7 @@ def torchvision(name: str, *, weights: str | None = None) -> LoadedModel:
         model = _pretrained(models, name, entry)
     scores, detections = keep_all(model) or (_of_positions(described), None)
     labels = tuple(described.meta.get("categories") or ()) or None
-    return LoadedModel(model.eval(), preprocess, labels, scores, detections=detections)
+    return Model(model.eval(), preprocess, labels, scores, detections=detections)
 
 
 def _models() -> Any:

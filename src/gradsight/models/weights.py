@@ -11,6 +11,7 @@ from typing import Any
 
 from gradsight.errors import MissingDependency, ModelError, one_line, received
 from gradsight.files import exists, opened
+from gradsight.foreign import Module
 from gradsight.models.packed import check_filled
 
 SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
@@ -23,7 +24,7 @@ _TRUST = (
 )
 
 
-def load_weights(model: Any, path: str | PathLike[str]) -> None:
+def load_weights(model: Module, path: str | PathLike[str]) -> None:
     """Put the weights of a file into a torch module: all of them, or an error.
 
     A dict around them (``{"state_dict": ...}``) and what wrappers put before all names (``module.``, ``_orig_mod.``,
@@ -162,7 +163,7 @@ def _without_prefixes(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield state
 
 
-def _put_into(model: Any, state: dict[str, Any]) -> list[str]:
+def _put_into(model: Module, state: dict[str, Any]) -> list[str]:
     """Load the tensors; what stands against it."""
     try:
         # strict=False only because the lists it returns read better than its exception
@@ -172,7 +173,7 @@ def _put_into(model: Any, state: dict[str, Any]) -> list[str]:
     return [*_few("missing", result.missing_keys), *_few("unexpected", result.unexpected_keys)]
 
 
-def _differing(model: Any, state: dict[str, Any]) -> list[str]:
+def _differing(model: Module, state: dict[str, Any]) -> list[str]:
     have = {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}
     want = {name: tuple(getattr(value, "shape", ())) for name, value in model.state_dict().items()}
     return list(

@@ -6,16 +6,17 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from gradsight.contracts import LoadedModel
+from gradsight.foreign import Module
 from gradsight.imaging import Preprocess
+from gradsight.models.model import Model
 from gradsight.values import has
 
 _GREY = 114 / 255
 """Of the border that YOLO is trained with."""
 
 
-def opened(model: Any) -> Any:
-    """What a model is, with what it says of itself, as a `LoadedModel`; the same where it says nothing.
+def opened(model: Module) -> Any:
+    """What a model is, with what it says of itself, as a `Model`; the same where it says nothing.
 
     Known are modules with ``names``, a dict of index to name, and objects with such a module as ``model`` that cannot
     be run as a module themselves: ``YOLO(...)`` of ultralytics, whose call reads files and draws. Photos are then made
@@ -27,29 +28,29 @@ def opened(model: Any) -> Any:
     inner = _inside(model)
     names = _names(model if inner is None else inner)
     if inner is not None:
-        return LoadedModel(inner, _preprocess(model), names)
-    return model if names is None else LoadedModel(model, labels=names)
+        return Model(inner, _preprocess(model), names)
+    return model if names is None else Model(model, labels=names)
 
 
-def _inside(model: Any) -> Any:
+def _inside(model: Module) -> Any:
     """The module in an object that is none, or that has no forward; None of others."""
     torch = sys.modules.get("torch")
     if torch is None or not has(model, "names"):
         return None
     module = torch.nn.Module
     runs = isinstance(model, module) and type(model).forward is not module.forward
-    inner = None if runs or isinstance(model, LoadedModel) else getattr(model, "model", None)
+    inner = None if runs or isinstance(model, Model) else getattr(model, "model", None)
     return inner if isinstance(inner, module) else None
 
 
-def _names(model: Any) -> dict[int, str] | None:
-    names = getattr(model, "names", None) if not isinstance(model, LoadedModel) and has(model, "names") else None
+def _names(model: Module) -> dict[int, str] | None:
+    names = getattr(model, "names", None) if not isinstance(model, Model) and has(model, "names") else None
     if not isinstance(names, Mapping) or not names or sorted(map(str, names)) != sorted(map(str, range(len(names)))):
         return None
     return dict(names) if all(isinstance(name, str) for name in names.values()) else None
 
 
-def _preprocess(model: Any) -> Preprocess:
+def _preprocess(model: Module) -> Preprocess:
     """As ``predict`` does it, with the size that it takes where nothing else is said."""
     size = dict(getattr(model, "overrides", None) or {}).get("imgsz", 640)
     height, width = (size, size) if isinstance(size, int) else (size[0], size[-1])

@@ -3,21 +3,21 @@
 Grad-CAM (arXiv:1610.02391), the section on textual explanations, and Network Dissection (arXiv:1704.05796).
 """
 
-from gradsight.neurons.activations import Activations, Look
+from gradsight.neurons.activations import ActivationFn, Activations
 from gradsight.neurons.concepts import Concepts
 from gradsight.neurons.dissection import Dissection, dissect
-from gradsight.neurons.exciting import Exciting, exciting
 from gradsight.neurons.ranking import Neuron, Neurons, ranked
+from gradsight.neurons.top_activating import TopActivating, top_activating
 
 __all__ = [
+    "ActivationFn",
     "Activations",
     "Concepts",
     "Dissection",
-    "Exciting",
-    "Look",
     "Neuron",
     "Neurons",
+    "TopActivating",
     "dissect",
-    "exciting",
     "ranked",
+    "top_activating",
 ]

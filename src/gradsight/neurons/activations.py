@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from gradsight.errors import ImageError, InvalidArgument, ModelError
-from gradsight.imaging import Placement, finite, read_image
+from gradsight.imaging import Placement, nan_to_zero, read_image
 
 _KEPT = 1 << 28
 """Bytes of activations that are kept for a second reading; where they are more, the photos pass the model again."""
@@ -29,7 +29,7 @@ class Activations(NamedTuple):
     placements: tuple[Placement, ...]
 
 
-Look = Callable[[Sequence[Image.Image]], Activations]
+ActivationFn = Callable[[Sequence[Image.Image]], Activations]
 """One forward pass of a few photos."""
 
 
@@ -44,7 +44,11 @@ class Batches:
     """
 
     def __init__(
-        self, look: Look, paths: Sequence[Path], batch_size: int, failed: Callable[[ImageError], None] | None = None
+        self,
+        look: ActivationFn,
+        paths: Sequence[Path],
+        batch_size: int,
+        failed: Callable[[ImageError], None] | None = None,
     ) -> None:
         self._look, self._paths, self._batch_size, self._failed = look, paths, batch_size, failed
         self._kept: list[tuple[list[int], Activations]] = []
@@ -95,4 +99,4 @@ class Batches:
                 f"{found.layer!r} has {grid[1]} x {grid[2]} positions in one, {shape[2]} x {shape[3]} in another. "
                 "Replace the fit: fit='letterbox'."
             )
-        return found._replace(values=finite(found.values))
+        return found._replace(values=nan_to_zero(found.values))

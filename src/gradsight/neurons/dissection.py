@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight import contents, stored
+from gradsight import contents, npz
 from gradsight.checks import index, taken
 from gradsight.errors import InvalidArgument, received
 from gradsight.imaging import Placement, resize
-from gradsight.neurons.activations import Activations, Batches, Look
+from gradsight.neurons.activations import ActivationFn, Activations, Batches
 from gradsight.neurons.concepts import Concepts, LabelledPhoto, on_photo
 from gradsight.rules import Array, Each, Instance, Name, Number, Text, Whole
 
@@ -121,7 +121,7 @@ class Dissection:
         """
         path = taken("path", path, Name())
         about = {name: getattr(self, name) for name in (*_TEXTS, *_ROWS)}
-        stored.pack(path, about, {name: getattr(self, name) for name in _ARRAYS})
+        npz.pack(path, about, {name: getattr(self, name) for name in _ARRAYS})
 
     @classmethod
     def load(cls, path: str | Path) -> Dissection:
@@ -130,7 +130,7 @@ class Dissection:
         Raises:
             InvalidArgument: the file is none of ours.
         """
-        return stored.unpack(taken("path", path, Name()), _made, "a dissection", "Dissection.save")
+        return npz.unpack(taken("path", path, Name()), _made, "a dissection", "Dissection.save")
 
     def __repr__(self) -> str:
         named = sum(self.name(channel) is not None for channel in range(len(self.iou)))
@@ -168,7 +168,7 @@ def _made(about: Any, arrays: Mapping[str, NDArray[Any]]) -> Dissection:
 
 
 def dissect(
-    look: Look, concepts: Concepts | str | Path, *, model: str, batch_size: int, quantile: float = 0.005
+    look: ActivationFn, concepts: Concepts | str | Path, *, model: str, batch_size: int, quantile: float = 0.005
 ) -> Dissection:
     """Compare where each channel of a layer is strongly active with where each concept is (section 2.2 of the paper).
 

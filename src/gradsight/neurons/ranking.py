@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradsight.checks import optional, taken
-from gradsight.imaging import finite
+from gradsight.imaging import nan_to_zero
 from gradsight.neurons.dissection import LEAST, Dissection
 from gradsight.rules import Choice, Each, Instance, Text, Whole
 
@@ -117,7 +117,7 @@ def ranked(
     by = taken("by", by, Choice(ORDERS, "order of channels"))
     least = taken("least", least, LEAST, "It is an IoU; pass 0.04.")
     optional("dissection", dissection, Instance(Dissection, "what explainer.dissect(concepts) gives"))
-    alphas, means = finite(alphas), finite(means)
+    alphas, means = nan_to_zero(alphas), nan_to_zero(means)
     weights = alphas if by == "alpha" else alphas * means
 
     def chosen(sign: int) -> tuple[Neuron, ...]:

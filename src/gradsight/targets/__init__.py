@@ -1,6 +1,6 @@
 """Targets: what is explained. Each gives one score for each image; several are explained in one pass.
 
-A target is whatever has a method ``resolved(setting) -> Resolved`` (see `Setting`).
+A target is whatever has a method ``resolved(setting) -> ScoreSpec`` (see `OutputContext`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gradsight.targets.labels import class_index, class_name, plain
 from gradsight.targets.pixels import Pixels
 from gradsight.targets.predictions import Reading, predicted
 from gradsight.targets.reading import detections_in, embedding_in
-from gradsight.targets.resolved import Named, Prediction, Resolved, Setting, Term
+from gradsight.targets.resolved import OutputContext, Prediction, ScoreSpec, TargetInfo, Term
 from gradsight.targets.similarity import Similarity
 from gradsight.targets.tokens import Token
 
@@ -23,15 +23,15 @@ __all__ = [
     "Classes",
     "Contrast",
     "Labels",
-    "Named",
+    "OutputContext",
     "Pixels",
     "Prediction",
     "Reading",
-    "Resolved",
-    "Setting",
+    "ScoreSpec",
     "Several",
     "Similarity",
     "Sum",
+    "TargetInfo",
     "Term",
     "Token",
     "Top",

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, ModelError
+from gradsight.foreign import Ops, Outputs
 from gradsight.rules import Box as BoxRule
 from gradsight.targets.class_names import misfit
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import Named, Resolved, Setting, of_function
+from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Box:
         object.__setattr__(self, "which", optional("`which` of Box", self.which, AClass()))
         object.__setattr__(self, "box", optional("`box` of Box", self.box, BoxRule()))
 
-    def resolved(self, setting: Setting) -> Resolved:
+    def resolved(self, setting: OutputContext) -> ScoreSpec:
         """See `resolve`."""
         found = detected(setting)
         if found is None:
@@ -68,7 +69,7 @@ class Box:
                 classes[i] = _best_class(scores[i], overlap)
         return _found(setting, found, classes, asked, self._name)
 
-    def _asked(self, setting: Setting) -> NDArray[np.float32] | None:
+    def _asked(self, setting: OutputContext) -> NDArray[np.float32] | None:
         """(n, 4): the box as detectors write it, (left, top, right, bottom) in pixels of the model's input."""
         if self.box is None:
             return None
@@ -80,7 +81,7 @@ class Box:
             found[i] = corners[:, ::-1].ravel()
         return found
 
-    def _name(self, setting: Setting, index: int, overlap: Any, place: tuple[float, ...]) -> Named:
+    def _name(self, setting: OutputContext, index: int, overlap: Any, place: tuple[float, ...]) -> TargetInfo:
         """What the prediction is called.
 
         Raises:
@@ -89,7 +90,7 @@ class Box:
         name = class_name(index, setting.labels)
         if self.box is None:
             known = place[2] > place[0] and place[3] > place[1]
-            return Named(index, name, place=place if known else ())
+            return TargetInfo(index, name, place=place if known else ())
         where = ",".join(f"{x:g}" for x in self.box)
         best = float(overlap.max())
         if not best > 0:
@@ -100,10 +101,10 @@ class Box:
             )
         # who asks for a box expects the prediction to be about there
         label = f"{name} in {where}" + (f" (overlap {best:.2f})" if best < _ALIKE else "")
-        return Named(index, label, place=tuple(self.box))
+        return TargetInfo(index, label, place=tuple(self.box))
 
 
-def detected(setting: Setting) -> tuple[NDArray[Any], NDArray[Any]] | None:
+def detected(setting: OutputContext) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """The scores and boxes of a detector's predictions, in NumPy; None where the output has none.
 
     Raises:
@@ -121,7 +122,7 @@ def detected(setting: Setting) -> tuple[NDArray[Any], NDArray[Any]] | None:
     return scores, boxes
 
 
-def best_of_classes(indices: NDArray[Any], setting: Setting) -> Resolved:
+def best_of_classes(indices: NDArray[Any], setting: OutputContext) -> ScoreSpec:
     """Targets that are k classes of each image, (n, k), each by the detection that scores highest for it.
 
     Raises:
@@ -131,19 +132,19 @@ def best_of_classes(indices: NDArray[Any], setting: Setting) -> Resolved:
     assert found is not None
     of_each = [_found(setting, found, classes, None, Box()._name) for classes in indices.T]
     names = tuple(tuple(x.names[i][0] for x in of_each) for i in range(setting.n))
-    return Resolved(names, sum((x.columns for x in of_each), ()))
+    return ScoreSpec(names, sum((x.columns for x in of_each), ()))
 
 
 def _found(
-    setting: Setting,
+    setting: OutputContext,
     found: tuple[NDArray[Any], NDArray[Any]],
     classes: NDArray[Any],
     asked: NDArray[Any] | None,
-    name: Callable[[Setting, int, Any, tuple[float, ...]], Named],
-) -> Resolved:
+    name: Callable[[OutputContext, int, Any, tuple[float, ...]], TargetInfo],
+) -> ScoreSpec:
     """One target, of each image the prediction of one class, (n,), that overlaps what is asked for, (n, 4), best."""
     scores, boxes = found
-    names = [Named(None, "")] * setting.n
+    names = [TargetInfo(None, "")] * setting.n
     for i in setting.images:
         own = _of_class(boxes[i], classes[i])
         overlap = None if asked is None else _overlaps(own, asked[i], np)
@@ -158,7 +159,7 @@ def _found(
     return of_function(partial(_score, setting, np.eye(scores.shape[-1])[classes], asked), names)
 
 
-def _score(setting: Setting, chosen: Any, asked: Any, outputs: Any) -> Any:
+def _score(setting: OutputContext, chosen: Any, asked: Any, outputs: Outputs) -> Any:
     """The scores (m,) of an output, for classes ``chosen``, (n, classes) of 0 and 1, and boxes (n, 4) or None."""
     ops = setting.ops
     scores, boxes = setting.detections(outputs)
@@ -175,7 +176,7 @@ def _score(setting: Setting, chosen: Any, asked: Any, outputs: Any) -> Any:
     return ops.where(best > 0, found, lowest)
 
 
-def _in_photo(box: NDArray[Any], setting: Setting, i: int) -> tuple[float, ...]:
+def _in_photo(box: NDArray[Any], setting: OutputContext, i: int) -> tuple[float, ...]:
     """(left, top, right, bottom) in pixels of the input as (top, left, bottom, right) in pixels of the photo."""
     corners = box.reshape(2, 2)[:, ::-1]
     if setting.placements:
@@ -187,7 +188,7 @@ _ALIKE = 0.5
 """The overlap from which on a prediction counts as right in PASCAL VOC."""
 
 
-def _overlaps(boxes: Any, asked: Any, ops: Any) -> Any:
+def _overlaps(boxes: Any, asked: Any, ops: Ops) -> Any:
     """Intersection over union of boxes (..., q, 4) with one (..., 1, 4) or (4,), all (left, top, right, bottom)."""
     left, top, right, bottom = (boxes[..., i] for i in range(4))
     start, up, end, down = (asked[..., i] for i in range(4))

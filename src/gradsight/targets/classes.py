@@ -13,7 +13,7 @@ from gradsight.errors import InvalidArgument, ModelError
 from gradsight.rules import Whole
 from gradsight.targets.boxes import best_of_classes, detected
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import Named, Resolved, Setting, Term
+from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, Term
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Top:
     def __post_init__(self) -> None:
         object.__setattr__(self, "k", taken("`k` of Top", self.k, Whole(1)))
 
-    def resolved(self, setting: Setting) -> Resolved:
+    def resolved(self, setting: OutputContext) -> ScoreSpec:
         """See `resolve`."""
         logits = _class_scores(setting)
         if self.k > logits.shape[1]:
@@ -44,18 +44,18 @@ class Classes:
             raise InvalidArgument("Classes needs at least one class. Received: nothing.")
         object.__setattr__(self, "which", tuple(taken("`which` of Classes", x, AClass()) for x in which))
 
-    def resolved(self, setting: Setting) -> Resolved:
+    def resolved(self, setting: OutputContext) -> ScoreSpec:
         """See `resolve`."""
         return classes_of_each([self.which] * setting.n, setting)
 
 
-def classes_of_each(rows: Sequence[Sequence[int | str]], setting: Setting) -> Resolved:
+def classes_of_each(rows: Sequence[Sequence[int | str]], setting: OutputContext) -> ScoreSpec:
     """Targets that are k classes of each image."""
     count = _class_scores(setting).shape[1]
     return _of_classes(np.array([[class_index(x, setting.labels, count) for x in row] for row in rows]), setting)
 
 
-def _class_scores(setting: Setting) -> Any:
+def _class_scores(setting: OutputContext) -> Any:
     """(n, classes); of a detector those of each class's best prediction."""
     if setting.missing:
         raise InvalidArgument(setting.missing)
@@ -72,15 +72,15 @@ def _class_scores(setting: Setting) -> Any:
     return found[0].max(axis=1)
 
 
-def _also_dense(setting: Setting, count: int) -> bool:
+def _also_dense(setting: OutputContext, count: int) -> bool:
     """Whether a detector has a map of the same classes too, so that a class may mean either."""
     dense = setting.dense(setting.outputs)
     return dense is not None and dense.shape[1] == count
 
 
-def _of_classes(indices: Any, setting: Setting) -> Resolved:
+def _of_classes(indices: Any, setting: OutputContext) -> ScoreSpec:
     if setting.logits is None:
         return best_of_classes(indices, setting)
-    known = {int(i): Named(int(i), class_name(int(i), setting.labels)) for i in np.unique(indices)}
+    known = {int(i): TargetInfo(int(i), class_name(int(i), setting.labels)) for i in np.unique(indices)}
     names = tuple(tuple(known[int(i)] for i in row) for row in indices)
-    return Resolved(names, tuple((Term(classes=column),) for column in indices.T))
+    return ScoreSpec(names, tuple((Term(classes=column),) for column in indices.T))

@@ -13,7 +13,7 @@ from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.rules import Text
 from gradsight.targets.classes import Classes, Top, classes_of_each
 from gradsight.targets.labels import is_class, plain
-from gradsight.targets.resolved import Named, Resolved, Setting, of_function
+from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
 from gradsight.values import has
 
 
@@ -29,11 +29,11 @@ class Against:
     def __post_init__(self) -> None:
         check_target(self.target)
 
-    def resolved(self, setting: Setting) -> Resolved:
+    def resolved(self, setting: OutputContext) -> ScoreSpec:
         """See `resolve`."""
         found = resolve(self.target, setting)
         named = tuple(
-            tuple(Named(None, f"against {name.label}", place=name.place) for name in row) for row in found.names
+            tuple(TargetInfo(None, f"against {name.label}", place=name.place) for name in row) for row in found.names
         )
         return replace(found, names=named).scaled(-1)
 
@@ -52,18 +52,18 @@ class Contrast:
     def __post_init__(self) -> None:
         check_target(self.target, self.rather_than)
 
-    def resolved(self, setting: Setting) -> Resolved:
+    def resolved(self, setting: OutputContext) -> ScoreSpec:
         """See `resolve`."""
         sides = [resolve(side, setting) for side in (self.target, self.rather_than)]
         one, other = _beside(sides, "the two sides of Contrast")
         names = tuple(
             tuple(
-                Named(None, f"{a.label} rather than {b.label}", (a.label, b.label), a.place)
+                TargetInfo(None, f"{a.label} rather than {b.label}", (a.label, b.label), a.place)
                 for a, b in zip(*rows, strict=True)
             )
             for rows in zip(one.names, other.names, strict=True)
         )
-        return Resolved(names, tuple((*a, *b) for a, b in zip(one.columns, other.scaled(-1).columns, strict=True)))
+        return ScoreSpec(names, tuple((*a, *b) for a, b in zip(one.columns, other.scaled(-1).columns, strict=True)))
 
 
 @dataclass(frozen=True, init=False)
@@ -84,18 +84,18 @@ class Sum:
         object.__setattr__(self, "targets", _some(targets, "Sum"))
         object.__setattr__(self, "name", optional("`name` of Sum", name, Text()))
 
-    def resolved(self, setting: Setting) -> Resolved:
+    def resolved(self, setting: OutputContext) -> ScoreSpec:
         """See `resolve`."""
         sides = _beside([resolve(target, setting) for target in self.targets], "the targets of Sum")
         names = tuple(
             tuple(
-                Named(None, " + ".join(name.label for name in names) if self.name is None else self.name)
+                TargetInfo(None, " + ".join(name.label for name in names) if self.name is None else self.name)
                 for names in zip(*rows, strict=True)
             )
             for rows in zip(*(side.names for side in sides), strict=True)
         )
         columns = zip(*(side.columns for side in sides), strict=True)
-        return Resolved(names, tuple(sum(terms, ()) for terms in columns))
+        return ScoreSpec(names, tuple(sum(terms, ()) for terms in columns))
 
 
 @dataclass(frozen=True, init=False)
@@ -107,20 +107,20 @@ class Several:
     def __init__(self, *targets: Any) -> None:
         object.__setattr__(self, "targets", _some(targets, "Several"))
 
-    def resolved(self, setting: Setting) -> Resolved:
+    def resolved(self, setting: OutputContext) -> ScoreSpec:
         """See `resolve`."""
         found = [resolve(target, setting) for target in self.targets]
         names = tuple(sum(rows, ()) for rows in zip(*(x.names for x in found), strict=True))
-        return Resolved(names, sum((x.columns for x in found), ()))
+        return ScoreSpec(names, sum((x.columns for x in found), ()))
 
 
-def resolve(targets: Any, setting: Setting) -> Resolved:
+def resolve(targets: Any, setting: OutputContext) -> ScoreSpec:
     """Settle what the user asked for against the model's output.
 
     Args:
         targets: None (the top class), a class index or label, a function ``outputs -> (n,)``, a list with one entry for
             each image (each a target, or a list of equally many classes), an array of any framework in the place of an
-            index or a list, or a target: whatever has a method ``resolved(setting) -> Resolved``, as `Top` does.
+            index or a list, or a target: whatever has a method ``resolved(setting) -> ScoreSpec``, as `Top` does.
         setting: the output, and the ways to read it.
 
     Raises:
@@ -132,7 +132,7 @@ def resolve(targets: Any, setting: Setting) -> Resolved:
     targets = Top() if targets is None else Classes(targets) if is_class(targets) else targets
     if hasattr(targets, "resolved"):
         try:
-            found: Resolved = targets.resolved(setting)
+            found: ScoreSpec = targets.resolved(setting)
         except RecursionError:
             raise InvalidArgument(
                 "`targets` must not be nested so deeply, one target in another. Put those that belong together side "
@@ -140,7 +140,7 @@ def resolve(targets: Any, setting: Setting) -> Resolved:
             ) from None
         return found
     if callable(targets):
-        function, name = targets, Named(None, getattr(targets, "__name__", type(targets).__name__))
+        function, name = targets, TargetInfo(None, getattr(targets, "__name__", type(targets).__name__))
         return of_function(lambda outputs: function(setting.private(outputs)), [name] * setting.n)
     return _of_each(targets, setting)
 
@@ -174,7 +174,7 @@ def _some(targets: tuple[Any, ...], name: str) -> tuple[Any, ...]:
     return targets
 
 
-def _beside(sides: Sequence[Resolved], what: str) -> list[Resolved]:
+def _beside(sides: Sequence[ScoreSpec], what: str) -> list[ScoreSpec]:
     """The same with equally many targets: a single one is set beside each of the others'."""
     counts = [side.count for side in sides]
     most = max(counts)
@@ -183,10 +183,10 @@ def _beside(sides: Sequence[Resolved], what: str) -> list[Resolved]:
             f"{what} must name equally many targets, or one of them a single one. "
             f"Received: {' and '.join(map(str, counts))}."
         )
-    return [x if x.count == most else Resolved(tuple(row * most for row in x.names), x.columns * most) for x in sides]
+    return [x if x.count == most else ScoreSpec(tuple(row * most for row in x.names), x.columns * most) for x in sides]
 
 
-def _of_each(targets: Any, setting: Setting) -> Resolved:
+def _of_each(targets: Any, setting: OutputContext) -> ScoreSpec:
     """Targets of which each image has its own."""
     if len(targets) != setting.total:
         raise InvalidArgument(
@@ -213,7 +213,7 @@ def _of_each(targets: Any, setting: Setting) -> Resolved:
     return _picked(found, setting)
 
 
-def _picked(found: Sequence[Resolved], setting: Setting) -> Resolved:
+def _picked(found: Sequence[ScoreSpec], setting: OutputContext) -> ScoreSpec:
     """Of the i-th of these targets image i alone."""
     own = np.eye(setting.n)[list(setting.images)]
     names = list(found[0].names)
@@ -222,7 +222,7 @@ def _picked(found: Sequence[Resolved], setting: Setting) -> Resolved:
     columns = tuple(
         tuple(term.times(own[i]) for i, x in enumerate(found) for term in x.columns[j]) for j in range(found[0].count)
     )
-    return Resolved(tuple(names), columns)
+    return ScoreSpec(tuple(names), columns)
 
 
 def _check_lengths(counts: Sequence[int]) -> None:

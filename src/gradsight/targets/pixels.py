@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.foreign import Outputs
 from gradsight.rules import Array, Box, Each, Number
 from gradsight.targets.class_names import check_fit
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import Named, Resolved, Setting, of_function
+from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ class Pixels:
         object.__setattr__(self, "point", optional("`point` of Pixels", self.point, point))
         object.__setattr__(self, "mask", mask)
 
-    def resolved(self, setting: Setting) -> Resolved:
+    def resolved(self, setting: OutputContext) -> ScoreSpec:
         """See `resolve`."""
         found = setting.dense(setting.outputs)
         if found is None:
@@ -73,11 +74,13 @@ class Pixels:
         for i in setting.images:
             weights[i] = self._weights(setting, i, tuple(found.shape[2:]))
 
-        def score(outputs: Any) -> Any:
+        def score(outputs: Outputs) -> Any:
             values = setting.dense(outputs)[:, index]
             return setting.ops.sum(values * setting.each(weights, values), axis=(1, 2))
 
-        name = Named(index, f"{class_name(index, setting.labels)}{self._place()}", place=tuple(self._sides() or ()))
+        name = TargetInfo(
+            index, f"{class_name(index, setting.labels)}{self._place()}", place=tuple(self._sides() or ())
+        )
         return of_function(score, [name] * setting.n)
 
     def _place(self) -> str:
@@ -94,7 +97,7 @@ class Pixels:
         row, column = (math.floor(value + 0.5) for value in self.point)
         return row, column, row + 1, column + 1
 
-    def _weights(self, setting: Setting, i: int, cells: tuple[int, ...]) -> NDArray[np.float32]:
+    def _weights(self, setting: OutputContext, i: int, cells: tuple[int, ...]) -> NDArray[np.float32]:
         """How much each cell of the output counts for image ``i``, in all 1."""
         placement = setting.placements[i] if setting.placements else None
         size = setting.size if placement is None else placement.image_size

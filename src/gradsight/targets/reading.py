@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from gradsight.foreign import Ops, Outputs
+
 _EMBEDDINGS = ("image_embeds", "embeddings", "embedding", "features", "pooler_output")
 
 
-def detections_in(outputs: Any, size: tuple[int, ...], labels: Sized | None, ops: Any) -> Any:
+def detections_in(outputs: Outputs, size: tuple[int, ...], labels: Sized | None, ops: Ops) -> Any:
     """The scores (n, q, classes) and boxes (n, q, 4) of predictions in a model's output; None where it has none.
 
     Known are:
@@ -42,7 +44,7 @@ def detections_in(outputs: Any, size: tuple[int, ...], labels: Sized | None, ops
     return None
 
 
-def _chosen(outputs: Any, labels: Sized | None, ops: Any) -> Any:
+def _chosen(outputs: Outputs, labels: Sized | None, ops: Ops) -> Any:
     """Of predictions that were chosen, each of one class with a probability; images have different numbers of them.
 
     Every image has as many rows, one at least: those that it lacks have a box without a size, and score 0.
@@ -63,23 +65,23 @@ def _chosen(outputs: Any, labels: Sized | None, ops: Any) -> Any:
     return ops.stack(scores, axis=0), ops.stack(boxes, axis=0)
 
 
-def embedding_in(outputs: Any, otherwise: Any) -> Any:
+def embedding_in(outputs: Outputs, otherwise: Any) -> Any:
     """The embeddings (n, d) in a model's output: what is called one, or else ``otherwise``."""
     found = (_entry(outputs, name) for name in _EMBEDDINGS)
     return next((x for x in found if _has_axes(x, 2)), otherwise)
 
 
-def in_pixels(boxes: Any, size: tuple[int, ...], ops: Any) -> Any:
+def in_pixels(boxes: Any, size: tuple[int, ...], ops: Ops) -> Any:
     """Boxes (..., 4), each (left, top, right, bottom) in shares of a picture, in its pixels."""
     return boxes * ops.asarray([size[1], size[0]] * 2, dtype=boxes.dtype, device=getattr(boxes, "device", None))
 
 
-def corners(boxes: Any, ops: Any) -> Any:
+def corners(boxes: Any, ops: Ops) -> Any:
     """(centre x, centre y, width, height) to (left, top, right, bottom)."""
     return ops.concat([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], axis=-1)
 
 
-def _entry(outputs: Any, name: str) -> Any:
+def _entry(outputs: Outputs, name: str) -> Any:
     return outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)
 
 

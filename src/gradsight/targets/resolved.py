@@ -10,12 +10,13 @@ import numpy as np
 
 from gradsight.cached import cached_property
 from gradsight.errors import InvalidType, received
+from gradsight.foreign import Ops, Outputs
 
 Score = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
-class Named:
+class TargetInfo:
     """One target of one image, for people.
 
     Attributes:
@@ -50,13 +51,13 @@ def _nothing(_: Any) -> None:
     """What reads from an output that holds nothing of the kind."""
 
 
-def _itself(outputs: Any) -> Any:
+def _itself(outputs: Outputs) -> Any:
     """What is given."""
     return outputs
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class OutputContext:
     """What targets are settled by: a model's output for a batch, and the ways to read it.
 
     Attributes:
@@ -87,12 +88,12 @@ class Setting:
     logits: Any = None
     labels: Sequence[str] | None = None
     missing: str = ""
-    outputs: Any = None
+    outputs: Outputs = None
     described: str = ""
     total: int = 0
     first: int = 0
     images: Sequence[int] = ()
-    ops: Any = None
+    ops: Ops = None
     numpy: Callable[[Any], Any] = np.asarray
     size: tuple[int, ...] = ()
     placements: Sequence[Any] = ()
@@ -139,7 +140,7 @@ Column = tuple[Term, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Resolved:
+class ScoreSpec:
     """Targets settled against the model's output: the same scores can be taken of any further output.
 
     Attributes:
@@ -147,10 +148,10 @@ class Resolved:
         columns: of each of the k targets, its terms.
     """
 
-    names: tuple[tuple[Named, ...], ...]
+    names: tuple[tuple[TargetInfo, ...], ...]
     columns: tuple[Column, ...]
 
-    def scores(self, outputs: Any, logits: Any, ops: Any) -> Any:
+    def scores(self, outputs: Outputs, logits: Any, ops: Ops) -> Any:
         """The scores (m, k) of an output; row j belongs to image j % n.
 
         Args:
@@ -179,7 +180,7 @@ class Resolved:
     def _sum(values: Sequence[Any]) -> Any:
         return sum(values[1:], values[0])
 
-    def _times(self, term: Term, values: Any, ops: Any) -> Any:
+    def _times(self, term: Term, values: Any, ops: Ops) -> Any:
         if np.ndim(term.factor) == 0:
             return values if term.factor == 1 else values * float(term.factor)
         return values * _beside(term.factor, values, len(self.names), ops)
@@ -216,7 +217,7 @@ class Resolved:
         plain = all(len(c) == 1 and c[0].classes is not None and np.all(c[0].factor == 1) for c in self.columns)
         return np.stack([column[0].classes for column in self.columns], axis=1) if plain else None
 
-    def tiled(self, times: int) -> Resolved:
+    def tiled(self, times: int) -> ScoreSpec:
         """The same targets for a batch that holds this one ``times`` times: row j is row j % n."""
         if times == 1:
             return self
@@ -225,25 +226,25 @@ class Resolved:
             factor = term.factor if np.ndim(term.factor) == 0 else np.tile(term.factor, times)
             return replace(term, factor=factor, classes=None if term.classes is None else np.tile(term.classes, times))
 
-        return Resolved(self.names * times, tuple(tuple(map(tiled, column)) for column in self.columns))
+        return ScoreSpec(self.names * times, tuple(tuple(map(tiled, column)) for column in self.columns))
 
-    def scaled(self, factor: float) -> Resolved:
+    def scaled(self, factor: float) -> ScoreSpec:
         """The same targets with their scores multiplied."""
         return replace(self, columns=tuple(tuple(term.times(factor) for term in column) for column in self.columns))
 
 
-def of_function(function: Score, labels: Sequence[Named]) -> Resolved:
+def of_function(function: Score, labels: Sequence[TargetInfo]) -> ScoreSpec:
     """One target that is a function of the output, with the name that it has for each image."""
-    return Resolved(tuple((name,) for name in labels), ((Term(function=function),),))
+    return ScoreSpec(tuple((name,) for name in labels), ((Term(function=function),),))
 
 
-def _beside(values: Any, like: Any, n: int, ops: Any) -> Any:
+def _beside(values: Any, like: Any, n: int, ops: Ops) -> Any:
     """NumPy values of each of n images, for the rows of ``like``; row j belongs to image j % n."""
     tiled = np.tile(values, (like.shape[0] // n, *[1] * (np.ndim(values) - 1)))
     return ops.asarray(tiled, dtype=like.dtype, device=getattr(like, "device", None))  # JAX's tracers have none
 
 
-def _called(function: Score, outputs: Any) -> Any:
+def _called(function: Score, outputs: Outputs) -> Any:
     score = function(outputs)
     if getattr(score, "ndim", None) != 1:
         raise InvalidType(

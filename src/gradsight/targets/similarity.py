@@ -10,8 +10,9 @@ import numpy as np
 
 from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.foreign import Outputs
 from gradsight.rules import Array, Text
-from gradsight.targets.resolved import Named, Resolved, Setting, of_function
+from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ class Similarity:
         numbers = Array((1, 2), "an embedding: an array of numbers, (d,)", "fiu")
         object.__setattr__(self, "embedding", optional("`embedding` of Similarity", self.embedding, numbers))
 
-    def resolved(self, setting: Setting) -> Resolved:
+    def resolved(self, setting: OutputContext) -> ScoreSpec:
         """See `resolve`."""
         own = setting.embedding(setting.outputs)
         if own is None:
@@ -65,19 +66,19 @@ class Similarity:
             raise InvalidArgument("the embedding of Similarity must be finite and not zero: it has no direction.")
         rows = np.repeat(direction / length, setting.n, axis=0)
 
-        def score(outputs: Any) -> Any:
+        def score(outputs: Outputs) -> Any:
             found = setting.embedding(outputs)
             squares = setting.ops.sum(found * found, axis=1)
             return setting.ops.sum(found * setting.each(rows, found), axis=1) / setting.ops.sqrt(squares)
 
-        return of_function(score, [Named(None, self._name())] * setting.n)
+        return of_function(score, [TargetInfo(None, self._name())] * setting.n)
 
-    def _other(self, setting: Setting) -> Any:
+    def _other(self, setting: OutputContext) -> Any:
         """What is compared with, as NumPy."""
         found = self.embedding if self.embedding is not None else self._embedded(setting)
         return np.asarray(found) if isinstance(found, list | tuple | np.ndarray) else setting.numpy(found)
 
-    def _embedded(self, setting: Setting) -> Any:
+    def _embedded(self, setting: OutputContext) -> Any:
         if self.text is None:
             return setting.embed(self.image)
         if setting.embed_text is None:

@@ -9,9 +9,10 @@ import numpy as np
 
 from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, ModelError, received
+from gradsight.foreign import Outputs
 from gradsight.rules import Whole
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import Named, Resolved, Setting, of_function
+from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Token:
         object.__setattr__(self, "which", optional("`which` of Token", self.which, AClass()))
         object.__setattr__(self, "at", taken("`at` of Token", self.at, Whole()))
 
-    def resolved(self, setting: Setting) -> Resolved:
+    def resolved(self, setting: OutputContext) -> ScoreSpec:
         """See `resolve`."""
         found = setting.sequence(setting.outputs)
         if found is None:
@@ -52,8 +53,8 @@ class Token:
         else:
             indices = np.full(setting.n, class_index(self.which, setting.labels, int(words)))
 
-        def score(outputs: Any) -> Any:
+        def score(outputs: Outputs) -> Any:
             values = setting.sequence(outputs)[:, self.at]
             return setting.ops.pick(values, np.tile(indices, values.shape[0] // setting.n)[:, None])[:, 0]
 
-        return of_function(score, [Named(int(i), class_name(int(i), setting.labels)) for i in indices])
+        return of_function(score, [TargetInfo(int(i), class_name(int(i), setting.labels)) for i in indices])

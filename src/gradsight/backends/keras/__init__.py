@@ -36,12 +36,13 @@ from gradsight.backends.reading import NOTHING, Framework, Known, Reader
 from gradsight.backends.trial import Trials
 from gradsight.contracts import Reads, Rows
 from gradsight.errors import GradsightError, InvalidType, ModelError, one_line, received
+from gradsight.foreign import Inputs, Module, Ops, Outputs
 from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, layouts
 from gradsight.locks import Lock
 from gradsight.positions import Positions
 from gradsight.recent import Recent
-from gradsight.targets import Resolved
+from gradsight.targets import ScoreSpec
 from gradsight.values import array_in, has
 
 
@@ -68,7 +69,7 @@ class Forward(probe.Forward):
 class KerasModel:
     """`contracts.UserModel` for one Keras model. Threads may share it."""
 
-    def __init__(self, model: Any, known: Known = NOTHING, *, probabilities: bool = False) -> None:
+    def __init__(self, model: Module, known: Known = NOTHING, *, probabilities: bool = False) -> None:
         """Keep the model; nothing is run or copied yet. The arguments are those of `KerasBackend`."""
         self._make = partial(KerasBackend, model, known, probabilities=probabilities)
         self._lock = Lock()
@@ -88,7 +89,7 @@ class KerasModel:
 class KerasBackend:
     """`contracts.Backend` for one Keras model as it was when this was made. Threads may share it."""
 
-    ops: Any = OPS
+    ops: Ops = OPS
     draws = False  # a layer that draws is told that it does not train
     # What `backends.probe` asks of a framework, where it is no matter of the model.
     no_gradient = staticmethod(contextlib.nullcontext)
@@ -98,7 +99,7 @@ class KerasBackend:
     image = staticmethod(image_in)
     extras = staticmethod(extras)
 
-    def __init__(self, model: Any, known: Known = NOTHING, *, probabilities: bool = False) -> None:
+    def __init__(self, model: Module, known: Known = NOTHING, *, probabilities: bool = False) -> None:
         """Make a view of the model; nothing is run.
 
         Args:
@@ -135,7 +136,7 @@ class KerasBackend:
         found: contextlib.AbstractContextManager[None] = self.engine.unchanged()
         return found
 
-    def prepare(self, inputs: Any) -> Any:
+    def prepare(self, inputs: Inputs) -> Any:
         """Make tensors of a batch in the model's precision; whole numbers with positions become floating.
 
         Raises:
@@ -172,11 +173,11 @@ class KerasBackend:
         """Of a layer that gives several tensors that could be maps: how many, and where the one that is meant is."""
         return self.view.parts.get(layer.partition("#")[0])
 
-    def count(self, inputs: Any) -> int:
+    def count(self, inputs: Inputs) -> int:
         """How many images a batch holds."""
         return count(inputs)
 
-    def size(self, inputs: Any) -> tuple[int, ...]:
+    def size(self, inputs: Inputs) -> tuple[int, ...]:
         """The image's positions, such as (224, 224).
 
         Raises:
@@ -184,39 +185,39 @@ class KerasBackend:
         """
         return self.image_layout(inputs).grid
 
-    def channel_axis(self, inputs: Any) -> int:
+    def channel_axis(self, inputs: Inputs) -> int:
         """Which axis of one image of a batch, without that of the batch, holds its channels."""
         return self.image_layout(inputs).axes[1] - 1
 
-    def kind(self, inputs: Any) -> tuple[Any, Any]:
+    def kind(self, inputs: Inputs) -> tuple[Any, Any]:
         """What tells inputs apart, whatever the number of rows: how they are nested, in which order, and shapes."""
         return Form(inputs), tuple(tuple(x.shape[1:]) for x in tensors_in(inputs))
 
-    def with_image(self, inputs: Any, image: Any, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:
+    def with_image(self, inputs: Inputs, image: Any, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:
         """The inputs with another image, and ``times`` times as often whatever is by image."""
         return with_image(inputs, image, times, shared=self._shared(inputs, shared))
 
-    def row(self, inputs: Any, i: int, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:
+    def row(self, inputs: Inputs, i: int, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:
         """A batch of image ``i`` and what belongs to it, ``times`` times."""
         return row(inputs, i, times, shared=self._shared(inputs, shared))
 
-    def more(self, inputs: Any, times: int) -> Any:
+    def more(self, inputs: Inputs, times: int) -> Any:
         """The inputs, ``times`` times as often whatever is by image."""
         return self.with_image(inputs, tiled(self.image(inputs), times, self.count(inputs)), times)
 
-    def _shared(self, inputs: Any, shared: frozenset[int] | None) -> frozenset[int]:
+    def _shared(self, inputs: Inputs, shared: frozenset[int] | None) -> frozenset[int]:
         if shared is not None:
             return shared
         found = self.rows.get(self.kind(inputs))
         return frozenset() if found is None else found.shared
 
-    def image_layout(self, inputs: Any) -> Layout:
+    def image_layout(self, inputs: Inputs) -> Layout:
         """How the image is laid out."""
         return forced_layout(tuple(self.image(inputs).shape), self.view.data_format, None)
 
     def run(
         self,
-        inputs: Any,
+        inputs: Inputs,
         layers: Sequence[Layer],
         targets: Any,
         batch_size: int = 32,
@@ -225,7 +226,7 @@ class KerasBackend:
     ) -> probe.ModelPass:
         """Push a batch through; see `contracts.Backend.run`.
 
-        ``targets`` may be `Resolved` already; ``rule`` says how gradients pass rectifiers, see `rectify.rectified`.
+        ``targets`` may be `ScoreSpec` already; ``rule`` says how gradients pass rectifiers, see `rectify.rectified`.
         """
         paths = {layer.name: layer.name if layer.name == INPUT.name else self.view.path(layer.name) for layer in layers}
         if not layers:
@@ -236,11 +237,11 @@ class KerasBackend:
         forward = Forward(inputs, outputs, held, found, rule, batch_size, key, body, pull, more=more)
         return probe.ModelPass(self, forward, targets)
 
-    def outputs(self, inputs: Any) -> Any:
+    def outputs(self, inputs: Inputs) -> Any:
         """Run the model."""
         return self.running.outputs(inputs)
 
-    def varied(self, inputs: Any, seed: int) -> Any:
+    def varied(self, inputs: Inputs, seed: int) -> Any:
         """What the model gives for another first image by other weights; None where it fails by them."""
         return vary(self, inputs, seed)
 
@@ -251,7 +252,7 @@ class KerasBackend:
                 return replay(self.engine, forward.key, forward.body, name, raw, forward.more(times))
             return self.engine.tail(forward.key, forward.body, name, raw, forward, times)
 
-    def reads(self, outputs: Any, resolved: Resolved) -> Reads:
+    def reads(self, outputs: Outputs, resolved: ScoreSpec) -> Reads:
         """Which tensors of an output targets read; see `contracts.Backend.reads`."""
         leaves = floating_in(outputs)
         if resolved.of_classes:
@@ -265,7 +266,7 @@ class KerasBackend:
         channels = -1 if self.channels_last else 1
         return tuple((i, _reaches(slope, channels)) for i, slope in enumerate(slopes) if slope.any())
 
-    def slopes(self, shared: probe.ModelPass, outputs: Any) -> tuple[Any, list[Any]]:
+    def slopes(self, shared: probe.ModelPass, outputs: Outputs) -> tuple[Any, list[Any]]:
         """A pass's scores (n, k) of an output, and their gradients by the floating-point tensors in it: (k, ...)."""
 
         def score(leaves: list[Any]) -> Any:
@@ -300,16 +301,16 @@ class KerasBackend:
         """What layers add by themselves."""
         return Biases(self, shared)
 
-    def raw_gradients(self, inputs: Any, names: list[str], targets: Any) -> dict[str, Any]:
+    def raw_gradients(self, inputs: Inputs, names: list[str], targets: Any) -> dict[str, Any]:
         """d scores[:, j] / d output for layers, as they are laid out: (k, *output)."""
         key, body, (outputs, held, pull) = self.running.linearized(inputs, names, None)
         return probe.ModelPass(self, Forward(inputs, outputs, held, {}, None, 1, key, body, pull), targets).gradients
 
-    def trace(self, inputs: Any, targets: Any) -> list[Seen]:
+    def trace(self, inputs: Inputs, targets: Any) -> list[Seen]:
         """Run the first image once, with every layer seen; ``targets`` settles the score as in `run`."""
         return record(self, self.row(inputs, 0), targets)
 
-    def positions(self, inputs: Any) -> Positions:
+    def positions(self, inputs: Inputs) -> Positions:
         """How the layers' outputs are laid out, found out by a trial, once for each kind of inputs."""
         return self._trials.of(self, inputs)
 
@@ -328,7 +329,7 @@ class KerasBackend:
             for name, value in zip(names, values, strict=True):
                 see(number, name, value if is_floating(value) else None)
 
-    def usual(self, call: str, shape: tuple[int, ...], inputs: Any) -> Sequence[Layout]:
+    def usual(self, call: str, shape: tuple[int, ...], inputs: Inputs) -> Sequence[Layout]:
         """The layouts that a call's output of ``shape`` would have by its shape and data format, for one image."""
         size = self.size(inputs)
         if len(shape) != self.image(inputs).ndim:
@@ -338,7 +339,7 @@ class KerasBackend:
         turned = tuple(shape[axis] for axis in dense.axes)
         return [dense] if any(x.grid == dense.grid for x in layouts(turned, 1, size)) else []
 
-    def layout(self, layer: Layer, shape: tuple[int, ...], inputs: Any) -> Layout:
+    def layout(self, layer: Layer, shape: tuple[int, ...], inputs: Inputs) -> Layout:
         """How a layer's output is laid out: as the user says, as was found, or as its rank and shape tell."""
         if layer.name == INPUT.name:
             return self.image_layout(inputs)

@@ -14,6 +14,7 @@ from gradsight.backends.keras.outputs import floating_in, is_floating, numpy_of
 from gradsight.backends.keras.running import pulled
 from gradsight.backends.keras.tap import Call, Numbered, Start, main_of, tapped
 from gradsight.backends.keras.trees import leaves, mapped
+from gradsight.foreign import Inputs
 
 if TYPE_CHECKING:
     from gradsight.backends.keras import KerasBackend
@@ -30,7 +31,7 @@ class Biases:
         outputs, self._added = found
         _, self._cotangents = backend.slopes(shared, outputs)
 
-    def _body(self, inputs: Any, start: Start) -> Any:
+    def _body(self, inputs: Inputs, start: Start) -> Any:
         """The outputs, and by call of a layer the part of its output that is not linear in its input."""
         watching = _Watching(self._backend, start)
         return self._backend.running.execute(inputs, watching), watching.added

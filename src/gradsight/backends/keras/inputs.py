@@ -9,9 +9,10 @@ import keras
 from gradsight.backends.keras.outputs import is_floating, tensors_in
 from gradsight.backends.keras.trees import filled, leaves, mapped
 from gradsight.errors import ModelError
+from gradsight.foreign import Inputs
 
 
-def image_in(inputs: Any) -> Any:
+def image_in(inputs: Inputs) -> Any:
     """The image among the inputs, which maps are drawn on: of those with most axes the user's first.
 
     Raises:
@@ -28,13 +29,13 @@ def image_in(inputs: Any) -> Any:
     return max(found, key=lambda x: x.ndim)
 
 
-def extras(inputs: Any) -> tuple[int, ...]:
+def extras(inputs: Inputs) -> tuple[int, ...]:
     """Which tensors beside the image have as many rows, counted in their order."""
     image = image_in(inputs)
     return tuple(i for i, x in enumerate(leaves(inputs)) if x is not image and has_rows(x, len(image)))
 
 
-def with_image(inputs: Any, image: Any, times: int = 1, *, shared: frozenset[int] = frozenset()) -> Any:
+def with_image(inputs: Inputs, image: Any, times: int = 1, *, shared: frozenset[int] = frozenset()) -> Any:
     """The inputs with another image, and ``times`` times as often whatever has a row for each image.
 
     Args:
@@ -54,7 +55,7 @@ def with_image(inputs: Any, image: Any, times: int = 1, *, shared: frozenset[int
     return filled(inputs, [change(i, x) for i, x in enumerate(leaves(inputs))])
 
 
-def row(inputs: Any, i: int, times: int = 1, *, shared: frozenset[int] = frozenset()) -> Any:
+def row(inputs: Inputs, i: int, times: int = 1, *, shared: frozenset[int] = frozenset()) -> Any:
     """A batch of image ``i`` and what belongs to it, ``times`` times; ``shared`` as in `with_image`."""
     n = count(inputs)
 
@@ -76,11 +77,11 @@ def tiled(tree: Any, times: int, n: int) -> Any:
     return mapped(lambda x: keras.ops.concatenate([x] * times) if has_rows(x, n) else x, tree)
 
 
-def count(inputs: Any) -> int:
+def count(inputs: Inputs) -> int:
     """How many images a batch holds."""
     return len(image_in(inputs))
 
 
-def private(inputs: Any) -> Any:
+def private(inputs: Inputs) -> Any:
     """The inputs in memory of their own: a model may write into what it is given."""
     return mapped(lambda x: keras.ops.copy(x) if keras.ops.is_tensor(x) else x, inputs)

@@ -17,6 +17,7 @@ from gradsight.backends.keras.tap import Call, Holder, Start, Tap, tapped
 from gradsight.backends.keras.view import View
 from gradsight.cached import cached_property
 from gradsight.errors import GradsightError, ModelError, as_photos, cause, one_line
+from gradsight.foreign import Inputs
 from gradsight.layers import INPUT
 from gradsight.locks import Lock
 
@@ -32,13 +33,13 @@ class Running:
         self._view, self._engine = view, engine
         self._looking = Lock()
 
-    def outputs(self, inputs: Any) -> Any:
+    def outputs(self, inputs: Inputs) -> Any:
         """Run the model."""
         self.find_end(inputs)
         with told(inputs):
             return self._engine.plain("outputs", lambda given, _start: self.execute(given, None), inputs)
 
-    def linearized(self, inputs: Any, names: list[str], rule: str | None) -> Any:
+    def linearized(self, inputs: Inputs, names: list[str], rule: str | None) -> Any:
         """The key and the body of a pass; its outputs, what was held of the named layers, and the way back.
 
         Raises:
@@ -65,7 +66,7 @@ class Running:
             outputs, held, pull = self._engine.linearize(key, body, inputs)
         return key, body, (outputs, held, lambda cotangents: pulled(pull, cotangents))
 
-    def execute(self, inputs: Any, tap: Tap | None) -> Any:
+    def execute(self, inputs: Inputs, tap: Tap | None) -> Any:
         """One forward pass, with the layers tapped.
 
         Raises:
@@ -87,14 +88,14 @@ class Running:
         _itself, *names = inspect.signature(type(self._view.root).call).parameters
         return set(names) - {"training", "mask"}
 
-    def find_end(self, inputs: Any) -> None:
+    def find_end(self, inputs: Inputs) -> None:
         """Look, once, for the layer that gives the output of a model that is the user's own code."""
         with self._looking:
             if not self._view.end_is_known:
                 self._look_for_end(inputs)
                 self._view.end_is_known = True
 
-    def _look_for_end(self, inputs: Any) -> None:
+    def _look_for_end(self, inputs: Inputs) -> None:
         seen: list[tuple[Any, bool]] = []
 
         def body(given: Any, _start: Start) -> Any:
@@ -116,7 +117,7 @@ class Running:
 
 
 @contextlib.contextmanager
-def told(inputs: Any) -> Iterator[None]:
+def told(inputs: Inputs) -> Iterator[None]:
     """Tell in words that the model failed, when it was traced or when it ran.
 
     Raises:

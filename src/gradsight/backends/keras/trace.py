@@ -11,6 +11,7 @@ import keras
 from gradsight.backends.keras.outputs import is_floating, numpy_of
 from gradsight.backends.keras.tap import Call, Numbered, Start, Tap, path_of
 from gradsight.backends.probe import logits_in
+from gradsight.foreign import Inputs
 from gradsight.layers import Seen, call_name
 from gradsight.layouts import Layout
 
@@ -28,7 +29,7 @@ class _Record:
     floating: bool
 
 
-def record(backend: KerasBackend, inputs: Any, targets: Any) -> list[Seen]:
+def record(backend: KerasBackend, inputs: Inputs, targets: Any) -> list[Seen]:
     """Run the view on one image, and describe every call of every layer.
 
     Args:

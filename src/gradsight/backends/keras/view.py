@@ -20,6 +20,7 @@ from gradsight.backends.keras.rectify import rectifiable
 from gradsight.backends.keras.tap import listening, path_of
 from gradsight.backends.parts import Part
 from gradsight.errors import ModelError, unknown
+from gradsight.foreign import Module
 from gradsight.recent import Recent
 
 _GRAPH = ("_inbound_nodes", "_outbound_nodes")
@@ -57,7 +58,7 @@ class View:
         kept: what engines keep for this view, such as compiled passes.
     """
 
-    def __init__(self, model: Any, *, probabilities: bool = False) -> None:
+    def __init__(self, model: Module, *, probabilities: bool = False) -> None:
         """Copy the shells of ``model`` and of the layers inside; nothing is run.
 
         Args:
@@ -186,7 +187,7 @@ class View:
         return self._copies[id(node)]
 
 
-def _end(model: Any) -> Any:
+def _end(model: Module) -> Any:
     """The layer that gives a Sequential's or functional model's only output, once; None where it is no layer."""
     if isinstance(model, keras.Sequential):
         layers = [x for x in vars(model)["_layers"] if not isinstance(x, keras.layers.InputLayer)]

@@ -37,17 +37,18 @@ from gradsight.backends.trial import Trials
 from gradsight.backends.unchanged import unchanged
 from gradsight.contracts import Reads, Rows
 from gradsight.errors import ModelError, as_photos, unknown
+from gradsight.foreign import Inputs, Module, Ops, Outputs
 from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, image_layout, layouts
 from gradsight.locks import Lock
 from gradsight.positions import Positions
 from gradsight.recent import PASSES, Recent
-from gradsight.targets import Resolved
+from gradsight.targets import ScoreSpec
 
 _shared = Lock()  # for models whose hooks keep outputs in objects of the user's own
 
 
-def is_torch(model: Any) -> bool:
+def is_torch(model: Module) -> bool:
     """Whether a model is PyTorch's."""
     return isinstance(model, torch.nn.Module)
 
@@ -75,7 +76,7 @@ class TorchModel:
 class TorchBackend:
     """`contracts.Backend` for one `torch.nn.Module` as it was when this was made. Threads may share it."""
 
-    ops: Any = SimpleNamespace(**{**vars(array_api), "pick": pick, "private": private})
+    ops: Ops = SimpleNamespace(**{**vars(array_api), "pick": pick, "private": private})
     channels_last = False
     # What `backends.probe` asks of a framework, where it is no matter of the model.
     no_gradient = staticmethod(torch.no_grad)
@@ -112,7 +113,7 @@ class TorchBackend:
         """See that nobody changes the model's weights within it; else a `ModelError` says so."""
         return unchanged(self.view.stamp)
 
-    def prepare(self, inputs: Any) -> Any:
+    def prepare(self, inputs: Inputs) -> Any:
         """Move a batch to the model's device and precision; NumPy arrays become tensors.
 
         Raises:
@@ -143,11 +144,11 @@ class TorchBackend:
         """Of a layer that gives several tensors that could be maps: how many, and where the one that is meant is."""
         return self._parts.get(layer.partition("#")[0])
 
-    def count(self, inputs: Any) -> int:
+    def count(self, inputs: Inputs) -> int:
         """How many images a batch holds."""
         return len(self.image(inputs))
 
-    def size(self, inputs: Any) -> tuple[int, ...]:
+    def size(self, inputs: Inputs) -> tuple[int, ...]:
         """The image's positions, such as (224, 224).
 
         Raises:
@@ -155,11 +156,11 @@ class TorchBackend:
         """
         return self.image_layout(inputs).grid
 
-    def channel_axis(self, inputs: Any) -> int:
+    def channel_axis(self, inputs: Inputs) -> int:
         """Which axis of one image of a batch, without that of the batch, holds its channels."""
         return self.image_layout(inputs).axes[1] - 1
 
-    def image(self, inputs: Any) -> torch.Tensor:
+    def image(self, inputs: Inputs) -> torch.Tensor:
         """The image among the inputs, which maps are drawn on: of those with most axes the first.
 
         Raises:
@@ -167,22 +168,22 @@ class TorchBackend:
         """
         return image_in(inputs)
 
-    def image_layout(self, inputs: Any) -> Layout:
+    def image_layout(self, inputs: Inputs) -> Layout:
         """How the image is laid out, see `layouts.image_layout`."""
         return image_layout(self.image(inputs).shape)
 
-    def kind(self, inputs: Any) -> tuple[Any, Any]:
+    def kind(self, inputs: Inputs) -> tuple[Any, Any]:
         """What tells inputs apart, whatever the number of rows: how they are nested, in which order, and shapes."""
         leaves, spec = pytree.tree_flatten(inputs)
         return spec, tuple(x.shape[1:] if isinstance(x, torch.Tensor) else type(x) for x in leaves)
 
-    def extras(self, inputs: Any) -> tuple[int, ...]:
+    def extras(self, inputs: Inputs) -> tuple[int, ...]:
         """Which tensors beside the image have as many rows, counted in their order."""
         image = self.image(inputs)
         leaves = enumerate(pytree.tree_leaves(inputs))
         return tuple(i for i, x in leaves if x is not image and has_rows(x, len(image)))
 
-    def by_image(self, inputs: Any, shared: frozenset[int] | None = None) -> tuple[bool, ...]:
+    def by_image(self, inputs: Inputs, shared: frozenset[int] | None = None) -> tuple[bool, ...]:
         """Which leaves of the inputs have a row for each image, but for those that are the same for every one."""
         if shared is None:
             found = self.rows.get(self.kind(inputs))
@@ -191,7 +192,7 @@ class TorchBackend:
         return tuple(i not in shared and has_rows(x, n) for i, x in enumerate(pytree.tree_leaves(inputs)))
 
     def with_image(
-        self, inputs: Any, image: torch.Tensor, times: int = 1, *, shared: frozenset[int] | None = None
+        self, inputs: Inputs, image: torch.Tensor, times: int = 1, *, shared: frozenset[int] | None = None
     ) -> Any:
         """The inputs with another image, and ``times`` times as often whatever is by image."""
         old = self.image(inputs)
@@ -201,7 +202,7 @@ class TorchBackend:
 
         return with_marks(change, inputs, self.by_image(inputs, shared))
 
-    def row(self, inputs: Any, i: int, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:
+    def row(self, inputs: Inputs, i: int, times: int = 1, *, shared: frozenset[int] | None = None) -> Any:
         """A batch of image ``i`` and what belongs to it, ``times`` times."""
 
         def change(x: Any, by_image: bool) -> Any:
@@ -209,16 +210,16 @@ class TorchBackend:
 
         return with_marks(change, inputs, self.by_image(inputs, shared))
 
-    def more(self, inputs: Any, times: int) -> Any:
+    def more(self, inputs: Inputs, times: int) -> Any:
         """The inputs, ``times`` times as often whatever is by image."""
         return self.with_image(inputs, repeated(self.image(inputs), times), times)
 
-    def from_leaf(self, inputs: Any) -> tuple[torch.Tensor, Any]:
+    def from_leaf(self, inputs: Inputs) -> tuple[torch.Tensor, Any]:
         """A leaf for the graph to start at, in the place of the image, and the inputs made from it."""
         leaf = self.image(inputs).detach().clone().requires_grad_()
         return leaf, self.with_image(inputs, leaf)
 
-    def forward(self, inputs: Any, names: set[str]) -> tuple[Any, dict[str, torch.Tensor]]:
+    def forward(self, inputs: Inputs, names: set[str]) -> tuple[Any, dict[str, torch.Tensor]]:
         """Run the model and hold the named layers' outputs, where the graph starts.
 
         Raises:
@@ -229,7 +230,7 @@ class TorchBackend:
         found = self._forward(inputs, names)
         return self._forward(inputs, names) if self._learn(inputs) else found
 
-    def _forward(self, inputs: Any, names: set[str]) -> tuple[Any, dict[str, torch.Tensor]]:
+    def _forward(self, inputs: Inputs, names: set[str]) -> tuple[Any, dict[str, torch.Tensor]]:
         whole = names & {INPUT.name}
         names = names - whole
         holder = tap.Holder(names, self.view.calls)
@@ -248,22 +249,22 @@ class TorchBackend:
             )
         return outputs, holder.held
 
-    def outputs(self, inputs: Any) -> Any:
+    def outputs(self, inputs: Inputs) -> Any:
         """Run the model."""
         with torch.inference_mode(False):
             return self._execute(inputs, {})
 
-    def varied(self, inputs: Any, seed: int) -> Any:
+    def varied(self, inputs: Inputs, seed: int) -> Any:
         """What the model gives for another first image by other weights; None where it fails by them."""
         with torch.inference_mode(False):
             return vary(TorchBackend(self._model), inputs, seed)
 
     def run(
-        self, inputs: Any, layers: Sequence[Layer], targets: Any, batch_size: int = 32, *, rule: str | None = None
+        self, inputs: Inputs, layers: Sequence[Layer], targets: Any, batch_size: int = 32, *, rule: str | None = None
     ) -> ModelPass:
         """Push a batch through; see `contracts.Backend.run`.
 
-        ``targets`` may be `Resolved` already; ``rule`` says how gradients pass rectifiers, see `rectify.Rectified`.
+        ``targets`` may be `ScoreSpec` already; ``rule`` says how gradients pass rectifiers, see `rectify.Rectified`.
         """
         with with_gradient():
             with contextlib.nullcontext() if rule is None else Rectified(rule) as rectified:
@@ -288,7 +289,7 @@ class TorchBackend:
                 self.ops,
             )
 
-    def trace(self, inputs: Any, targets: Any) -> list[Seen]:
+    def trace(self, inputs: Inputs, targets: Any) -> list[Seen]:
         """Run the first image once, with every module seen; ``targets`` settles the score as in `run`."""
         with with_gradient():
             first = self.row(inputs, 0)
@@ -304,11 +305,11 @@ class TorchBackend:
 
             return record(looking.view, run, source, self.positions(inputs).ways)
 
-    def positions(self, inputs: Any) -> Positions:
+    def positions(self, inputs: Inputs) -> Positions:
         """How the layers' outputs are laid out, found out by a trial, once for each kind of inputs."""
         return self._trials.of(self, inputs)
 
-    def _looking(self, inputs: Any) -> TorchBackend:
+    def _looking(self, inputs: Inputs) -> TorchBackend:
         """A backend to tap every module of: a hook on each, even one that sleeps, would slow down all later passes."""
         looking = TorchBackend(self._model)
         self._learn(inputs)
@@ -325,11 +326,11 @@ class TorchBackend:
             for number, inputs in enumerate(several):
                 looking._execute(inputs, dict.fromkeys(names, tap.numbered(partial(see, number))))
 
-    def usual(self, _call: str, shape: tuple[int, ...], inputs: Any) -> Sequence[Layout]:
+    def usual(self, _call: str, shape: tuple[int, ...], inputs: Inputs) -> Sequence[Layout]:
         """The layouts that a call's output of ``shape`` would have by its shape, for one image."""
         return layouts(shape, 1, self.size(inputs))
 
-    def layout(self, layer: Layer, shape: Sequence[int], inputs: Any) -> Layout:
+    def layout(self, layer: Layer, shape: Sequence[int], inputs: Inputs) -> Layout:
         """How a layer's output is laid out: as the user says, as was found, or as its shape tells."""
         if layer.name == INPUT.name:
             return self.image_layout(inputs)
@@ -367,7 +368,7 @@ class TorchBackend:
         array = array.detach()
         return (array if array.dtype == torch.float64 else array.float()).cpu().numpy()
 
-    def reads(self, outputs: Any, resolved: Resolved) -> Reads:
+    def reads(self, outputs: Outputs, resolved: ScoreSpec) -> Reads:
         """Which tensors of an output targets read; see `contracts.Backend.reads`."""
         if resolved.of_classes:
             return "classes"
@@ -385,7 +386,7 @@ class TorchBackend:
         with self._lock:
             tap.install(self.view.modules, {*modules, *within})
 
-    def _learn(self, inputs: Any) -> bool:
+    def _learn(self, inputs: Inputs) -> bool:
         """Find out where outputs are made, once, if something may keep them; whether it is elsewhere than it seems."""
         with self._lock, with_gradient():
             if self.view.is_learned or not self.view.keeps:
@@ -399,7 +400,7 @@ class TorchBackend:
             self.view.is_learned = True
             return bool(self.view.places)
 
-    def _execute(self, inputs: Any, taps: Any) -> Any:
+    def _execute(self, inputs: Inputs, taps: Any) -> Any:
         """One forward pass of the view, with some of its modules tapped, or a trial.
 
         The model may write into what it is given, so that every pass is given tensors of its own.
@@ -426,7 +427,7 @@ class TorchBackend:
                     f"and arguments by their names as a dict){as_photos(tensors_of(inputs))}"
                 ) from error
 
-    def _replay(self, name: str, inputs: Any, raw: torch.Tensor) -> Any:
+    def _replay(self, name: str, inputs: Inputs, raw: torch.Tensor) -> Any:
         module, _, call = name.partition("#")
         wanted = int(call) if call else self.view.calls[module] - 1
         return self._execute(inputs, {module: tap.replacing(raw, wanted)})

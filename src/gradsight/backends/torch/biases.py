@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from gradsight.backends.snapshot import Snapshot
 from gradsight.backends.torch.gradients import with_gradient
 from gradsight.errors import ModelError
+from gradsight.foreign import Ops
 from gradsight.layouts import MIXED_ROWS, Layout
 from gradsight.locks import Lock
 
@@ -49,7 +50,7 @@ class Biases:
         ways: Callable[[str, Sequence[int]], Sequence[Layout]],
         count: int,
         size: tuple[int, ...],
-        ops: Any,
+        ops: Ops,
     ) -> None:
         """Run once.
 

@@ -14,6 +14,7 @@ from typing import Any
 from torch.utils import checkpoint as torch_checkpoint
 
 from gradsight.backends.patch import Patch
+from gradsight.foreign import Module
 
 _KINDS = ("CheckpointFunction", "_checkpoint_without_reentrant_generator")
 """The names that `checkpoint` looks up: of the reentrant kind, and of the other."""
@@ -48,7 +49,7 @@ def _plainly(context: Callable[[], Any]) -> Iterator[None]:
 
 
 def _ours() -> list[tuple[Any, str, Any]]:
-    module: Any = torch_checkpoint
+    module: Module = torch_checkpoint
     _theirs.update({name: getattr(module, name) for name in _KINDS})
     return [(module, name, ours) for name, ours in zip(_KINDS, (_Reentrant, _around), strict=True)]
 

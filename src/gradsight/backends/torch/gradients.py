@@ -14,7 +14,7 @@ from gradsight.backends.torch.graph import differentiable, topological
 from gradsight.errors import ModelError
 from gradsight.layers import INPUT
 from gradsight.registry import without_gradient
-from gradsight.targets import Resolved
+from gradsight.targets import ScoreSpec
 
 Gradients = dict[str, torch.Tensor]
 """By layer, d scores[:, j] / d output for each column j: (columns, *output)."""
@@ -113,7 +113,7 @@ class ClassGradients:
         self.columns: Gradients = {}
 
     def combined(
-        self, targets: Resolved, logits: torch.Tensor, held: dict[str, torch.Tensor], batch_axes: dict[str, int]
+        self, targets: ScoreSpec, logits: torch.Tensor, held: dict[str, torch.Tensor], batch_axes: dict[str, int]
     ) -> Gradients:
         """The gradients of targets that are sums of classes.
 
@@ -153,7 +153,7 @@ class ClassGradients:
             self.classes = np.concatenate((self.classes, new), axis=1)
             self.columns = {name: torch.cat((old, found[name])) for name, old in self.columns.items()}
 
-    def _mix(self, targets: Resolved) -> np.ndarray[Any, Any]:
+    def _mix(self, targets: ScoreSpec) -> np.ndarray[Any, Any]:
         """(n, k, h): how much of each column each target is made of."""
         assert self.classes is not None
         mix = np.zeros((len(self.classes), targets.count, self.classes.shape[1]))

@@ -11,10 +11,11 @@ from torch.utils import _pytree as pytree
 
 from gradsight.backends.torch.memory import tensors_of
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, as_photos, received
+from gradsight.foreign import Inputs
 from gradsight.values import has
 
 
-def prepared(inputs: Any, like: torch.Tensor) -> Any:
+def prepared(inputs: Inputs, like: torch.Tensor) -> Any:
     """A batch on the device and in the precision of a tensor of the model; NumPy arrays become tensors.
 
     Raises:
@@ -43,7 +44,7 @@ def prepared(inputs: Any, like: torch.Tensor) -> Any:
     return found
 
 
-def image_in(inputs: Any) -> torch.Tensor:
+def image_in(inputs: Inputs) -> torch.Tensor:
     """The image among the inputs, which maps are drawn on: of those with most axes the first.
 
     Raises:
@@ -65,7 +66,7 @@ def image_in(inputs: Any) -> torch.Tensor:
     return found
 
 
-def with_marks(change: Callable[[Any, bool], Any], inputs: Any, marks: Sequence[bool]) -> Any:
+def with_marks(change: Callable[[Any, bool], Any], inputs: Inputs, marks: Sequence[bool]) -> Any:
     """The inputs with every leaf changed, by what it is and by its mark."""
     leaves, spec = pytree.tree_flatten(inputs)
     return pytree.tree_unflatten([change(x, mark) for x, mark in zip(leaves, marks, strict=True)], spec)

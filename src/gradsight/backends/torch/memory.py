@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 
 from gradsight.errors import ModelError
+from gradsight.foreign import Inputs
 
 
 def same_memory(tensor: torch.Tensor) -> torch.Tensor:
@@ -32,7 +32,7 @@ def shares_memory(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
         return all(shares_memory(getattr(tensor, name), getattr(alias, name)) for name in inside()[0])
 
 
-def tensors_of(inputs: Any) -> Iterator[torch.Tensor]:
+def tensors_of(inputs: Inputs) -> Iterator[torch.Tensor]:
     """The tensors of a model's input: one, or those of a tuple, list or dict."""
     return (leaf for leaf in torch.utils._pytree.tree_leaves(inputs) if isinstance(leaf, torch.Tensor))
 

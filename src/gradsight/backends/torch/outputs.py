@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from gradsight.foreign import Outputs
 
-def mapped(function: Callable[[torch.Tensor], torch.Tensor], outputs: Any) -> Any:
+
+def mapped(function: Callable[[torch.Tensor], torch.Tensor], outputs: Outputs) -> Any:
     """The same output with ``function(tensor)`` in the place of each tensor; called in order."""
 
     def change(x: Any) -> Any:
@@ -26,7 +28,7 @@ def mapped(function: Callable[[torch.Tensor], torch.Tensor], outputs: Any) -> An
     return pytree.tree_map(change, outputs)
 
 
-def tensors_in(outputs: Any) -> list[torch.Tensor]:
+def tensors_in(outputs: Outputs) -> list[torch.Tensor]:
     """The tensors in an output, in order."""
     found: list[torch.Tensor] = []
 
@@ -45,12 +47,12 @@ def leaves_of(output: Any) -> list[Any]:
     return [x for some in opened for x in some]
 
 
-def private(outputs: Any) -> Any:
+def private(outputs: Outputs) -> Any:
     """The same output with tensors of its own, for a function that may write into them."""
     return mapped(torch.Tensor.clone, outputs)
 
 
-def with_leaves(outputs: Any) -> tuple[Any, list[torch.Tensor]]:
+def with_leaves(outputs: Outputs) -> tuple[Any, list[torch.Tensor]]:
     """The same output with leaves of a graph in the place of its floating-point tensors, and these, in their order."""
     leaves: list[torch.Tensor] = []
 

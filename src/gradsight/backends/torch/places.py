@@ -17,6 +17,7 @@ from gradsight.backends.parts import Part
 from gradsight.backends.torch.graph import topological
 from gradsight.backends.torch.memory import tensors_of
 from gradsight.backends.torch.outputs import tensors_in
+from gradsight.foreign import Outputs
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Trial:
         key = self._by_tensor.get(id(output))
         return key if key is not None and self._births[key][-1].gave(output) else None
 
-    def places(self, outputs: Any) -> dict[tuple[str, int], Place]:
+    def places(self, outputs: Outputs) -> dict[tuple[str, int], Place]:
         """The places that are not simply what forward gives."""
         used = _uses(outputs)
         own = {key: _settled(births, used) for key, births in self._births.items()}
@@ -156,7 +157,7 @@ def _number(node: Any) -> int:
     return -1 if node is None else int(node._sequence_nr())
 
 
-def _uses(outputs: Any) -> dict[Any, list[Any]]:
+def _uses(outputs: Outputs) -> dict[Any, list[Any]]:
     """By node and which of its results, the nodes that use it on the way to a model's outputs."""
     ends = [x.float().sum() for x in tensors_in(outputs) if x.requires_grad and x.is_floating_point()]
     used: dict[Any, list[Any]] = {}

@@ -16,6 +16,7 @@ from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
+from gradsight.foreign import Inputs, Outputs
 from gradsight.locks import Lock
 
 # Tracing patches process-wide state of torch.fx; running a traced graph does not.
@@ -51,13 +52,13 @@ class Tail:
         """Nothing bypasses the layer."""
         return self._stem is None
 
-    def bypasses(self, inputs: Any, activations: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def bypasses(self, inputs: Inputs, activations: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """What bypasses the layer in the pass that gave ``activations`` for ``inputs``."""
         if self._stem is None:
             return ()
         return tuple(self._stem(activations, *_tensors(inputs)))
 
-    def gives(self, outputs: Any, activations: torch.Tensor, bypasses: Sequence[torch.Tensor]) -> bool:
+    def gives(self, outputs: Outputs, activations: torch.Tensor, bypasses: Sequence[torch.Tensor]) -> bool:
         """Whether it gives a pass's ``outputs`` again.
 
         Numbers that the model read while it was traced, such as a weight's ``item()``, are fixed in the graph. What it
@@ -79,8 +80,8 @@ class Tail:
 
 def checked_tail(
     run: Run,
-    inputs: Any,
-    outputs: Any,
+    inputs: Inputs,
+    outputs: Outputs,
     activations: torch.Tensor,
     batch_axis: int,
     by_image: Sequence[bool] | None = None,
@@ -115,7 +116,7 @@ def has_rows(x: Any, count: int | None = None) -> bool:
     return isinstance(x, torch.Tensor) and x.ndim > 0 and count in (None, len(x))
 
 
-def _same(outputs: Any, expected: Any) -> bool:
+def _same(outputs: Outputs, expected: Any) -> bool:
     one, two = ([x for x in pytree.tree_leaves(y) if isinstance(x, torch.Tensor)] for y in (outputs, expected))
     # Of an output that hides its tensors nothing can be told.
     return len(one) == len(two) > 0 and all(_close(a, b) for a, b in zip(one, two, strict=True))
@@ -131,7 +132,7 @@ def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def trace_tail(
     run: Run,
-    inputs: Any,
+    inputs: Inputs,
     activations: torch.Tensor,
     batch_axis: int,
     *,
@@ -314,7 +315,7 @@ def _depends(size: Any, symbol: Any) -> bool:
     return isinstance(size, torch.SymInt) and symbol in size.node.expr.free_symbols
 
 
-def _tensors(inputs: Any) -> list[torch.Tensor]:
+def _tensors(inputs: Inputs) -> list[torch.Tensor]:
     return [x for x in pytree.tree_leaves(inputs) if has_rows(x)]
 
 

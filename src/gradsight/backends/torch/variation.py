@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from gradsight.backends.variation import MOST, varied
+from gradsight.foreign import Inputs
 
 
-def vary(backend: Any, inputs: Any, seed: int) -> Any:
+def vary(backend: Any, inputs: Inputs, seed: int) -> Any:
     """What a model gives for another first image by other weights; None where it fails.
 
     Args:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gradsight.contracts import LoadedModel
 from gradsight.errors import GradsightError, InvalidArgument, MissingDependency, ModelError, one_line, received
 from gradsight.files import exists, is_file, is_folder
 from gradsight.imaging import PARTS
@@ -19,6 +18,7 @@ from gradsight.models.huggingface.loading import Loading
 from gradsight.models.huggingface.processor import preprocess_of
 from gradsight.models.huggingface.quiet import quiet
 from gradsight.models.huggingface.tasks import task_of
+from gradsight.models.model import Model
 from gradsight.models.weights import load_weights
 from gradsight.registry import source
 
@@ -35,7 +35,7 @@ _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 )
 def huggingface(
     name: str, *, weights: str | None = None, labels: Sequence[str] | None = None, text: str | None = None
-) -> LoadedModel:
+) -> Model:
     """Load a model of transformers with its processor: what it was saved as decides what is explained.
 
     ================================  =================================================================================

@@ -9,6 +9,7 @@ from typing import Any
 
 from gradsight.errors import InvalidArgument, ModelError, received
 from gradsight.files import is_file, is_folder, opened, read_text
+from gradsight.foreign import Module
 from gradsight.models.claims import check_counts, check_input
 from gradsight.models.packed import check_file, parsed
 from gradsight.models.weights import misfits
@@ -97,7 +98,7 @@ def stored_parameters(name: str, weights: str | None) -> float:
     return sum(path.stat().st_size for path in _files(name)) if is_folder(name) else float("inf")
 
 
-def check_kinds(name: str, model: Any) -> None:
+def check_kinds(name: str, model: Module) -> None:
     """See that the weights in a folder are of the kind of numbers that the model has.
 
     Raises:

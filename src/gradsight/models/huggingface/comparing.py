@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from gradsight.contracts import LoadedModel, Scores
+from gradsight.foreign import Module, Outputs
 from gradsight.models.huggingface.loading import Loading
+from gradsight.models.model import Model
+from gradsight.targets.scores import Scores
 
 
-def comparison(loading: Loading) -> LoadedModel:
+def comparison(loading: Loading) -> Model:
     """The model with the texts that it compares pictures with, if there are some; else it gives embeddings alone."""
     from gradsight.models.huggingface.modules import Compared, Embedding
 
@@ -21,7 +23,7 @@ def comparison(loading: Loading) -> LoadedModel:
         scores = Scores(_logits_per_image, "sigmoid" if sigmoid else "softmax")
     else:
         model, scores = Embedding(loading.model), Scores(_image_embeds, "", _without_labels(loading.name))
-    return LoadedModel(
+    return Model(
         model.eval(),
         labels=tuple(loading.labels) if loading.labels else None,
         scores=scores,
@@ -43,7 +45,7 @@ def _tokens(tokenizer: Any, texts: list[str], padding: bool | str) -> dict[str, 
     return {key: tokens[key] for key in ("input_ids", "attention_mask") if key in tokens}
 
 
-def _embed_text(model: Any, tokens: Any, text: str) -> Any:
+def _embed_text(model: Module, tokens: Any, text: str) -> Any:
     """The model's own embedding of a text, (1, d)."""
     import torch
 
@@ -55,9 +57,9 @@ def _embed_text(model: Any, tokens: Any, text: str) -> Any:
     return getattr(found, "pooler_output", found)
 
 
-def _logits_per_image(outputs: Any) -> Any:
+def _logits_per_image(outputs: Outputs) -> Any:
     return outputs.logits_per_image
 
 
-def _image_embeds(outputs: Any) -> Any:
+def _image_embeds(outputs: Outputs) -> Any:
     return outputs["image_embeds"]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gradsight.foreign import Module
+
 
 @dataclass(frozen=True)
 class Loading:
@@ -22,7 +24,7 @@ class Loading:
     """
 
     name: str
-    model: Any
+    model: Module
     config: Any
     labels: Sequence[str] | None
     text: str | None

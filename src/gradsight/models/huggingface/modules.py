@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from gradsight.foreign import Module
+
 
 class Compared(nn.Module):
     """A model that compares pictures with texts, with texts that stay: what it takes is pictures."""
@@ -100,7 +102,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def in_order(model: Any) -> Any:
+def in_order(model: Module) -> Any:
     """Let ViLT keep its patches in the order of the picture.
 
     It draws the patches that it looks at, all of them if there are no more than it may, and so shuffles them. To the

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gradsight.contracts import LoadedModel, Scores
 from gradsight.errors import InvalidArgument
+from gradsight.foreign import Outputs
 from gradsight.models.huggingface.comparing import comparison
 from gradsight.models.huggingface.loading import Loading, class_names
 from gradsight.models.huggingface.texts import answers, caption, decoded_caption, written_answer
+from gradsight.models.model import Model
+from gradsight.targets.scores import Scores
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Task:
     """
 
     architecture: str
-    make: Callable[[Loading], LoadedModel]
+    make: Callable[[Loading], Model]
     reads_text: bool = False
 
 
@@ -48,24 +50,24 @@ def task_of(config: Any, name: str) -> Task:
     )
 
 
-def _classification(loading: Loading) -> LoadedModel:
+def _classification(loading: Loading) -> Model:
     several = getattr(loading.config, "problem_type", None) == "multi_label_classification"
     scores = Scores(_logits, "sigmoid") if several else None
-    return LoadedModel(loading.model, labels=class_names(loading.config), scores=scores)
+    return Model(loading.model, labels=class_names(loading.config), scores=scores)
 
 
-def _segmentation(loading: Loading) -> LoadedModel:
-    return LoadedModel(loading.model, labels=class_names(loading.config), scores=Scores(_mean_logits, ""))
+def _segmentation(loading: Loading) -> Model:
+    return Model(loading.model, labels=class_names(loading.config), scores=Scores(_mean_logits, ""))
 
 
-def _detection(loading: Loading) -> LoadedModel:
+def _detection(loading: Loading) -> Model:
     detections = partial(_detections, classes=loading.config.num_labels)
     scores = Scores(lambda outputs: detections(outputs)["logits"].amax(1), "")
-    return LoadedModel(loading.model, labels=class_names(loading.config), scores=scores, detections=detections)
+    return Model(loading.model, labels=class_names(loading.config), scores=scores, detections=detections)
 
 
 # Of the classes of transformers: what is made of them, and whether they read a text.
-_TASKS: tuple[tuple[str, Callable[[Loading], LoadedModel], bool], ...] = (
+_TASKS: tuple[tuple[str, Callable[[Loading], Model], bool], ...] = (
     (r"\w+ForImageClassification(WithTeacher)?", _classification, False),
     (r"\w+ForSemanticSegmentation", _segmentation, False),
     (r"\w+ForObjectDetection", _detection, False),
@@ -77,14 +79,14 @@ _TASKS: tuple[tuple[str, Callable[[Loading], LoadedModel], bool], ...] = (
 )
 
 
-def _logits(outputs: Any) -> Any:
+def _logits(outputs: Outputs) -> Any:
     return outputs.logits
 
 
-def _mean_logits(outputs: Any) -> Any:
+def _mean_logits(outputs: Outputs) -> Any:
     return outputs.logits.flatten(2).mean(-1)
 
 
-def _detections(outputs: Any, classes: int) -> dict[str, Any]:
+def _detections(outputs: Outputs, classes: int) -> dict[str, Any]:
     # DETR's class after the last is "nothing"
     return {"logits": outputs.logits[..., :classes], "pred_boxes": outputs.pred_boxes}

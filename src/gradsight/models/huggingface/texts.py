@@ -8,25 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from gradsight.contracts import LoadedModel, Scores, Writing
 from gradsight.errors import InvalidArgument, received
+from gradsight.foreign import Module, Outputs
 from gradsight.models.huggingface.loading import Loading, class_names
 from gradsight.models.huggingface.written import text_of, words_of, write
+from gradsight.models.model import Model, Writing
+from gradsight.targets.scores import Scores
 
 Fields = Mapping[str, Any]
 
 
-def answers(loading: Loading) -> LoadedModel:
+def answers(loading: Loading) -> Model:
     """ViLT: an answer is one class of many, each with a probability of its own."""
     from gradsight.models.huggingface.modules import in_order
 
     reads = partial(_asked, tokenizer=loading.tokenizer(), most=_positions(loading.config))
     scores = Scores(_logits, "sigmoid")
     names = class_names(loading.config)
-    return LoadedModel(in_order(loading.model), labels=names, scores=scores, reads=reads, **_first(loading, reads))
+    return Model(in_order(loading.model), labels=names, scores=scores, reads=reads, **_first(loading, reads))
 
 
-def written_answer(loading: Loading) -> LoadedModel:
+def written_answer(loading: Loading) -> Model:
     """BLIP: an answer is written word by word."""
     from gradsight.models.huggingface.modules import Answering
 
@@ -34,19 +36,17 @@ def written_answer(loading: Loading) -> LoadedModel:
     most = _positions(loading.config)
     reads = partial(_asked_to_write, tokenizer=tokenizer, model=loading.model, most=most)
     model, scores = Answering(loading.model).eval(), Scores(_last_logits)
-    return LoadedModel(
-        model, labels=_words(tokenizer, loading.config), scores=scores, reads=reads, **_first(loading, reads)
-    )
+    return Model(model, labels=_words(tokenizer, loading.config), scores=scores, reads=reads, **_first(loading, reads))
 
 
-def caption(loading: Loading) -> LoadedModel:
+def caption(loading: Loading) -> Model:
     """BLIP: its text decoder reads the caption so far."""
     text = loading.config.text_config
     # its generate sets the start into the first place, and takes off the last one, where its tokenizer sets an end
     return _captioner(loading, "input_ids", text.bos_token_id, (text.sep_token_id or 0,))
 
 
-def decoded_caption(loading: Loading) -> LoadedModel:
+def decoded_caption(loading: Loading) -> Model:
     """An encoder of pictures with a decoder of texts."""
     config, own = loading.config, getattr(loading.model, "generation_config", None)
     given = [getattr(x, "decoder_start_token_id", None) for x in (own, config)]
@@ -54,11 +54,11 @@ def decoded_caption(loading: Loading) -> LoadedModel:
     return _captioner(loading, "decoder_input_ids", start, ())
 
 
-def _captioner(loading: Loading, key: str, start: int, end: tuple[int, ...]) -> LoadedModel:
+def _captioner(loading: Loading, key: str, start: int, end: tuple[int, ...]) -> Model:
     tokenizer = loading.tokenizer()
     reads = partial(_begun, tokenizer=tokenizer, model=loading.model, key=key, start=start, end=end)
     fields = reads(loading.text or "")
-    return LoadedModel(
+    return Model(
         loading.model, labels=_words(tokenizer, loading.config), scores=Scores(_last_logits), reads=reads, **fields
     )
 
@@ -80,7 +80,7 @@ def _asked(text: str, tokenizer: Any, most: int | None) -> Fields:
     return {"feed": partial(_fed, beside=_question(text, tokenizer, names, most))}
 
 
-def _asked_to_write(text: str, tokenizer: Any, model: Any, most: int | None) -> Fields:
+def _asked_to_write(text: str, tokenizer: Any, model: Module, most: int | None) -> Fields:
     # BLIP takes no token types, though its tokenizer gives them
     feed = partial(_fed, beside=_question(text, tokenizer, ("input_ids", "attention_mask"), most))
     writing = Writing(
@@ -93,7 +93,7 @@ def _asked_to_write(text: str, tokenizer: Any, model: Any, most: int | None) -> 
     return {"feed": feed, "writing": writing}
 
 
-def _begun(text: str, tokenizer: Any, model: Any, key: str, start: int, end: tuple[int, ...]) -> Fields:
+def _begun(text: str, tokenizer: Any, model: Module, key: str, start: int, end: tuple[int, ...]) -> Fields:
     begun = [start, *tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
     _check_length(text, len(begun) + 1, _positions(model.config))  # and one that it writes
     feed, prompt = (partial(_fed, beside={key: np.array([x], dtype=np.int64)}) for x in (begun, [*begun, *end]))
@@ -157,9 +157,9 @@ def _words(tokenizer: Any, config: Any) -> tuple[str, ...]:
     return (*words, *(f"token {index}" for index in range(known, count)))
 
 
-def _logits(outputs: Any) -> Any:
+def _logits(outputs: Outputs) -> Any:
     return outputs.logits
 
 
-def _last_logits(outputs: Any) -> Any:
+def _last_logits(outputs: Outputs) -> Any:
     return outputs.logits[:, -1]

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.errors import ModelError, one_line
+from gradsight.foreign import Module
 
 _MOST = 20
 """How many tokens transformers lets a model write that says nothing about it."""
 
 
-def write(model: Any, images: Any, feed: Any, begun: int = 1) -> NDArray[np.int64]:
+def write(model: Module, images: Any, feed: Any, begun: int = 1) -> NDArray[np.int64]:
     """What the model's own ``generate`` writes greedily about a photo.
 
     Args:
@@ -48,9 +49,9 @@ def write(model: Any, images: Any, feed: Any, begun: int = 1) -> NDArray[np.int6
     return tokens
 
 
-def _most(model: Any, begun: int) -> int:
+def _most(model: Module, begun: int) -> int:
     """How many tokens it may write: as many as its own settings say, and as it has positions for."""
-    decoder = getattr(model, "text_decoder", model)
+    decoder: Module = getattr(model, "text_decoder", model)
     config = getattr(decoder.config, "decoder", decoder.config)
     own = decoder.generation_config
     most = own.max_new_tokens or (own.max_length - begun if own.max_length else _MOST)

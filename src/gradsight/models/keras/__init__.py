@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gradsight.contracts import LoadedModel
 from gradsight.errors import InvalidArgument, ModelError, received, unknown
 from gradsight.files import exists
+from gradsight.foreign import Module
 from gradsight.imaging import Preprocess
 from gradsight.models.keras.engine import INSTALL, engine, import_keras, quiet, said
 from gradsight.models.keras.families import builders, preprocess_input_of
 from gradsight.models.keras.inputs import photos_of
 from gradsight.models.keras.weights import SUFFIXES, load_weights
 from gradsight.models.labels import imagenet_labels
+from gradsight.models.model import Model
 from gradsight.registry import source
 
 _WEIGHTS = ("imagenet", "none")
@@ -26,7 +27,7 @@ _WEIGHTS = ("imagenet", "none")
     packages=("keras", engine()),
     install=INSTALL,
 )
-def application(name: str, *, weights: str | None = None, size: tuple[int, int] | None = None) -> LoadedModel:
+def application(name: str, *, weights: str | None = None, size: tuple[int, int] | None = None) -> Model:
     """Build a network of ``keras.applications``, which ends in softmax as Keras builds it.
 
     The photo is squashed to the network's size by the nearest pixel, as ``keras.utils.load_img(path, target_size=...)``
@@ -58,7 +59,7 @@ def application(name: str, *, weights: str | None = None, size: tuple[int, int] 
         model = _built(builder, name, size)
         if kind == "file" and weights is not None:
             load_weights(model, weights)
-    return LoadedModel(model, _preprocess(model, builder, pretrained=kind == "imagenet"), imagenet_labels())
+    return Model(model, _preprocess(model, builder, pretrained=kind == "imagenet"), imagenet_labels())
 
 
 def _kind(weights: str | None) -> str:
@@ -116,7 +117,7 @@ def _pretrained(builder: Any, name: str, size: tuple[int, int] | None) -> Any:
     return resized
 
 
-def _preprocess(model: Any, builder: Any, *, pretrained: bool) -> Preprocess | None:
+def _preprocess(model: Module, builder: Any, *, pretrained: bool) -> Preprocess | None:
     """What Keras's own examples do. Keras says which values its weights take, and not how a photo gets to its size."""
     takes = photos_of(model)
     if takes is None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gradsight.errors import MissingDependency
+from gradsight.foreign import Module
 
 INSTALL = "pip install 'gradsight[keras]'"
 _ENGINES = ("tensorflow", "jax", "torch")
@@ -87,13 +88,13 @@ def said(error: BaseException, limit: int = 300) -> str:
     return text[:limit].rstrip(".")
 
 
-def is_keras(model: Any) -> bool:
+def is_keras(model: Module) -> bool:
     """Whether a model is Keras 3's; on its torch engine it is a torch module too."""
     layer = getattr(sys.modules.get("keras"), "Layer", None)  # whoever made a model has loaded it
     return layer is not None and isinstance(model, layer)
 
 
-def is_keras_2(model: Any) -> bool:
+def is_keras_2(model: Module) -> bool:
     """Whether a model is of Keras 2, or of tf_keras, which is Keras 2 under its later name."""
     modules = [base.__module__ for base in type(model).__mro__]
     return any(name.startswith(_KERAS_2) for name in modules)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gradsight.contracts import LoadedModel
 from gradsight.errors import GradsightError, InvalidArgument, ModelError, received
 from gradsight.files import opened
 from gradsight.models.claims import check_input, told
@@ -15,6 +14,7 @@ from gradsight.models.keras.engine import import_keras, quiet, said
 from gradsight.models.keras.inputs import photos_of, preprocess_of
 from gradsight.models.keras.older import in_words_of_keras_3, readable
 from gradsight.models.keras.weights import check_kinds
+from gradsight.models.model import Model
 from gradsight.models.packed import check_filled
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
@@ -22,7 +22,7 @@ _AGAIN = "Save the model again: model.save('model.keras')."
 _FUNCTION = "and pass that function: --model package.module:function."
 
 
-def load(path: Path, weights: str | None = None) -> LoadedModel:
+def load(path: Path, weights: str | None = None) -> Model:
     """Load a model that Keras saved as one file.
 
     Its preprocessing is guessed (`preprocess_of`), since no file says it, and its classes have no names.
@@ -55,7 +55,7 @@ def load(path: Path, weights: str | None = None) -> LoadedModel:
         takes = photos_of(model)
         if takes is not None:
             check_input(takes[:3], str(path))
-        return LoadedModel(model, preprocess_of(model), None)
+        return Model(model, preprocess_of(model), None)
 
 
 def _described(path: Path) -> Stored:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gradsight.errors import InvalidArgument
+from gradsight.foreign import Module
 from gradsight.imaging import PARTS, Preprocess
 from gradsight.models.keras.families import family_of
 
@@ -24,7 +25,7 @@ class Input(NamedTuple):
     channels_last: bool
 
 
-def photos_of(model: Any) -> Input | None:
+def photos_of(model: Module) -> Input | None:
     """What a Keras model takes, where it says so and it is a batch of photos."""
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or isinstance(shape[0], tuple):
@@ -37,7 +38,7 @@ def photos_of(model: Any) -> Input | None:
     return Input(shape[2], shape[3], shape[1], False)
 
 
-def preprocess_of(model: Any) -> Preprocess | None:
+def preprocess_of(model: Module) -> Preprocess | None:
     """A preprocessing for a Keras model that came without one.
 
     The size and the number of channels are the model's (224 where it takes any); the photo is squashed to that size,
@@ -71,7 +72,7 @@ def preprocess_of(model: Any) -> Preprocess | None:
     )
 
 
-def check_fits(model: Any, preprocess: Preprocess) -> None:
+def check_fits(model: Module, preprocess: Preprocess) -> None:
     """See that a preprocessing makes what the model takes: Keras models are strict about it.
 
     Raises:
@@ -103,7 +104,7 @@ def _default_is_channels_last() -> bool:
     return bool(sys.modules["keras"].config.image_data_format() == "channels_last")
 
 
-def _beginning(model: Any) -> bool:
+def _beginning(model: Module) -> bool:
     """Whether the model itself scales its pictures, before the first layer that has learned something."""
     for step in _steps(model):
         if type(step).__name__ in _SCALES:
@@ -113,7 +114,7 @@ def _beginning(model: Any) -> bool:
     return False
 
 
-def _named(model: Any) -> list[str]:
+def _named(model: Module) -> list[str]:
     """The names of the model and of the models in it that come before the first layer with weights of its own."""
     names = [model.name]
     for step in _operations(model):
@@ -124,7 +125,7 @@ def _named(model: Any) -> list[str]:
     return names
 
 
-def _steps(model: Any) -> list[Any]:
+def _steps(model: Module) -> list[Any]:
     """The layers and operations of a model in their order, those of models inside of it in their place."""
     found = []
     for step in _operations(model):
@@ -132,6 +133,6 @@ def _steps(model: Any) -> list[Any]:
     return found
 
 
-def _operations(model: Any) -> list[Any]:
+def _operations(model: Module) -> list[Any]:
     """The layers and, in a graph, the operations that are no layers."""
     return list(getattr(model, "operations", None) or getattr(model, "layers", None) or [])

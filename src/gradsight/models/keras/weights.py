@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gradsight.errors import GradsightError, InvalidArgument, ModelError, received
+from gradsight.foreign import Module
 from gradsight.models.keras.engine import quiet, said
 from gradsight.models.packed import Arrays, check_file, check_filled, check_h5
 
@@ -19,7 +20,7 @@ _ODD = {"c": "complex", "b": "bool"}
 _BESIDE = ("optimizer", "compile_metrics", "metrics", "loss")  # what a model was trained with
 
 
-def load_weights(model: Any, path: str | PathLike[str]) -> None:
+def load_weights(model: Module, path: str | PathLike[str]) -> None:
     """Put the weights of a file into a Keras model: all of them, or an error.
 
     Args:
@@ -57,7 +58,7 @@ def load_weights(model: Any, path: str | PathLike[str]) -> None:
         )
 
 
-def check_kinds(model: Any, arrays: Arrays, path: Path) -> None:
+def check_kinds(model: Module, arrays: Arrays, path: Path) -> None:
     """See that stored weights are not of a kind of numbers that Keras would turn into another in silence.
 
     Raises:
@@ -115,7 +116,7 @@ def _check_name(file: Path, content: Any, *, older: bool) -> None:
         )
 
 
-def _own(model: Any) -> set[str]:
+def _own(model: Module) -> set[str]:
     """The names of the arrays that a model itself would save."""
     import h5py
 

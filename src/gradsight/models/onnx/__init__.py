@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gradsight.contracts import LoadedModel
+from gradsight.models.model import Model
 from gradsight.models.onnx.files import INSTALL, load
 from gradsight.registry import source
 
@@ -16,7 +16,7 @@ from gradsight.registry import source
     packages=("torch", "torchvision", "onnx", "onnx2pytorch"),
     install=INSTALL,
 )
-def onnx(name: str, *, weights: str | None = None) -> LoadedModel:
+def onnx(name: str, *, weights: str | None = None) -> Model:
     """Load an ONNX file, see `onnx.files.load`.
 
     Args:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from gradsight.foreign import Module
 from gradsight.models.onnx.network import Network, Step
 from gradsight.models.onnx.operators import GIVEN, Operator, named, reshaping
 
@@ -126,7 +127,7 @@ def _joint(module: torch.nn.Module, taken: Sequence[_Value], first: Any, second:
     return None if wrong else found
 
 
-def _suspect(module: Any, taken: list[_Value], found: list[_Value] | None, *, fixed_size: bool) -> bool:
+def _suspect(module: Module, taken: list[_Value], found: list[_Value] | None, *, fixed_size: bool) -> bool:
     """Whether an operator may be one to mend: it failed, moved the batch to another axis, or computes its shape."""
     kind = type(module).__name__
     if kind in ("Concat", "Gather") or found is None:
@@ -142,7 +143,7 @@ _Mended = tuple[Callable[..., Any], list[str | None], _Value] | None
 
 
 def _mended(
-    module: Any, step: Step, taken: list[_Value], image: _Value, one: torch.Tensor, two: torch.Tensor
+    module: Module, step: Step, taken: list[_Value], image: _Value, one: torch.Tensor, two: torch.Tensor
 ) -> _Mended:
     kind = type(module).__name__
     if kind == "Reshape":
@@ -185,7 +186,7 @@ def _shape_with_batch(taken: _Value, result: torch.Tensor, axis: int) -> list[in
     return shape
 
 
-def _expanded(module: Any, image: _Value, one: torch.Tensor, two: torch.Tensor) -> _Mended:
+def _expanded(module: Module, image: _Value, one: torch.Tensor, two: torch.Tensor) -> _Mended:
     """A constant that is repeated for every image."""
     constant, rest = module.constant(0), list(one.shape)
     each = one.shape[0] / len(image.first)
@@ -203,7 +204,7 @@ def _expanded(module: Any, image: _Value, one: torch.Tensor, two: torch.Tensor) 
     return (expand, [None], value) if value.axis == 0 else None
 
 
-def _concatenated(module: Any, step: Step, taken: list[_Value], one: torch.Tensor, two: torch.Tensor) -> _Mended:
+def _concatenated(module: Module, step: Step, taken: list[_Value], one: torch.Tensor, two: torch.Tensor) -> _Mended:
     """Parts that are the same for every image, such as a class token, beside parts with a batch."""
     place = next((i for i, value in enumerate(taken) if value.axis not in (None, _CONSTANT)), None)
     if place is None:
@@ -227,7 +228,7 @@ def _concatenated(module: Any, step: Step, taken: list[_Value], one: torch.Tenso
 
 
 def _gathered(
-    module: Any, step: Step, taken: list[_Value], image: _Value, one: torch.Tensor, two: torch.Tensor
+    module: Module, step: Step, taken: list[_Value], image: _Value, one: torch.Tensor, two: torch.Tensor
 ) -> _Mended:
     """What PyTorch's exporter makes of ``as_strided``: numbers picked from an image that was made flat."""
     indices = module.constant(1)

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from gradsight.errors import ModelError
+from gradsight.foreign import Module
 from gradsight.limits import COUNT, UNPACKED_BYTES
 from gradsight.models.onnx.sizes import bytes_of
 
@@ -19,7 +20,7 @@ _SLOW = frozenset(
 """Operators that onnx's own evaluation goes through value by value."""
 
 
-def fold_constants(model: Any, name: str) -> None:
+def fold_constants(model: Module, name: str) -> None:
     """Compute what does not depend on the input, in place: onnx2pytorch takes only initializers for weights.
 
     Args:
@@ -67,7 +68,7 @@ def _parted(graph: Any) -> tuple[list[Any], list[Any]]:
     return folded, kept
 
 
-def _check(node: Any, taken: dict[str, Any], model: Any, held: float, budget: float, name: str) -> None:
+def _check(node: Any, taken: dict[str, Any], model: Module, held: float, budget: float, name: str) -> None:
     size = bytes_of(node, taken, model)
     if held + size > budget:
         what = f"{name!r} computes constants of {held + size:,} bytes (in a {node.op_type})"
@@ -77,7 +78,7 @@ def _check(node: Any, taken: dict[str, Any], model: Any, held: float, budget: fl
         COUNT.check(size // 4, what, ModelError)
 
 
-def _run(node: Any, taken: dict[str, Any], model: Any) -> Any:
+def _run(node: Any, taken: dict[str, Any], model: Module) -> Any:
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 

@@ -9,10 +9,11 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from gradsight.contracts import LoadedModel, Scores
 from gradsight.errors import GradsightError, InvalidArgument, MissingDependency, ModelError, one_line, received
+from gradsight.foreign import Module, Outputs
 from gradsight.imaging import PARTS, Preprocess
 from gradsight.models.claims import check_input, told
+from gradsight.models.model import Model
 from gradsight.models.onnx import graph
 from gradsight.models.onnx.constants import fold_constants
 from gradsight.models.onnx.graph import Input
@@ -20,6 +21,7 @@ from gradsight.models.onnx.reference import Reference
 from gradsight.models.onnx.sizes import check_arrays, check_calls
 from gradsight.models.packed import check_filled
 from gradsight.models.preprocess import GREY
+from gradsight.targets.scores import Scores
 
 SUFFIX = ".onnx"
 INSTALL = "pip install 'gradsight[onnx]'"
@@ -30,7 +32,7 @@ _HALF_TOLERANCE = 5e-2
 _LONGEST = 1_000_000  # in letters, of the names of classes
 
 
-def load(path: Path, weights: str | None = None) -> LoadedModel:
+def load(path: Path, weights: str | None = None) -> Model:
     """Load an ONNX file as a PyTorch module with gradients and named layers.
 
     Its operators are converted one by one, the weights of half precision to single precision. Of the file nothing is
@@ -61,7 +63,7 @@ def load(path: Path, weights: str | None = None) -> LoadedModel:
         return _loaded(path)
 
 
-def _loaded(path: Path) -> LoadedModel:
+def _loaded(path: Path) -> Model:
     model = _read(path)
     activation = graph.without_activation(model)
     reference = Reference(model)
@@ -83,10 +85,10 @@ def _loaded(path: Path) -> LoadedModel:
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     scores = Scores(_first, activation) if activation else None
     labels = _labels(metadata, model)
-    return LoadedModel(module, _preprocess(takes, metadata), labels, scores, left_out=activation)
+    return Model(module, _preprocess(takes, metadata), labels, scores, left_out=activation)
 
 
-def _first(outputs: Any) -> Any:
+def _first(outputs: Outputs) -> Any:
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
@@ -127,7 +129,7 @@ def _read(path: Path) -> Any:
     return model
 
 
-def _prepared(path: Path, model: Any) -> bool:
+def _prepared(path: Path, model: Module) -> bool:
     """Bring a graph to what is converted, in place; whether it was of half precision.
 
     Raises:
@@ -161,7 +163,7 @@ def _inconvertible(path: Path, error: Exception) -> ModelError:
     )
 
 
-def _converted(path: Path, model: Any, takes: Input, examples: Any) -> tuple[Any, Any]:
+def _converted(path: Path, model: Module, takes: Input, examples: Any) -> tuple[Any, Any]:
     """The module, and its outputs for the first of the examples; None where the graph does not say what it takes."""
     import torch
 
@@ -190,7 +192,7 @@ def _converted(path: Path, model: Any, takes: Input, examples: Any) -> tuple[Any
     return made, outputs
 
 
-def _network(model: Any, takes: Input) -> Any:
+def _network(model: Module, takes: Input) -> Any:
     """Convert a copy: onnx2pytorch changes the graph it is given."""
     from gradsight.models.onnx.network import network
 
@@ -247,7 +249,7 @@ def _preprocess(takes: Input, metadata: dict[str, str]) -> Preprocess | None:
     return Preprocess(size=size, mean=mean, std=std, assumed=tuple(part for part in PARTS if part not in known))
 
 
-def _labels(metadata: dict[str, str], model: Any) -> tuple[str, ...] | None:
+def _labels(metadata: dict[str, str], model: Module) -> tuple[str, ...] | None:
     """The names of the classes, as Ultralytics writes them: ``{0: 'cat', 1: 'dog'}``; None where they are not."""
     said = metadata.get("names", "")
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from gradsight.foreign import Module
+
 _DOMAINS = ("", "ai.onnx")
 # Operators that onnx2pytorch has a conversion for and classifiers are made of. What it does not know it would look up
 # by name among PyTorch's functions, and it ignores domains; the rest (loops, strings, sequences) is not read here.
@@ -44,7 +46,7 @@ class Input(NamedTuple):
     highest: int | None
 
 
-def unreadable(model: Any) -> tuple[str, str]:
+def unreadable(model: Module) -> tuple[str, str]:
     """The operators of a graph that cannot be read, and why; two empty strings if there are none."""
     nodes = list(_all_nodes(model))
     quantised = sorted({n.op_type for n in nodes if n.op_type in _QUANTISED})
@@ -58,7 +60,7 @@ def unreadable(model: Any) -> tuple[str, str]:
     return ", ".join([*foreign, *other]), "it has operators that are not read" if foreign or other else ""
 
 
-def trains(model: Any) -> bool:
+def trains(model: Module) -> bool:
     """Whether batch norm or dropout is in training mode."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
@@ -76,7 +78,7 @@ def constant_values(constants: dict[str, Any], name: str) -> list[Any]:
     return numpy_helper.to_array(constants[name]).ravel()[:1000].tolist() if name in constants else []
 
 
-def input_of(model: Any) -> Input | None:
+def input_of(model: Module) -> Input | None:
     """The image that the graph takes; None where it takes something else, or more than one thing."""
     import onnx
 
@@ -98,7 +100,7 @@ def input_of(model: Any) -> Input | None:
     return Input(given[0].name, shape, last, integer, 255 if integer else _highest(passed, constants))
 
 
-def _beginning(model: Any, name: str, constants: dict[str, Any]) -> tuple[list[Any], int | None]:
+def _beginning(model: Module, name: str, constants: dict[str, Any]) -> tuple[list[Any], int | None]:
     """The nodes before the first convolution, and how many channels that takes (None where there is none)."""
     passed: list[Any] = []
     for node in model.graph.node:
@@ -129,7 +131,7 @@ def _highest(nodes: list[Any], constants: dict[str, Any]) -> int | None:
     return 255 if large else 1
 
 
-def without_activation(model: Any) -> str:
+def without_activation(model: Module) -> str:
     """Leave a softmax, its logarithm, or a sigmoid at the graph's end out, in place; its name, or nothing.
 
     The first output is then of logits, as long as it is (n, classes).
@@ -152,7 +154,7 @@ def without_activation(model: Any) -> str:
     return activation
 
 
-def in_single_precision(model: Any) -> bool:
+def in_single_precision(model: Module) -> bool:
     """Make float32 of whatever is of half precision, in place; whether there was any."""
     from onnx import AttributeProto, TensorProto, numpy_helper
 
@@ -182,7 +184,7 @@ def in_single_precision(model: Any) -> bool:
     return found
 
 
-def drop_modes(model: Any) -> None:
+def drop_modes(model: Module) -> None:
     """Drop the attribute that says whether batch norm trains, in place: onnx2pytorch does not know it."""
     for node in model.graph.node:
         if node.op_type == "BatchNormalization":
@@ -191,7 +193,7 @@ def drop_modes(model: Any) -> None:
             node.attribute.extend(kept)
 
 
-def hide_constants(model: Any) -> None:
+def hide_constants(model: Module) -> None:
     """Keep from onnx2pytorch the constants that it would take for the weights and biases of a linear layer.
 
     It makes one of every product with a constant, whichever side that is on and whatever its shape, and takes a
@@ -215,7 +217,7 @@ def hide_constants(model: Any) -> None:
     model.graph.node.extend(nodes)
 
 
-def _all_nodes(model: Any) -> Iterator[Any]:
+def _all_nodes(model: Module) -> Iterator[Any]:
     for graph in (model.graph, *model.functions):
         yield from graph.node
 

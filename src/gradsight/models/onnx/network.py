@@ -16,6 +16,7 @@ from onnx2pytorch.convert.operations import convert_operations
 from torch import nn
 
 from gradsight.errors import ModelError
+from gradsight.foreign import Module
 from gradsight.models.onnx.names import layer_names
 from gradsight.models.onnx.operators import GIVEN, REDUCTIONS, layer
 
@@ -116,7 +117,7 @@ def _drop_empty(module: nn.Module) -> None:
             del module._modules[name]
 
 
-def network(model: Any, channels_last: bool) -> Network:
+def network(model: Module, channels_last: bool) -> Network:
     """Convert a graph whose constants are initializers; the graph is consumed."""
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}

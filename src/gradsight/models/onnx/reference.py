@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from gradsight.errors import ModelError, received
+from gradsight.foreign import Module, Outputs
 
 
 class Reference:
     """onnxruntime, where it is installed and takes the file."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Module) -> None:
         """Have it read the graph, before anything in that is changed."""
         self._session: Any = None
         if find_spec("onnxruntime") is None:
@@ -29,7 +30,7 @@ class Reference:
         except Exception:  # files above 2 GB, operators or versions that it does not have: no reference then
             self._session = None
 
-    def compare(self, path: Path, images: Any, outputs: Any, tolerance: float, way_out: str) -> None:
+    def compare(self, path: Path, images: Any, outputs: Outputs, tolerance: float, way_out: str) -> None:
         """See that the outputs of the conversion are those of onnxruntime.
 
         Args:

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gradsight.errors import ModelError
+from gradsight.foreign import Module
 from gradsight.limits import ARRAY_BYTES, PARTS
 
 _SMALL = 10_000
 """In values, of constants that may be shapes: larger ones are told by their sizes alone."""
 
 
-def check_calls(model: Any, name: str) -> None:
+def check_calls(model: Module, name: str) -> None:
     """See that a graph's functions, which call each other, do not make too many operators when they are written out.
 
     Raises:
@@ -46,7 +47,7 @@ def _nodes(nodes: Iterable[Any]) -> Iterator[Any]:
                 yield from _nodes(graph.node)
 
 
-def check_arrays(model: Any, sizes: dict[str, list[int]], name: str) -> None:
+def check_arrays(model: Module, sizes: dict[str, list[int]], name: str) -> None:
     """See that no array that a graph computes is larger than a limit, as far as its sizes can be told.
 
     Args:
@@ -70,7 +71,7 @@ def check_arrays(model: Any, sizes: dict[str, list[int]], name: str) -> None:
         ARRAY_BYTES.check(size, f"{name!r} computes an array of {shown}: {size:,} bytes", ModelError)
 
 
-def _without_weights(model: Any, sizes: dict[str, list[int]]) -> Any:
+def _without_weights(model: Module, sizes: dict[str, list[int]]) -> Any:
     """A copy with the shapes of the inputs, and without the values of large constants."""
     copy = type(model)()
     copy.CopyFrom(model)
@@ -89,7 +90,7 @@ def _without_weights(model: Any, sizes: dict[str, list[int]]) -> Any:
     return copy
 
 
-def bytes_of(node: Any, taken: dict[str, Any], model: Any) -> float:
+def bytes_of(node: Any, taken: dict[str, Any], model: Module) -> float:
     """How many bytes an operator's results have, told of what it takes and before it runs; 0 where that is not known.
 
     Args:

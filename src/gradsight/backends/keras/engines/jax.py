@@ -19,6 +19,7 @@ from gradsight.backends.keras.engines.graph import cuts_of
 from gradsight.backends.keras.outputs import floating_in, tensors_in
 from gradsight.backends.keras.trees import Form, mapped
 from gradsight.backends.unchanged import unchanged
+from gradsight.foreign import Inputs
 from gradsight.recent import PASSES, Recent
 
 # Before JAX 0.9 it was elsewhere.
@@ -32,7 +33,7 @@ class Jax:
         """Work on a view, which keeps the compiled passes."""
         self._variables, self._kept = view.variables, view.kept
 
-    def plain(self, key: Any, body: Any, inputs: Any) -> Any:
+    def plain(self, key: Any, body: Any, inputs: Inputs) -> Any:
         """The outputs, without a gradient. Without a key, the body is compiled for this once."""
         place = None if key is None else ("plain", key)
         return self._compiled(place, lambda run: lambda x: _Ordered.of(run(x, _nothing)), body)(inputs).tree
@@ -45,7 +46,7 @@ class Jax:
         run = self._compiled(None, lambda run: lambda x: _Ordered.of(run(x, _nothing)), body)
         return (mapped(lambda x: np.asarray(x) if keras.ops.is_tensor(x) else x, run(x).tree) for x in several)
 
-    def linearize(self, key: Any, body: Any, inputs: Any) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
+    def linearize(self, key: Any, body: Any, inputs: Inputs) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
         """The outputs, what was held, and the way back."""
         outputs, held, back = self._compiled(("linearize", key), _linearized, body)(inputs)
         return outputs.tree, held, lambda cotangents: _pulled(back, cotangents)
@@ -136,7 +137,7 @@ class Jax:
         variables = self._variables
 
         def whole(values: list[Any], inputs: _Ordered) -> Any:
-            def run(inputs: Any, start: Any) -> Any:
+            def run(inputs: Inputs, start: Any) -> Any:
                 with _Scope(variables, values):
                     return body(inputs, start)
 
@@ -144,7 +145,7 @@ class Jax:
 
         own = jax.jit(whole) if key is None else None
 
-        def called(inputs: Any) -> Any:
+        def called(inputs: Inputs) -> Any:
             # By sizes: a function keeps what was compiled for each for as long as it lives.
             sizes = tuple(tuple(x.shape[1:]) for x in tensors_in(inputs))
             compiled = own or self._kept.of(sizes, partial(Recent, PASSES)).of(key, lambda: jax.jit(whole))
@@ -206,7 +207,7 @@ def _nothing(_name: str, output: Any) -> Any:
 
 
 def _linearized(run: Any) -> Any:
-    def linearized(inputs: Any) -> Any:
+    def linearized(inputs: Inputs) -> Any:
         shapes: dict[str, Any] = {}
 
         def note(name: str, output: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from gradsight.backends.keras.inputs import count, tiled
 from gradsight.backends.keras.outputs import numpy_of, tensors_in
+from gradsight.foreign import Inputs, Outputs
 
 
 def replayed(body: Any, name: str) -> Any:
@@ -23,7 +24,7 @@ def replayed(body: Any, name: str) -> Any:
     return whole
 
 
-def replay(engine: Any, key: Any, body: Any, name: str, raw: Any, inputs: Any) -> Any:
+def replay(engine: Any, key: Any, body: Any, name: str, raw: Any, inputs: Inputs) -> Any:
     """The outputs of the whole model for as many inputs, with ``raw`` in the place of what was held by a name."""
     return engine.plain(("replay", key, name), replayed(body, name), [inputs, raw])
 
@@ -34,7 +35,7 @@ def gives_again(tail: Callable[[Any], Any], name: str, forward: Any) -> bool:
     return _same(tail(tiled(forward.held[name], 2, n)), tiled(forward.outputs, 2, n))
 
 
-def _same(outputs: Any, expected: Any) -> bool:
+def _same(outputs: Outputs, expected: Any) -> bool:
     """Whether outputs are equal up to the rounding of another order of operations; what is no number is equal too."""
     one, two = ([numpy_of(x) for x in tensors_in(y)] for y in (outputs, expected))
     return len(one) == len(two) and all(_close(a, b) for a, b in zip(one, two, strict=True))

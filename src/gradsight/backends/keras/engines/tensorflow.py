@@ -15,6 +15,7 @@ from gradsight.backends.keras.engines.replay import gives_again, replay
 from gradsight.backends.keras.engines.traced import Traced
 from gradsight.backends.keras.outputs import tensors_in
 from gradsight.backends.keras.trees import Form
+from gradsight.foreign import Inputs
 from gradsight.locks import Lock
 from gradsight.recent import PASSES, Recent
 
@@ -29,7 +30,7 @@ class TensorFlow:
         self._variables, self._kept = view.variables, view.kept
         self._tracing = Lock()
 
-    def plain(self, key: Any, body: Any, inputs: Any) -> Any:
+    def plain(self, key: Any, body: Any, inputs: Inputs) -> Any:
         """The outputs, without a gradient."""
         if key is None:
             return Traced(body, inputs, self._variables).plain(inputs)
@@ -40,7 +41,7 @@ class TensorFlow:
         traced = Traced(body, several[0], self._variables)
         return map(traced.plain, several)
 
-    def linearize(self, key: Any, body: Any, inputs: Any) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
+    def linearize(self, key: Any, body: Any, inputs: Inputs) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
         """The outputs, what was held, and the way back."""
         traced = self._traced(key, body, inputs)
         outputs, held, needed = traced.forward(inputs)
@@ -132,7 +133,7 @@ class TensorFlow:
         """Nothing is seen: a variable of TensorFlow does not tell when it changes."""
         return nullcontext()
 
-    def _traced(self, key: Any, body: Any, inputs: Any) -> Traced:
+    def _traced(self, key: Any, body: Any, inputs: Inputs) -> Traced:
         """A body as a graph, for any number of rows where the model can be traced so."""
         form = Form(inputs)
         shapes = tuple((tuple(x.shape), x.dtype) for x in tensors_in(inputs))
@@ -145,7 +146,7 @@ class TensorFlow:
                     return found
         raise AssertionError("tracing with fixed shapes gives a graph or an error")
 
-    def _try(self, body: Any, inputs: Any, rows_free: bool) -> Traced | None:
+    def _try(self, body: Any, inputs: Inputs, rows_free: bool) -> Traced | None:
         try:
             return Traced(body, inputs, self._variables, rows_free=rows_free)
         except Exception:  # a model may fail in any way on a batch whose size is not known

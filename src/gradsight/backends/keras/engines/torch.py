@@ -19,6 +19,7 @@ from gradsight.backends.torch.biases import along_itself
 from gradsight.backends.torch.probe import hessian_products
 from gradsight.backends.torch.tail import Tail, checked_tail
 from gradsight.backends.unchanged import unchanged
+from gradsight.foreign import Inputs
 from gradsight.locks import Lock
 from gradsight.recent import PASSES, Recent
 
@@ -39,7 +40,7 @@ class Torch:
         """Variables without a gradient, and what a pass assigns to them stays within the pass."""
         return keras.StatelessScope([(v, v.value.detach()) for v in self._variables])
 
-    def plain(self, _key: Any, body: Any, inputs: Any) -> Any:
+    def plain(self, _key: Any, body: Any, inputs: Inputs) -> Any:
         """The outputs, without a gradient."""
         with torch.inference_mode(False), torch.no_grad(), self._scope():
             return body(inputs, lambda _name, output: output)
@@ -48,7 +49,7 @@ class Torch:
         """The outputs for inputs of one kind, one after the other."""
         return (self.plain(None, body, inputs) for inputs in several)
 
-    def linearize(self, _key: Any, body: Any, inputs: Any) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
+    def linearize(self, _key: Any, body: Any, inputs: Inputs) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
         """The outputs, what was held, and the way back."""
         held: dict[str, Any] = {}
 
@@ -84,7 +85,7 @@ class Torch:
             tail, bypasses = forward.tails[name]
             return tail(raw.contiguous(), bypasses, times)
 
-    def _replay(self, body: Any, name: str, inputs: Any, raw: Any) -> Any:
+    def _replay(self, body: Any, name: str, inputs: Inputs, raw: Any) -> Any:
         with self._scope():  # its own: what a pass that is traced assigns must not be found by the next
             return replayed(body, name)([inputs, raw], None)
 

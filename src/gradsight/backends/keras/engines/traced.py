@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from gradsight.backends.keras.outputs import floating_in, tensors_in
 from gradsight.backends.keras.trees import Form
+from gradsight.foreign import Inputs
 
 Part = Callable[[Sequence[Any]], Sequence[Any]]
 """A part of a graph, from the values that are fed to those that are fetched."""
@@ -19,7 +20,7 @@ Part = Callable[[Sequence[Any]], Sequence[Any]]
 class Traced:
     """One body for one kind of inputs."""
 
-    def __init__(self, body: Any, inputs: Any, variables: Sequence[Any], *, rows_free: bool = False) -> None:
+    def __init__(self, body: Any, inputs: Inputs, variables: Sequence[Any], *, rows_free: bool = False) -> None:
         """Trace ``body(inputs, start)``, which uses variables; with ``rows_free``, for any number of rows."""
         self._held: dict[str, Any] = {}
         self._outputs: Any = None
@@ -57,11 +58,11 @@ class Traced:
         self._backward = self._part([*self._cotangents, *self._needed], list(self._gradients.values()))
         self._tails: dict[str, Any] = {}
 
-    def plain(self, inputs: Any) -> Any:
+    def plain(self, inputs: Inputs) -> Any:
         """The outputs where nothing is held; a tape can take derivatives by the last input, a replayed layer's."""
         return self._packed(list(self._plain(tensors_in(inputs))))
 
-    def forward(self, inputs: Any) -> tuple[Any, dict[str, Any], list[Any]]:
+    def forward(self, inputs: Inputs) -> tuple[Any, dict[str, Any], list[Any]]:
         """The outputs, what was held, and what the way back needs to know."""
         found = iter(self._forward(tensors_in(inputs)))
         leaves = [next(found) for _ in self._leaves]
@@ -79,7 +80,7 @@ class Traced:
     def _row(self, cotangents: list[Any], needed: list[Any]) -> dict[str, Any]:
         return dict(zip(self._gradients, self._backward([*cotangents, *needed]), strict=True))
 
-    def bypasses(self, name: str, inputs: Any) -> list[Any]:
+    def bypasses(self, name: str, inputs: Inputs) -> list[Any]:
         """What the outputs need besides what was held by a name."""
         crossing, stem, _ = self._tail(name)
         return list(stem(tensors_in(inputs))) if crossing else []

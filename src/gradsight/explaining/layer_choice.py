@@ -7,13 +7,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from gradsight.contracts import Reads
 from gradsight.errors import ModelError
-from gradsight.given import Given
+from gradsight.explaining.inputs import Batch
+from gradsight.foreign import Outputs
 from gradsight.layers import Candidate, rank
 from gradsight.locks import Lock
 from gradsight.recent import Recent
-from gradsight.targets import Resolved
+from gradsight.targets import ScoreSpec
 
-Settle = Callable[[Any, Any], Resolved]
+Settle = Callable[[Any, Any], ScoreSpec]
 """``(logits, outputs) -> targets``."""
 
 _T = TypeVar("_T")
@@ -53,7 +54,7 @@ class Studies:
     def __reduce__(self) -> tuple[type[Studies], tuple[()]]:
         return Studies, ()  # a copy looks itself
 
-    def of(self, given: Given, settle: Settle, best: Settle, reads: Reads | None = None) -> Study:
+    def of(self, given: Batch, settle: Settle, best: Settle, reads: Reads | None = None) -> Study:
         """Look at the layers, once for each input size, order of inputs, architecture, and what targets read.
 
         Args:
@@ -84,14 +85,14 @@ def retried(go: Callable[[Study | None], _T], study: Callable[[Reads], Study]) -
         return go(study(other.reads))
 
 
-def checked(settle: Settle, given: Given, thought: Study | None) -> Settle:
+def checked(settle: Settle, given: Batch, thought: Study | None) -> Settle:
     """``settle``, which sees that targets read what a study was made for; None where there is no doubt.
 
     Raises:
         ReadsOther: they do not.
     """
 
-    def settled(logits: Any, outputs: Any) -> Resolved:
+    def settled(logits: Any, outputs: Outputs) -> ScoreSpec:
         resolved = settle(logits, outputs)
         if thought is not None and (reads := given.backend.reads(outputs, resolved)) != thought.reads:
             raise ReadsOther(reads)
@@ -100,17 +101,17 @@ def checked(settle: Settle, given: Given, thought: Study | None) -> Settle:
     return settled
 
 
-def kind_of(given: Given) -> tuple[Any, ...]:
+def kind_of(given: Batch) -> tuple[Any, ...]:
     """What the layers of a model depend on: the image's size, and which input is the image."""
     structure, _ = given.backend.kind(given.batch)
     return given.backend.size(given.batch), structure
 
 
-def _looked(given: Given, settle: Settle, best: Settle) -> Study:
+def _looked(given: Batch, settle: Settle, best: Settle) -> Study:
     backend = given.backend
     reads: Reads = ()
 
-    def canonical(logits: Any, outputs: Any) -> Resolved:
+    def canonical(logits: Any, outputs: Outputs) -> ScoreSpec:
         nonlocal reads
         resolved = settle(logits, outputs)
         reads = backend.reads(outputs, resolved)

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gradsight import consistency, drawing, imaging, stored
+from gradsight import imaging
 from gradsight.checks import index as index_of
 from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, printable, received
 from gradsight.limits import PIXELS
 from gradsight.neurons import Dissection, Neurons, ranked
+from gradsight.results import consistency, drawing, storage
 from gradsight.rules import Choice, Either, Flag, Name, Number, Rule, Sides
-from gradsight.targets import Named, Prediction
+from gradsight.targets import Prediction, TargetInfo
 from gradsight.values import items_in
 
 
@@ -57,7 +58,7 @@ class Explanation:
 
     maps: Any
     scores: Any
-    targets: tuple[tuple[Named, ...], ...]
+    targets: tuple[tuple[TargetInfo, ...], ...]
     layer: str
     method: str
     model: str
@@ -104,7 +105,7 @@ class Explanation:
         return self._scale(self._signed(None))
 
     def _scale(self, signed: Any) -> Any:
-        return imaging.full_heat(self.maps, signed=signed, fine=self._fine)
+        return imaging.display_max(self.maps, signed=signed, fine=self._fine)
 
     @property
     def _fine(self) -> bool:
@@ -166,12 +167,12 @@ class Explanation:
         scale = taken("scale", scale, _SCALE)
         maps = self.maps if at is None else self.maps[at][None, None]
         signs = signed if at is None else signed[at][None, None]
-        own = imaging.full_heat(maps, signed=signs, fine=self._fine) if scale == "own" else None
+        own = imaging.display_max(maps, signed=signs, fine=self._fine) if scale == "own" else None
         by: Any = own if own is not None else self._scale(signed).max() if scale == "shared" else float(scale)
         by = np.broadcast_to(np.where(np.asarray(by) > 0, by, 1), maps.shape[:2])  # an empty map stays empty
         beside = (...,) + (None,) * (maps.ndim - 2)
         with np.errstate(over="ignore"):  # by a scale next to 0; what it gives is cut at 1
-            heat = np.clip(imaging.finite(maps) / by[beside], np.where(signs, -1, 0)[beside], 1)
+            heat = np.clip(imaging.nan_to_zero(maps) / by[beside], np.where(signs, -1, 0)[beside], 1)
         return heat if at is None else heat[0, 0]
 
     def on_photo(
@@ -192,8 +193,8 @@ class Explanation:
         """The hottest point and the area around it, in pixels of the photo, or of the input where there is no photo.
 
         Of a signal they are a sample and an interval of samples, of a volume a voxel and a box, in positions of the
-        model's input. A map as fine as that is first averaged over neighbours (see `imaging.dense`): its hottest pixel
-        may be a stray one, and the point where the map is densest is meant.
+        model's input. A map as fine as that is first averaged over neighbours (see `imaging.smoothed`): its hottest
+        pixel may be a stray one, and the point where the map is densest is meant.
 
         Args:
             image: which image.
@@ -213,8 +214,8 @@ class Explanation:
 
     def _dense(self, image: int, target: int) -> Any:
         """A map by which its peak is found."""
-        values = imaging.finite(self.maps[image, target])
-        return imaging.dense(values) if self._fine else values
+        values = imaging.nan_to_zero(self.maps[image, target])
+        return imaging.smoothed(values) if self._fine else values
 
     def _hottest(self, image: int, values: Any) -> imaging.Region | None:
         heat = np.clip(values, 0, None)
@@ -421,7 +422,7 @@ class Explanation:
     def _target_record(self, image: int, j: int, file: str | None) -> dict[str, Any]:
         target, region = self.targets[image][j], self.region(image, j)
         against = self.region(image, j, against=True) if target.signed else None
-        scale = imaging.full_heat(self.maps[image, j][None, None], signed=target.signed, fine=self._fine)[0, 0]
+        scale = imaging.display_max(self.maps[image, j][None, None], signed=target.signed, fine=self._fine)[0, 0]
         return {
             "index": target.index,
             "label": target.label,
@@ -442,7 +443,7 @@ class Explanation:
             InvalidType: ``path`` is none.
             InvalidArgument: it cannot be written.
         """
-        stored.write(taken("path", path, Name()), {field.name: getattr(self, field.name) for field in fields(self)})
+        storage.write(taken("path", path, Name()), {field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, path: str | Path) -> Explanation:
@@ -452,7 +453,7 @@ class Explanation:
             InvalidType: ``path`` is none.
             InvalidArgument: the file is none of ours.
         """
-        return cls(**stored.read(taken("path", path, Name())))
+        return cls(**storage.read(taken("path", path, Name())))
 
     def __repr__(self) -> str:
         return (

@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gradsight.api import Explainer
 from gradsight.checks import optional, taken
-from gradsight.contracts import LoadedModel, Writing
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
-from gradsight.explanation import Explanation
+from gradsight.explaining.explainer import Explainer
+from gradsight.foreign import Module
 from gradsight.models.load import load_model
+from gradsight.models.model import Model, Writing
+from gradsight.results.explanation import Explanation
 from gradsight.rules import Instance, Name, Text, Whole
-from gradsight.targets import Resolved, Setting, Several, Sum, Token
+from gradsight.targets import OutputContext, ScoreSpec, Several, Sum, Token
 
 
-def caption(photo: Any, *, model: Any, text: str | None = None, **options: Any) -> Any:
+def caption(photo: Any, *, model: Module, text: str | None = None, **options: Any) -> Any:
     """Let a model write its caption of a photo, and explain every word of it.
 
     The caption is what the model writes greedily. It is fed back to it in one pass, and each word's map is of the logit
@@ -51,7 +52,7 @@ def caption(photo: Any, *, model: Any, text: str | None = None, **options: Any) 
     return _explained(photo, loaded, options)
 
 
-def ask(photo: Any, question: str, *, model: Any, **options: Any) -> Any:
+def ask(photo: Any, question: str, *, model: Module, **options: Any) -> Any:
     """Ask a model about a photo, and explain its answer.
 
     Where the model chooses from answers that it knows, ``targets`` are some of these, by default the best one. Where it
@@ -82,28 +83,28 @@ def ask(photo: Any, question: str, *, model: Any, **options: Any) -> Any:
     return _with(Explainer(loaded, **options)([photo]), question=question)
 
 
-_OWN_MODEL = "A model of your own goes in as gs.LoadedModel(model, preprocess, writing=gs.Writing(...))."
+_OWN_MODEL = "A model of your own goes in as gs.Model(model, preprocess, writing=gs.Writing(...))."
 _WRITERS = "those of transformers saved as BlipForConditionalGeneration or VisionEncoderDecoderModel (hf:NAME)"
 _ANSWERERS = "those of transformers saved as ViltForQuestionAnswering or BlipForQuestionAnswering (hf:NAME)"
 
 
-def _loaded(photo: Any, model: Any, options: dict[str, Any]) -> tuple[LoadedModel, dict[str, Any]]:
+def _loaded(photo: Any, model: Module, options: dict[str, Any]) -> tuple[Model, dict[str, Any]]:
     taken("photo", photo, Instance((str, Path, bytes, Image.Image), "one photo: a path, bytes or a PIL image"))
-    if isinstance(model, LoadedModel):
+    if isinstance(model, Model):
         return model, options
-    name = taken("model", model, Name("the name of a model source, or a gs.LoadedModel"), _OWN_MODEL)
+    name = taken("model", model, Name("the name of a model source, or a gs.Model"), _OWN_MODEL)
     return load_model(name), {"name": name, **options}
 
 
-def _cannot(what: str, which: str, name: str | None, loaded: LoadedModel) -> InvalidArgument:
+def _cannot(what: str, which: str, name: str | None, loaded: Model) -> InvalidArgument:
     name = repr(name) if name else type(loaded.model).__name__
     return InvalidArgument(
-        f"`model` must {what}. Received: {name}, which {_does(loaded)}. What does: {which}, and a gs.LoadedModel of "
+        f"`model` must {what}. Received: {name}, which {_does(loaded)}. What does: {which}, and a gs.Model of "
         f"yours with `{'reads' if which is _ANSWERERS else 'writing'}=`."
     )
 
 
-def _does(loaded: LoadedModel) -> str:
+def _does(loaded: Model) -> str:
     """What a model does instead, and how that is explained."""
     if loaded.writing is not None and not loaded.writing.answers:
         return "writes captions (gradsight caption, gs.caption)"
@@ -122,7 +123,7 @@ def _taken(name: str, value: Any) -> InvalidArgument:
     )
 
 
-def _explained(photo: Any, loaded: LoadedModel, options: dict[str, Any], question: str = "") -> Any:
+def _explained(photo: Any, loaded: Model, options: dict[str, Any], question: str = "") -> Any:
     for name in ("feed", "targets"):
         if name in options:
             raise _taken(name, options[name])
@@ -168,7 +169,7 @@ class _Told:
         )
         return self._writing.feed(images, tokens[None, :-1])
 
-    def resolved(self, setting: Setting) -> Resolved:
+    def resolved(self, setting: OutputContext) -> ScoreSpec:
         """See `targets.resolve`."""
         assert self._target is not None
         return self._target.resolved(setting)

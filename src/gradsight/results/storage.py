@@ -5,45 +5,32 @@ What is read is looked at whole before it is a result, so that none fails later,
 
 from __future__ import annotations
 
-import io
-import json
 import math
-import os
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image
 
-from gradsight import contents, imaging
-from gradsight.archives import content, unpacking
+from gradsight import contents, imaging, npz
 from gradsight.checks import taken
-from gradsight.errors import GradsightError, InvalidArgument, one_line
-from gradsight.files import written
 from gradsight.limits import PIXELS
 from gradsight.rules import Each, Number
-from gradsight.targets import Named, Prediction
+from gradsight.targets import Prediction, TargetInfo
 
 FORMAT = 1
 
 _OPTIONAL = ("alphas", "channel_means")
-"""Arrays that some explanations have, and older files never."""
+"""npz.Arrays that some explanations have, and older files never."""
 
 _NEEDED = ("names", "input_size", "targets", "predictions", "notes", "placements")
 _NEWER = ("format", "title", "question", "written", "preprocess", "channel_axis")
 """What is said about an explanation, and what older files do not say."""
 
 _PLACE = Each(Number(-1e9, 1e9), (4, 0), "4 numbers of pixels, or none")
-
-_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-
-Made = TypeVar("Made")
-Arrays = Mapping[str, NDArray[Any]]
 
 
 def write(path: str | Path, fields: Mapping[str, Any]) -> None:
@@ -66,25 +53,7 @@ def write(path: str | Path, fields: Mapping[str, Any]) -> None:
     arrays |= {name: fields[name] for name in _OPTIONAL if fields[name] is not None}
     for i, photo in enumerate(fields["photos"]):
         arrays[f"photo_{i}"] = np.frombuffer(imaging.encoded(photo, "PNG"), np.uint8)
-    pack(path, about, arrays)
-
-
-def pack(path: str | Path, about: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-    """Write arrays and what is said about them.
-
-    Raises:
-        InvalidArgument: it cannot be written, and what was there before is left as it was; or it holds what JSON does
-            not, such as what a ``preprocess`` of the user's own says of itself.
-    """
-    try:
-        told = np.array(json.dumps(about))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArgument(
-            f"what is saved must be plain values, and `preprocess.record()` may give others: {one_line(error)}. Let it "
-            "return numbers, texts, lists and dicts of them."
-        ) from error
-    with written(path) as file:
-        np.savez_compressed(file, about=told, **arrays)
+    npz.pack(path, about, arrays)
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -93,40 +62,10 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises:
         InvalidArgument: there is no such file, or it is none of ours.
     """
-    return unpack(path, _fields, "an explanation", "Explanation.save")
+    return npz.unpack(path, _fields, "an explanation", "Explanation.save")
 
 
-def unpack(path: str | Path, made: Callable[[Any, Arrays], Made], what: str, writer: str) -> Made:
-    """Read what `pack` wrote, and make something of it: ``made(about, arrays)``.
-
-    Raises:
-        InvalidArgument: there is no such file, or it holds something else than ``what``, which ``writer`` writes.
-    """
-    with unpacking(path, f"{what} that {writer} wrote") as archive:
-        arrays = {name.removesuffix(".npy"): _array(archive, name) for name in archive.namelist()}
-        about = json.loads(str(arrays.pop("about").item()))
-        try:
-            return made(about, arrays)
-        except GradsightError as error:
-            raise InvalidArgument(f"{os.fspath(path)!r} is not {what} that {writer} wrote: {error}") from None
-
-
-def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """One array, which is as large as its file says: by itself NumPy allocates whatever it claims."""
-    file = io.BytesIO(content(archive, name))
-    version = npy.read_magic(file)
-    if version not in _HEADERS:
-        raise ValueError(f"{name!r} is of version {version}")
-    shape, _, dtype = _HEADERS[version](file)
-    held = len(file.getbuffer()) - file.tell()
-    if dtype.kind not in "iufU" or min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != held:
-        raise ValueError(f"{name!r} claims to hold {dtype} of shape {shape}, and has {held:,} bytes")
-    file.seek(0)
-    found: NDArray[Any] = npy.read_array(file, allow_pickle=False)
-    return found
-
-
-def _fields(about: Any, arrays: Arrays) -> dict[str, Any]:
+def _fields(about: Any, arrays: npz.Arrays) -> dict[str, Any]:
     about = contents.fields(about, "what is said about it", _NEEDED, _NEWER)
     maps = _maps(arrays)
     n, k = maps.shape[:2]
@@ -156,14 +95,14 @@ def _fields(about: Any, arrays: Arrays) -> dict[str, Any]:
     }
 
 
-def _maps(arrays: Arrays) -> NDArray[Any]:
+def _maps(arrays: npz.Arrays) -> NDArray[Any]:
     axes = arrays["maps"].ndim if "maps" in arrays else 3
     if not 3 <= axes <= 5:
         raise ValueError(f"`maps` must be (images, targets, one to three axes), and has {axes} axes")
     return contents.floats(arrays, "maps", (None,) * axes)
 
 
-def _of_channels(arrays: Arrays, n: int, k: int) -> dict[str, Any]:
+def _of_channels(arrays: npz.Arrays, n: int, k: int) -> dict[str, Any]:
     """What is known of the layer's channels, all or nothing."""
     if not any(name in arrays for name in _OPTIONAL):
         return dict.fromkeys(_OPTIONAL)
@@ -177,10 +116,10 @@ def _input_size(value: Any) -> tuple[int, ...]:
     return size
 
 
-def _named(value: Any) -> Named:
+def _named(value: Any) -> TargetInfo:
     target = contents.fields(value, "a target", ("index", "label"), ("sides", "place"))
     index = target["index"]
-    return Named(
+    return TargetInfo(
         None if index is None else contents.whole(index, "a target's index"),
         contents.text(target["label"], "a target's label"),
         contents.texts(target.get("sides", []), "a target's sides", 0, 2),
@@ -221,7 +160,7 @@ def _preprocess(value: Any) -> Mapping[str, Any] | None:
     return value
 
 
-def _photos(value: Any, arrays: Arrays, n: int) -> tuple[tuple[Image.Image, ...], tuple[imaging.Placement, ...]]:
+def _photos(value: Any, arrays: npz.Arrays, n: int) -> tuple[tuple[Image.Image, ...], tuple[imaging.Placement, ...]]:
     placements = tuple(_placement(item) for item in contents.rows(value, "placements", 0, n))
     photos = []
     for i, placement in enumerate(placements):

@@ -13,11 +13,11 @@ from gradsight import imaging
 from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.rules import Flag
-from gradsight.targets import Named
+from gradsight.targets import TargetInfo
 from gradsight.values import array_in
 
 if TYPE_CHECKING:
-    from gradsight.explanation import Explanation
+    from gradsight.results.explanation import Explanation
 
 _MOST_LINES = 4
 """How many lines a text under the photo may take in a figure."""
@@ -129,7 +129,7 @@ def _without_heat(explanation: Explanation, image: int, options: Mapping[str, An
     return on_input(np.zeros(size, np.float32), values, region)
 
 
-def _sides(target: Named, colormap: str | None) -> str:
+def _sides(target: TargetInfo, colormap: str | None) -> str:
     """What the two ends of a signed map's colours speak for: ``"red: for tabby, blue: for lynx"``."""
     low, high = imaging.ends(colormap or imaging.DIVERGING)
     if not target.sides:

@@ -11,13 +11,14 @@ from PIL import Image
 
 from gradsight.contracts import Backend
 from gradsight.errors import InvalidArgument, InvalidType, as_photos, received
+from gradsight.foreign import Inputs
 from gradsight.imaging import Placement, name_of, read_image
 from gradsight.values import has
 
 _Photo = str | Path | bytes | Image.Image
 
 
-class Given(NamedTuple):
+class Batch(NamedTuple):
     """One call's batch, the photos that it was made from, if any, and the backend that it goes through.
 
     Attributes:
@@ -40,7 +41,7 @@ class Given(NamedTuple):
     placements: tuple[Placement, ...] = ()
     preprocess: Mapping[str, Any] | None = None
 
-    def alone(self, i: int) -> Given:
+    def alone(self, i: int) -> Batch:
         """Image ``i`` and nothing else."""
         one = slice(i, i + 1)
         batch = self.backend.row(self.batch, i)
@@ -49,18 +50,18 @@ class Given(NamedTuple):
         )
 
 
-def pieces_of(inputs: Any, most: int) -> list[Any]:
+def pieces_of(inputs: Inputs, most: int) -> list[Any]:
     """A list of photos cut into lists of at most ``most``; whatever else is given is one piece."""
     if not _are_photos(inputs) or len(inputs) <= most:
         return [inputs]
     return [inputs[first : first + most] for first in range(0, len(inputs), most)]
 
 
-def _are_photos(inputs: Any) -> bool:
+def _are_photos(inputs: Inputs) -> bool:
     return isinstance(inputs, list | tuple) and bool(inputs) and all(isinstance(x, _Photo) for x in inputs)
 
 
-def of_one_size(sizes: set[tuple[int, ...]], inputs: Any) -> None:
+def of_one_size(sizes: set[tuple[int, ...]], inputs: Inputs) -> None:
     """See that photos become pictures of one size, as one explanation of them needs.
 
     Raises:
@@ -74,7 +75,7 @@ def of_one_size(sizes: set[tuple[int, ...]], inputs: Any) -> None:
         )
 
 
-def given_by(inputs: Any, backend: Backend, preprocess: Any, feed: Callable[[Any], Any] | None) -> Given:
+def batch_of(inputs: Inputs, backend: Backend, preprocess: Any, feed: Callable[[Any], Any] | None) -> Batch:
     """Make a batch of what the user gave.
 
     Args:
@@ -106,10 +107,10 @@ def given_by(inputs: Any, backend: Backend, preprocess: Any, feed: Callable[[Any
     count = backend.count(batch)
     if not count:
         raise InvalidArgument(f"`inputs` must hold at least one image. {received(inputs)}")
-    return Given(backend, batch, count, count)
+    return Batch(backend, batch, count, count)
 
 
-def _of_photos(items: Any, inputs: Any, backend: Backend, preprocess: Any, feed: Any) -> Given:
+def _of_photos(items: Any, inputs: Inputs, backend: Backend, preprocess: Any, feed: Any) -> Batch:
     if preprocess is None:
         raise InvalidArgument(
             "`inputs` are photos, but this explainer has no `preprocess` to make them the model's input. Pass "
@@ -130,7 +131,7 @@ def _of_photos(items: Any, inputs: Any, backend: Backend, preprocess: Any, feed:
     batch = backend.prepare(batch if feed is None else feed(batch))
     placements = tuple(placement for _, placement in placed)
     count = len(photos)
-    return Given(backend, batch, count, count, 0, photos, placements, _record(preprocess))
+    return Batch(backend, batch, count, count, 0, photos, placements, _record(preprocess))
 
 
 def _record(preprocess: Any) -> Mapping[str, Any]:

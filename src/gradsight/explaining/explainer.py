@@ -10,31 +10,33 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from gradsight import notes
 from gradsight.backends import user_model
 from gradsight.backends.detections import Detections
 from gradsight.backends.outputs import describe
 from gradsight.checks import optional, taken
-from gradsight.contracts import Backend, LoadedModel, Pass, Probe, Reads, Scores
+from gradsight.contracts import Backend, Pass, Probe, Reads
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, received
-from gradsight.explanation import Explanation, joined
-from gradsight.given import Given, given_by, of_one_size, pieces_of
-from gradsight.layers import INPUT, Candidate, Layer, stages
+from gradsight.explaining import notes
+from gradsight.explaining.inputs import Batch, batch_of, of_one_size, pieces_of
+from gradsight.explaining.layer_choice import Studies, Study, checked, kind_of, retried
+from gradsight.foreign import Inputs, Module, Outputs
+from gradsight.layers import INPUT, Candidate, Layer, last_of_each_resolution
 from gradsight.layouts import ORDERS
 from gradsight.locks import whole
 from gradsight.models.following.usable import usable
 from gradsight.models.load import load_model
+from gradsight.models.model import Model
 from gradsight.models.wrapped import opened
-from gradsight.neurons import Activations, Concepts, Dissection, Exciting, Look, dissect, exciting
+from gradsight.neurons import ActivationFn, Activations, Concepts, Dissection, TopActivating, dissect, top_activating
 from gradsight.recent import Recent
 from gradsight.registry import PLACES, Method
+from gradsight.results.explanation import Explanation, joined
 from gradsight.rules import Choice, Each, Either, Flag, Function, Sides, Text, Whole
-from gradsight.studies import Studies, Study, checked, kind_of, retried
 from gradsight.targets import (
     Labels,
+    OutputContext,
     Prediction,
-    Resolved,
-    Setting,
+    ScoreSpec,
     Top,
     as_labels,
     check_target,
@@ -43,6 +45,7 @@ from gradsight.targets import (
     predicted,
     resolve,
 )
+from gradsight.targets.scores import Scores
 from gradsight.variants import as_method
 
 _T = TypeVar("_T")
@@ -95,7 +98,7 @@ class Explainer:
     @whole()
     def __init__(
         self,
-        model: Any,
+        model: Module,
         *,
         layer: Any = None,
         method: Any = "gradcam",
@@ -114,7 +117,7 @@ class Explainer:
         probabilities: bool = False,
     ) -> None:
         source, left_out, model = None, "", opened(model)
-        if isinstance(model, LoadedModel):
+        if isinstance(model, Model):
             source, left_out = model.preprocess, model.left_out
             preprocess = model.preprocess if preprocess is None else preprocess
             labels = model.labels if labels is None else labels
@@ -154,7 +157,7 @@ class Explainer:
     @whole()
     def __call__(
         self,
-        inputs: Any,
+        inputs: Inputs,
         *,
         targets: Any = None,
         method: Any = None,
@@ -190,7 +193,7 @@ class Explainer:
         backend, parts, first = self._model.backend(), [], 0
         with backend.unchanged():
             for piece in pieces_of(inputs, self._batch_size):
-                given = given_by(piece, backend, self.preprocess, self._feed)
+                given = batch_of(piece, backend, self.preprocess, self._feed)
                 if piece is not inputs:
                     given = given._replace(total=len(inputs), first=first)
                 parts.append(self._explained(given, _names(layer, backend), methods, targets))
@@ -200,7 +203,7 @@ class Explainer:
         return tuple(found) if isinstance(method, list | tuple) or isinstance(layer, list | tuple) else found[0]
 
     def _explained(
-        self, given: Given, names: Sequence[Any], methods: Sequence[Method], wanted: Any
+        self, given: Batch, names: Sequence[Any], methods: Sequence[Method], wanted: Any
     ) -> list[Explanation]:
         """One explanation for each layer and method."""
         ways = self._run(given, names, methods, wanted)
@@ -215,7 +218,7 @@ class Explainer:
         return [self._explanation(given, predictions, *way) for way in ways]
 
     @whole()
-    def layers(self, inputs: Any, targets: Any = None) -> list[Candidate]:
+    def layers(self, inputs: Inputs, targets: Any = None) -> list[Candidate]:
         """The layers that can be explained, the best first, each with the reason; the first is chosen by itself.
 
         Args:
@@ -249,9 +252,9 @@ class Explainer:
         look = self._looking_at(layer)
         return dissect(look, concepts, model=self.name, batch_size=self._batch_size, quantile=quantile)
 
-    def exciting(
+    def top_activating(
         self, photos: Sequence[str | Path], channels: Sequence[int], *, layer: Any = None, k: int = 4
-    ) -> Exciting:
+    ) -> TopActivating:
         """Find the photos that excite channels of a layer most.
 
         Args:
@@ -264,9 +267,9 @@ class Explainer:
         Raises:
             GradsightError: with what was wrong, what was received and what to do; none of the photos can be read.
         """
-        return exciting(self._looking_at(layer), photos, channels, k=k, batch_size=self._batch_size)
+        return top_activating(self._looking_at(layer), photos, channels, k=k, batch_size=self._batch_size)
 
-    def _looking_at(self, layer: Any) -> Look:
+    def _looking_at(self, layer: Any) -> ActivationFn:
         """What passes photos through the model to one layer."""
         names = _several(self.layer if layer is None else layer, "layer")
         if len(names) != 1:
@@ -284,28 +287,28 @@ class Explainer:
 
         return look
 
-    def _probes(self, given: Given, name: Any, wanted: Any) -> list[Probe]:
+    def _probes(self, given: Batch, name: Any, wanted: Any) -> list[Probe]:
         """The probe of one layer; one for each image, where images of a batch influence each other."""
         shared = self._retried(given, wanted, lambda study: self._pass_at(given, name, wanted, study))
         if given.size > 1 and shared.rows.apart:
             return [self._probes(given.alone(i), name, wanted)[0] for i in range(given.size)]
         return list(shared.probes)
 
-    def _pass_at(self, given: Given, name: Any, wanted: Any, study: Study | None) -> Pass:
+    def _pass_at(self, given: Batch, name: Any, wanted: Any, study: Study | None) -> Pass:
         found = study or self._study(given, wanted) if name is None else None
         return self._passed(given, [self._layer(name, found)], wanted, None if study else found)
 
-    def _given(self, inputs: Any) -> Given:
-        return given_by(inputs, self._model.backend(), self.preprocess, self._feed)
+    def _given(self, inputs: Inputs) -> Batch:
+        return batch_of(inputs, self._model.backend(), self.preprocess, self._feed)
 
-    def _run(self, given: Given, names: Sequence[Any], methods: Sequence[Method], wanted: Any) -> list[_Way]:
+    def _run(self, given: Batch, names: Sequence[Any], methods: Sequence[Method], wanted: Any) -> list[_Way]:
         return self._retried(given, wanted, lambda study: self._ways(given, names, methods, wanted, study))
 
-    def _retried(self, given: Given, wanted: Any, go: Callable[[Study | None], _T]) -> _T:
+    def _retried(self, given: Batch, wanted: Any, go: Callable[[Study | None], _T]) -> _T:
         return retried(go, lambda reads: self._study(given, wanted, reads))
 
     def _ways(
-        self, given: Given, names: Sequence[Any], methods: Sequence[Method], wanted: Any, study: Study | None
+        self, given: Batch, names: Sequence[Any], methods: Sequence[Method], wanted: Any, study: Study | None
     ) -> list[_Way]:
         """Each method with its pass, its probe, and what to call its layer. One pass serves all that it can."""
         at = {place: [m for m in methods if m.at == place] for place in PLACES}
@@ -317,7 +320,7 @@ class Explainer:
         single = [self._layer(name, chosen) for name in names] if at["layer"] else []
         joint = []
         if chosen is not None and stages_wanted:
-            joint = [self._layer(x.name, chosen) for x in stages(chosen.ranked)]
+            joint = [self._layer(x.name, chosen) for x in last_of_each_resolution(chosen.ranked)]
         elif at["layers"]:
             joint = [self._layer(name, chosen) for name in names]
         needs_graph = any(m.gradient for m in at["input"])
@@ -329,7 +332,7 @@ class Explainer:
             found += [(m, together, together.probes[0], names) for m in at["layers"]]
         return [*found, *((m, shared, shared.image, "input") for m in at["input"])]
 
-    def _passed(self, given: Given, layers: Sequence[Layer], wanted: Any, thought: Study | None) -> Pass:
+    def _passed(self, given: Batch, layers: Sequence[Layer], wanted: Any, thought: Study | None) -> Pass:
         """A pass; ``thought`` is the study that the layers were chosen by, where it may be another target's.
 
         Raises:
@@ -338,8 +341,8 @@ class Explainer:
         settle = checked(self._settling(given, wanted, given.size), given, thought)
         return given.backend.run(given.batch, layers, settle, self._batch_size)
 
-    def _settling(self, given: Given, wanted: Any, n: int) -> Callable[[Any, Any], Resolved]:
-        def settle(logits: Any, outputs: Any) -> Resolved:
+    def _settling(self, given: Batch, wanted: Any, n: int) -> Callable[[Any, Any], ScoreSpec]:
+        def settle(logits: Any, outputs: Outputs) -> ScoreSpec:
             if logits is not None and len(logits) != n:
                 raise ModelError(
                     f"the model gave {len(logits)} rows of scores for {n} input(s). Does the batch have a batch axis? "
@@ -349,14 +352,14 @@ class Explainer:
 
         return settle
 
-    def _predicted(self, given: Given, shared: Pass) -> tuple[tuple[Prediction, ...], ...]:
+    def _predicted(self, given: Batch, shared: Pass) -> tuple[tuple[Prediction, ...], ...]:
         return predicted(shared.logits, given.backend.reading(shared.outputs), self.labels)
 
-    def _setting(self, given: Given, n: int, logits: Any, outputs: Any) -> Setting:
+    def _setting(self, given: Batch, n: int, logits: Any, outputs: Outputs) -> OutputContext:
         """What targets are settled by, for the first ``n`` images."""
         backend = given.backend
         size = backend.size(given.batch)
-        return Setting(
+        return OutputContext(
             n,
             logits=logits,
             labels=self.labels,
@@ -392,13 +395,13 @@ class Explainer:
             name = study.ranked[0].name
         return Layer(name, self._layout, self._grid)
 
-    def _study(self, given: Given, wanted: Any, reads: Reads | None = None) -> Study:
+    def _study(self, given: Batch, wanted: Any, reads: Reads | None = None) -> Study:
         """What is known of the layers for targets that read this of the output; see `Studies.of`."""
         settle, best = (self._settling(given, target, 1) for target in (wanted, Top()))
         return self._studies.of(given, settle, best, reads)
 
     def _explanation(
-        self, given: Given, predictions: Any, method: Method, shared: Pass, probe: Any, layer: str
+        self, given: Batch, predictions: Any, method: Method, shared: Pass, probe: Any, layer: str
     ) -> Explanation:
         backend, placements, probe = given.backend, given.placements, probe.anew()  # nobody else has used it
         maps = method.function(probe, backend.ops)
@@ -446,7 +449,7 @@ class Explainer:
             )
         return replace(explanation, target_notes=tuple(rows))
 
-    def _is_elsewhere(self, given: Given, probe: Any) -> bool:
+    def _is_elsewhere(self, given: Batch, probe: Any) -> bool:
         """Whether nothing of the image reaches a layer, such as the call of a shared encoder for another image."""
         batch = given.batch.values() if isinstance(given.batch, dict) else given.batch
         if not isinstance(given.batch, dict | list | tuple) or len(batch) < 2:
@@ -457,7 +460,7 @@ class Explainer:
         key = (*kind_of(given), probe.name)
 
         def is_same() -> bool:
-            before, after = (given.backend.numpy(x.activations) for x in (probe, probe.at(1 - 3 * image)))
+            before, after = (given.backend.numpy(x.activations) for x in (probe, probe.with_images(1 - 3 * image)))
             return np.array_equal(before, after)
 
         return self._elsewhere.of(key, is_same)

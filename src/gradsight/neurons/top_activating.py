@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from gradsight.checks import optional, taken
 from gradsight.errors import ImageError, InvalidArgument, UnknownName, received
 from gradsight.imaging import Placement, Row, grid, overlay, read_image
-from gradsight.neurons.activations import Batches, Look
+from gradsight.neurons.activations import ActivationFn, Batches
 from gradsight.rules import Each, Instance, Name, Text, Whole
 
 _DRAWN = 400
@@ -60,7 +60,7 @@ class Example:
 
 
 @dataclass(frozen=True, eq=False)
-class Exciting:
+class TopActivating:
     """For each channel the photos with its highest activations.
 
     Attributes:
@@ -145,9 +145,9 @@ def shaped(picture: Image.Image, placement: Placement) -> Image.Image:
     return ImageOps.pad(picture, (max(1, round(width * scale)), max(1, round(height * scale))), color="white")
 
 
-def exciting(
-    look: Look, photos: Sequence[str | Path], channels: Sequence[int], *, k: int = 4, batch_size: int = 32
-) -> Exciting:
+def top_activating(
+    look: ActivationFn, photos: Sequence[str | Path], channels: Sequence[int], *, k: int = 4, batch_size: int = 32
+) -> TopActivating:
     """Find the photos that excite channels most, by the largest activation over positions.
 
     Of equal ones the larger mean comes first: many channels of a network with ReLU6 reach 6 in many photos.
@@ -179,7 +179,7 @@ def exciting(
     if len(failed) == len(paths):
         raise failed[0]
     examples = {channel: tuple(kept) for channel, kept in best.items()}
-    return Exciting(examples, layer, tuple(str(error) for error in failed))
+    return TopActivating(examples, layer, tuple(str(error) for error in failed))
 
 
 def _paths(photos: Sequence[str | Path]) -> list[Path]:

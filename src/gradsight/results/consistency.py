@@ -11,13 +11,13 @@ from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, received
 from gradsight.imaging import Placement
 from gradsight.rules import Array, Each, Instance, Rule, Text, Whole
-from gradsight.targets import Named, Prediction
+from gradsight.targets import Prediction, TargetInfo
 
 if TYPE_CHECKING:
-    from gradsight.explanation import Explanation
+    from gradsight.results.explanation import Explanation
 
 _MAPS = Array((3, 4, 5), "an array (n, k, *positions) of one to three axes of positions")
-_NAMED = Instance(Named, "a target with its name")
+_NAMED = Instance(TargetInfo, "a target with its name")
 _PREDICTION = Instance(Prediction, "a class with its probability")
 _MANY = range(1000)
 

@@ -1,0 +1,1 @@
+"""From inputs, methods, layers and targets to explanations."""

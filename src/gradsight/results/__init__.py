@@ -1,0 +1,1 @@
+"""What comes back, drawn, kept and told."""

@@ -1,0 +1,31 @@
+"""How classes' scores are read from what a model gives, where that is not one row of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gradsight.checks import taken
+from gradsight.rules import Choice, Function, Text
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How the classes' scores are read from what a model gives, where that is not one row of them for each image.
+
+    Attributes:
+        function: from the model's own output to scores (n, classes), differentiable.
+        activation: what makes probabilities of them: ``"softmax"``, ``"sigmoid"``, or empty where they have none, as
+            those of a detector.
+        missing: where they are none of classes, the text of the error when a class is asked for.
+    """
+
+    function: Callable[[Any], Any]
+    activation: str = "softmax"
+    missing: str = ""
+
+    def __post_init__(self) -> None:
+        taken("`function` of Scores", self.function, Function("outputs -> (n, classes)"))
+        taken("`activation` of Scores", self.activation, Choice(("softmax", "sigmoid", ""), "activation"))
+        taken("`missing` of Scores", self.missing, Text())
