@@ -21,13 +21,14 @@ from gradsight import imaging
 from gradsight.cli.neurons import Asked, tell_neurons
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests/support"))
 
 import torchvision_shim  # noqa: E402
 
 torchvision_shim.install()
 
 import test_worlds_neurons  # noqa: E402
+
 import worlds  # noqa: E402
 import worlds_places  # noqa: E402
 import worlds_words  # noqa: E402

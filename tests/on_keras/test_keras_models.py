@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from keras import layers as L
+from test_methods import FEW, asked
 from torch import nn
 
 import gradsight as gs
@@ -17,7 +18,6 @@ import twins
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, UnknownName
 from oracles import ORACLES
 from plain import Plain, activations_and_gradients
-from test_methods import FEW, asked
 
 # Keras's own convert_to_numpy on PyTorch
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

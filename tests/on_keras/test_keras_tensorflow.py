@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import pytest
 from keras import layers as L
+from test_methods import asked
 
 import gradsight as gs
 from gradsight.errors import ModelError
 from gradsight.registry import METHODS
-from test_methods import asked
 
 tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":

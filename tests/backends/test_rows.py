@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_changed_weights import METHODS_AND_VARIANTS
 from torch import nn
 
 import gradsight as gs
 from gradsight.contracts import Rows
-from test_changed_weights import METHODS_AND_VARIANTS
 
 pytestmark = pytest.mark.pytorch
 

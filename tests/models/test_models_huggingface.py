@@ -16,6 +16,8 @@ import pytest
 import torch
 import transformers
 from PIL import Image
+from test_models import refused
+from test_models_timm import picture
 from typer.testing import CliRunner
 
 import gradsight as gs
@@ -24,8 +26,6 @@ from gradsight.cli.app import app
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError
 from gradsight.models.huggingface.processor import preprocess_of
 from gradsight.models.load import load_model
-from test_models import refused
-from test_models_timm import picture
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from test_models import refused
 from timm.data import create_transform, resolve_data_config
 from typer.testing import CliRunner
 
@@ -20,7 +21,6 @@ from gradsight.errors import InvalidArgument, MissingDependency, ModelError, Unk
 from gradsight.imaging import read_image
 from gradsight.models.load import load_model
 from gradsight.models.timm import labels_of, preprocess_of
-from test_models import refused
 
 SMALL = "resnet18.a1_in1k"
 

@@ -19,6 +19,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from test_models_files import altered, edit, export, pickled
 from torch import nn
 
 import tiny_transformers as tiny
@@ -29,7 +30,6 @@ from gradsight.models.exported_operators import may_be_called
 from gradsight.models.expressions import is_harmless
 from gradsight.models.load import load_model
 from gradsight.models.weights import load_weights, read_weights
-from test_models_files import altered, edit, export, pickled
 
 pytestmark = pytest.mark.pytorch
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import test_cli
 import torch
 from PIL import Image
+from test_cli import MODEL, lines, run
 from torch import nn
 
 import gradsight as gs
-import test_cli
 import toys
 from gradsight.errors import ImageError, InvalidArgument, InvalidType, ModelError, UnknownName
 from gradsight.neurons import Neuron, activations, ranked
 from gradsight.neurons.concepts import Label
-from test_cli import MODEL, lines, run
 from tolerances import rounding
 
 here, models = test_cli.here, test_cli.models  # fixtures

@@ -1,7 +1,7 @@
 """Random calls of everything public: each returns, or says in words what was wrong; the model stays as it was.
 
-``python tests/fuzz_api.py --seed 1 --calls 2000`` makes them in this process, under limits of memory and time, and
-prints what broke; ``FUZZ_TRACEBACK=1 ... --only 17`` repeats one of them and shows its traceback.
+``python tests/support/fuzz_api.py --seed 1 --calls 2000`` makes them in this process, under limits of memory and
+time, and prints what broke; ``FUZZ_TRACEBACK=1 ... --only 17`` repeats one of them and shows its traceback.
 """
 
 from __future__ import annotations

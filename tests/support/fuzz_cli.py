@@ -1,6 +1,7 @@
 """Random command lines, by the grammar of the commands themselves, with plausible values and hostile ones.
 
-``python tests/fuzz_cli.py SEED COUNT`` tells what came of them. A seed gives the same lines again, on the same version.
+``python tests/support/fuzz_cli.py SEED COUNT`` tells what came of them. A seed gives the same lines again, on
+the same version.
 """
 
 from __future__ import annotations

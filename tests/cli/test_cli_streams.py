@@ -186,6 +186,6 @@ def test_every_framework_that_may_be_imported_is_known() -> None:
     """Those that pyproject.toml lets models/ and backends/ import."""
     import tomllib
 
-    contracts = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["tool"]["importlinter"]
+    contracts = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["tool"]["importlinter"]
     (named,) = (c["forbidden_modules"] for c in contracts["contracts"] if c["name"].startswith("Only backends"))
     assert set(named) == FRAMEWORKS

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-
 import test_cli
+from PIL import Image
+from test_cli import MODEL, inside, lines, run
+from test_imaging_grid import where
+
 from gradsight.cli.compare import chosen_methods
 from gradsight.cli.options import split
 from gradsight.errors import ModelError
 from gradsight.registry import METHODS, Method
-from test_cli import MODEL, inside, lines, run
-from test_imaging_grid import where
 
 here, models = test_cli.here, test_cli.models  # fixtures
 RED_SQUARE, BLUE_SQUARE = (64, 256, 192, 384), (320, 64, 384, 128)
