@@ -303,7 +303,7 @@ def test_the_figure_says_which_colour_speaks_for_what(
     rather: gs.Explanation, explanation: gs.Explanation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panels: list[tuple] = []
-    monkeypatch.setattr(gs.explanation.imaging, "strip", lambda found, **options: panels.extend(found))
+    monkeypatch.setattr(gs.results.explanation.imaging, "strip", lambda found, **options: panels.extend(found))
     rather.figure()
     assert panels[-1][1][1] == "red: for red, blue: for blue"
     explanation.figure()
