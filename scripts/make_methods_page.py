@@ -27,10 +27,10 @@ Made from the registry by `scripts/make_methods_page.py`; `gradsight methods` pr
 The picture is made by `scripts/make_methods_picture.py`, which runs `gradsight compare`. A row of it is a method, a
 column a class, and every map is scaled by itself: how strong one method's map is says nothing about another's.
 
-Maps are raw and signed, as the paper's formula gives them before any display; drawing cuts them at 0. *Passes* are
-forward passes of the whole model for one image, all layers and targets together; *there and back* is a forward and a
-backward pass of the whole model. Where no target is named, one batched backward pass of the part behind the layer comes
-with it.
+Maps are raw and signed, as the paper's formula gives them before any display; drawing cuts them at 0. *Passes*
+are those of the model for one image, with c channels of the layer and k targets. A forward pass is one, of the whole
+model or of the part behind the layer; a backward pass from the scores to the image is one for each target. The one
+batched backward pass to the layer, which Grad-CAM and its kin take, is not counted.
 
 """
 

@@ -290,7 +290,7 @@ def test_a_variant_keeps_what_its_method_is_and_says_what_it_changes() -> None:
     assert (smoothed.at, smoothed.gradient, smoothed.source) == ("input", True, METHODS["gradient"].source)
     assert (fused_.at, fused_.gradient) == ("layers", False)
     assert set_against.needs == "class scores"
-    assert smoothed.passes == "7 x (1 there and back a target)"
+    assert smoothed.passes == "6 k + 7"
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,28 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, Literal, TypeVar
 
 from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, received, unknown
-from gradsight.ranges import checked
+from gradsight.ranges import checked, options_of
 from gradsight.rules import Choice, Each, Flag, Function, Text
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+Place = Literal["layer", "input", "layers"]
+"""What a method looks at."""
+
+_USUAL_CHANNELS = 512
+_FEW_PASSES = 8
+"""A photo takes seconds up to here, even on one core."""
+
+
+def one_pass(_channels: int, _targets: int, **_options: object) -> int:
+    """The cost of a method that needs the model's forward pass and at most the gradient at a layer."""
+    return 1
 
 
 @dataclass(frozen=True)
@@ -28,8 +42,13 @@ class Method:
         needs: what it asks of the model beyond a layer with positions; empty when nothing.
         at: ``"layer"``: its maps are a layer's; ``"input"``: the image's own; ``"layers"``: of several layers at once.
         gradient: it needs the model's gradient.
-        passes: what it costs, in forward passes of the whole model, in words: ``"1"``, ``"c + 1"`` for c channels.
-        costly: these are many; `gradsight compare` leaves it out unless it is asked for.
+        cost: ``(channels, targets) -> passes``: how many passes of the model one image takes, for a layer with so many
+            channels and so many targets. A forward pass is one, of the whole model or of the part behind the layer. A
+            backward pass from the scores to the image is one for each target; one that ends at the layer is not
+            counted. Methods of several layers count four, as many as are chosen where none are named.
+        control: it says nothing of the model: a method must do better than it.
+        alphas: it takes the gradient of the target's score at its one layer. Then `Explanation.alphas` are the means of
+            that gradient, which cost nothing more; else they are None.
     """
 
     name: str
@@ -37,10 +56,27 @@ class Method:
     title: str
     source: str
     needs: str = ""
-    at: str = "layer"
+    at: Place = "layer"
     gradient: bool = True
-    passes: str = "1"
-    costly: bool = False
+    cost: Callable[[int, int], int] = one_pass
+    control: bool = False
+    alphas: bool = False
+
+    @property
+    def passes(self) -> str:
+        """The cost in words, for c channels and k targets: ``"1"``, ``"c + 1"``, ``"2 k + 4"``."""
+        many = 1 << 20  # over any number of channels, so that options such as top=64 are at their bound
+        first = self.cost(many, 1)
+        by_channel, by_target = self.cost(many + 1, 1) - first, self.cost(many, 2) - first
+        slopes = [
+            f"{slope} {name}".removeprefix("1 ") for slope, name in ((by_channel, "c"), (by_target, "k")) if slope
+        ]
+        return " + ".join([*slopes, str(first - by_channel * many - by_target)])
+
+    @property
+    def costly(self) -> bool:
+        """Whether it takes more than a few passes of a usual layer; `gradsight compare` then leaves it out."""
+        return self.cost(_USUAL_CHANNELS, 1) > _FEW_PASSES
 
     @property
     def summary(self) -> str:
@@ -147,12 +183,13 @@ SOURCES: Registry[Source] = Registry("model source", "gradsight.models", "gradsi
 
 def without_gradient() -> list[str]:
     """The methods that need no gradient of the model; no controls, which say nothing of it."""
-    return [name for name, found in METHODS.items() if not found.gradient and "(control)" not in found.title]
+    return [name for name, found in METHODS.items() if not found.gradient and not found.control]
 
 
 _METHOD = Function("a function (probe, ops) -> maps, defined below the decorator")
 _SOURCE = Function("a function (name, *, weights) -> Model, defined below the decorator")
-PLACES = ("layer", "input", "layers")
+_COST = Function("a function (channels, targets, **options) -> passes")
+PLACES: tuple[Place, ...] = ("layer", "input", "layers")
 
 
 def method(
@@ -161,26 +198,36 @@ def method(
     title: str,
     source: str,
     needs: str = "",
-    at: str = "layer",
+    at: Place = "layer",
     gradient: bool = True,
-    passes: str = "1",
-    costly: bool = False,
+    cost: Callable[..., int] = one_pass,
+    control: bool = False,
+    alphas: bool = False,
 ) -> Callable[[Decorated], Decorated]:
     """Enter a function ``(probe, ops) -> maps`` as a method; see `Method` for the arguments.
 
     Keyword-only arguments of the function are the method's options: ``"scorecam(top=64)"``. What they take is declared
-    with them, ``top: Annotated[int, Whole(1)] = 64`` (`gradsight.rules`), and each call is held to it.
+    with them, ``top: Annotated[int, Whole(1)] = 64`` (`gradsight.rules`), and each call is held to it. ``cost`` gets
+    them too: ``(channels, targets, **options) -> passes``.
+
+    >>> import gradsight as gs
+    >>> @gs.method("mean_map", title="Mean of the channels", source="an example", gradient=False)
+    ... def mean_map(probe, ops):
+    ...     maps = ops.mean(probe.activations, axis=1, keepdims=True)
+    ...     return ops.broadcast_to(maps, (*probe.scores.shape, *maps.shape[2:]))
     """
     taken("at", at, Choice(PLACES, "place"))
-    for argument, text in (("title", title), ("source", source), ("needs", needs), ("passes", passes)):
+    for argument, text in (("title", title), ("source", source), ("needs", needs)):
         taken(argument, text, Text())
-    for argument, flag in (("gradient", gradient), ("costly", costly)):
+    for argument, flag in (("gradient", gradient), ("control", control), ("alphas", alphas)):
         taken(argument, flag, Flag())
+    taken("cost", cost, _COST)
 
     def enter(function: Decorated) -> Decorated:
         taken("function", function, _METHOD)
         function = checked(function)
-        METHODS.add(name, Method(name, function, title, source, needs, at, gradient, passes, costly))
+        bound = partial(cost, **options_of(function))
+        METHODS.add(name, Method(name, function, title, source, needs, at, gradient, bound, control, alphas))
         return function
 
     return enter

@@ -92,7 +92,12 @@ def with_options(method: Method, **options: Any) -> Method:
     if not options:
         return method
     options = read_options(method.name, method.function, options)
-    return replace(method, name=_call(method.name, options), function=partial(method.function, **options))
+    return replace(
+        method,
+        name=_call(method.name, options),
+        function=partial(method.function, **options),
+        cost=partial(method.cost, **options),
+    )
 
 
 def _call(*parts: Any) -> str:
@@ -108,26 +113,33 @@ def _variant(name: str, title: str, method: Method, function: Callable[[Any, Any
     )
 
 
+_VERSIONS = tuple((mirrored, factor) for mirrored in (False, True) for factor in (0.9, 1.0, 1.1))
+
+
 def smooth(method: MethodLike) -> Method:
     """Average a method's maps over six versions of the image: mirrored or not, and 0.9, 1 and 1.1 times as strong.
 
     Maps of mirrored images are mirrored back. Costs six passes more.
     """
     inner = as_method(method)
-    versions = [(mirrored, factor) for mirrored in (False, True) for factor in (0.9, 1.0, 1.1)]
 
     def smoothed(probe: Probe, ops: Ops) -> Any:
         images = probe.image.activations
         total: Any = 0
-        for some in rounds(len(versions), len(images), probe.batch_size):
-            chosen = [versions[i] for i in some]
+        for some in rounds(len(_VERSIONS), len(images), probe.batch_size):
+            chosen = [_VERSIONS[i] for i in some]
             copies = [factor * (ops.flip(images, axis=-1) if mirrored else images) for mirrored, factor in chosen]
             maps = by_copy(inner.function(probe.with_images(ops.concat(copies, axis=0)), ops), len(images), ops)
             for i, (mirrored, _) in enumerate(chosen):
                 total = total + (ops.flip(maps[i], axis=-1) if mirrored else maps[i])
-        return total / len(versions)
+        return total / len(_VERSIONS)
 
-    return _variant("smooth", "Smoothed", inner, smoothed, passes=f"7 x ({inner.passes})", costly=True)
+    return _variant("smooth", "Smoothed", inner, smoothed, cost=_cost_of_smooth(inner.cost), alphas=False)
+
+
+def _cost_of_smooth(inner: Callable[[int, int], int]) -> Callable[[int, int], int]:
+    # The first pass finds the targets; each version of the image then is explained from the start.
+    return lambda channels, targets: 1 + len(_VERSIONS) * inner(channels, targets)
 
 
 def eigen_smooth(method: MethodLike) -> Method:
@@ -193,6 +205,8 @@ def contrast(
         lambda probe, ops: inner.function(towards_difference(probe, rivals, strength), ops),
         needs="class scores",
         options=options,
+        # The gradient is that of the difference, not of the target's own score.
+        alphas=False,
     )
 
 
@@ -253,8 +267,14 @@ def _fusing(name: str, title: str, inner: Method, by: str, options: dict[str, An
     def function(probe: Probe, ops: Ops) -> Any:
         return fused([inner.function(layer, ops) for layer in probe.layers], by, probe, ops)
 
-    return _variant(name, title, inner, function, at="layers", options=options)
+    def cost(channels: int, targets: int) -> int:
+        return 1 + _LAYERS * (inner.cost(channels, targets) - 1)  # the layers share the first pass
 
+    return _variant(name, title, inner, function, at="layers", options=options, cost=cost, alphas=False)
+
+
+_LAYERS = 4
+"""As many layers are fused where none are named, see `layers.last_of_each_resolution`."""
 
 _WAYS: dict[str, Callable[[Sequence[Any], Any], Any]] = {
     "mean": lambda maps, ops: ops.mean(ops.stack(maps, axis=0), axis=0),

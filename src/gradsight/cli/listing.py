@@ -44,12 +44,13 @@ def list_methods(*, as_json: bool) -> None:
     for name in VARIANTS:
         _say_method(_variant_row(name))
     say()
+    say("Passes are those of the model for one photo, with c channels of the layer and k targets.")
     say("Use one or several: ", ('gradsight explain photo.jpg --method gradcam --method "scorecam(top=64)"', "cyan"))
     say("See them side by side: ", ("gradsight compare photo.jpg --methods gradcam,layercam", "cyan"))
 
 
 def _method_row(method: Method) -> dict[str, Any]:
-    names = ("name", "title", "source", "needs", "at", "gradient", "passes", "summary")
+    names = ("name", "title", "source", "needs", "at", "gradient", "passes", "costly", "control", "alphas", "summary")
     return {"kind": "method", **{n: getattr(method, n) for n in names}, **_options(method.function)}
 
 

@@ -403,7 +403,7 @@ class Explainer:
     def _explanation(
         self, given: Batch, predictions: Any, method: Method, shared: Pass, probe: Any, layer: str
     ) -> Explanation:
-        backend, placements, probe = given.backend, given.placements, probe.anew()  # nobody else has used it
+        backend, placements = given.backend, given.placements
         maps = method.function(probe, backend.ops)
         n, k = shared.scores.shape
         if tuple(getattr(maps, "shape", ()))[:2] != (n, k) or maps.ndim < 3:
@@ -490,11 +490,10 @@ def _noted(explanation: Explanation, note: str) -> Explanation:
 
 
 def _of_channels(method: Method, probe: Any, backend: Backend) -> dict[str, Any]:
-    """The alphas and mean activations of an explanation, where the method took the gradient of the one layer."""
-    gradients = probe.known_gradients if method.gradient and method.at == "layer" else None
-    if gradients is None:
+    """The alphas and mean activations of an explanation, where the method says that it has them."""
+    if not method.alphas:
         return {}
-    means = (backend.ops.mean(values, axis=probe.spatial) for values in (gradients, probe.activations))
+    means = (backend.ops.mean(values, axis=probe.spatial) for values in (probe.gradients, probe.activations))
     alphas, channel_means = (backend.numpy(values).astype(np.float32) for values in means)
     return {"alphas": alphas, "channel_means": channel_means}
 

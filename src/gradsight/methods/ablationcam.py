@@ -15,8 +15,7 @@ from gradsight.registry import method
     title="Ablation-CAM",
     source="doi:10.1109/WACV45572.2020.9093360",
     gradient=False,
-    passes="1, and c of the part behind the layer, c channels",
-    costly=True,
+    cost=lambda channels, _targets: channels + 1,
 )
 def ablationcam(probe: Probe, ops: Ops) -> Any:
     """Weigh each channel by the share of the score that is lost without it, and sum the channels.

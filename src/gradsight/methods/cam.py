@@ -14,7 +14,14 @@ _TOLERANCE = 0.02  # bfloat16 rounds by 0.4 % at each step; another head is off 
 _HEAD = "a global average pooling and one linear layer, and nothing else, behind the layer"
 
 
-@method("cam", title="CAM", source="arXiv:1512.04150", needs=_HEAD)
+@method(
+    "cam",
+    title="CAM",
+    source="arXiv:1512.04150",
+    needs=_HEAD,
+    cost=lambda _channels, _targets: 5,  # four of them try the head
+    alphas=True,
+)
 def cam(probe: Probe, ops: Ops) -> Any:
     """Weigh each channel by the linear layer's weight for the class, and sum the channels (eq. 2).
 

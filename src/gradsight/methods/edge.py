@@ -9,7 +9,7 @@ from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
-@method("edge", title="Edges (control)", source="arXiv:1810.03292", at="input", gradient=False)
+@method("edge", title="Edges (control)", source="arXiv:1810.03292", at="input", gradient=False, control=True)
 def edge(probe: Probe, ops: Ops) -> Any:
     """Take the length of the image's Sobel gradient, the same for every target: a map that looks like a reason is none.
 

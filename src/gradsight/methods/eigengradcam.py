@@ -10,7 +10,7 @@ from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
-@method("eigengradcam", title="EigenGrad-CAM", source="github.com/jacobgil/pytorch-grad-cam")
+@method("eigengradcam", title="EigenGrad-CAM", source="github.com/jacobgil/pytorch-grad-cam", alphas=True)
 def eigengradcam(probe: Probe, ops: Ops) -> Any:
     """Project each position's gradient times activation on their first principal direction, centred.
 

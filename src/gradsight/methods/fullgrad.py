@@ -10,7 +10,13 @@ from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
-@method("fullgrad", title="FullGrad", source="arXiv:1905.00780", at="input", passes="4, and 2 back a target")
+@method(
+    "fullgrad",
+    title="FullGrad",
+    source="arXiv:1905.00780",
+    at="input",
+    cost=lambda _channels, targets: 5 + 2 * targets,
+)
 def fullgrad(probe: Probe, ops: Ops) -> Any:
     """Add up what the image and every bias of the model contribute, position by position.
 

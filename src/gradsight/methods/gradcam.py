@@ -10,7 +10,7 @@ from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
-@method("gradcam", title="Grad-CAM", source="arXiv:1610.02391")
+@method("gradcam", title="Grad-CAM", source="arXiv:1610.02391", alphas=True)
 def gradcam(probe: Probe, ops: Ops) -> Any:
     """Weigh each channel by its mean gradient (eq. 1) and sum the channels (eq. 2, before its ReLU)."""
     weights = ops.mean(probe.gradients, axis=probe.spatial)

@@ -10,7 +10,7 @@ from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
-@method("gradcampp", title="Grad-CAM++", source="arXiv:1710.11063")
+@method("gradcampp", title="Grad-CAM++", source="arXiv:1710.11063", alphas=True)
 def gradcampp(probe: Probe, ops: Ops) -> Any:
     """Weigh each channel by its positive gradients, each by how few other positions share its effect (eq. 19).
 

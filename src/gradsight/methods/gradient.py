@@ -9,7 +9,13 @@ from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
-@method("gradient", title="Vanilla gradient", source="arXiv:1312.6034", at="input", passes="1 there and back a target")
+@method(
+    "gradient",
+    title="Vanilla gradient",
+    source="arXiv:1312.6034",
+    at="input",
+    cost=lambda _channels, targets: 1 + targets,
+)
 def gradient(probe: Probe, ops: Ops) -> Any:
     """Take the magnitude of the score's gradient by each pixel, of the strongest colour channel (section 3.1)."""
     return strongest(probe.image.gradients, ops)

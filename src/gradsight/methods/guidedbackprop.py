@@ -16,7 +16,7 @@ from gradsight.registry import method
     source="arXiv:1412.6806",
     needs="rectifiers (ReLU, GELU, SiLU ...)",
     at="input",
-    passes="1, and 1 there and back a target",
+    cost=lambda _channels, targets: 2 + targets,
 )
 def guidedbackprop(probe: Probe, ops: Ops) -> Any:
     """Take the gradient by each pixel with only positive gradients passing rectifiers; the strongest colour channel.

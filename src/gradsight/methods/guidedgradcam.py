@@ -17,7 +17,8 @@ from gradsight.registry import method
     title="Guided Grad-CAM",
     source="arXiv:1610.02391",
     needs="rectifiers (ReLU, GELU, SiLU ...)",
-    passes="1, and 1 there and back a target",
+    alphas=True,
+    cost=lambda _channels, targets: 2 + targets,
 )
 def guidedgradcam(probe: Probe, ops: Ops) -> Any:
     """Multiply guided backpropagation with the enlarged Grad-CAM map, after its ReLU (section 3.2)."""

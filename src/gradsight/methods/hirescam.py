@@ -9,7 +9,7 @@ from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
-@method("hirescam", title="HiResCAM", source="arXiv:2011.08891")
+@method("hirescam", title="HiResCAM", source="arXiv:2011.08891", alphas=True)
 def hirescam(probe: Probe, ops: Ops) -> Any:
     """Multiply gradient and activation position by position, and sum the channels.
 

@@ -18,8 +18,7 @@ from gradsight.rules import Number, Whole
     title="Integrated gradients",
     source="arXiv:1703.01365",
     at="input",
-    passes="n + 1 there and back, n = 32",
-    costly=True,
+    cost=lambda _channels, targets, *, steps, **_: 1 + steps * (1 + targets),
 )
 def integratedgradients(
     probe: Probe,

@@ -17,8 +17,7 @@ from gradsight.rules import Whole
     title="IS-CAM",
     source="arXiv:2010.03023",
     gradient=False,
-    passes="c n + 1, c channels, n = 10",
-    costly=True,
+    cost=lambda channels, _targets, *, samples: 1 + samples * channels,
 )
 def iscam(probe: Probe, ops: Ops, *, samples: Annotated[int, Whole(1)] = 10) -> Any:
     """Score-CAM with weights averaged over masked images that fade in, from 1 / n of their strength to all of it.

@@ -10,7 +10,7 @@ from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
-@method("layercam", title="LayerCAM", source="doi:10.1109/TIP.2021.3089943")
+@method("layercam", title="LayerCAM", source="doi:10.1109/TIP.2021.3089943", alphas=True)
 def layercam(probe: Probe, ops: Ops) -> Any:
     """Multiply positive gradient and activation position by position, and sum the channels."""
     return ops.sum(positive(probe.gradients, ops) * probe.activations[:, None], axis=2)

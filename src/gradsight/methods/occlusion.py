@@ -14,6 +14,13 @@ from gradsight.foreign import Ops
 from gradsight.registry import method
 from gradsight.rules import Number
 
+_SIDE = 224
+"""The usual side of an image; only roundings of the windows differ for others."""
+
+
+def _cost(_channels: int, _targets: int, *, window: float, stride: float, **_: object) -> int:
+    return 1 + len(_starts(_SIDE, window, stride)) ** 2
+
 
 @method(
     "occlusion",
@@ -21,8 +28,7 @@ from gradsight.rules import Number
     source="arXiv:1311.2901",
     at="input",
     gradient=False,
-    passes="1 + windows",
-    costly=True,
+    cost=_cost,
 )
 def occlusion(
     probe: Probe,
@@ -67,14 +73,16 @@ def occlusion(
 
 def _windows(size: Any, window: float, stride: float) -> list[Any]:
     """Masks (*size) that are 1 inside of a window; together they cover every position."""
-    starts = []
-    for side in size:
-        length, step = max(1, round(window * side)), max(1, round(stride * side))
-        firsts = [*range(0, max(side - length, 0), step), max(side - length, 0)]
-        starts.append([slice(first, first + length) for first in firsts])
     masks = []
-    for place in itertools.product(*starts):
+    for covered in itertools.product(*(_starts(side, window, stride) for side in size)):
         mask = np.zeros(tuple(size), np.float32)
-        mask[place] = 1
+        mask[covered] = 1
         masks.append(mask)
     return masks
+
+
+def _starts(side: int, window: float, stride: float) -> list[slice]:
+    """The windows along one axis; the last one ends where the axis ends."""
+    length, step = max(1, round(window * side)), max(1, round(stride * side))
+    last = max(side - length, 0)
+    return [slice(first, first + length) for first in (*range(0, last, step), last)]

@@ -11,7 +11,7 @@ from gradsight.registry import method
 from gradsight.rules import Whole
 
 
-@method("random", title="Random (control)", source="a control", gradient=False)
+@method("random", title="Random (control)", source="a control", gradient=False, control=True)
 def random(probe: Probe, ops: Ops, *, seed: Annotated[int, Whole(0)] = 0) -> Any:
     """Draw every position at random, the same for every image: what a method must beat to have said anything.
 

@@ -14,7 +14,12 @@ from gradsight.rules import Number, Whole
 
 
 @method(
-    "rise", title="RISE", source="arXiv:1806.07421", at="input", gradient=False, passes="n + 1, n = 1000", costly=True
+    "rise",
+    title="RISE",
+    source="arXiv:1806.07421",
+    at="input",
+    gradient=False,
+    cost=lambda _channels, _targets, *, masks, **_: 1 + masks,
 )
 def rise(
     probe: Probe,

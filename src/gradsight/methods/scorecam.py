@@ -15,9 +15,11 @@ from gradsight.registry import method
 from gradsight.rules import Whole
 
 
-@method(
-    "scorecam", title="Score-CAM", source="arXiv:1910.01279", gradient=False, passes="c + 1, c channels", costly=True
-)
+def _cost(channels: int, _targets: int, *, top: int | None, groups: int | None) -> int:
+    return 1 + min(channels if number is None else min(number, channels) for number in (top, groups))
+
+
+@method("scorecam", title="Score-CAM", source="arXiv:1910.01279", gradient=False, cost=_cost)
 def scorecam(
     probe: Probe,
     ops: Ops,

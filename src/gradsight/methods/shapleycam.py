@@ -10,7 +10,14 @@ from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
-@method("shapleycam", title="ShapleyCAM", source="arXiv:2501.06261", needs="second derivatives behind the layer")
+@method(
+    "shapleycam",
+    title="ShapleyCAM",
+    source="arXiv:2501.06261",
+    needs="second derivatives behind the layer",
+    cost=lambda _channels, _targets: 2,
+    alphas=True,
+)
 def shapleycam(probe: Probe, ops: Ops) -> Any:
     """Weigh each channel by the mean of gradient minus half of Hessian times activations, and sum the channels.
 

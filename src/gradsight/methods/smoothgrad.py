@@ -18,8 +18,7 @@ from gradsight.rules import Number, Whole
     title="SmoothGrad",
     source="arXiv:1706.03825",
     at="input",
-    passes="n + 1 there and back, n = 16",
-    costly=True,
+    cost=lambda _channels, targets, *, samples, **_: 1 + samples * (1 + targets),
 )
 def smoothgrad(
     probe: Probe,

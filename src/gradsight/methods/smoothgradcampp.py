@@ -12,7 +12,12 @@ from gradsight.registry import method
 from gradsight.rules import Number, Whole
 
 
-@method("smoothgradcampp", title="Smooth Grad-CAM++", source="arXiv:1908.01224", passes="n + 1, n = 8", costly=True)
+@method(
+    "smoothgradcampp",
+    title="Smooth Grad-CAM++",
+    source="arXiv:1908.01224",
+    cost=lambda _channels, _targets, *, samples, **_: 1 + samples,
+)
 def smoothgradcampp(
     probe: Probe,
     ops: Ops,

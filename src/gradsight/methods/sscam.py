@@ -17,8 +17,7 @@ from gradsight.rules import Number, Whole
     title="SS-CAM",
     source="arXiv:2006.14255",
     gradient=False,
-    passes="c n + 1, c channels, n = 35",
-    costly=True,
+    cost=lambda channels, _targets, *, samples, **_: 1 + samples * channels,
 )
 def sscam(
     probe: Probe,

@@ -10,7 +10,7 @@ from gradsight.foreign import Ops
 from gradsight.registry import method
 
 
-@method("xgradcam", title="XGrad-CAM", source="arXiv:2008.02312")
+@method("xgradcam", title="XGrad-CAM", source="arXiv:2008.02312", alphas=True)
 def xgradcam(probe: Probe, ops: Ops) -> Any:
     """Weigh each channel by the mean of its gradients, weighted by its activations.
 
