@@ -34,7 +34,7 @@ batched backward pass to the layer, which Grad-CAM and its kin take, is not coun
 
 """
 
-_PLACES = {
+_SCOPES = {
     "layer": "## At a layer\n\nThe map has the layer's positions.",
     "layers": "## At several layers\n\nThe map has the image's positions. Without `layer=` the last good layer of each "
     "of the last four resolutions is taken; of a transformer, four blocks.",
@@ -65,19 +65,19 @@ def row(method: Method) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def table(place: str) -> str:
-    rows = [row(method) for method in METHODS.values() if method.at == place]
+def table(scope: str) -> str:
+    rows = [row(method) for method in METHODS.values() if method.at == scope]
     head = "| name | title | source | what | passes | options |\n|---|---|---|---|---|---|"
-    return "\n".join((_PLACES[place], "", head, *rows))
+    return "\n".join((_SCOPES[scope], "", head, *rows))
 
 
 def variants() -> str:
     lines = [
         "## Variants",
         "",
-        'Each takes a method and gives one, and nests: `method="smooth(contrast(layercam, rivals=2))"`, on the command '
-        'line `--method "smooth(gradcam)"`, in Python also `gs.smooth("gradcam")`. Options of methods are given in the '
-        "same way: `scorecam(top=64)`.",
+        'Each takes a method and gives one, and nests: `method="smooth(contrastive(layercam, rivals=2))"`, on the '
+        'command line `--method "smooth(gradcam)"`, in Python also `gs.smooth("gradcam")`. Options of methods are '
+        "given in the same way: `scorecam(top=64)`.",
         "",
         "| variant | what | passes | options |",
         "|---|---|---|---|",
@@ -91,7 +91,7 @@ def variants() -> str:
 
 def page() -> str:
     """The text of docs/methods.md."""
-    return _HEAD + "\n\n".join((*(table(place) for place in _PLACES), variants())) + "\n"
+    return _HEAD + "\n\n".join((*(table(scope) for scope in _SCOPES), variants())) + "\n"
 
 
 def readme(text: str) -> str:

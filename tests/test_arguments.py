@@ -277,7 +277,9 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: gs.ask([w.photo], "a", model=w.answering), InvalidType, "`photo` must be one photo"),
     ],
     "caption": [(lambda w: gs.caption(w.photo, model=5), InvalidType, "`model` must be the name of a model source")],
-    "contrast": [(lambda w: gs.contrast("gradcam", rivals=0), InvalidArgument, "`rivals` must be a whole number")],
+    "contrastive": [
+        (lambda w: gs.contrastive("gradcam", rivals=0), InvalidArgument, "`rivals` must be a whole number")
+    ],
     "eigen_smooth": [(lambda w: gs.eigen_smooth(5), InvalidType, "`method` must be")],
     "explain": [(lambda w: gs.explain(5, w.loaded), InvalidType, "`inputs` must be")],
     "fuse": [(lambda w: gs.fuse("gradcam", by="sum"), UnknownName, "no way to fuse 'sum'")],

@@ -170,10 +170,10 @@ def test_the_default_is_what_takes_a_few_passes_and_all_is_all():
 
 
 def test_commas_within_brackets_do_not_separate():
-    assert split("a, fuse(b, by='max') ,contrast(fuse(c, by='x'), rivals=2),") == [
+    assert split("a, fuse(b, by='max') ,contrastive(fuse(c, by='x'), rivals=2),") == [
         "a",
         "fuse(b, by='max')",
-        "contrast(fuse(c, by='x'), rivals=2)",
+        "contrastive(fuse(c, by='x'), rivals=2)",
     ]
     assert split("") == []
 

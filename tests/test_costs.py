@@ -293,13 +293,13 @@ COUNTED = [SMALL.get(name, name) for name in METHODS] + [
     "smooth(gradcam)",
     "smooth(gradient)",
     "smooth(iscam(samples=2))",
-    "contrast(ablationcam)",
+    "contrastive(ablationcam)",
     "eigen_smooth(layercam)",
     "refine(gradcam)",
 ]
 
 # A traced part behind the layer is run once more in each call, which shows that it still gives what the model gives.
-TRACED = {"ablationcam", "cam", "shapleycam", "contrast(ablationcam)"}
+TRACED = {"ablationcam", "cam", "shapleycam", "contrastive(ablationcam)"}
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -351,7 +351,7 @@ def test_alphas_are_there_for_the_methods_that_declare_them_and_cost_nothing() -
     net, image = small(), torch.rand(2, 3, 20, 20)
     explainer = gs.Explainer(net, layer="3")
     names = [SMALL.get(name, name) for name in METHODS if METHODS[name].at == "layer"]
-    texts = [*names, "smooth(gradcam)", "contrast(gradcam)", "eigen_smooth(gradcam)"]
+    texts = [*names, "smooth(gradcam)", "contrastive(gradcam)", "eigen_smooth(gradcam)"]
     for method in map(as_method, texts):
         found = explainer(image, method=method, targets=[[0, 1], [1, 2]])
         assert (found.alphas is not None) == method.alphas

@@ -193,7 +193,7 @@ class Backend(Protocol):
     def run(self, inputs: Inputs, layers: Sequence[Any], targets: Any, batch_size: int = 32) -> Pass:
         """Push a batch through the model, seen at ``layers`` (`layers.Layer`; `layers.INPUT` is the input itself).
 
-        ``targets(logits, outputs)`` settles what is explained. Without layers no graph is recorded. ``batch_size``
+        ``targets(logits, outputs)`` resolves what is explained. Without layers no graph is recorded. ``batch_size``
         bounds the rows that methods push through at once.
         """
 
@@ -216,7 +216,7 @@ class Backend(Protocol):
         """The class scores at positions in a model's output, (n, classes, rows, columns); None where it has none."""
 
     def sequence_in(self, outputs: Outputs) -> Any:
-        """The class scores at places of a sequence in a model's output, (n, length, classes); None if none."""
+        """The class scores at positions of a sequence in a model's output, (n, length, classes); None if none."""
 
     def outputs(self, inputs: Inputs) -> Any:
         """Run the model."""

@@ -134,8 +134,8 @@ def _pieces(value: Any) -> Iterator[str]:
     opening, closing = _BRACKETS.get(kind.__repr__, ("", ""))
     if opening and (value or kind in (list, tuple, dict)):
         yield opening
-        for place, item in enumerate(dict.items(value) if isinstance(value, dict) else value):
-            yield ", " if place else ""
+        for number, item in enumerate(dict.items(value) if isinstance(value, dict) else value):
+            yield ", " if number else ""
             if isinstance(value, dict):
                 yield from _pieces(item[0])
                 yield ": "

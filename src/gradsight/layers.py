@@ -60,7 +60,7 @@ class Seen:
         same: it handed its argument through, as dropout does; the layer is the one that made it.
         cut: nothing bypasses it; None where nobody looked.
         gradient: d score / d output as a NumPy array of ``shape``; None where it was not asked for.
-        ways: every layout that its output may have, see `positions.Positions`.
+        layouts: every layout that its output may have, see `positions.Positions`.
         reacts: where the score has no gradient: in how many channels it changes with the positions, at most 2.
     """
 
@@ -72,7 +72,7 @@ class Seen:
     same: bool
     cut: bool | None
     gradient: Any = None
-    ways: tuple[Layout, ...] = ()
+    layouts: tuple[Layout, ...] = ()
     reacts: int = 0
 
 
@@ -118,15 +118,15 @@ def candidates(seen: Sequence[Seen]) -> list[Candidate]:
     """Turn what a backend saw into the layers that can be explained, in the order they ran."""
     found = []
     for x in seen:
-        if not x.ways or x.same:
+        if not x.layouts or x.same:
             continue
-        layout = x.ways[0]
+        layout = x.layouts[0]
         channels = layout.channels(x.shape)
         live = x.reacts
         if x.gradient is not None:
             folded = layout.fold(x.gradient, np)[0].reshape(channels, -1)
             live = int(np.count_nonzero(np.any(folded != 0, axis=1)))
-        found.append(Candidate(x.name, x.kind, x.cut, channels, layout, live, len(x.ways) > 1))
+        found.append(Candidate(x.name, x.kind, x.cut, channels, layout, live, len(x.layouts) > 1))
     return found
 
 
@@ -141,11 +141,11 @@ def _pools(seen: Sequence[Seen], size: Sequence[int]) -> dict[str, set[Any]]:
     A pool takes a map of c channels and gives a vector of c channels: the positions are gone, the channels are not. It
     holds no block of its own that is a cut, or it would be a network, not a pool.
     """
-    known = {layout.grid for x in seen for layout in x.ways}
-    blocks = [x.name for x in seen if x.cut and x.composite and x.ways]
+    known = {layout.grid for x in seen for layout in x.layouts}
+    blocks = [x.name for x in seen if x.cut and x.composite and x.layouts]
     pools = {}
     for x in seen:
-        if x.received is None or not x.composite or x.ways:
+        if x.received is None or not x.composite or x.layouts:
             continue
         taken = [m for m in layouts(x.received, 1, size, known) if m.channels(x.received) == math.prod(x.shape)]
         if taken and not any(_within(name, x.name) for name in blocks):

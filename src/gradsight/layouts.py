@@ -186,7 +186,7 @@ def layouts(
         shape: the output's shape.
         batch: how many images went in.
         size: the input's positions, such as (224, 224).
-        known: grids of other layers that leave no doubt; they settle how tokens are folded.
+        known: grids of other layers that leave no doubt; they decide how tokens are folded.
 
     A video's frames may be rows of their own, each image's behind one another.
 
@@ -206,8 +206,8 @@ def layouts(
 
 def _by_frame(layout: Layout, frames: int) -> Layout:
     """The layout of rows that are frames, from that of rows that are images; each frame has its own extra tokens."""
-    batch, channels, *places = (axis + 1 for axis in layout.axes)
-    axes, grid = (0, channels, batch, *places), (frames, *layout.grid)
+    batch, channels, *positions = (axis + 1 for axis in layout.axes)
+    axes, grid = (0, channels, batch, *positions), (frames, *layout.grid)
     if not layout.extra:
         return Layout(axes, grid, 0, frames)
     inside = math.prod(layout.grid)
@@ -257,7 +257,7 @@ MIXED_ROWS = (
 
 
 def only_layout(name: str, shape: Sequence[int], found: Sequence[Layout], batch: int | None = None) -> Layout:
-    """The one layout in ``found``, or the error that says which argument settles it; ``batch`` images went in."""
+    """The one layout in ``found``, or the error that says which argument decides it; ``batch`` images went in."""
     if len(found) == 1:
         return found[0]
     if not found and batch is not None and len(shape) > 3 and shape[0] != batch:
@@ -268,8 +268,8 @@ def only_layout(name: str, shape: Sequence[int], found: Sequence[Layout], batch:
             "Name a layer before it (`gradsight layers` or `explainer.layers(batch)` lists them), or pass `layout=` "
             "and `grid=` if it has positions after all."
         )
-    ways = "; ".join(f"grid={x.grid}, {x.extra} extra tokens" for x in found)
+    readings = "; ".join(f"grid={x.grid}, {x.extra} extra tokens" for x in found)
     raise AmbiguousLayout(
-        f"layer {name!r} gives an output of shape {tuple(shape)}, which can be read in more than one way: {ways}. "
-        f"Pass `layout='tokens', grid={found[0].grid}` (or another) to settle it."
+        f"layer {name!r} gives an output of shape {tuple(shape)}, which can be read in more than one way: {readings}. "
+        f"Pass `layout='tokens', grid={found[0].grid}` (or another)."
     )

@@ -17,7 +17,7 @@ from gradsight.rules import Choice, Each, Flag, Function, Text
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
-Place = Literal["layer", "input", "layers"]
+Scope = Literal["layer", "input", "layers"]
 """What a method looks at."""
 
 _USUAL_CHANNELS = 512
@@ -56,7 +56,7 @@ class Method:
     title: str
     source: str
     needs: str = ""
-    at: Place = "layer"
+    at: Scope = "layer"
     gradient: bool = True
     cost: Callable[[int, int], int] = one_pass
     control: bool = False
@@ -86,7 +86,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Source:
-    """A place where models come from.
+    """Where models come from, such as timm.
 
     Attributes:
         name: the scheme before the colon in ``--model scheme:name``.
@@ -108,7 +108,7 @@ class Source:
 Entry = TypeVar("Entry", Method, Source)
 
 
-def _place(entry: Method | Source) -> str:
+def _home(entry: Method | Source) -> str:
     """The module and the name of an entry's function."""
     function = entry.function
     return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
@@ -129,7 +129,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     def add(self, name: str, entry: Entry) -> None:
         """Enter ``entry`` under a name that nothing else has.
 
-        Entered again, as where a cell of a notebook runs once more, a function of a user's takes the place of itself.
+        Entered again, as where a cell of a notebook runs once more, a function of the user's replaces itself.
 
         Raises:
             InvalidType: the name is no text.
@@ -137,14 +137,14 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         """
         if not taken("name", name, Text()).isidentifier():
             raise InvalidArgument(f"`name` must be a word of letters, digits and _. {received(name)} Pass 'my_way'.")
-        place = _place(entry)
-        own = not place.startswith(f"{self._package}.")
+        home = _home(entry)
+        own = not home.startswith(f"{self._package}.")
         if own:  # those of the package are all there first: the user's module may be the first that asks for one
             self._fill()
         if name in self.reserved:
             raise InvalidArgument(f"`name` must be no word for a variant. {received(name)} Pass 'my_{name}'.")
         there = self._entries.get(name)
-        if there is not None and not (own and _place(there) == place):
+        if there is not None and not (own and _home(there) == home):
             raise InvalidArgument(
                 f"`name` must be one that no other {self._kind} has. Received: {name!r}, which is {there.title}. Pass "
                 f"another, such as 'my_{name}'."
@@ -189,7 +189,7 @@ def without_gradient() -> list[str]:
 _METHOD = Function("a function (probe, ops) -> maps, defined below the decorator")
 _SOURCE = Function("a function (name, *, weights) -> Model, defined below the decorator")
 _COST = Function("a function (channels, targets, **options) -> passes")
-PLACES: tuple[Place, ...] = ("layer", "input", "layers")
+SCOPES: tuple[Scope, ...] = ("layer", "input", "layers")
 
 
 def method(
@@ -198,7 +198,7 @@ def method(
     title: str,
     source: str,
     needs: str = "",
-    at: Place = "layer",
+    at: Scope = "layer",
     gradient: bool = True,
     cost: Callable[..., int] = one_pass,
     control: bool = False,
@@ -216,7 +216,7 @@ def method(
     ...     maps = ops.mean(probe.activations, axis=1, keepdims=True)
     ...     return ops.broadcast_to(maps, (*probe.scores.shape, *maps.shape[2:]))
     """
-    taken("at", at, Choice(PLACES, "place"))
+    taken("at", at, Choice(SCOPES, "scope"))
     for argument, text in (("title", title), ("source", source), ("needs", needs)):
         taken(argument, text, Text())
     for argument, flag in (("gradient", gradient), ("control", control), ("alphas", alphas)):

@@ -1,7 +1,7 @@
 """Variants: functions that take a method and return one.
 
 Each is also a word of the language in which methods are named: ``"smooth(gradcam)"``, ``"fuse(layercam, by='max')"``,
-``"contrast(layercam, rivals=5)"``, ``"scorecam(top=64)"``.
+``"contrastive(layercam, rivals=5)"``, ``"scorecam(top=64)"``.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class _Channels:
 
 
 @checked
-def contrast(
+def contrastive(
     method: MethodLike,
     *,
     rivals: Annotated[int, Whole(1)] = 3,
@@ -197,9 +197,9 @@ def contrast(
     """
     inner = as_method(method)
     options = {"rivals": rivals, "strength": strength}
-    options = {key: value for key, value in options.items() if value != options_of(contrast)[key]}
+    options = {key: value for key, value in options.items() if value != options_of(contrastive)[key]}
     return _variant(
-        "contrast",
+        "contrastive",
         "Contrastive",
         inner,
         lambda probe, ops: inner.function(towards_difference(probe, rivals, strength), ops),
@@ -292,7 +292,7 @@ def fused(maps: Sequence[Any], by: str, probe: Probe, ops: Ops) -> Any:
 
 
 VARIANTS: dict[str, Callable[..., Method]] = {
-    function.__name__: function for function in (smooth, refine, contrast, fuse, eigen_smooth)
+    function.__name__: function for function in (smooth, refine, contrastive, fuse, eigen_smooth)
 }
 METHODS.reserved = frozenset(VARIANTS)
 

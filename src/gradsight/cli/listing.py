@@ -12,7 +12,7 @@ import gradsight as gs
 from gradsight.cli.terminal import say, say_json, say_table
 from gradsight.errors import printable
 from gradsight.ranges import options_of, rules_of
-from gradsight.registry import METHODS, PLACES, SOURCES, Method, Source
+from gradsight.registry import METHODS, SCOPES, SOURCES, Method, Source
 from gradsight.variants import VARIANTS
 
 _FIRST = 10
@@ -34,7 +34,7 @@ def list_methods(*, as_json: bool) -> None:
         for name in VARIANTS:
             say_json(_variant_row(name))
         return
-    for at in PLACES:
+    for at in SCOPES:
         say((_OF[at], "bold"))
         for method in methods:
             if method.at == at:

@@ -29,7 +29,7 @@ from gradsight.models.model import Model
 from gradsight.models.wrapped import opened
 from gradsight.neurons import ActivationFn, Activations, Concepts, Dissection, TopActivating, dissect, top_activating
 from gradsight.recent import Recent
-from gradsight.registry import PLACES, Method
+from gradsight.registry import SCOPES, Method
 from gradsight.results.explanation import Explanation, joined
 from gradsight.rules import Choice, Each, Either, Flag, Function, Sides, Text, Whole
 from gradsight.targets import (
@@ -311,7 +311,7 @@ class Explainer:
         self, given: Batch, names: Sequence[Any], methods: Sequence[Method], wanted: Any, study: Study | None
     ) -> list[_Way]:
         """Each method with its pass, its probe, and what to call its layer. One pass serves all that it can."""
-        at = {place: [m for m in methods if m.at == place] for place in PLACES}
+        at = {scope: [m for m in methods if m.at == scope] for scope in SCOPES}
         stages_wanted = at["layers"] and len(names) < 2
         chosen = None
         if stages_wanted or (at["layer"] and None in names):

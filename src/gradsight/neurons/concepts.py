@@ -47,11 +47,11 @@ class Label(NamedTuple):
         mask = self._pixels(placement.image_size)
         if mask is None:
             return inside
-        places = []
+        nearest = []
         for i in range(2):
             share = _centres(placement, cells, i) / placement.image_size[i]
-            places.append((share * mask.shape[i]).astype(np.intp).clip(0, mask.shape[i] - 1))
-        found: NDArray[np.bool_] = mask[np.ix_(*places)] & inside
+            nearest.append((share * mask.shape[i]).astype(np.intp).clip(0, mask.shape[i] - 1))
+        found: NDArray[np.bool_] = mask[np.ix_(*nearest)] & inside
         return found
 
     def _pixels(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:

@@ -168,7 +168,7 @@ def _made(about: Any, arrays: Mapping[str, NDArray[Any]]) -> Dissection:
 
 
 def dissect(
-    look: ActivationFn, concepts: Concepts | str | Path, *, model: str, batch_size: int, quantile: float = 0.005
+    forward: ActivationFn, concepts: Concepts | str | Path, *, model: str, batch_size: int, quantile: float = 0.005
 ) -> Dissection:
     """Compare where each channel of a layer is strongly active with where each concept is (section 2.2 of the paper).
 
@@ -181,7 +181,7 @@ def dissect(
     category. Padding around a photo is compared with nothing.
 
     Args:
-        look: the forward pass of a few photos, to the layer.
+        forward: the forward pass of a few photos, to the layer.
         concepts: the photos, or their folder.
         model: its name.
         batch_size: how many photos are in memory at once.
@@ -194,7 +194,7 @@ def dissect(
     concepts = Concepts.read(concepts) if isinstance(concepts, str | Path) else concepts
     concepts = taken("concepts", concepts, Instance(Concepts, "gs.Concepts, or a folder of them"))
     quantile = taken("quantile", quantile, Number(above=0, most=0.5), "Pass 0.005.")
-    batches = Batches(look, [photo.path for photo in concepts.photos], batch_size)
+    batches = Batches(forward, [photo.path for photo in concepts.photos], batch_size)
     thresholds, layer = _thresholds(batches, len(concepts.photos), float(quantile))
     counts = _Counts(concepts, len(thresholds))
     for which, found in batches:

@@ -1,6 +1,6 @@
 """Targets: what is explained. Each gives one score for each image; several are explained in one pass.
 
-A target is whatever has a method ``resolved(setting) -> ScoreSpec`` (see `OutputContext`).
+A target is whatever has a method ``resolved(context) -> ScoreSpec`` (see `OutputContext`).
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ class Against:
     def __post_init__(self) -> None:
         check_target(self.target)
 
-    def resolved(self, setting: OutputContext) -> ScoreSpec:
+    def resolved(self, context: OutputContext) -> ScoreSpec:
         """See `resolve`."""
-        found = resolve(self.target, setting)
+        found = resolve(self.target, context)
         named = tuple(
             tuple(TargetInfo(None, f"against {name.label}", place=name.place) for name in row) for row in found.names
         )
@@ -52,10 +52,10 @@ class Contrast:
     def __post_init__(self) -> None:
         check_target(self.target, self.rather_than)
 
-    def resolved(self, setting: OutputContext) -> ScoreSpec:
+    def resolved(self, context: OutputContext) -> ScoreSpec:
         """See `resolve`."""
-        sides = [resolve(side, setting) for side in (self.target, self.rather_than)]
-        one, other = _beside(sides, "the two sides of Contrast")
+        sides = [resolve(side, context) for side in (self.target, self.rather_than)]
+        one, other = _as_many(sides, "the two sides of Contrast")
         names = tuple(
             tuple(
                 TargetInfo(None, f"{a.label} rather than {b.label}", (a.label, b.label), a.place)
@@ -84,9 +84,9 @@ class Sum:
         object.__setattr__(self, "targets", _some(targets, "Sum"))
         object.__setattr__(self, "name", optional("`name` of Sum", name, Text()))
 
-    def resolved(self, setting: OutputContext) -> ScoreSpec:
+    def resolved(self, context: OutputContext) -> ScoreSpec:
         """See `resolve`."""
-        sides = _beside([resolve(target, setting) for target in self.targets], "the targets of Sum")
+        sides = _as_many([resolve(target, context) for target in self.targets], "the targets of Sum")
         names = tuple(
             tuple(
                 TargetInfo(None, " + ".join(name.label for name in names) if self.name is None else self.name)
@@ -107,21 +107,21 @@ class Several:
     def __init__(self, *targets: Any) -> None:
         object.__setattr__(self, "targets", _some(targets, "Several"))
 
-    def resolved(self, setting: OutputContext) -> ScoreSpec:
+    def resolved(self, context: OutputContext) -> ScoreSpec:
         """See `resolve`."""
-        found = [resolve(target, setting) for target in self.targets]
+        found = [resolve(target, context) for target in self.targets]
         names = tuple(sum(rows, ()) for rows in zip(*(x.names for x in found), strict=True))
         return ScoreSpec(names, sum((x.columns for x in found), ()))
 
 
-def resolve(targets: Any, setting: OutputContext) -> ScoreSpec:
+def resolve(targets: Any, context: OutputContext) -> ScoreSpec:
     """Settle what the user asked for against the model's output.
 
     Args:
         targets: None (the top class), a class index or label, a function ``outputs -> (n,)``, a list with one entry for
-            each image (each a target, or a list of equally many classes), an array of any framework in the place of an
-            index or a list, or a target: whatever has a method ``resolved(setting) -> ScoreSpec``, as `Top` does.
-        setting: the output, and the ways to read it.
+            each image (each a target, or a list of equally many classes), an array of any framework in place of an
+            index or a list, or a target: whatever has a method ``resolved(context) -> ScoreSpec``, as `Top` does.
+        context: the output, and the ways to read it.
 
     Raises:
         InvalidArgument, InvalidType, UnknownName: the targets do not fit.
@@ -132,7 +132,7 @@ def resolve(targets: Any, setting: OutputContext) -> ScoreSpec:
     targets = Top() if targets is None else Classes(targets) if is_class(targets) else targets
     if hasattr(targets, "resolved"):
         try:
-            found: ScoreSpec = targets.resolved(setting)
+            found: ScoreSpec = targets.resolved(context)
         except RecursionError:
             raise InvalidArgument(
                 "`targets` must not be nested so deeply, one target in another. Put those that belong together side "
@@ -141,8 +141,8 @@ def resolve(targets: Any, setting: OutputContext) -> ScoreSpec:
         return found
     if callable(targets):
         function, name = targets, TargetInfo(None, getattr(targets, "__name__", type(targets).__name__))
-        return of_function(lambda outputs: function(setting.private(outputs)), [name] * setting.n)
-    return _of_each(targets, setting)
+        return of_function(lambda outputs: function(context.private(outputs)), [name] * context.n)
+    return _of_each(targets, context)
 
 
 def check_target(*targets: Any) -> None:
@@ -174,7 +174,7 @@ def _some(targets: tuple[Any, ...], name: str) -> tuple[Any, ...]:
     return targets
 
 
-def _beside(sides: Sequence[ScoreSpec], what: str) -> list[ScoreSpec]:
+def _as_many(sides: Sequence[ScoreSpec], what: str) -> list[ScoreSpec]:
     """The same with equally many targets: a single one is set beside each of the others'."""
     counts = [side.count for side in sides]
     most = max(counts)
@@ -186,11 +186,11 @@ def _beside(sides: Sequence[ScoreSpec], what: str) -> list[ScoreSpec]:
     return [x if x.count == most else ScoreSpec(tuple(row * most for row in x.names), x.columns * most) for x in sides]
 
 
-def _of_each(targets: Any, setting: OutputContext) -> ScoreSpec:
+def _of_each(targets: Any, context: OutputContext) -> ScoreSpec:
     """Targets of which each image has its own."""
-    if len(targets) != setting.total:
+    if len(targets) != context.total:
         raise InvalidArgument(
-            f"`targets` as a list must have one entry for each of the {setting.total} image(s), a target or a list of "
+            f"`targets` as a list must have one entry for each of the {context.total} image(s), a target or a list of "
             f"classes. Received: {len(targets)} entries. For the same on every image pass gs.Classes(...) or "
             "gs.Several(...)."
         )
@@ -200,24 +200,24 @@ def _of_each(targets: Any, setting: OutputContext) -> ScoreSpec:
     lists = [isinstance(row, list | tuple) for row in rows]
     if all(lists):
         _check_lengths([len(row) for row in rows])
-        return classes_of_each(rows[setting.first : setting.first + setting.n], setting)
+        return classes_of_each(rows[context.first : context.first + context.n], context)
     for row, is_list in zip(rows, lists, strict=True):
         if not is_list and not hasattr(row, "resolved") and not callable(row):
             raise InvalidType(f"an entry of `targets` must be a target or a list of classes. {received(row)}")
     found = [
-        resolve(Classes(*row) if isinstance(row, list | tuple) else row, replace(setting, images=(i,)))
-        for i, row in enumerate(rows[setting.first : setting.first + setting.n])
-        if i in setting.images
+        resolve(Classes(*row) if isinstance(row, list | tuple) else row, replace(context, images=(i,)))
+        for i, row in enumerate(rows[context.first : context.first + context.n])
+        if i in context.images
     ]
     _check_lengths([x.count for x in found])
-    return _picked(found, setting)
+    return _picked(found, context)
 
 
-def _picked(found: Sequence[ScoreSpec], setting: OutputContext) -> ScoreSpec:
+def _picked(found: Sequence[ScoreSpec], context: OutputContext) -> ScoreSpec:
     """Of the i-th of these targets image i alone."""
-    own = np.eye(setting.n)[list(setting.images)]
+    own = np.eye(context.n)[list(context.images)]
     names = list(found[0].names)
-    for i, x in zip(setting.images, found, strict=True):
+    for i, x in zip(context.images, found, strict=True):
         names[i] = x.names[i]
     columns = tuple(
         tuple(term.times(own[i]) for i, x in enumerate(found) for term in x.columns[j]) for j in range(found[0].count)

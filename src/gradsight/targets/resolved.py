@@ -1,4 +1,4 @@
-"""Targets settled against what a model gave: the same scores can be taken of any further output."""
+"""Targets, resolved for a model's output: the same scores can be taken of any further output."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _itself(outputs: Outputs) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class OutputContext:
-    """What targets are settled by: a model's output for a batch, and the ways to read it.
+    """What targets need to be resolved: a model's output for a batch, and how it is read.
 
     Attributes:
         n: how many images the output is of.
@@ -75,7 +75,7 @@ class OutputContext:
         size: (height, width) of the model's input.
         placements: where each image's input lies on its photo; empty where a batch was given.
         dense: from an output to class scores at positions, (m, classes, rows, columns); None if it has none.
-        sequence: from an output to class scores at each place of a sequence, (m, length, classes); None if none.
+        sequence: from an output to class scores at each position of a sequence, (m, length, classes); None if none.
         detections: from an output to a detector's scores (m, q, classes) and boxes (m, q, 4), each (left, top, right,
             bottom) in pixels of the model's input; None if it has none.
         embedding: from an output to embeddings, (m, d); None if it has none.
@@ -112,8 +112,8 @@ class OutputContext:
             object.__setattr__(self, "images", range(self.n))
 
     def each(self, values: Any, like: Any) -> Any:
-        """NumPy values of each image, (n, ...), for the rows of an output, (m, ...), in its precision and place."""
-        return _beside(values, like, self.n, self.ops)
+        """NumPy values of each image, (n, ...), for the rows (m, ...) of an output, as an array of its kind."""
+        return _as_rows(values, like, self.n, self.ops)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +141,7 @@ Column = tuple[Term, ...]
 
 @dataclass(frozen=True, eq=False)
 class ScoreSpec:
-    """Targets settled against the model's output: the same scores can be taken of any further output.
+    """Targets, resolved for a model's output: the same scores can be taken of any further output.
 
     Attributes:
         names: for each of n images its k targets.
@@ -167,7 +167,7 @@ class ScoreSpec:
             picked = ops.pick(logits, np.tile(self.indices, (logits.shape[0] // len(self.names), 1)))
             if self.classes is not None and self.classes.shape == self.indices.shape:  # none is named twice
                 return picked
-            found = {id(term): picked[:, place] for term, place in self._places()}
+            found = {id(term): picked[:, column] for term, column in self._picks()}
         called: dict[int, Any] = {}
         for term in self._terms():
             if term.function is not None:
@@ -183,23 +183,23 @@ class ScoreSpec:
     def _times(self, term: Term, values: Any, ops: Ops) -> Any:
         if np.ndim(term.factor) == 0:
             return values if term.factor == 1 else values * float(term.factor)
-        return values * _beside(term.factor, values, len(self.names), ops)
+        return values * _as_rows(term.factor, values, len(self.names), ops)
 
     def _terms(self) -> Iterator[Term]:
         return (term for column in self.columns for term in column)
 
-    def _places(self) -> Iterator[tuple[Term, int]]:
+    def _picks(self) -> Iterator[tuple[Term, int]]:
         """Each term that is a class, and its column of `indices`."""
-        places: dict[bytes, int] = {}
+        numbers: dict[bytes, int] = {}
         for term in self._terms():
             if term.classes is not None:
-                yield term, places.setdefault(np.asarray(term.classes, np.int64).tobytes(), len(places))
+                yield term, numbers.setdefault(np.asarray(term.classes, np.int64).tobytes(), len(numbers))
 
     @cached_property
     def indices(self) -> Any:
         """(n, p): the classes that any target is made of, each column once; None where there is none."""
-        found = {place: term.classes for term, place in reversed(list(self._places()))}
-        return np.stack([found[place] for place in sorted(found)], axis=1) if found else None
+        classes = {column: term.classes for term, column in reversed(list(self._picks()))}
+        return np.stack([classes[column] for column in sorted(classes)], axis=1) if classes else None
 
     @property
     def of_classes(self) -> bool:
@@ -238,7 +238,7 @@ def of_function(function: Score, labels: Sequence[TargetInfo]) -> ScoreSpec:
     return ScoreSpec(tuple((name,) for name in labels), ((Term(function=function),),))
 
 
-def _beside(values: Any, like: Any, n: int, ops: Ops) -> Any:
+def _as_rows(values: Any, like: Any, n: int, ops: Ops) -> Any:
     """NumPy values of each of n images, for the rows of ``like``; row j belongs to image j % n."""
     tiled = np.tile(values, (like.shape[0] // n, *[1] * (np.ndim(values) - 1)))
     return ops.asarray(tiled, dtype=like.dtype, device=getattr(like, "device", None))  # JAX's tracers have none
