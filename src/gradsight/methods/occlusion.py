@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 
 from gradsight.arrays import by_copy, like, rounds
 from gradsight.contracts import Probe
 from gradsight.errors import InvalidArgument, received
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.registry import method
 from gradsight.rules import Number
 
@@ -37,7 +38,7 @@ def occlusion(
     window: Annotated[float, Number(above=0, most=1)] = 0.2,
     stride: Annotated[float, Number(above=0, most=1)] = 0.1,
     fill: Annotated[float, Number(-1e6, 1e6)] = 0.0,
-) -> Any:
+) -> Array:
     """Slide a window over the image and see how much of the score is lost with what it covers.
 
     A position's value is the mean loss of the windows that cover it.
@@ -60,7 +61,7 @@ def occlusion(
         )
     images = probe.image.activations
     covers = _windows(images.shape[2:], window, stride)
-    total: Any = 0
+    total: Array = 0
     for some in rounds(len(covers), len(images), probe.batch_size):
         masks = like(np.stack([covers[i] for i in some]), images, ops)
         shown = ops.reshape(masks, (len(some), 1, 1, *masks.shape[1:]))
@@ -71,7 +72,7 @@ def occlusion(
     return total / like(np.sum(covers, axis=0), images, ops)
 
 
-def _windows(size: Any, window: float, stride: float) -> list[Any]:
+def _windows(size: Sequence[int], window: float, stride: float) -> list[Array]:
     """Masks (*size) that are 1 inside of a window; together they cover every position."""
     masks = []
     for covered in itertools.product(*(_starts(side, window, stride) for side in size)):

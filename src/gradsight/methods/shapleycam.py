@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradsight.arrays import weighted_sum
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.registry import method
 
 
@@ -18,7 +16,7 @@ from gradsight.registry import method
     cost=lambda _channels, _targets: 2,
     alphas=True,
 )
-def shapleycam(probe: Probe, ops: Ops) -> Any:
+def shapleycam(probe: Probe, ops: Ops) -> Array:
     """Weigh each channel by the mean of gradient minus half of Hessian times activations, and sum the channels.
 
     The weights are Shapley values of the score's second-order Taylor expansion, with a channel's absence for a
