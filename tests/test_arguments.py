@@ -294,7 +294,7 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
     "method": [
         (lambda w: gs.method(5, title="A", source="B")(len), InvalidType, "`name` must be a text"),
         (lambda w: gs.method("no name", title="A", source="B")(len), InvalidArgument, "`name` must be a word"),
-        (lambda w: gs.method("mine", title="A", source="B", at="top"), UnknownName, "no place 'top'"),
+        (lambda w: gs.method("mine", title="A", source="B", at="top"), UnknownName, "no scope 'top'"),
         (lambda w: gs.method("mine", title="A", source="B")(5), InvalidType, "`function` must be a function"),
         (lambda w: gs.method("mine", title=5, source="B"), InvalidType, "`title` must be a text"),
     ],

@@ -11,9 +11,10 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradsight.checks import optional, taken
 from gradsight.errors import ModelError
@@ -71,7 +72,7 @@ class Seen:
     composite: bool
     same: bool
     cut: bool | None
-    gradient: Any = None
+    gradient: NDArray[np.floating] | None = None
     layouts: tuple[Layout, ...] = ()
     reacts: int = 0
 
@@ -135,7 +136,7 @@ def _within(name: str, outer: str) -> bool:
     return name.startswith((outer + ".", outer + "/"))
 
 
-def _pools(seen: Sequence[Seen], size: Sequence[int]) -> dict[str, set[Any]]:
+def _pools(seen: Sequence[Seen], size: Sequence[int]) -> dict[str, set[tuple[int, ...]]]:
     """By name, the modules that pool, with the grids that they take.
 
     A pool takes a map of c channels and gives a vector of c channels: the positions are gone, the channels are not. It
@@ -153,7 +154,7 @@ def _pools(seen: Sequence[Seen], size: Sequence[int]) -> dict[str, set[Any]]:
     return pools
 
 
-def _passed_over(candidate: Candidate, pools: dict[str, set[Any]]) -> str:
+def _passed_over(candidate: Candidate, pools: dict[str, set[tuple[int, ...]]]) -> str:
     """Why a usable cut is not the best layer; empty when nothing speaks against it."""
     if candidate.live == 1:
         # Every method shows the same picture there (Grad-CAM is CAM), and its channels are classes, not features. One

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradsight.errors import InvalidArgument, ModelError, received
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 
 
 class AmbiguousLayout(ModelError):
     """A layer's output can be read as a map in more than one way."""
 
+
+Grid = tuple[int, ...]
+"""How many positions there are along each axis."""
 
 ORDERS = ("channels_first", "channels_last", "tokens")
 MOST_EXTRA_TOKENS = 16
@@ -56,7 +59,7 @@ class Layout:
         """How many channels an output of ``shape`` has."""
         return shape[self.channel_axis]
 
-    def fold(self, array: Any, ops: Ops) -> Any:
+    def fold(self, array: Array, ops: Ops) -> Array:
         """Bring an output to (n, c, *grid); axes in front of the output's own, as in (k, n, ...), stay in front."""
         lead = array.ndim - len(self.axes) + bool(self.frames)
         if self.frames:
@@ -71,7 +74,7 @@ class Layout:
             tokens = tokens[..., self.extra :]
         return ops.reshape(tokens, (*tokens.shape[:-1], *self.grid))
 
-    def unfold(self, folded: Any, like: Any, ops: Ops) -> Any:
+    def unfold(self, folded: Array, like: Array, ops: Ops) -> Array:
         """Invert `fold`: (m, c, *grid) to the layer's own layout, with the extra tokens of ``like``."""
         sizes = self.split(like.shape)
         rest = tuple(sizes[axis] for axis in self.axes[2:])
@@ -82,7 +85,7 @@ class Layout:
         raw = ops.permute_dims(moved, tuple(int(axis) for axis in np.argsort(self.axes)))
         return ops.reshape(raw, (-1, *raw.shape[2:])) if self.frames else raw
 
-    def _with_extra(self, tokens: Any, like: Any, rest: tuple[int, ...], ops: Ops) -> Any:
+    def _with_extra(self, tokens: Array, like: Array, rest: tuple[int, ...], ops: Ops) -> Array:
         """Tokens in the order of the output, those that are no position as in ``like``."""
         count = math.prod(rest)
         order = range(self.extra, count) if self.order is None else self.order
@@ -95,7 +98,7 @@ class Layout:
         return _taken(tokens, np.argsort([*others, *order]), ops)
 
 
-def _taken(tokens: Any, order: Any, ops: Ops) -> Any:
+def _taken(tokens: Array, order: Sequence[int] | NDArray[np.intp], ops: Ops) -> Array:
     return ops.take(tokens, ops.asarray(np.asarray(order), device=getattr(tokens, "device", None)), axis=-1)
 
 
@@ -138,7 +141,7 @@ def _within(grid: Sequence[int], size: Sequence[int]) -> bool:
     return all(g <= s for g, s in zip(grid, size, strict=True))
 
 
-def _foldings(tokens: int, size: Sequence[int], known: Collection[tuple[int, ...]], most: int) -> list[tuple[int, Any]]:
+def _foldings(tokens: int, size: Sequence[int], known: Collection[Grid], most: int) -> list[tuple[int, Grid]]:
     """(extra tokens, grid) for a number of tokens.
 
     A known grid if one fits; where none is known, one that a patch size would cut. Beside known grids, another number

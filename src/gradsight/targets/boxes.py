@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, ModelError
-from gradsight.foreign import Ops, Outputs
+from gradsight.foreign import Array, Ops, Outputs
 from gradsight.rules import Box as BoxRule
 from gradsight.targets.class_names import misfit
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
+from gradsight.targets.resolved import Floats, Indices, OutputContext, ScoreSpec, TargetInfo, of_function
+
+_Naming = Callable[[OutputContext, int, "Floats | None", tuple[float, ...]], TargetInfo]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Box:
                 classes[i] = _best_class(scores[i], overlap)
         return _found(context, found, classes, asked, self._name)
 
-    def _asked(self, context: OutputContext) -> NDArray[np.float32] | None:
+    def _asked(self, context: OutputContext) -> Floats | None:
         """(n, 4): the box as detectors write it, (left, top, right, bottom) in pixels of the model's input."""
         if self.box is None:
             return None
@@ -81,7 +82,7 @@ class Box:
             found[i] = corners[:, ::-1].ravel()
         return found
 
-    def _name(self, context: OutputContext, index: int, overlap: Any, place: tuple[float, ...]) -> TargetInfo:
+    def _name(self, context: OutputContext, index: int, overlap: Floats | None, place: tuple[float, ...]) -> TargetInfo:
         """What the prediction is called.
 
         Raises:
@@ -92,7 +93,7 @@ class Box:
             known = place[2] > place[0] and place[3] > place[1]
             return TargetInfo(index, name, place=place if known else ())
         where = ",".join(f"{x:g}" for x in self.box)
-        best = float(overlap.max())
+        best = 0.0 if overlap is None else float(overlap.max())
         if not best > 0:
             raise InvalidArgument(
                 f"`box` of Box must overlap one of the model's predictions of {name}. Received: {where}. "
@@ -104,7 +105,7 @@ class Box:
         return TargetInfo(index, label, place=tuple(self.box))
 
 
-def detected(context: OutputContext) -> tuple[NDArray[Any], NDArray[Any]] | None:
+def detected(context: OutputContext) -> tuple[Floats, Floats] | None:
     """The scores and boxes of a detector's predictions, in NumPy; None where the output has none.
 
     Raises:
@@ -122,7 +123,7 @@ def detected(context: OutputContext) -> tuple[NDArray[Any], NDArray[Any]] | None
     return scores, boxes
 
 
-def best_of_classes(indices: NDArray[Any], context: OutputContext) -> ScoreSpec:
+def best_of_classes(indices: Indices, context: OutputContext) -> ScoreSpec:
     """Targets that are k classes of each image, (n, k), each by the detection that scores highest for it.
 
     Raises:
@@ -137,10 +138,10 @@ def best_of_classes(indices: NDArray[Any], context: OutputContext) -> ScoreSpec:
 
 def _found(
     context: OutputContext,
-    found: tuple[NDArray[Any], NDArray[Any]],
-    classes: NDArray[Any],
-    asked: NDArray[Any] | None,
-    name: Callable[[OutputContext, int, Any, tuple[float, ...]], TargetInfo],
+    found: tuple[Floats, Floats],
+    classes: Indices,
+    asked: Floats | None,
+    name: _Naming,
 ) -> ScoreSpec:
     """One target, of each image the prediction of one class, (n,), that overlaps what is asked for, (n, 4), best."""
     scores, boxes = found
@@ -159,10 +160,10 @@ def _found(
     return of_function(partial(_score, context, np.eye(scores.shape[-1])[classes], asked), names)
 
 
-def _score(context: OutputContext, chosen: Any, asked: Any, outputs: Outputs) -> Any:
+def _score(context: OutputContext, chosen: Floats, asked: Floats | None, outputs: Outputs) -> Array:
     """The scores (m,) of an output, for classes ``chosen``, (n, classes) of 0 and 1, and boxes (n, 4) or None."""
     ops = context.ops
-    scores, boxes = context.detections(outputs)
+    scores, boxes = cast(tuple[Array, Array], context.detections(outputs))  # the first output had them too
     chosen = context.each(chosen, scores)[:, None] > 0
     own = ops.sum(ops.where(chosen, scores, ops.zeros_like(scores)), axis=-1)
     if asked is None:
@@ -176,7 +177,7 @@ def _score(context: OutputContext, chosen: Any, asked: Any, outputs: Outputs) ->
     return ops.where(best > 0, found, lowest)
 
 
-def _in_photo(box: NDArray[Any], context: OutputContext, i: int) -> tuple[float, ...]:
+def _in_photo(box: Floats, context: OutputContext, i: int) -> tuple[float, ...]:
     """(left, top, right, bottom) in pixels of the input as (top, left, bottom, right) in pixels of the photo."""
     corners = box.reshape(2, 2)[:, ::-1]
     if context.placements:
@@ -188,7 +189,7 @@ _ALIKE = 0.5
 """The overlap from which on a prediction counts as right in PASCAL VOC."""
 
 
-def _iou(boxes: Any, asked: Any, ops: Ops) -> Any:
+def _iou(boxes: Array, asked: Array, ops: Ops) -> Array:
     """Intersection over union of boxes (..., q, 4) with one (..., 1, 4) or (4,), all (left, top, right, bottom)."""
     left, top, right, bottom = (boxes[..., i] for i in range(4))
     start, up, end, down = (asked[..., i] for i in range(4))
@@ -200,16 +201,16 @@ def _iou(boxes: Any, asked: Any, ops: Ops) -> Any:
     return across * along / (area + (end - start) * (down - up) - across * along)
 
 
-def _of_class(boxes: NDArray[Any], index: int) -> NDArray[Any]:
+def _of_class(boxes: Floats, index: int) -> Floats:
     """(q, 4) of a class, where each class has boxes of its own, (q, classes, 4)."""
     return boxes if boxes.ndim == 2 else boxes[:, index]
 
 
-def _of_best_class(boxes: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
+def _of_best_class(boxes: Floats, scores: Floats) -> Floats:
     return boxes if boxes.ndim == 2 else boxes[np.arange(len(boxes)), scores.argmax(1)]
 
 
-def _best_class(scores: NDArray[Any], overlap: NDArray[Any] | None) -> int:
+def _best_class(scores: Floats, overlap: Floats | None) -> int:
     """The class of the prediction that overlaps a box best; without a box, of the one that scores highest."""
     highest = scores.max(axis=1)
     if overlap is not None:

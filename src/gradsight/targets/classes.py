@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from gradsight.errors import InvalidArgument, ModelError
 from gradsight.rules import Whole
 from gradsight.targets.boxes import best_of_classes, detected
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, Term
+from gradsight.targets.resolved import Floats, Indices, OutputContext, ScoreSpec, TargetInfo, Term
 
 
 @dataclass(frozen=True)
@@ -55,21 +54,22 @@ def classes_of_each(rows: Sequence[Sequence[int | str]], context: OutputContext)
     return _of_classes(np.array([[class_index(x, context.labels, count) for x in row] for row in rows]), context)
 
 
-def _class_scores(context: OutputContext) -> Any:
+def _class_scores(context: OutputContext) -> Floats:
     """(n, classes); of a detector those of each class's best prediction."""
     if context.missing:
         raise InvalidArgument(context.missing)
     if context.logits is not None:
         return context.logits
-    found = detected(context)
-    if found is None or _also_dense(context, found[0].shape[-1]):
+    detections = detected(context)
+    if detections is None or _also_dense(context, detections[0].shape[-1]):
         raise ModelError(
             "a class can be explained where the model gives one row of class scores for each image; it gives "
             f"{context.described}. Pass `targets=` as a function from the model's output to one score for each image, "
             "(n,), or gs.Pixels, gs.Box or gs.Token, where the scores are those of pixels, boxes or words. Where the "
             "output holds class scores after all, `scores=` of Explainer is a function that takes them."
         )
-    return found[0].max(axis=1)
+    best: Floats = detections[0].max(axis=1)
+    return best
 
 
 def _also_dense(context: OutputContext, count: int) -> bool:
@@ -78,7 +78,7 @@ def _also_dense(context: OutputContext, count: int) -> bool:
     return dense is not None and dense.shape[1] == count
 
 
-def _of_classes(indices: Any, context: OutputContext) -> ScoreSpec:
+def _of_classes(indices: Indices, context: OutputContext) -> ScoreSpec:
     if context.logits is None:
         return best_of_classes(indices, context)
     known = {int(i): TargetInfo(int(i), class_name(int(i), context.labels)) for i in np.unique(indices)}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gradsight import rules
 from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, ModelError, received
-from gradsight.foreign import Outputs
-from gradsight.rules import Array, Text
+from gradsight.foreign import Array, Inputs, Outputs
+from gradsight.rules import Text
 from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
 
 
@@ -33,9 +34,9 @@ class Similarity:
         InvalidType: the text is none.
     """
 
-    image: Any = None
+    image: Inputs = None
     text: str | None = None
-    embedding: Any = None
+    embedding: Array = None
 
     def __post_init__(self) -> None:
         given = [name for name in ("image", "text", "embedding") if getattr(self, name) is not None]
@@ -44,7 +45,7 @@ class Similarity:
                 f"Similarity takes one of image, text and embedding. Received: {' and '.join(given) or 'nothing'}."
             )
         optional("`text` of Similarity", self.text, Text())
-        numbers = Array((1, 2), "an embedding: an array of numbers, (d,)", "fiu")
+        numbers = rules.Array((1, 2), "an embedding: an array of numbers, (d,)", "fiu")
         object.__setattr__(self, "embedding", optional("`embedding` of Similarity", self.embedding, numbers))
 
     def resolved(self, context: OutputContext) -> ScoreSpec:
@@ -66,19 +67,19 @@ class Similarity:
             raise InvalidArgument("the embedding of Similarity must be finite and not zero: it has no direction.")
         rows = np.repeat(direction / length, context.n, axis=0)
 
-        def score(outputs: Outputs) -> Any:
-            found = context.embedding(outputs)
-            squares = context.ops.sum(found * found, axis=1)
-            return context.ops.sum(found * context.each(rows, found), axis=1) / context.ops.sqrt(squares)
+        def score(outputs: Outputs) -> Array:
+            own = context.embedding(outputs)
+            squares = context.ops.sum(own * own, axis=1)
+            return context.ops.sum(own * context.each(rows, own), axis=1) / context.ops.sqrt(squares)
 
         return of_function(score, [TargetInfo(None, self._name())] * context.n)
 
-    def _other(self, context: OutputContext) -> Any:
+    def _other(self, context: OutputContext) -> NDArray[np.floating]:
         """What is compared with, as NumPy."""
-        found = self.embedding if self.embedding is not None else self._embedded(context)
-        return np.asarray(found) if isinstance(found, list | tuple | np.ndarray) else context.numpy(found)
+        other = self.embedding if self.embedding is not None else self._embedded(context)
+        return np.asarray(other) if isinstance(other, list | tuple | np.ndarray) else context.numpy(other)
 
-    def _embedded(self, context: OutputContext) -> Any:
+    def _embedded(self, context: OutputContext) -> Array:
         if self.text is None:
             return context.embed(self.image)
         if context.embed_text is None:
@@ -91,11 +92,6 @@ class Similarity:
     def _name(self) -> str:
         if self.text is not None:
             return f"like {self.text!r}"
-        named = isinstance(self.image, str | os.PathLike)
-        return (
-            f"like {os.path.basename(self.image)}"
-            if named
-            else "like another image"
-            if self.image is not None
-            else "similarity"
-        )
+        if isinstance(self.image, str | os.PathLike):
+            return f"like {os.path.basename(self.image)}"
+        return "similarity" if self.image is None else "like another image"

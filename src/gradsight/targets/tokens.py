@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, ModelError, received
-from gradsight.foreign import Outputs
+from gradsight.foreign import Array, Outputs
 from gradsight.rules import Whole
 from gradsight.targets.labels import AClass, class_index, class_name
 from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
@@ -36,24 +35,24 @@ class Token:
 
     def resolved(self, context: OutputContext) -> ScoreSpec:
         """See `resolve`."""
-        found = context.sequence(context.outputs)
-        if found is None:
+        scores = context.sequence(context.outputs)
+        if scores is None:
             raise ModelError(
                 "Token can be explained where the model gives scores of words at each position of a text, (n, length, "
                 f"words); it gives {context.described}. Pass a class, or a function outputs -> (n,)."
             )
-        length, words = found.shape[1:]
+        length, words = scores.shape[1:]
         if not -length <= self.at < length:
             raise InvalidArgument(
                 f"`at` of Token must be a position of the {length} that the model gives, {-length} to {length - 1}. "
                 f"{received(self.at)}"
             )
         if self.which is None:
-            indices = context.numpy(found[:, self.at]).argmax(axis=1)
+            indices = context.numpy(scores[:, self.at]).argmax(axis=1)
         else:
             indices = np.full(context.n, class_index(self.which, context.labels, int(words)))
 
-        def score(outputs: Outputs) -> Any:
+        def score(outputs: Outputs) -> Array:
             values = context.sequence(outputs)[:, self.at]
             return context.ops.pick(values, np.tile(indices, values.shape[0] // context.n)[:, None])[:, 0]
 
