@@ -221,7 +221,8 @@ def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
     return [replace(best, chosen=True, remark=reason), *ranked[1:]]
 
 
-_STAGES = 4
+STAGES = 4
+"""So many layers are taken for a method that looks at several."""
 
 
 def last_of_each_resolution(ranked: Sequence[Candidate]) -> list[Candidate]:
@@ -238,9 +239,9 @@ def last_of_each_resolution(ranked: Sequence[Candidate]) -> list[Candidate]:
     good = [x for x in ranked if x.good] or [ranked[0]]
     last = {x.layout.grid: x for x in reversed(good)}
     if len(last) > 1:
-        chosen = sorted(last.values(), key=good.index)[:_STAGES]
+        chosen = sorted(last.values(), key=good.index)[:STAGES]
     else:
         blocks = [x for x in good if x.kind == good[0].kind]
-        count = min(_STAGES, len(blocks))
+        count = min(STAGES, len(blocks))
         chosen = [blocks[i * len(blocks) // count] for i in range(count)]
     return chosen[::-1]

@@ -7,15 +7,23 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar, cast
 
 from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, received, unknown
+from gradsight.foreign import Array, Ops
 from gradsight.ranges import checked, options_of
 from gradsight.rules import Choice, Each, Flag, Function, Text
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., object])
 
+
+if TYPE_CHECKING:
+    from gradsight.contracts import Probe
+    from gradsight.models.model import Model
+
+MethodFunction: TypeAlias = "Callable[[Probe, Ops], Array]"
+"""Makes maps (n, k, *s), raw and signed, from a probe."""
 
 Scope = Literal["layer", "input", "layers"]
 """What a method looks at."""
@@ -52,7 +60,7 @@ class Method:
     """
 
     name: str
-    function: Callable[..., Any]
+    function: MethodFunction
     title: str
     source: str
     needs: str = ""
@@ -98,7 +106,7 @@ class Source:
     """
 
     name: str
-    function: Callable[..., Any]
+    function: Callable[..., Model]
     title: str
     example: str
     packages: tuple[str, ...] = ()
@@ -246,7 +254,7 @@ def source(
 
     def enter(function: Decorated) -> Decorated:
         taken("function", function, _SOURCE)
-        SOURCES.add(name, Source(name, function, title, example, packages, install))
+        SOURCES.add(name, Source(name, cast("Callable[..., Model]", function), title, example, packages, install))
         return function
 
     return enter

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from gradsight.combining import against_rivals
 from gradsight.contracts import Probe
 from gradsight.foreign import Array, Ops
 from gradsight.methods.gradcam import gradcam
 from gradsight.registry import method
 from gradsight.rules import Number, Whole
-from gradsight.variants import towards_difference
 
 
 @method("finercam", title="Finer-CAM", source="arXiv:2501.11309", needs="class scores")
@@ -24,4 +24,4 @@ def finercam(
         rivals: how many classes it is set against, at most.
         strength: the factor of their mean score.
     """
-    return gradcam(towards_difference(probe, rivals, strength), ops)
+    return gradcam(against_rivals(probe, rivals, strength), ops)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from gradsight.combining import fused
 from gradsight.contracts import Probe
 from gradsight.foreign import Array, Ops
 from gradsight.methods.gradcampp import gradcampp
 from gradsight.registry import method
-from gradsight.variants import fused
 
 
 @method("refinecam", title="RefineCAM", source="arXiv:2605.14641", at="layers")

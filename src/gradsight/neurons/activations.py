@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from gradsight.errors import ImageError, InvalidArgument, ModelError
@@ -25,7 +27,7 @@ class Activations(NamedTuple):
     """
 
     layer: str
-    values: Any
+    values: NDArray[np.float32]
     placements: tuple[Placement, ...]
 
 

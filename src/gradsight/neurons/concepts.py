@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,7 +125,7 @@ class Concepts:
         labels = [label for i, (_, path) in enumerate(found) for label in _labels(i, path)]
         sizes = [_size(label.photo) for label in labels]
         count = Counter(sizes)
-        photos: dict[Any, list[Label]] = {}
+        photos: dict[object, list[Label]] = {}
         for label, size in zip(labels, sizes, strict=True):
             photos.setdefault(label.photo if count[size] == 1 else _digest(label.photo), []).append(label)
         return cls(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,7 +188,7 @@ def _paths(photos: Sequence[str | Path]) -> list[Path]:
     return [Path(photo) for photo in taken("photos", photos, Each(Name(), words="a list of paths"), way_out)]
 
 
-def _keep(kept: list[Example], k: int, path: Path, values: NDArray[Any], placement: Placement) -> None:
+def _keep(kept: list[Example], k: int, path: Path, values: NDArray[np.float32], placement: Placement) -> None:
     """Enter a photo among the k best of a channel, if it is one; of equals the first stays first."""
     highest, mean = float(values.max()), float(values.mean())
     if highest <= 0 or (len(kept) == k and (highest, mean) <= (kept[-1].activation, kept[-1].mean)):
