@@ -38,7 +38,7 @@ _HOMES = {
     "Writing": "models.model",
     "ask": "captioning",
     "caption": "captioning",
-    "contrast": "variants",
+    "contrastive": "variants",
     "eigen_smooth": "variants",
     "explain": "explaining.explainer",
     "fuse": "variants",
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from gradsight.results.explanation import Explanation
     from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top
     from gradsight.targets.scores import Scores
-    from gradsight.variants import contrast, eigen_smooth, fuse, refine, smooth
+    from gradsight.variants import contrastive, eigen_smooth, fuse, refine, smooth
 
 __all__ = [
     "Against",
@@ -90,7 +90,7 @@ __all__ = [
     "Writing",
     "ask",
     "caption",
-    "contrast",
+    "contrastive",
     "eigen_smooth",
     "explain",
     "fuse",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradsight.foreign import Array, Ops
 from gradsight.imaging.resample import interpolation, sample_positions
@@ -43,7 +43,7 @@ def to_unit(values: Array, axes: Sequence[int], ops: Ops) -> Array:
     return ratio(values - low, ops.broadcast_to(high - low, values.shape), ops)
 
 
-def like(values: Any, array: Array, ops: Ops) -> Array:
+def like(values: NDArray[np.generic] | Sequence[float], array: Array, ops: Ops) -> Array:
     """NumPy values as an array of the framework, with the precision and on the device of ``array``."""
     return ops.asarray(values, dtype=array.dtype, device=array.device)
 

@@ -10,7 +10,7 @@ infinity.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gradsight.errors import received, unknown
 from gradsight.rules import Choice, Rule, Whole, tried
@@ -19,7 +19,7 @@ from gradsight.values import number_in
 _T = TypeVar("_T")
 
 
-def taken(name: str, value: Any, rule: Rule[_T], way_out: str = "") -> _T:
+def taken(name: str, value: object, rule: Rule[_T], way_out: str = "") -> _T:
     """An argument in its plain form.
 
     Args:
@@ -43,11 +43,11 @@ def taken(name: str, value: Any, rule: Rule[_T], way_out: str = "") -> _T:
     raise rule.error(f"{argument} must be {rule.rule}. {received(number_in(value))} {way_out}".rstrip())
 
 
-def optional(name: str, value: Any, rule: Rule[_T], way_out: str = "") -> _T | None:
+def optional(name: str, value: object, rule: Rule[_T], way_out: str = "") -> _T | None:
     """`taken` of an argument that may be None."""
     return None if value is None else taken(name, value, rule, way_out)
 
 
-def index(name: str, value: Any, count: int) -> int:
+def index(name: str, value: object, count: int) -> int:
     """`taken` of the number of one of several things, which are counted from 0; there are no negative ones."""
     return taken(name, value, Whole(0, count - 1))

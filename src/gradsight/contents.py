@@ -20,7 +20,7 @@ _LARGEST = 2**53
 """Of whole numbers, which are exact as floats up to here."""
 
 
-def fields(value: Any, name: str, needed: Collection[str], others: Collection[str] = ()) -> Mapping[str, Any]:
+def fields(value: object, name: str, needed: Collection[str], others: Collection[str] = ()) -> Mapping[str, Any]:
     """An object of JSON with these keys, and perhaps the others."""
     if not isinstance(value, dict):
         raise ValueError(f"{name} must be an object, and is {_kind(value)}")
@@ -33,7 +33,7 @@ def fields(value: Any, name: str, needed: Collection[str], others: Collection[st
     return value
 
 
-def rows(value: Any, name: str, *counts: int) -> list[Any]:
+def rows(value: object, name: str, *counts: int) -> list[Any]:
     """A list of JSON, of one of these lengths; of any if none is given."""
     if not isinstance(value, list):
         raise ValueError(f"{name} must be a list, and is {_kind(value)}")
@@ -42,7 +42,7 @@ def rows(value: Any, name: str, *counts: int) -> list[Any]:
     return value
 
 
-def text(value: Any, name: str) -> str:
+def text(value: object, name: str) -> str:
     """A text."""
     found = taken(name, value, Text())
     if len(found) > _LONGEST:
@@ -50,17 +50,17 @@ def text(value: Any, name: str) -> str:
     return found
 
 
-def texts(value: Any, name: str, *counts: int) -> tuple[str, ...]:
+def texts(value: object, name: str, *counts: int) -> tuple[str, ...]:
     """Texts in a list, so many of them."""
     return tuple(text(item, name) for item in rows(value, name, *counts))
 
 
-def whole(value: Any, name: str, least: int = 0) -> int:
+def whole(value: object, name: str, least: int = 0) -> int:
     """A whole number from ``least`` on, that a float holds too."""
     return taken(name, value, Whole(least, _LARGEST))
 
 
-def number(value: Any, name: str) -> float:
+def number(value: object, name: str) -> float:
     """A number, or NaN or infinity."""
     return value if isinstance(value, float) else taken(name, value, Number())
 
@@ -93,5 +93,5 @@ def _fits(have: Sequence[int], want: Sequence[int | None]) -> bool:
     return len(have) == len(want) and all(x > 0 if y is None else x == y for x, y in zip(have, want, strict=True))
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return "nothing" if value is None else f"of type {type(value).__name__}"

@@ -35,13 +35,6 @@ class Probe(Protocol):
         """d scores[n, k] / d activations[n]: (n, k, c, *s), from one batched backward pass of the tail alone."""
 
     @property
-    def known_gradients(self) -> Array | None:
-        """``gradients``, if they were asked of this probe already; None otherwise."""
-
-    def anew(self) -> Probe:
-        """The same probe as nobody has used it yet; the pass behind it is shared."""
-
-    @property
     def scores(self) -> Array:
         """The explained scores, logits where the model has them: (n, k)."""
 
@@ -200,7 +193,7 @@ class Backend(Protocol):
     def run(self, inputs: Inputs, layers: Sequence[Any], targets: Any, batch_size: int = 32) -> Pass:
         """Push a batch through the model, seen at ``layers`` (`layers.Layer`; `layers.INPUT` is the input itself).
 
-        ``targets(logits, outputs)`` settles what is explained. Without layers no graph is recorded. ``batch_size``
+        ``targets(logits, outputs)`` resolves what is explained. Without layers no graph is recorded. ``batch_size``
         bounds the rows that methods push through at once.
         """
 
@@ -223,7 +216,7 @@ class Backend(Protocol):
         """The class scores at positions in a model's output, (n, classes, rows, columns); None where it has none."""
 
     def sequence_in(self, outputs: Outputs) -> Any:
-        """The class scores at places of a sequence in a model's output, (n, length, classes); None if none."""
+        """The class scores at positions of a sequence in a model's output, (n, length, classes); None if none."""
 
     def outputs(self, inputs: Inputs) -> Any:
         """Run the model."""

@@ -11,9 +11,10 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradsight.checks import optional, taken
 from gradsight.errors import ModelError
@@ -60,7 +61,7 @@ class Seen:
         same: it handed its argument through, as dropout does; the layer is the one that made it.
         cut: nothing bypasses it; None where nobody looked.
         gradient: d score / d output as a NumPy array of ``shape``; None where it was not asked for.
-        ways: every layout that its output may have, see `positions.Positions`.
+        layouts: every layout that its output may have, see `positions.Positions`.
         reacts: where the score has no gradient: in how many channels it changes with the positions, at most 2.
     """
 
@@ -71,8 +72,8 @@ class Seen:
     composite: bool
     same: bool
     cut: bool | None
-    gradient: Any = None
-    ways: tuple[Layout, ...] = ()
+    gradient: NDArray[np.floating] | None = None
+    layouts: tuple[Layout, ...] = ()
     reacts: int = 0
 
 
@@ -118,15 +119,15 @@ def candidates(seen: Sequence[Seen]) -> list[Candidate]:
     """Turn what a backend saw into the layers that can be explained, in the order they ran."""
     found = []
     for x in seen:
-        if not x.ways or x.same:
+        if not x.layouts or x.same:
             continue
-        layout = x.ways[0]
+        layout = x.layouts[0]
         channels = layout.channels(x.shape)
         live = x.reacts
         if x.gradient is not None:
             folded = layout.fold(x.gradient, np)[0].reshape(channels, -1)
             live = int(np.count_nonzero(np.any(folded != 0, axis=1)))
-        found.append(Candidate(x.name, x.kind, x.cut, channels, layout, live, len(x.ways) > 1))
+        found.append(Candidate(x.name, x.kind, x.cut, channels, layout, live, len(x.layouts) > 1))
     return found
 
 
@@ -135,17 +136,17 @@ def _within(name: str, outer: str) -> bool:
     return name.startswith((outer + ".", outer + "/"))
 
 
-def _pools(seen: Sequence[Seen], size: Sequence[int]) -> dict[str, set[Any]]:
+def _pools(seen: Sequence[Seen], size: Sequence[int]) -> dict[str, set[tuple[int, ...]]]:
     """By name, the modules that pool, with the grids that they take.
 
     A pool takes a map of c channels and gives a vector of c channels: the positions are gone, the channels are not. It
     holds no block of its own that is a cut, or it would be a network, not a pool.
     """
-    known = {layout.grid for x in seen for layout in x.ways}
-    blocks = [x.name for x in seen if x.cut and x.composite and x.ways]
+    known = {layout.grid for x in seen for layout in x.layouts}
+    blocks = [x.name for x in seen if x.cut and x.composite and x.layouts]
     pools = {}
     for x in seen:
-        if x.received is None or not x.composite or x.ways:
+        if x.received is None or not x.composite or x.layouts:
             continue
         taken = [m for m in layouts(x.received, 1, size, known) if m.channels(x.received) == math.prod(x.shape)]
         if taken and not any(_within(name, x.name) for name in blocks):
@@ -153,7 +154,7 @@ def _pools(seen: Sequence[Seen], size: Sequence[int]) -> dict[str, set[Any]]:
     return pools
 
 
-def _passed_over(candidate: Candidate, pools: dict[str, set[Any]]) -> str:
+def _passed_over(candidate: Candidate, pools: dict[str, set[tuple[int, ...]]]) -> str:
     """Why a usable cut is not the best layer; empty when nothing speaks against it."""
     if candidate.live == 1:
         # Every method shows the same picture there (Grad-CAM is CAM), and its channels are classes, not features. One
@@ -220,7 +221,8 @@ def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
     return [replace(best, chosen=True, remark=reason), *ranked[1:]]
 
 
-_STAGES = 4
+STAGES = 4
+"""So many layers are taken for a method that looks at several."""
 
 
 def last_of_each_resolution(ranked: Sequence[Candidate]) -> list[Candidate]:
@@ -237,9 +239,9 @@ def last_of_each_resolution(ranked: Sequence[Candidate]) -> list[Candidate]:
     good = [x for x in ranked if x.good] or [ranked[0]]
     last = {x.layout.grid: x for x in reversed(good)}
     if len(last) > 1:
-        chosen = sorted(last.values(), key=good.index)[:_STAGES]
+        chosen = sorted(last.values(), key=good.index)[:STAGES]
     else:
         blocks = [x for x in good if x.kind == good[0].kind]
-        count = min(_STAGES, len(blocks))
+        count = min(STAGES, len(blocks))
         chosen = [blocks[i * len(blocks) // count] for i in range(count)]
     return chosen[::-1]

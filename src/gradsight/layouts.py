@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradsight.errors import InvalidArgument, ModelError, received
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 
 
 class AmbiguousLayout(ModelError):
     """A layer's output can be read as a map in more than one way."""
 
+
+Grid = tuple[int, ...]
+"""How many positions there are along each axis."""
 
 ORDERS = ("channels_first", "channels_last", "tokens")
 MOST_EXTRA_TOKENS = 16
@@ -56,7 +59,7 @@ class Layout:
         """How many channels an output of ``shape`` has."""
         return shape[self.channel_axis]
 
-    def fold(self, array: Any, ops: Ops) -> Any:
+    def fold(self, array: Array, ops: Ops) -> Array:
         """Bring an output to (n, c, *grid); axes in front of the output's own, as in (k, n, ...), stay in front."""
         lead = array.ndim - len(self.axes) + bool(self.frames)
         if self.frames:
@@ -71,7 +74,7 @@ class Layout:
             tokens = tokens[..., self.extra :]
         return ops.reshape(tokens, (*tokens.shape[:-1], *self.grid))
 
-    def unfold(self, folded: Any, like: Any, ops: Ops) -> Any:
+    def unfold(self, folded: Array, like: Array, ops: Ops) -> Array:
         """Invert `fold`: (m, c, *grid) to the layer's own layout, with the extra tokens of ``like``."""
         sizes = self.split(like.shape)
         rest = tuple(sizes[axis] for axis in self.axes[2:])
@@ -82,7 +85,7 @@ class Layout:
         raw = ops.permute_dims(moved, tuple(int(axis) for axis in np.argsort(self.axes)))
         return ops.reshape(raw, (-1, *raw.shape[2:])) if self.frames else raw
 
-    def _with_extra(self, tokens: Any, like: Any, rest: tuple[int, ...], ops: Ops) -> Any:
+    def _with_extra(self, tokens: Array, like: Array, rest: tuple[int, ...], ops: Ops) -> Array:
         """Tokens in the order of the output, those that are no position as in ``like``."""
         count = math.prod(rest)
         order = range(self.extra, count) if self.order is None else self.order
@@ -95,7 +98,7 @@ class Layout:
         return _taken(tokens, np.argsort([*others, *order]), ops)
 
 
-def _taken(tokens: Any, order: Any, ops: Ops) -> Any:
+def _taken(tokens: Array, order: Sequence[int] | NDArray[np.intp], ops: Ops) -> Array:
     return ops.take(tokens, ops.asarray(np.asarray(order), device=getattr(tokens, "device", None)), axis=-1)
 
 
@@ -138,7 +141,7 @@ def _within(grid: Sequence[int], size: Sequence[int]) -> bool:
     return all(g <= s for g, s in zip(grid, size, strict=True))
 
 
-def _foldings(tokens: int, size: Sequence[int], known: Collection[tuple[int, ...]], most: int) -> list[tuple[int, Any]]:
+def _foldings(tokens: int, size: Sequence[int], known: Collection[Grid], most: int) -> list[tuple[int, Grid]]:
     """(extra tokens, grid) for a number of tokens.
 
     A known grid if one fits; where none is known, one that a patch size would cut. Beside known grids, another number
@@ -186,7 +189,7 @@ def layouts(
         shape: the output's shape.
         batch: how many images went in.
         size: the input's positions, such as (224, 224).
-        known: grids of other layers that leave no doubt; they settle how tokens are folded.
+        known: grids of other layers that leave no doubt; they decide how tokens are folded.
 
     A video's frames may be rows of their own, each image's behind one another.
 
@@ -206,8 +209,8 @@ def layouts(
 
 def _by_frame(layout: Layout, frames: int) -> Layout:
     """The layout of rows that are frames, from that of rows that are images; each frame has its own extra tokens."""
-    batch, channels, *places = (axis + 1 for axis in layout.axes)
-    axes, grid = (0, channels, batch, *places), (frames, *layout.grid)
+    batch, channels, *positions = (axis + 1 for axis in layout.axes)
+    axes, grid = (0, channels, batch, *positions), (frames, *layout.grid)
     if not layout.extra:
         return Layout(axes, grid, 0, frames)
     inside = math.prod(layout.grid)
@@ -257,7 +260,7 @@ MIXED_ROWS = (
 
 
 def only_layout(name: str, shape: Sequence[int], found: Sequence[Layout], batch: int | None = None) -> Layout:
-    """The one layout in ``found``, or the error that says which argument settles it; ``batch`` images went in."""
+    """The one layout in ``found``, or the error that says which argument decides it; ``batch`` images went in."""
     if len(found) == 1:
         return found[0]
     if not found and batch is not None and len(shape) > 3 and shape[0] != batch:
@@ -268,8 +271,8 @@ def only_layout(name: str, shape: Sequence[int], found: Sequence[Layout], batch:
             "Name a layer before it (`gradsight layers` or `explainer.layers(batch)` lists them), or pass `layout=` "
             "and `grid=` if it has positions after all."
         )
-    ways = "; ".join(f"grid={x.grid}, {x.extra} extra tokens" for x in found)
+    readings = "; ".join(f"grid={x.grid}, {x.extra} extra tokens" for x in found)
     raise AmbiguousLayout(
-        f"layer {name!r} gives an output of shape {tuple(shape)}, which can be read in more than one way: {ways}. "
-        f"Pass `layout='tokens', grid={found[0].grid}` (or another) to settle it."
+        f"layer {name!r} gives an output of shape {tuple(shape)}, which can be read in more than one way: {readings}. "
+        f"Pass `layout='tokens', grid={found[0].grid}` (or another)."
     )

@@ -25,7 +25,7 @@ Made = TypeVar("Made")
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def pack(path: str | Path, about: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+def pack(path: str | Path, about: Mapping[str, object], arrays: Arrays) -> None:
     """Write arrays and what is said about them.
 
     Raises:
@@ -40,10 +40,10 @@ def pack(path: str | Path, about: Mapping[str, Any], arrays: Mapping[str, Any]) 
             "return numbers, texts, lists and dicts of them."
         ) from error
     with written(path) as file:
-        np.savez_compressed(file, about=told, **arrays)
+        np.savez_compressed(file, about=told, **arrays)  # type: ignore[arg-type]
 
 
-def unpack(path: str | Path, made: Callable[[Any, Arrays], Made], what: str, writer: str) -> Made:
+def unpack(path: str | Path, made: Callable[[object, Arrays], Made], what: str, writer: str) -> Made:
     """Read what `pack` wrote, and make something of it: ``made(about, arrays)``.
 
     Raises:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType
 from gradsight.values import LONGEST, array_in, items_in, number_in
@@ -37,7 +37,7 @@ class Rule(Protocol[Read]):
     def error(self) -> type[GradsightError]:
         """What is raised where a value breaks it."""
 
-    def read(self, value: Any) -> Read | None:
+    def read(self, value: object) -> Read | None:
         """The value in its plain form; None if it breaks the rule."""
 
 
@@ -54,11 +54,13 @@ class Whole:
         """In words."""
         return f"a whole number{_bounds(self.least, self.most)}"
 
-    def read(self, value: Any) -> int | None:
+    def read(self, value: object) -> int | None:
         """The number, or None if it breaks the rule."""
         value = number_in(value)
-        fits = isinstance(value, Integral) and not isinstance(value, bool) and _within(value, self.least, self.most)
-        return int(value) if fits and abs(int(value)) < 1 << 63 else None
+        # In Python a truth value is a whole number too: True would be read as 1.
+        if not isinstance(value, Integral) or isinstance(value, bool) or not _within(value, self.least, self.most):
+            return None
+        return int(value) if abs(int(value)) < 1 << 63 else None
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Number:
             return f"a number{_bounds(self.least, self.most)}"
         return f"a number above {self.above:g}" + ("" if self.most is None else f" and at most {self.most:g}")
 
-    def read(self, value: Any) -> float | None:
+    def read(self, value: object) -> float | None:
         """The number, or None if it breaks the rule."""
         value = number_in(value)
         if not isinstance(value, Real) or isinstance(value, bool) or not _within(value, self.least, self.most):
@@ -102,7 +104,7 @@ class Choice:
         """In words."""
         return f"{'one of ' if len(self.words) > 1 else ''}{', '.join(map(repr, self.words))}"
 
-    def read(self, value: Any) -> str | None:
+    def read(self, value: object) -> str | None:
         """The word, or None if it breaks the rule."""
         return str(value) if isinstance(value, str) and value in self.words else None
 
@@ -119,7 +121,7 @@ class Either(Generic[_T]):
         """In words."""
         return " or ".join(rule.rule for rule in self.rules)
 
-    def read(self, value: Any) -> _T | None:
+    def read(self, value: object) -> _T | None:
         """What that rule reads, or None."""
         return next((found for rule in self.rules if (found := tried(rule, value)) is not None), None)
 
@@ -148,7 +150,7 @@ class Each(Generic[_T]):
         counts = "" if isinstance(self.counts, range) else " or ".join(map(str, self.counts)) or "at least one"
         return f"a sequence{f' of {counts}' if counts else ''}, each {self.of.rule}"
 
-    def read(self, value: Any) -> tuple[_T, ...] | None:
+    def read(self, value: object) -> tuple[_T, ...] | None:
         """The items, or None if something breaks the rule."""
         items = items_in(value, max(self.counts, default=LONGEST))
         if items is None or (len(items) not in self.counts if self.counts else not items):
@@ -172,7 +174,7 @@ class Sides:
             return "a positive whole number"
         return f"{self.axes} positive whole numbers{self.names if self.axes == 2 else ''}, or one for each of them"
 
-    def read(self, value: Any) -> tuple[int, ...] | None:
+    def read(self, value: object) -> tuple[int, ...] | None:
         """The lengths, or None."""
         side = Whole(1, 1 << 31)
         one = side.read(value)
@@ -186,7 +188,7 @@ class Box:
     error: ClassVar[type[GradsightError]] = InvalidArgument
     rule: ClassVar[str] = "4 numbers, (top, left, bottom, right), with an area"
 
-    def read(self, value: Any) -> tuple[float, ...] | None:
+    def read(self, value: object) -> tuple[float, ...] | None:
         """The numbers, or None."""
         found = Each(Number(-1e9, 1e9), (4,)).read(value)
         if found is None or min(found[2] - found[0], found[3] - found[1]) < _NARROWEST:
@@ -201,7 +203,7 @@ class Text:
     rule: str = "a text"
     error: ClassVar[type[GradsightError]] = InvalidType
 
-    def read(self, value: Any) -> str | None:
+    def read(self, value: object) -> str | None:
         """The text, or None."""
         return str(value) if isinstance(value, str) else None
 
@@ -213,7 +215,7 @@ class Flag:
     error: ClassVar[type[GradsightError]] = InvalidType
     rule: ClassVar[str] = "True or False"
 
-    def read(self, value: Any) -> bool | None:
+    def read(self, value: object) -> bool | None:
         """The truth value, or None."""
         value = number_in(value)
         return value if isinstance(value, bool) else None
@@ -226,7 +228,7 @@ class Name:
     rule: str = "a path, as a text or a pathlib.Path"
     error: ClassVar[type[GradsightError]] = InvalidType
 
-    def read(self, value: Any) -> str | None:
+    def read(self, value: object) -> str | None:
         """The path as a text, or None."""
         return os.fsdecode(value) if isinstance(value, str | os.PathLike) else None
 
@@ -238,7 +240,7 @@ class Function:
     rule: str = "a function"
     error: ClassVar[type[GradsightError]] = InvalidType
 
-    def read(self, value: Any) -> Callable[..., Any] | None:
+    def read(self, value: object) -> Callable[..., Any] | None:
         """The function, or None."""
         return value if callable(value) else None
 
@@ -251,7 +253,7 @@ class Instance(Generic[_T]):
     rule: str
     error: ClassVar[type[GradsightError]] = InvalidType
 
-    def read(self, value: Any) -> _T | None:
+    def read(self, value: object) -> _T | None:
         """The value, or None."""
         return value if isinstance(value, self.types) else None
 
@@ -268,14 +270,14 @@ class Array:
     kinds: str = "biuf"
     error: ClassVar[type[GradsightError]] = InvalidArgument
 
-    def read(self, value: Any) -> NDArray[Any] | None:
+    def read(self, value: object) -> NDArray[Any] | None:
         """The array as one of NumPy, or None."""
         found = array_in(value)
         fits = found is not None and found.dtype.kind in self.kinds and found.ndim in self.axes and found.size > 0
         return found if fits else None
 
 
-def tried(rule: Rule[_T], value: Any) -> _T | None:
+def tried(rule: Rule[_T], value: object) -> _T | None:
     """What a rule reads; None where it is broken, also by what the value's own methods raise."""
     try:
         return rule.read(value)
@@ -291,10 +293,11 @@ def _bounds(least: float | None, most: float | None) -> str:
     return f" of at most {most:.12g}"
 
 
-def _within(value: Any, least: float | None, most: float | None) -> bool:
+def _within(value: Real, least: float | None, most: float | None) -> bool:
     """Whether a number is finite, also as float, and within its bounds."""
+    number = cast(float, value)  # an int too, which is compared as it is: as a float it may be another number
     try:
-        finite = math.isfinite(value)
+        finite = math.isfinite(number)
     except OverflowError:
         finite = isinstance(value, Integral)
-    return finite and (least is None or value >= least) and (most is None or value <= most)
+    return finite and (least is None or number >= least) and (most is None or number <= most)

@@ -31,7 +31,7 @@ FEWER_PASSES = {
 }
 METHODS_AND_VARIANTS = [
     *(f"{name}({FEWER_PASSES[name]})" if name in FEWER_PASSES else name for name in METHODS),
-    *("smooth(gradcam)", "contrast(layercam)", "eigen_smooth(gradcam)"),
+    *("smooth(gradcam)", "contrastive(layercam)", "eigen_smooth(gradcam)"),
 ]
 BY_THEMSELVES = [name for name in METHODS_AND_VARIANTS if name not in ("random", "edge")]
 """Methods that ask something of the weights."""

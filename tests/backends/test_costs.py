@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +19,7 @@ from gradsight import targets
 from gradsight.backends.torch import TorchBackend
 from gradsight.layers import Layer
 from gradsight.registry import METHODS
+from gradsight.variants import as_method
 from networks import NETWORKS, build
 
 RESNET = "resnet50"
@@ -188,8 +192,8 @@ LAST_BLOCKS = ["layer4.0", "layer4.1", "layer4.2"]
 
 def of_one_pass(*, second_order: bool) -> list[str]:
     """The methods that take the gradient of one layer and one pass."""
-    found = [m for m in METHODS.values() if m.gradient and m.at == "layer" and m.passes == "1"]
-    return [m.name for m in found if m.name != "cam" and ("second" in m.needs) == second_order]
+    found = [m for m in METHODS.values() if m.gradient and m.at == "layer"]
+    return [m.name for m in found if ("second" in m.needs if second_order else m.cost(2048, 1) == 1)]
 
 
 def test_all_gradient_methods_share_a_forward_and_a_backward_pass(
@@ -277,3 +281,81 @@ def test_the_batch_size_bounds_the_memory_of_many_passes(model: nn.Module, batch
     explainer = gs.Explainer(model, layer="layer4", method=name, batch_size=4)
     explainer(image)
     assert peak_bytes(lambda: explainer(image)) <= 1.5 * few
+
+
+# What methods declare.
+
+SMALL = {"rise": "rise(masks=5)", "occlusion": "occlusion(window=0.5, stride=0.25)", "sscam": "sscam(samples=3)"}
+COUNTED = [SMALL.get(name, name) for name in METHODS] + [
+    "scorecam(top=4)",
+    "scorecam(groups=2)",
+    "integratedgradients(steps=3)",
+    "smooth(gradcam)",
+    "smooth(gradient)",
+    "smooth(iscam(samples=2))",
+    "contrastive(ablationcam)",
+    "eigen_smooth(layercam)",
+    "refine(gradcam)",
+]
+
+# A traced part behind the layer is run once more in each call, which shows that it still gives what the model gives.
+TRACED = {"ablationcam", "cam", "shapleycam", "contrastive(ablationcam)"}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("text", COUNTED)
+def test_the_declared_cost_is_that_of_the_passes_that_run(text: str, count: int) -> None:
+    net = small()
+    image = torch.rand(1, 3, 20, 20)
+    method = as_method(text)
+    explainer = gs.Explainer(net, layer=["1", "3"] if method.at == "layers" else "3", method=method)
+
+    def call() -> Any:
+        return explainer(image, targets=[list(range(count))])
+
+    call()  # tries the layers and the rows of the batch
+    assert passes(flops(call), net, image, 0 if method.at == "layers" else count) - (text in TRACED) == method.cost(
+        6, count
+    )
+
+
+def test_a_variant_of_several_layers_declares_the_passes_of_four() -> None:
+    net = small()
+    image = torch.rand(1, 3, 20, 20)
+    method = as_method("fuse(scorecam(top=2))")
+    explainer = gs.Explainer(net, layer=["0", "1", "2", "3"], method=method)
+    explainer(image)
+    assert passes(flops(lambda: explainer(image)), net, image, 0) == method.cost(6, 1) == 9
+
+
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        *(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 6, 3, padding=1), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)),
+    ).eval()
+
+
+def passes(counted: Counter[str], net: nn.Module, image: torch.Tensor, backward: int) -> int:
+    """The passes in operations that were counted: forward, and back to the image for so many targets."""
+    once = flops(plain(net, image))
+    # The head runs in passes of the part behind the layer too, the convolutions in those of single modules.
+    forward = max(counted[name] / once[name] for name in ("addmm", "convolution"))
+    assert forward == round(forward)
+    # Where a bias is explained, the first convolution is not differentiated by the image.
+    back = counted["convolution_backward"] / once["convolution"]
+    return round(forward) + (backward and backward * math.ceil(back / backward))
+
+
+def test_alphas_are_there_for_the_methods_that_declare_them_and_cost_nothing() -> None:
+    net, image = small(), torch.rand(2, 3, 20, 20)
+    explainer = gs.Explainer(net, layer="3")
+    names = [SMALL.get(name, name) for name in METHODS if METHODS[name].at == "layer"]
+    texts = [*names, "smooth(gradcam)", "contrastive(gradcam)", "eigen_smooth(gradcam)"]
+    for method in map(as_method, texts):
+        found = explainer(image, method=method, targets=[[0, 1], [1, 2]])
+        assert (found.alphas is not None) == method.alphas
+        without = dataclasses.replace(method, alphas=False)
+        counted = [flops(lambda m=m: explainer(image, method=m, targets=[[0, 1], [1, 2]])) for m in (method, without)]  # type: ignore[misc]
+        assert counted[0] == counted[1]
+        assert explainer(image, method=without, targets=[[0, 1], [1, 2]]).alphas is None

@@ -143,7 +143,7 @@ def test_functions_of_the_user_may_write_into_the_output() -> None:
         return outputs.mul_(2)[:, 1]
 
     plain, x = Plain(), images(2)
-    methods = [name for name in WITHOUT_CAM if not name.startswith(("finercam", "contrast"))]  # which need classes
+    methods = [name for name in WITHOUT_CAM if not name.startswith(("finercam", "contrastive"))]  # which need classes
     right = gs.Explainer(plain, layer="features.5", targets=gs.Sum(1, 1))(x, method=methods)
     for explainer in (
         gs.Explainer(plain, layer="features.5", targets=doubled),

@@ -401,7 +401,7 @@ def test_methods_at_different_places_need_no_layer_in_their_names(here):
 def test_the_longest_names_fit_a_file_system(here):
     paint(here / ("é" * 120 + ".png"))
     (here / "labels.json").write_text(json.dumps(["x" * 500, "b", "c"]))
-    method = "fuse(contrast(layercam, rivals=2, strength=0.123456789), by='product')"
+    method = "fuse(contrastive(layercam, rivals=2, strength=0.123456789), by='product')"
     arguments = ("--layer", "block.0", "--layer", "block.1", "--method", method, "--method", "gradcam")
     assert explain("é" * 120 + ".png", "--labels", "labels.json", *arguments).exit_code == 0
     assert max(len(name.split(".")[1]) for name in written() if name.endswith(".png")) <= 44
@@ -636,7 +636,7 @@ def test_methods_are_those_of_the_registry():
 
 def test_variants_are_listed_with_an_example_that_can_be_typed():
     rows = [row for row in lines(run("methods", "--json").stdout) if row["kind"] == "variant"]
-    assert {"smooth", "fuse", "contrast"} <= {row["name"] for row in rows}
+    assert {"smooth", "fuse", "contrastive"} <= {row["name"] for row in rows}
     text = run("methods").stdout
     for row in rows:
         assert row["example"] in text

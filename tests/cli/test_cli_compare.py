@@ -145,27 +145,35 @@ def test_gradient_methods_share_one_call_and_costly_ones_are_told(here, monkeypa
         return call(self, inputs, **options)
 
     monkeypatch.setattr(gs.Explainer, "__call__", counted)
-    result = compare("--methods", "gradcam,occlusion(window=0.5,stride=0.5),layercam,smooth(gradcam)", "--json")
+    result = compare("--methods", "gradcam,occlusion(window=0.5,stride=0.2),layercam,smooth(gradient)", "--json")
     assert result.exit_code == 0
-    assert calls == [["gradcam", "layercam"], ["occlusion(window=0.5, stride=0.5)"], ["smooth(gradcam)"]]
+    assert calls == [["gradcam", "layercam"], ["occlusion(window=0.5, stride=0.2)"], ["smooth(gradient)"]]
     assert [c["row"] for c in lines(result.stdout)] == [0, 1, 2, 3]
     assert result.stderr.startswith("Note: these take many passes of the model")
     assert len(result.stderr.splitlines()) == 1
-    assert "occlusion(window=0.5, stride=0.5) (1 + windows)" in result.stderr
+    assert "occlusion(window=0.5, stride=0.2) (17), smooth(gradient) (6 k + 7)" in result.stderr
 
 
 def test_the_default_is_what_takes_a_few_passes_and_all_is_all():
     cheap = {method.name for method in chosen_methods([], everything=False)}
-    assert {"gradcam", "layercam", "gradient", "guidedgradcam", "eigencam"} <= cheap
-    assert not cheap & {"scorecam", "ablationcam", "rise", "occlusion", "smoothgrad", "sscam", "integratedgradients"}
+    assert {"gradcam", "layercam", "gradient", "guidedgradcam", "eigencam", "fullgrad"} <= cheap
+    assert not cheap & {
+        "scorecam",
+        "ablationcam",
+        "rise",
+        "occlusion",
+        "smoothgrad",
+        "smoothgradcampp",
+        "integratedgradients",
+    }
     assert {method.name for method in chosen_methods([], everything=True)} == set(METHODS)
 
 
 def test_commas_within_brackets_do_not_separate():
-    assert split("a, fuse(b, by='max') ,contrast(fuse(c, by='x'), rivals=2),") == [
+    assert split("a, fuse(b, by='max') ,contrastive(fuse(c, by='x'), rivals=2),") == [
         "a",
         "fuse(b, by='max')",
-        "contrast(fuse(c, by='x'), rivals=2)",
+        "contrastive(fuse(c, by='x'), rivals=2)",
     ]
     assert split("") == []
 

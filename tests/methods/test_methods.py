@@ -199,7 +199,7 @@ def test_an_image_is_explained_alike_alone_and_beside_others(name: str) -> None:
         assert alone.target_notes[0] == together.target_notes[i]
 
 
-VARIANTS = ["smooth(eigencam)", "eigen_smooth(gradcam)", "refine(eigencam)", "contrast(eigengradcam)"]
+VARIANTS = ["smooth(eigencam)", "eigen_smooth(gradcam)", "refine(eigencam)", "contrastive(eigengradcam)"]
 VARIANTS += ["kpcacam(kernel='rbf')", "scorecam(top=2)"]
 
 
@@ -345,7 +345,7 @@ def test_cam_needs_its_own_head_and_says_so(build: Any, layer: str) -> None:
         explain(model, images().float(), layer=layer, method="cam", targets=CLASSES)
 
 
-@pytest.mark.parametrize("name", ["finercam", "contrast(gradcam)"])
+@pytest.mark.parametrize("name", ["finercam", "contrastive(gradcam)"])
 def test_a_function_of_the_output_has_no_rivals(name: str) -> None:
     for targets in (lambda outputs: outputs[:, 0], gs.Against(1)):
         with pytest.raises(ModelError, match=r"these targets are not classes. Use the plain method"):
@@ -413,8 +413,8 @@ def test_a_method_that_cannot_be_read_is_one_clear_error(text: str, error: type[
         ("scorecam(top=2.5)", "`top` must be"),
         ("scorecam(top='two')", "`top` must be"),
         ("finercam(rivals=0)", "`rivals` must be"),
-        ("contrast(gradcam, rivals=0)", "`rivals` must be"),
-        ("contrast(gradcam, rivals=1.5)", "`rivals` must be"),
+        ("contrastive(gradcam, rivals=0)", "`rivals` must be"),
+        ("contrastive(gradcam, rivals=1.5)", "`rivals` must be"),
         ("occlusion(window=0.1, stride=0.2)", "`stride` must be at most `window`"),
         ("occlusion(window=1.5)", "`window` must be a number above 0 and at most 1"),
         ("occlusion(stride=0)", "`stride` must be a number above 0 and at most 1"),

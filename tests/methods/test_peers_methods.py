@@ -248,7 +248,7 @@ AFTER_RELU = [
     ("finercam", "resnet", torch_cam, tc.FinerCAM, {}),
     ("finercam", "mobilenet", torch_cam, tc.FinerCAM, {}),
     ("finercam(rivals=1, strength=1.0)", "resnet", torch_cam, tc.FinerCAM, {"num_references": 1, "gamma": 1.0}),
-    ("contrast(layercam, strength=0.6)", "resnet", torch_cam, tc.FinerCAM, {"base_method": tc.LayerCAM}),
+    ("contrastive(layercam, strength=0.6)", "resnet", torch_cam, tc.FinerCAM, {"base_method": tc.LayerCAM}),
 ]
 
 

@@ -15,7 +15,7 @@ import gradsight as gs
 from costs import flops
 from gradsight.errors import ModelError
 from gradsight.layouts import Layout
-from gradsight.positions.places import correlation
+from gradsight.positions.locations import correlation
 
 
 def place_of_change(model: nn.Module, image: torch.Tensor, changed: torch.Tensor, layer: Any = None) -> tuple[int, ...]:

@@ -265,7 +265,7 @@ def _property(value: Any, name: str, /) -> Any:
 
 
 METHODS = ("gradcam", "layercam", "scorecam(top=2)", "smooth(gradcam)", "rise(masks=3)", "gradient", "fem", "refinecam",
-           "fuse(layercam, by='max')", "contrast(gradcam, rivals=1)", "edge")  # fmt: skip
+           "fuse(layercam, by='max')", "contrastive(gradcam, rivals=1)", "edge")  # fmt: skip
 
 TARGETS: list[Maker] = [
     *(lambda w, x=x: x for x in (None, 0, 3, "cat", "sparrow", [0, 1], ["cat", 2], [[0, 1], [2, 3]])),

@@ -16,7 +16,7 @@ from gradsight.cli.explain import check_drawing, corner, nearest_of, place, shar
 from gradsight.cli.terminal import complain, progress, say, say_json, say_table
 from gradsight.errors import GradsightError, ImageError, InvalidArgument, received, unknown
 from gradsight.files import is_folder
-from gradsight.registry import METHODS, PLACES, Method
+from gradsight.registry import METHODS, SCOPES, Method
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _SCALES = {
@@ -112,7 +112,7 @@ def chosen_methods(named: Sequence[Method], *, everything: bool) -> list[Method]
         raise InvalidArgument("--all and --method exclude each other: name the methods, or ask for all of them.")
     if named:
         return list(named)
-    ordered = sorted(METHODS.values(), key=lambda method: PLACES.index(method.at))
+    ordered = sorted(METHODS.values(), key=lambda method: SCOPES.index(method.at))
     return [method for method in ordered if everything or not method.costly]
 
 

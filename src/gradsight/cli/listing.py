@@ -12,7 +12,7 @@ import gradsight as gs
 from gradsight.cli.terminal import say, say_json, say_table
 from gradsight.errors import printable
 from gradsight.ranges import options_of, rules_of
-from gradsight.registry import METHODS, PLACES, SOURCES, Method, Source
+from gradsight.registry import METHODS, SCOPES, SOURCES, Method, Source
 from gradsight.variants import VARIANTS
 
 _FIRST = 10
@@ -34,7 +34,7 @@ def list_methods(*, as_json: bool) -> None:
         for name in VARIANTS:
             say_json(_variant_row(name))
         return
-    for at in PLACES:
+    for at in SCOPES:
         say((_OF[at], "bold"))
         for method in methods:
             if method.at == at:
@@ -44,12 +44,13 @@ def list_methods(*, as_json: bool) -> None:
     for name in VARIANTS:
         _say_method(_variant_row(name))
     say()
+    say("Passes are those of the model for one photo, with c channels of the layer and k targets.")
     say("Use one or several: ", ('gradsight explain photo.jpg --method gradcam --method "scorecam(top=64)"', "cyan"))
     say("See them side by side: ", ("gradsight compare photo.jpg --methods gradcam,layercam", "cyan"))
 
 
 def _method_row(method: Method) -> dict[str, Any]:
-    names = ("name", "title", "source", "needs", "at", "gradient", "passes", "summary")
+    names = ("name", "title", "source", "needs", "at", "gradient", "passes", "costly", "control", "alphas", "summary")
     return {"kind": "method", **{n: getattr(method, n) for n in names}, **_options(method.function)}
 
 

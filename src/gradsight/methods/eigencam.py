@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradsight.arrays import principal
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.registry import method
 
 
 @method("eigencam", title="Eigen-CAM", source="arXiv:2008.00299", gradient=False)
-def eigencam(probe: Probe, ops: Ops) -> Any:
+def eigencam(probe: Probe, ops: Ops) -> Array:
     """Project each position's channels on their first principal direction, not centred; one map for all targets.
 
     The sign, which a singular value decomposition leaves open, is the one that agrees with the sum over channels.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradsight.arrays import positive, ratio, weighted_sum
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.registry import method
 
 
-@method("gradcampp", title="Grad-CAM++", source="arXiv:1710.11063")
-def gradcampp(probe: Probe, ops: Ops) -> Any:
+@method("gradcampp", title="Grad-CAM++", source="arXiv:1710.11063", alphas=True)
+def gradcampp(probe: Probe, ops: Ops) -> Array:
     """Weigh each channel by its positive gradients, each by how few other positions share its effect (eq. 19).
 
     The paper's score is exp(S). Its powers of exp(S) leave a positive factor of the whole map, which is dropped: it

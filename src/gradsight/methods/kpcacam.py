@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 from gradsight.arrays import agreeing, first_component
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.registry import method
 from gradsight.rules import Choice, Number
 
@@ -19,7 +19,7 @@ def kpcacam(
     *,
     kernel: Annotated[str, Choice(("sigmoid", "rbf"), "kernel")] = "sigmoid",
     gamma: Annotated[float, Number(above=0, most=1e6)] | None = None,
-) -> Any:
+) -> Array:
     """Project each position's channels on their first principal direction in a kernel's space; one map for all targets.
 
     Args:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradsight.arrays import ratio, weighted_sum
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.registry import method
 
 
-@method("xgradcam", title="XGrad-CAM", source="arXiv:2008.02312")
-def xgradcam(probe: Probe, ops: Ops) -> Any:
+@method("xgradcam", title="XGrad-CAM", source="arXiv:2008.02312", alphas=True)
+def xgradcam(probe: Probe, ops: Ops) -> Array:
     """Weigh each channel by the mean of its gradients, weighted by its activations.
 
     A channel whose activations cancel each other gets no weight: the mean has no meaning there.

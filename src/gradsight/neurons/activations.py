@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from gradsight.errors import ImageError, InvalidArgument, ModelError
@@ -25,7 +27,7 @@ class Activations(NamedTuple):
     """
 
     layer: str
-    values: Any
+    values: NDArray[np.float32]
     placements: tuple[Placement, ...]
 
 
@@ -37,7 +39,7 @@ class Batches:
     """Photos by path, read and passed through the model ``batch_size`` at a time, as often as they are asked for.
 
     Args:
-        look: the forward pass.
+        forward: the forward pass.
         paths: the photos.
         batch_size: how many of them are in memory at once.
         failed: called with the error of a photo that cannot be read, which is then left out; None raises it.
@@ -45,12 +47,12 @@ class Batches:
 
     def __init__(
         self,
-        look: ActivationFn,
+        forward: ActivationFn,
         paths: Sequence[Path],
         batch_size: int,
         failed: Callable[[ImageError], None] | None = None,
     ) -> None:
-        self._look, self._paths, self._batch_size, self._failed = look, paths, batch_size, failed
+        self._forward, self._paths, self._batch_size, self._failed = forward, paths, batch_size, failed
         self._kept: list[tuple[list[int], Activations]] = []
         self._grid: tuple[int, ...] | None = None
 
@@ -69,7 +71,7 @@ class Batches:
             if not batch:
                 continue
             which = [i for i, _ in batch]
-            found = self._checked(self._look([photo for _, photo in batch]))
+            found = self._checked(self._forward([photo for _, photo in batch]))
             held += found.values.nbytes
             # Without gaps from the first on: a photo that failed would be counted wrongly above.
             if self._failed is None and held <= _KEPT:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +47,11 @@ class Label(NamedTuple):
         mask = self._pixels(placement.image_size)
         if mask is None:
             return inside
-        places = []
+        nearest = []
         for i in range(2):
             share = _centres(placement, cells, i) / placement.image_size[i]
-            places.append((share * mask.shape[i]).astype(np.intp).clip(0, mask.shape[i] - 1))
-        found: NDArray[np.bool_] = mask[np.ix_(*places)] & inside
+            nearest.append((share * mask.shape[i]).astype(np.intp).clip(0, mask.shape[i] - 1))
+        found: NDArray[np.bool_] = mask[np.ix_(*nearest)] & inside
         return found
 
     def _pixels(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
@@ -125,7 +125,7 @@ class Concepts:
         labels = [label for i, (_, path) in enumerate(found) for label in _labels(i, path)]
         sizes = [_size(label.photo) for label in labels]
         count = Counter(sizes)
-        photos: dict[Any, list[Label]] = {}
+        photos: dict[object, list[Label]] = {}
         for label, size in zip(labels, sizes, strict=True):
             photos.setdefault(label.photo if count[size] == 1 else _digest(label.photo), []).append(label)
         return cls(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +50,12 @@ class Dissection:
         layer, model: their names.
     """
 
-    iou: Any
+    iou: NDArray[np.float32]
     concepts: tuple[str, ...]
     categories: tuple[str, ...]
-    thresholds: Any
-    areas: Any
-    counts: Any
+    thresholds: NDArray[np.float32]
+    areas: NDArray[np.float32]
+    counts: NDArray[np.integer]
     quantile: float
     photos: int
     layer: str
@@ -144,7 +143,7 @@ _ARRAYS, _ROWS = ("iou", "thresholds", "areas", "counts"), ("concepts", "categor
 _TEXTS = ("quantile", "photos", "layer", "model")
 
 
-def _made(about: Any, arrays: Mapping[str, NDArray[Any]]) -> Dissection:
+def _made(about: object, arrays: Mapping[str, NDArray[np.float32]]) -> Dissection:
     about = contents.fields(about, "what is said about it", (*_TEXTS, *_ROWS))
     names = contents.texts(about["concepts"], "concepts")
     if not names:
@@ -168,7 +167,7 @@ def _made(about: Any, arrays: Mapping[str, NDArray[Any]]) -> Dissection:
 
 
 def dissect(
-    look: ActivationFn, concepts: Concepts | str | Path, *, model: str, batch_size: int, quantile: float = 0.005
+    forward: ActivationFn, concepts: Concepts | str | Path, *, model: str, batch_size: int, quantile: float = 0.005
 ) -> Dissection:
     """Compare where each channel of a layer is strongly active with where each concept is (section 2.2 of the paper).
 
@@ -181,7 +180,7 @@ def dissect(
     category. Padding around a photo is compared with nothing.
 
     Args:
-        look: the forward pass of a few photos, to the layer.
+        forward: the forward pass of a few photos, to the layer.
         concepts: the photos, or their folder.
         model: its name.
         batch_size: how many photos are in memory at once.
@@ -194,7 +193,7 @@ def dissect(
     concepts = Concepts.read(concepts) if isinstance(concepts, str | Path) else concepts
     concepts = taken("concepts", concepts, Instance(Concepts, "gs.Concepts, or a folder of them"))
     quantile = taken("quantile", quantile, Number(above=0, most=0.5), "Pass 0.005.")
-    batches = Batches(look, [photo.path for photo in concepts.photos], batch_size)
+    batches = Batches(forward, [photo.path for photo in concepts.photos], batch_size)
     thresholds, layer = _thresholds(batches, len(concepts.photos), float(quantile))
     counts = _Counts(concepts, len(thresholds))
     for which, found in batches:
@@ -214,13 +213,15 @@ def dissect(
     )
 
 
-def _thresholds(batches: Iterable[tuple[list[int], Activations]], photos: int, quantile: float) -> tuple[Any, str]:
+def _thresholds(
+    batches: Iterable[tuple[list[int], Activations]], photos: int, quantile: float
+) -> tuple[NDArray[np.float32], str]:
     """(channels,): the values that ``quantile`` of each channel's are over; and the layer's name.
 
     Only the top values are held, of which there are ``quantile`` of all.
     """
-    held: list[NDArray[Any]] = []
-    lowest: Any = np.inf
+    held: list[NDArray[np.float32]] = []
+    lowest: NDArray[np.float32] | float = np.inf
     most, layer = 0, ""
     for _, found in batches:
         n, channels, rows, columns = found.values.shape
@@ -241,7 +242,7 @@ def _thresholds(batches: Iterable[tuple[list[int], Activations]], photos: int, q
     return np.where(at_ceiling, thresholds - _CEILING * np.abs(thresholds), thresholds), layer
 
 
-def _top(values: NDArray[Any], count: int) -> NDArray[Any]:
+def _top(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     return np.partition(values, -count, axis=1)[:, -count:] if values.shape[1] > count else values
 
 
@@ -257,7 +258,9 @@ class _Counts:
         self._seen = np.zeros(len(self._categories))
         self.photos = np.zeros(len(concepts.names), int)
 
-    def add(self, photo: LabelledPhoto, values: NDArray[Any], placement: Placement, thresholds: NDArray[Any]) -> None:
+    def add(
+        self, photo: LabelledPhoto, values: NDArray[np.float32], placement: Placement, thresholds: NDArray[np.float32]
+    ) -> None:
         """Count one photo with the layer's output for it, (c, h, w)."""
         rows, columns = (min(_FINEST, side) for side in placement.input_size)
         inside = on_photo(placement, (rows, columns)).ravel()
@@ -280,11 +283,12 @@ class _Counts:
             self._both[np.ix_(some, which)] += active @ masks.T
             self._active[np.ix_(some, categories)] += active.sum(axis=1)[:, None]
 
-    def iou(self) -> Any:
+    def iou(self) -> NDArray[np.float32]:
         """Intersection over union, (channels, concepts); 0 where both are empty."""
         union = self._active[:, self._of] + self._labelled - self._both
-        return np.divide(self._both, union, out=np.zeros_like(union), where=union > 0).astype(np.float32)
+        shares = np.divide(self._both, union, out=np.zeros_like(union), where=union > 0)
+        return np.asarray(shares, np.float32)
 
-    def areas(self) -> Any:
+    def areas(self) -> NDArray[np.float32]:
         """Each concept's share of what was seen of its category's photos, (concepts,)."""
-        return (self._labelled / self._seen[self._of]).astype(np.float32)
+        return np.asarray(self._labelled / self._seen[self._of], np.float32)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradsight.checks import optional, taken
 from gradsight.imaging import nan_to_zero
@@ -79,7 +79,7 @@ class Neurons:
         first = f"{self.label} rested on {for_it}" if for_it else f"nothing among these channels spoke for {self.label}"
         return f"{first}; {against} spoke against it." if against else f"{first}."
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """Plain values for JSON."""
         sides = {"positive": self.positive, "negative": self.negative}
         rows = {side: [asdict(x) | {"contribution": x.contribution} for x in found] for side, found in sides.items()}
@@ -87,8 +87,8 @@ class Neurons:
 
 
 def ranked(
-    alphas: Any,
-    means: Any,
+    alphas: NDArray[np.floating],
+    means: NDArray[np.floating],
     *,
     k: int,
     label: str,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,14 +145,14 @@ def shaped(picture: Image.Image, placement: Placement) -> Image.Image:
 
 
 def top_activating(
-    look: ActivationFn, photos: Sequence[str | Path], channels: Sequence[int], *, k: int = 4, batch_size: int = 32
+    forward: ActivationFn, photos: Sequence[str | Path], channels: Sequence[int], *, k: int = 4, batch_size: int = 32
 ) -> TopActivating:
     """Find the photos that excite channels most, by the largest activation over positions.
 
     Of equal ones the larger mean comes first: many channels of a network with ReLU6 reach 6 in many photos.
 
     Args:
-        look: the forward pass of a few photos, to the layer.
+        forward: the forward pass of a few photos, to the layer.
         photos: their paths.
         channels: which channels, from 0.
         k: how many photos for each of them.
@@ -169,7 +168,7 @@ def top_activating(
     best: dict[int, list[Example]] = {channel: [] for channel in taken("channels", channels, _CHANNELS)}
     failed: list[ImageError] = []
     layer = ""
-    for which, found in Batches(look, paths, batch_size, failed.append):
+    for which, found in Batches(forward, paths, batch_size, failed.append):
         layer, count = found.layer, found.values.shape[1]
         if max(best) >= count:
             raise InvalidArgument(f"`channels` of layer {layer!r} are 0 to {count - 1}. {received(max(best))}")
@@ -189,7 +188,7 @@ def _paths(photos: Sequence[str | Path]) -> list[Path]:
     return [Path(photo) for photo in taken("photos", photos, Each(Name(), words="a list of paths"), way_out)]
 
 
-def _keep(kept: list[Example], k: int, path: Path, values: NDArray[Any], placement: Placement) -> None:
+def _keep(kept: list[Example], k: int, path: Path, values: NDArray[np.float32], placement: Placement) -> None:
     """Enter a photo among the k best of a channel, if it is one; of equals the first stays first."""
     highest, mean = float(values.max()), float(values.mean())
     if highest <= 0 or (len(kept) == k and (highest, mean) <= (kept[-1].activation, kept[-1].mean)):

@@ -1,6 +1,6 @@
 """Targets: what is explained. Each gives one score for each image; several are explained in one pass.
 
-A target is whatever has a method ``resolved(setting) -> ScoreSpec`` (see `OutputContext`).
+A target is whatever has a method ``resolved(context) -> ScoreSpec``, see `Target` and `OutputContext`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ from gradsight.targets.labels import class_index, class_name, plain
 from gradsight.targets.pixels import Pixels
 from gradsight.targets.predictions import Reading, predicted
 from gradsight.targets.reading import detections_in, embedding_in
-from gradsight.targets.resolved import OutputContext, Prediction, ScoreSpec, TargetInfo, Term
+from gradsight.targets.resolved import (
+    OutputContext,
+    Prediction,
+    ScoreSpec,
+    Target,
+    TargetInfo,
+    TargetLike,
+    Term,
+)
 from gradsight.targets.similarity import Similarity
 from gradsight.targets.tokens import Token
 
@@ -31,7 +39,9 @@ __all__ = [
     "Several",
     "Similarity",
     "Sum",
+    "Target",
     "TargetInfo",
+    "TargetLike",
     "Term",
     "Token",
     "Top",

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, ModelError
-from gradsight.foreign import Ops, Outputs
+from gradsight.foreign import Array, Ops, Outputs
 from gradsight.rules import Box as BoxRule
 from gradsight.targets.class_names import misfit
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
+from gradsight.targets.resolved import Floats, Indices, OutputContext, ScoreSpec, TargetInfo, of_function
+
+_Naming = Callable[[OutputContext, int, "Floats | None", tuple[float, ...]], TargetInfo]
 
 
 @dataclass(frozen=True)
@@ -49,50 +50,50 @@ class Box:
         object.__setattr__(self, "which", optional("`which` of Box", self.which, AClass()))
         object.__setattr__(self, "box", optional("`box` of Box", self.box, BoxRule()))
 
-    def resolved(self, setting: OutputContext) -> ScoreSpec:
+    def resolved(self, context: OutputContext) -> ScoreSpec:
         """See `resolve`."""
-        found = detected(setting)
+        found = detected(context)
         if found is None:
             raise ModelError(
                 "Box can be explained where the model gives scores and boxes of detections; it gives "
-                f"{setting.described}. Pass `detections=` to Explainer, a function from the output to scores "
+                f"{context.described}. Pass `detections=` to Explainer, a function from the output to scores "
                 "(n, q, classes) and boxes (n, q, 4), or gs.Pixels(...) for a segmentation, or a class."
             )
         scores, boxes = found
-        asked = self._asked(setting)
+        asked = self._asked(context)
         classes = np.full(
-            setting.n, 0 if self.which is None else class_index(self.which, setting.labels, scores.shape[-1])
+            context.n, 0 if self.which is None else class_index(self.which, context.labels, scores.shape[-1])
         )
         if self.which is None:
-            for i in setting.images:
-                overlap = None if asked is None else _overlaps(_of_best_class(boxes[i], scores[i]), asked[i], np)
+            for i in context.images:
+                overlap = None if asked is None else _iou(_of_best_class(boxes[i], scores[i]), asked[i], np)
                 classes[i] = _best_class(scores[i], overlap)
-        return _found(setting, found, classes, asked, self._name)
+        return _found(context, found, classes, asked, self._name)
 
-    def _asked(self, setting: OutputContext) -> NDArray[np.float32] | None:
+    def _asked(self, context: OutputContext) -> Floats | None:
         """(n, 4): the box as detectors write it, (left, top, right, bottom) in pixels of the model's input."""
         if self.box is None:
             return None
-        found = np.zeros((setting.n, 4), np.float32)
-        for i in setting.images:
+        found = np.zeros((context.n, 4), np.float32)
+        for i in context.images:
             corners = np.reshape(self.box, (2, 2))
-            if setting.placements:  # which counts positions from the centres of pixels
-                corners = np.array([setting.placements[i].to_input(*(corner - 0.5)) for corner in corners]) + 0.5
+            if context.placements:  # which counts positions from the centres of pixels
+                corners = np.array([context.placements[i].to_input(*(corner - 0.5)) for corner in corners]) + 0.5
             found[i] = corners[:, ::-1].ravel()
         return found
 
-    def _name(self, setting: OutputContext, index: int, overlap: Any, place: tuple[float, ...]) -> TargetInfo:
+    def _name(self, context: OutputContext, index: int, overlap: Floats | None, place: tuple[float, ...]) -> TargetInfo:
         """What the prediction is called.
 
         Raises:
             InvalidArgument: none overlaps the box.
         """
-        name = class_name(index, setting.labels)
+        name = class_name(index, context.labels)
         if self.box is None:
             known = place[2] > place[0] and place[3] > place[1]
             return TargetInfo(index, name, place=place if known else ())
         where = ",".join(f"{x:g}" for x in self.box)
-        best = float(overlap.max())
+        best = 0.0 if overlap is None else float(overlap.max())
         if not best > 0:
             raise InvalidArgument(
                 f"`box` of Box must overlap one of the model's predictions of {name}. Received: {where}. "
@@ -104,83 +105,83 @@ class Box:
         return TargetInfo(index, label, place=tuple(self.box))
 
 
-def detected(setting: OutputContext) -> tuple[NDArray[Any], NDArray[Any]] | None:
+def detected(context: OutputContext) -> tuple[Floats, Floats] | None:
     """The scores and boxes of a detector's predictions, in NumPy; None where the output has none.
 
     Raises:
         InvalidArgument: the labels do not fit, or there is no prediction in an image.
     """
-    found = setting.detections(setting.outputs)
+    found = context.detections(context.outputs)
     if found is None:
         return None
-    scores, boxes = (setting.numpy(x) for x in found)
-    if setting.labels is not None and len(setting.labels) != scores.shape[-1]:
-        raise InvalidArgument(misfit(setting.labels, scores.shape[-1]))
-    for i in setting.images:
+    scores, boxes = (context.numpy(x) for x in found)
+    if context.labels is not None and len(context.labels) != scores.shape[-1]:
+        raise InvalidArgument(misfit(context.labels, scores.shape[-1]))
+    for i in context.images:
         if not boxes[i].any():  # there are as many rows as the other images need, without a size
             raise InvalidArgument(f"the model predicts nothing in image {i}, so there is no Box to explain.")
     return scores, boxes
 
 
-def best_of_classes(indices: NDArray[Any], setting: OutputContext) -> ScoreSpec:
+def best_of_classes(indices: Indices, context: OutputContext) -> ScoreSpec:
     """Targets that are k classes of each image, (n, k), each by the detection that scores highest for it.
 
     Raises:
         InvalidArgument: there is none.
     """
-    found = detected(setting)
+    found = detected(context)
     assert found is not None
-    of_each = [_found(setting, found, classes, None, Box()._name) for classes in indices.T]
-    names = tuple(tuple(x.names[i][0] for x in of_each) for i in range(setting.n))
+    of_each = [_found(context, found, classes, None, Box()._name) for classes in indices.T]
+    names = tuple(tuple(x.names[i][0] for x in of_each) for i in range(context.n))
     return ScoreSpec(names, sum((x.columns for x in of_each), ()))
 
 
 def _found(
-    setting: OutputContext,
-    found: tuple[NDArray[Any], NDArray[Any]],
-    classes: NDArray[Any],
-    asked: NDArray[Any] | None,
-    name: Callable[[OutputContext, int, Any, tuple[float, ...]], TargetInfo],
+    context: OutputContext,
+    found: tuple[Floats, Floats],
+    classes: Indices,
+    asked: Floats | None,
+    name: _Naming,
 ) -> ScoreSpec:
     """One target, of each image the prediction of one class, (n,), that overlaps what is asked for, (n, 4), best."""
     scores, boxes = found
-    names = [TargetInfo(None, "")] * setting.n
-    for i in setting.images:
+    names = [TargetInfo(None, "")] * context.n
+    for i in context.images:
         own = _of_class(boxes[i], classes[i])
-        overlap = None if asked is None else _overlaps(own, asked[i], np)
+        overlap = None if asked is None else _iou(own, asked[i], np)
         of_class = scores[i][:, classes[i]]
         best = own[int(of_class.argmax())]
         if asked is None and not of_class.any() and scores[i].any():  # each row has the probability of one class
             raise InvalidArgument(
-                f"the model predicts no {class_name(int(classes[i]), setting.labels)} in image {i}, so there is no "
+                f"the model predicts no {class_name(int(classes[i]), context.labels)} in image {i}, so there is no "
                 "Box to explain. Explain another class, or gs.Box(), which is the prediction that scores highest."
             )
-        names[i] = name(setting, int(classes[i]), overlap, _in_photo(best, setting, i))
-    return of_function(partial(_score, setting, np.eye(scores.shape[-1])[classes], asked), names)
+        names[i] = name(context, int(classes[i]), overlap, _in_photo(best, context, i))
+    return of_function(partial(_score, context, np.eye(scores.shape[-1])[classes], asked), names)
 
 
-def _score(setting: OutputContext, chosen: Any, asked: Any, outputs: Outputs) -> Any:
+def _score(context: OutputContext, chosen: Floats, asked: Floats | None, outputs: Outputs) -> Array:
     """The scores (m,) of an output, for classes ``chosen``, (n, classes) of 0 and 1, and boxes (n, 4) or None."""
-    ops = setting.ops
-    scores, boxes = setting.detections(outputs)
-    chosen = setting.each(chosen, scores)[:, None] > 0
+    ops = context.ops
+    scores, boxes = cast(tuple[Array, Array], context.detections(outputs))  # the first output had them too
+    chosen = context.each(chosen, scores)[:, None] > 0
     own = ops.sum(ops.where(chosen, scores, ops.zeros_like(scores)), axis=-1)
     if asked is None:
         return ops.max(own, axis=1)
     if boxes.ndim == 4:
         boxes = ops.sum(ops.where(chosen[..., None], boxes, ops.zeros_like(boxes)), axis=2)
-    overlap = _overlaps(boxes, setting.each(asked, boxes)[:, None], ops)
+    overlap = _iou(boxes, context.each(asked, boxes)[:, None], ops)
     best, lowest = ops.max(overlap, axis=1), ops.min(own, axis=1)
     # of several that overlap it alike, the one that scores highest
     found = ops.max(ops.where(overlap >= best[:, None], own, lowest[:, None]), axis=1)
     return ops.where(best > 0, found, lowest)
 
 
-def _in_photo(box: NDArray[Any], setting: OutputContext, i: int) -> tuple[float, ...]:
+def _in_photo(box: Floats, context: OutputContext, i: int) -> tuple[float, ...]:
     """(left, top, right, bottom) in pixels of the input as (top, left, bottom, right) in pixels of the photo."""
     corners = box.reshape(2, 2)[:, ::-1]
-    if setting.placements:
-        corners = np.array([setting.placements[i].to_pixel(*(corner - 0.5)) for corner in corners]) + 0.5
+    if context.placements:
+        corners = np.array([context.placements[i].to_pixel(*(corner - 0.5)) for corner in corners]) + 0.5
     return tuple(float(x) for x in corners.ravel())
 
 
@@ -188,7 +189,7 @@ _ALIKE = 0.5
 """The overlap from which on a prediction counts as right in PASCAL VOC."""
 
 
-def _overlaps(boxes: Any, asked: Any, ops: Ops) -> Any:
+def _iou(boxes: Array, asked: Array, ops: Ops) -> Array:
     """Intersection over union of boxes (..., q, 4) with one (..., 1, 4) or (4,), all (left, top, right, bottom)."""
     left, top, right, bottom = (boxes[..., i] for i in range(4))
     start, up, end, down = (asked[..., i] for i in range(4))
@@ -200,16 +201,16 @@ def _overlaps(boxes: Any, asked: Any, ops: Ops) -> Any:
     return across * along / (area + (end - start) * (down - up) - across * along)
 
 
-def _of_class(boxes: NDArray[Any], index: int) -> NDArray[Any]:
+def _of_class(boxes: Floats, index: int) -> Floats:
     """(q, 4) of a class, where each class has boxes of its own, (q, classes, 4)."""
     return boxes if boxes.ndim == 2 else boxes[:, index]
 
 
-def _of_best_class(boxes: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
+def _of_best_class(boxes: Floats, scores: Floats) -> Floats:
     return boxes if boxes.ndim == 2 else boxes[np.arange(len(boxes)), scores.argmax(1)]
 
 
-def _best_class(scores: NDArray[Any], overlap: NDArray[Any] | None) -> int:
+def _best_class(scores: Floats, overlap: Floats | None) -> int:
     """The class of the prediction that overlaps a box best; without a box, of the one that scores highest."""
     highest = scores.max(axis=1)
     if overlap is not None:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, KeysView, Mapping, Sequence, Set
-from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.errors import InvalidArgument, InvalidType, received
+from gradsight.foreign import Array
 from gradsight.targets.labels import is_class, number_of, plain
 from gradsight.values import has, items_in
 
-Labels = Sequence[str | int] | Mapping[Any, Any] | NDArray[Any]
+Labels = Sequence[str | int] | Mapping[int, str] | Mapping[str, int] | Mapping[str, str] | NDArray[np.generic]
 """Class names as they are handed over, see `as_labels`; columns and indices of tables are taken too."""
 
 _FORMS = "a list or an array of names, or a dict: {0: 'cat', 1: 'dog'} or {'cat': 0, 'dog': 1}"
 
 
-def as_labels(labels: Any, what: str = "`labels`") -> tuple[str, ...]:
+def as_labels(labels: Labels, what: str = "`labels`") -> tuple[str, ...]:
     """Class names by index.
 
     Args:
@@ -43,7 +44,7 @@ def as_labels(labels: Any, what: str = "`labels`") -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
-def _listed(labels: Any, what: str) -> list[Any]:
+def _listed(labels: object, what: str) -> list[object]:
     """Them in order, whatever they are."""
     pairs = labels.items() if isinstance(labels, Mapping) else _column(labels)
     if pairs is not None:
@@ -58,7 +59,7 @@ def _listed(labels: Any, what: str) -> list[Any]:
     return [plain(value) for value in items]
 
 
-def in_order(pairs: Sequence[tuple[Any, Any]], what: str, way_out: str) -> list[Any]:
+def in_order(pairs: Sequence[tuple[object, object]], what: str, way_out: str) -> list[object]:
     """The names of (index, name) or (name, index) pairs, by index.
 
     Args:
@@ -70,7 +71,7 @@ def in_order(pairs: Sequence[tuple[Any, Any]], what: str, way_out: str) -> list[
         InvalidArgument: neither side has each index from 0 on once, or both have and say different things.
     """
     sides = [side for side in (0, 1) if _indices([pair[side] for pair in pairs]) == list(range(len(pairs)))]
-    readings = [{int(pair[side]): pair[1 - side] for pair in pairs} for side in sides]
+    readings = [{int(str(pair[side])): pair[1 - side] for pair in pairs} for side in sides]
     named = [[names[index] for index in range(len(pairs))] for names in readings]
     if not named:
         raise InvalidArgument(
@@ -84,13 +85,13 @@ def in_order(pairs: Sequence[tuple[Any, Any]], what: str, way_out: str) -> list[
     return named[0]
 
 
-def _indices(values: Sequence[Any]) -> list[int]:
+def _indices(values: Sequence[object]) -> list[int]:
     """Whole numbers in order; empty where some value is none."""
     found = [number_of(str(value)) if is_class(value) else None for value in values]
     return sorted(number for number in found if number is not None) if None not in found else []
 
 
-def _fault(pairs: Sequence[tuple[Any, Any]]) -> str:
+def _fault(pairs: Sequence[tuple[object, object]]) -> str:
     """What is wrong with the indices, in words; empty where there are none."""
     found = _indices([pair[0] for pair in pairs]) or _indices([pair[1] for pair in pairs])
     have = set(found)
@@ -101,7 +102,7 @@ def _fault(pairs: Sequence[tuple[Any, Any]]) -> str:
     return f"; {missing} is missing" if found and missing < found[-1] else ""
 
 
-def _column(labels: Any) -> Iterable[tuple[Any, Any]] | None:
+def _column(labels: Array) -> Iterable[tuple[object, object]] | None:
     """A column of a table, whose rows have names of their own, as pairs of these and its values; None of others."""
     if not has(labels, "to_dict", "index") or has(labels, "columns"):
         return None

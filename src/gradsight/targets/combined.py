@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import cast
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.rules import Text
 from gradsight.targets.classes import Classes, Top, classes_of_each
 from gradsight.targets.labels import is_class, plain
-from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
+from gradsight.targets.resolved import OutputContext, ScoreSpec, Target, TargetInfo, TargetLike, of_function
 from gradsight.values import has
 
 
@@ -24,18 +24,18 @@ class Against:
     The map shows what speaks against the target, such as the dog where ``gs.Against("tabby cat")`` is asked for.
     """
 
-    target: Any = None
+    target: TargetLike | None = None
 
     def __post_init__(self) -> None:
         check_target(self.target)
 
-    def resolved(self, setting: OutputContext) -> ScoreSpec:
+    def resolved(self, context: OutputContext) -> ScoreSpec:
         """See `resolve`."""
-        found = resolve(self.target, setting)
-        named = tuple(
-            tuple(TargetInfo(None, f"against {name.label}", place=name.place) for name in row) for row in found.names
+        spec = resolve(self.target, context)
+        names = tuple(
+            tuple(TargetInfo(None, f"against {name.label}", place=name.place) for name in row) for row in spec.names
         )
-        return replace(found, names=named).scaled(-1)
+        return replace(spec, names=names).scaled(-1)
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,16 @@ class Contrast:
     of the other's.
     """
 
-    target: Any
-    rather_than: Any
+    target: TargetLike
+    rather_than: TargetLike
 
     def __post_init__(self) -> None:
         check_target(self.target, self.rather_than)
 
-    def resolved(self, setting: OutputContext) -> ScoreSpec:
+    def resolved(self, context: OutputContext) -> ScoreSpec:
         """See `resolve`."""
-        sides = [resolve(side, setting) for side in (self.target, self.rather_than)]
-        one, other = _beside(sides, "the two sides of Contrast")
+        sides = [resolve(side, context) for side in (self.target, self.rather_than)]
+        one, other = _as_many(sides, "the two sides of Contrast")
         names = tuple(
             tuple(
                 TargetInfo(None, f"{a.label} rather than {b.label}", (a.label, b.label), a.place)
@@ -77,16 +77,16 @@ class Sum:
         name: what to call the sum; the names of its targets with plus signs between them if not given.
     """
 
-    targets: tuple[Any, ...]
+    targets: tuple[TargetLike, ...]
     name: str | None = None
 
-    def __init__(self, *targets: Any, name: str | None = None) -> None:
+    def __init__(self, *targets: TargetLike, name: str | None = None) -> None:
         object.__setattr__(self, "targets", _some(targets, "Sum"))
         object.__setattr__(self, "name", optional("`name` of Sum", name, Text()))
 
-    def resolved(self, setting: OutputContext) -> ScoreSpec:
+    def resolved(self, context: OutputContext) -> ScoreSpec:
         """See `resolve`."""
-        sides = _beside([resolve(target, setting) for target in self.targets], "the targets of Sum")
+        sides = _as_many([resolve(target, context) for target in self.targets], "the targets of Sum")
         names = tuple(
             tuple(
                 TargetInfo(None, " + ".join(name.label for name in names) if self.name is None else self.name)
@@ -102,50 +102,50 @@ class Sum:
 class Several:
     """Several targets of each image, explained in one pass: ``gs.Several(gs.Box("dog"), gs.Against("cat"))``."""
 
-    targets: tuple[Any, ...]
+    targets: tuple[TargetLike, ...]
 
-    def __init__(self, *targets: Any) -> None:
+    def __init__(self, *targets: TargetLike) -> None:
         object.__setattr__(self, "targets", _some(targets, "Several"))
 
-    def resolved(self, setting: OutputContext) -> ScoreSpec:
+    def resolved(self, context: OutputContext) -> ScoreSpec:
         """See `resolve`."""
-        found = [resolve(target, setting) for target in self.targets]
-        names = tuple(sum(rows, ()) for rows in zip(*(x.names for x in found), strict=True))
-        return ScoreSpec(names, sum((x.columns for x in found), ()))
+        specs = [resolve(target, context) for target in self.targets]
+        names = tuple(sum(rows, ()) for rows in zip(*(spec.names for spec in specs), strict=True))
+        return ScoreSpec(names, sum((spec.columns for spec in specs), ()))
 
 
-def resolve(targets: Any, setting: OutputContext) -> ScoreSpec:
-    """Settle what the user asked for against the model's output.
+def resolve(targets: TargetLike | None, context: OutputContext) -> ScoreSpec:
+    """Turn what the user asked for into scores of the model's output.
 
     Args:
         targets: None (the top class), a class index or label, a function ``outputs -> (n,)``, a list with one entry for
-            each image (each a target, or a list of equally many classes), an array of any framework in the place of an
-            index or a list, or a target: whatever has a method ``resolved(setting) -> ScoreSpec``, as `Top` does.
-        setting: the output, and the ways to read it.
+            each image (each a target, or a list of equally many classes), an array of any framework in place of an
+            index or a list, or a target: whatever has a method ``resolved(context) -> ScoreSpec``, as `Top` does.
+        context: the output, and how it is read.
 
     Raises:
         InvalidArgument, InvalidType, UnknownName: the targets do not fit.
         ModelError: the output holds nothing of the kind that was asked for.
     """
     check_target(targets)
-    targets = plain(targets)
-    targets = Top() if targets is None else Classes(targets) if is_class(targets) else targets
-    if hasattr(targets, "resolved"):
+    asked: TargetLike | None = plain(targets)
+    if asked is None or is_class(asked):
+        return (Top() if asked is None else Classes(asked)).resolved(context)
+    if hasattr(asked, "resolved"):
         try:
-            found: ScoreSpec = targets.resolved(setting)
+            return cast(Target, asked).resolved(context)
         except RecursionError:
             raise InvalidArgument(
                 "`targets` must not be nested so deeply, one target in another. Put those that belong together side "
                 "by side: gs.Several(a, b, c)."
             ) from None
-        return found
-    if callable(targets):
-        function, name = targets, TargetInfo(None, getattr(targets, "__name__", type(targets).__name__))
-        return of_function(lambda outputs: function(setting.private(outputs)), [name] * setting.n)
-    return _of_each(targets, setting)
+    if callable(asked):
+        name = TargetInfo(None, getattr(asked, "__name__", type(asked).__name__))
+        return of_function(lambda outputs: asked(context.private(outputs)), [name] * context.n)
+    return _of_each(cast(Sequence[TargetLike], asked), context)
 
 
-def check_target(*targets: Any) -> None:
+def check_target(*targets: object) -> None:
     """See that values are of kinds that can be targets.
 
     Raises:
@@ -158,7 +158,7 @@ def check_target(*targets: Any) -> None:
             raise _not_a_target(value)
 
 
-def _not_a_target(value: Any) -> InvalidType:
+def _not_a_target(value: object) -> InvalidType:
     return InvalidType(
         "`targets` must be a class (index or label), gs.Top(k), gs.Classes(...), gs.Pixels(...), gs.Box(...), "
         "gs.Token(...), gs.Similarity(...), gs.Against(target), gs.Contrast(target, rather_than), gs.Sum(...) or "
@@ -167,14 +167,14 @@ def _not_a_target(value: Any) -> InvalidType:
     )
 
 
-def _some(targets: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+def _some(targets: tuple[TargetLike, ...], name: str) -> tuple[TargetLike, ...]:
     if not targets:
         raise InvalidArgument(f"{name} needs at least one target. Received: nothing.")
     check_target(*targets)
     return targets
 
 
-def _beside(sides: Sequence[ScoreSpec], what: str) -> list[ScoreSpec]:
+def _as_many(sides: Sequence[ScoreSpec], what: str) -> list[ScoreSpec]:
     """The same with equally many targets: a single one is set beside each of the others'."""
     counts = [side.count for side in sides]
     most = max(counts)
@@ -186,11 +186,11 @@ def _beside(sides: Sequence[ScoreSpec], what: str) -> list[ScoreSpec]:
     return [x if x.count == most else ScoreSpec(tuple(row * most for row in x.names), x.columns * most) for x in sides]
 
 
-def _of_each(targets: Any, setting: OutputContext) -> ScoreSpec:
+def _of_each(targets: Sequence[TargetLike], context: OutputContext) -> ScoreSpec:
     """Targets of which each image has its own."""
-    if len(targets) != setting.total:
+    if len(targets) != context.total:
         raise InvalidArgument(
-            f"`targets` as a list must have one entry for each of the {setting.total} image(s), a target or a list of "
+            f"`targets` as a list must have one entry for each of the {context.total} image(s), a target or a list of "
             f"classes. Received: {len(targets)} entries. For the same on every image pass gs.Classes(...) or "
             "gs.Several(...)."
         )
@@ -200,27 +200,28 @@ def _of_each(targets: Any, setting: OutputContext) -> ScoreSpec:
     lists = [isinstance(row, list | tuple) for row in rows]
     if all(lists):
         _check_lengths([len(row) for row in rows])
-        return classes_of_each(rows[setting.first : setting.first + setting.n], setting)
+        return classes_of_each(rows[context.first : context.first + context.n], context)
     for row, is_list in zip(rows, lists, strict=True):
         if not is_list and not hasattr(row, "resolved") and not callable(row):
             raise InvalidType(f"an entry of `targets` must be a target or a list of classes. {received(row)}")
-    found = [
-        resolve(Classes(*row) if isinstance(row, list | tuple) else row, replace(setting, images=(i,)))
-        for i, row in enumerate(rows[setting.first : setting.first + setting.n])
-        if i in setting.images
+    specs = [
+        resolve(Classes(*row) if isinstance(row, list | tuple) else row, replace(context, images=(i,)))
+        for i, row in enumerate(rows[context.first : context.first + context.n])
+        if i in context.images
     ]
-    _check_lengths([x.count for x in found])
-    return _picked(found, setting)
+    _check_lengths([spec.count for spec in specs])
+    return _picked(specs, context)
 
 
-def _picked(found: Sequence[ScoreSpec], setting: OutputContext) -> ScoreSpec:
+def _picked(specs: Sequence[ScoreSpec], context: OutputContext) -> ScoreSpec:
     """Of the i-th of these targets image i alone."""
-    own = np.eye(setting.n)[list(setting.images)]
-    names = list(found[0].names)
-    for i, x in zip(setting.images, found, strict=True):
-        names[i] = x.names[i]
+    own = np.eye(context.n)[list(context.images)]
+    names = list(specs[0].names)
+    for i, spec in zip(context.images, specs, strict=True):
+        names[i] = spec.names[i]
     columns = tuple(
-        tuple(term.times(own[i]) for i, x in enumerate(found) for term in x.columns[j]) for j in range(found[0].count)
+        tuple(term.times(own[i]) for i, spec in enumerate(specs) for term in spec.columns[j])
+        for j in range(specs[0].count)
     )
     return ScoreSpec(tuple(names), columns)
 

@@ -7,17 +7,18 @@ from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar, TypeGuard
 
 import numpy as np
 
 from gradsight.checks import taken
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, UnknownName, unknown
-from gradsight.rules import Whole
+from gradsight.foreign import Array
+from gradsight.rules import Rule, Whole
 from gradsight.values import has
 
 
-def plain(value: Any) -> Any:
+def plain(value: Array) -> Array:
     """Arrays of any framework, and their numbers, as Python's own: ``np.array([1, 2])`` is ``[1, 2]``."""
     if isinstance(value, str) or not has(value, "dtype", "shape"):
         return value
@@ -27,7 +28,7 @@ def plain(value: Any) -> Any:
         return value
 
 
-def is_class(value: Any) -> bool:
+def is_class(value: object) -> TypeGuard[int | str]:
     """Whether a value may name a class: an index or a label."""
     return isinstance(value, str) or Whole().read(value) is not None
 
@@ -39,10 +40,12 @@ class AClass:
     error: ClassVar[type[GradsightError]] = InvalidType
     rule: ClassVar[str] = "a class: an index or a label"
 
-    def read(self, value: Any) -> int | str | None:
+    def read(self, value: object) -> int | str | None:
         """Its index or label, or None."""
-        found: int | str | None = value if isinstance(value, str) else Whole().read(value)
-        return found
+        return value if isinstance(value, str) else Whole().read(value)
+
+
+_A_CLASS: Rule[int | str] = AClass()
 
 
 def number_of(text: str) -> int | None:
@@ -85,7 +88,7 @@ def _forms(index: int, label: str, labels: Set[str]) -> list[str]:
     return [*filter(None, (first, whole) if whole else (f"class {index}",)), numbered]
 
 
-def class_index(which: Any, labels: Sequence[str] | None, count: int) -> int:
+def class_index(which: object, labels: Sequence[str] | None, count: int) -> int:
     """The index of a class given by index or by label.
 
     A whole number is an index, and a text is a label; a text that is a number and no label is an index too, unless all
@@ -103,10 +106,10 @@ def class_index(which: Any, labels: Sequence[str] | None, count: int) -> int:
         InvalidType: neither an index nor a label.
         UnknownName: no class has that label, or the model's labels are not known.
     """
-    which = taken("`targets`", which, AClass())
-    if isinstance(which, str):
-        return _by_label(which, labels, count)
-    index, name = int(which), str(int(which))
+    read = taken("`targets`", which, _A_CLASS)
+    if isinstance(read, str):
+        return _by_label(read, labels, count)
+    index, name = int(read), str(int(read))
     if labels is not None and name in labels and labels.index(name) != index:
         raise _two_meanings(index, labels, count)
     return _checked(index, count)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight import rules
 from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, ModelError, received
-from gradsight.foreign import Outputs
-from gradsight.rules import Array, Box, Each, Number
+from gradsight.foreign import Array, Outputs
+from gradsight.rules import Box, Each, Number
 from gradsight.targets.class_names import check_fit
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
+from gradsight.targets.resolved import Floats, OutputContext, ScoreSpec, TargetInfo, of_function
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Pixels:
     """
 
     which: int | str
-    mask: Any = None
+    mask: Array = None
     box: Sequence[float] | None = None
     point: Sequence[float] | None = None
 
@@ -60,30 +60,30 @@ class Pixels:
         object.__setattr__(self, "point", optional("`point` of Pixels", self.point, point))
         object.__setattr__(self, "mask", mask)
 
-    def resolved(self, setting: OutputContext) -> ScoreSpec:
+    def resolved(self, context: OutputContext) -> ScoreSpec:
         """See `resolve`."""
-        found = setting.dense(setting.outputs)
-        if found is None:
+        dense = context.dense(context.outputs)
+        if dense is None:
             raise ModelError(
                 "Pixels can be explained where the model gives class scores at positions, (n, classes, rows, columns); "
-                f"it gives {setting.described}. Pass a class, or a function outputs -> (n,)."
+                f"it gives {context.described}. Pass a class, or a function outputs -> (n,)."
             )
-        check_fit(setting.labels, int(found.shape[1]))
-        index = class_index(self.which, setting.labels, int(found.shape[1]))
-        weights = np.zeros((setting.n, *found.shape[2:]), np.float32)
-        for i in setting.images:
-            weights[i] = self._weights(setting, i, tuple(found.shape[2:]))
+        check_fit(context.labels, int(dense.shape[1]))
+        index = class_index(self.which, context.labels, int(dense.shape[1]))
+        weights = np.zeros((context.n, *dense.shape[2:]), np.float32)
+        for i in context.images:
+            weights[i] = self._weights(context, i, tuple(dense.shape[2:]))
 
-        def score(outputs: Outputs) -> Any:
-            values = setting.dense(outputs)[:, index]
-            return setting.ops.sum(values * setting.each(weights, values), axis=(1, 2))
+        def score(outputs: Outputs) -> Array:
+            values = context.dense(outputs)[:, index]
+            return context.ops.sum(values * context.each(weights, values), axis=(1, 2))
 
         name = TargetInfo(
-            index, f"{class_name(index, setting.labels)}{self._place()}", place=tuple(self._sides() or ())
+            index, f"{class_name(index, context.labels)}{self._words()}", place=tuple(self._sides() or ())
         )
-        return of_function(score, [name] * setting.n)
+        return of_function(score, [name] * context.n)
 
-    def _place(self) -> str:
+    def _words(self) -> str:
         """The region in words, after the class."""
         if self.mask is not None:
             return " in a mask"
@@ -97,24 +97,24 @@ class Pixels:
         row, column = (math.floor(value + 0.5) for value in self.point)
         return row, column, row + 1, column + 1
 
-    def _weights(self, setting: OutputContext, i: int, cells: tuple[int, ...]) -> NDArray[np.float32]:
+    def _weights(self, context: OutputContext, i: int, cells: tuple[int, ...]) -> NDArray[np.float32]:
         """How much each cell of the output counts for image ``i``, in all 1."""
-        placement = setting.placements[i] if setting.placements else None
-        size = setting.size if placement is None else placement.image_size
-        region = self._region(setting.first + i, size, setting.total)
+        placement = context.placements[i] if context.placements else None
+        size = context.size if placement is None else placement.image_size
+        region = self._region(context.first + i, size, context.total)
         box = (0.0, 0.0, float(size[0]), float(size[1])) if placement is None else placement.box
-        down, across = (_overlaps(region.shape[k], box[k], box[k + 2], cells[k]) for k in range(2))
-        weights: NDArray[Any] = down @ region @ across.T
+        down, across = (_covered(region.shape[k], box[k], box[k + 2], cells[k]) for k in range(2))
+        weights: Floats = down @ region @ across.T
         if not weights.sum() > 0:
             raise InvalidArgument(
-                f"the region of Pixels must lie in what the model saw of the picture. Received:{self._place()}, (rows "
+                f"the region of Pixels must lie in what the model saw of the picture. Received:{self._words()}, (rows "
                 f"and columns), of a picture {size[0]} pixels high and {size[1]} wide. "
                 "fit='letterbox' shows the model all of it."
             )
         shares: NDArray[np.float32] = (weights / weights.sum()).astype(np.float32)
         return shares
 
-    def _region(self, i: int, size: tuple[int, ...], total: int) -> NDArray[Any]:
+    def _region(self, i: int, size: tuple[int, ...], total: int) -> Floats:
         """The region's weights at the picture's pixels."""
         if self.mask is not None:
             masks = np.asarray(self.mask, dtype=np.float64)
@@ -123,22 +123,19 @@ class Pixels:
                     f"`mask` of Pixels must have the size of the picture, {size[0]} x {size[1]}, one for all or one "
                     f"for each of the {total} image(s). {received(self.mask)}"
                 )
-            found: NDArray[Any] = masks if masks.ndim == 2 else masks[i]
-            return found
+            return masks if masks.ndim == 2 else masks[i]
         box = self._sides() or (0, 0, *size)
-        rows, columns = (_overlaps(size[k], box[k], box[k + 2], 1)[0] for k in range(2))
-        region: NDArray[Any] = rows[:, None] * columns
+        rows, columns = (_covered(size[k], box[k], box[k + 2], 1)[0] for k in range(2))
+        region: Floats = rows[:, None] * columns
         return region
 
 
-_MASK = Array((2, 3), "(height, width) or (n, height, width), true or weights of at least 0, not 0 everywhere")
+_MASK = rules.Array((2, 3), "(height, width) or (n, height, width), true or weights of at least 0, not 0 everywhere")
 
 
-def _overlaps(pixels: int, start: float, stop: float, cells: int) -> NDArray[np.float64]:
+def _covered(pixels: int, start: float, stop: float, cells: int) -> Floats:
     """(cells, pixels): how much of each pixel of a picture lies in each cell of an output that covers start to stop."""
     edges = start + (stop - start) * np.arange(cells + 1) / cells
     first, last = np.arange(pixels), np.arange(1, pixels + 1)
-    inside: NDArray[np.float64] = np.clip(
-        np.minimum(edges[1:, None], last) - np.maximum(edges[:-1, None], first), 0, None
-    )
+    inside: Floats = np.clip(np.minimum(edges[1:, None], last) - np.maximum(edges[:-1, None], first), 0, None)
     return inside

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ class Reading:
         missing: where no class can be explained, why.
     """
 
-    path: tuple[Any, ...] | None = ()
+    path: tuple[str | int, ...] | None = ()
     gives: str = ""
     activation: str = "softmax"
     binary: bool = False
@@ -58,15 +57,15 @@ def predicted(
 def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of each row of logits the probabilities of classes of which one is right."""
     shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-    found: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
-    return found
+    shares: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
+    return shares
 
 
 def sigmoid(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of each logit the probability of a class by itself."""
     small = np.exp(-np.abs(scores))  # never overflows
-    found: NDArray[np.float64] = np.where(scores >= 0, 1, small) / (1 + small)
-    return found
+    shares: NDArray[np.float64] = np.where(scores >= 0, 1, small) / (1 + small)
+    return shares
 
 
 _ACTIVATIONS = {"softmax": softmax, "sigmoid": sigmoid}

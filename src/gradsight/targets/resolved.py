@@ -1,18 +1,52 @@
-"""Targets settled against what a model gave: the same scores can be taken of any further output."""
+"""Targets, resolved for a model's output: the same scores can be taken of any further output."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradsight.cached import cached_property
 from gradsight.errors import InvalidType, received
-from gradsight.foreign import Ops, Outputs
+from gradsight.foreign import Array, Inputs, Ops, Outputs
 
-Score = Callable[[Any], Any]
+if TYPE_CHECKING:
+    from gradsight.imaging import Placement
+
+Score: TypeAlias = Callable[[Outputs], Array]
+"""A differentiable function of the model's output that gives a score for each row: (m,)."""
+
+Reader: TypeAlias = Callable[[Outputs], Array]
+"""Finds an array of some kind in a model's output; gives None where it has none."""
+
+Floats = NDArray[np.floating]
+Indices = NDArray[np.intp]
+
+
+class Target(Protocol):
+    """What can be explained: whatever gives scores for a model's output."""
+
+    def resolved(self, context: OutputContext) -> ScoreSpec:
+        """The scores of this target, and what they are called.
+
+        Raises:
+            GradsightError: the model's output holds nothing of the kind.
+        """
+
+
+class HoldsNumbers(Protocol):
+    """An array or tensor of any framework that gives its numbers as Python's own."""
+
+    def tolist(self) -> object:
+        """A number, or nested lists of numbers."""
+
+
+TargetLike: TypeAlias = "int | str | Target | Score | HoldsNumbers | Sequence[TargetLike]"
+"""What may be given as a target: a class by its index or label, a target such as `Top`, a function of the output, or
+one of these for each image. `resolve` says what each means."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +81,18 @@ class Prediction:
     probability: float
 
 
-def _nothing(_: Any) -> None:
+def _nothing(_: object) -> None:
     """What reads from an output that holds nothing of the kind."""
 
 
-def _itself(outputs: Outputs) -> Any:
+def _itself(outputs: Outputs) -> Outputs:
     """What is given."""
     return outputs
 
 
 @dataclass(frozen=True, eq=False)
 class OutputContext:
-    """What targets are settled by: a model's output for a batch, and the ways to read it.
+    """What targets need to be resolved: a model's output for a batch, and how it is read.
 
     Attributes:
         n: how many images the output is of.
@@ -75,7 +109,7 @@ class OutputContext:
         size: (height, width) of the model's input.
         placements: where each image's input lies on its photo; empty where a batch was given.
         dense: from an output to class scores at positions, (m, classes, rows, columns); None if it has none.
-        sequence: from an output to class scores at each place of a sequence, (m, length, classes); None if none.
+        sequence: from an output to class scores at each position of a sequence, (m, length, classes); None if none.
         detections: from an output to a detector's scores (m, q, classes) and boxes (m, q, 4), each (left, top, right,
             bottom) in pixels of the model's input; None if it has none.
         embedding: from an output to embeddings, (m, d); None if it has none.
@@ -85,7 +119,7 @@ class OutputContext:
     """
 
     n: int
-    logits: Any = None
+    logits: Floats | None = None
     labels: Sequence[str] | None = None
     missing: str = ""
     outputs: Outputs = None
@@ -94,16 +128,16 @@ class OutputContext:
     first: int = 0
     images: Sequence[int] = ()
     ops: Ops = None
-    numpy: Callable[[Any], Any] = np.asarray
+    numpy: Callable[[Array], NDArray[np.floating]] = np.asarray
     size: tuple[int, ...] = ()
-    placements: Sequence[Any] = ()
-    dense: Callable[[Any], Any] = _nothing
-    sequence: Callable[[Any], Any] = _nothing
-    detections: Callable[[Any], Any] = _nothing
-    embedding: Callable[[Any], Any] = _nothing
-    embed: Callable[[Any], Any] = _nothing
-    embed_text: Callable[[str], Any] | None = None
-    private: Callable[[Any], Any] = _itself
+    placements: Sequence[Placement] = ()
+    dense: Reader = _nothing
+    sequence: Reader = _nothing
+    detections: Callable[[Outputs], tuple[Array, Array] | None] = _nothing
+    embedding: Reader = _nothing
+    embed: Callable[[Inputs], Array] = _nothing
+    embed_text: Callable[[str], Array] | None = None
+    private: Callable[[Outputs], Outputs] = _itself
 
     def __post_init__(self) -> None:
         if not self.total:
@@ -111,9 +145,9 @@ class OutputContext:
         if not self.images:
             object.__setattr__(self, "images", range(self.n))
 
-    def each(self, values: Any, like: Any) -> Any:
-        """NumPy values of each image, (n, ...), for the rows of an output, (m, ...), in its precision and place."""
-        return _beside(values, like, self.n, self.ops)
+    def each(self, values: NDArray[np.generic], like: Array) -> Array:
+        """NumPy values of each image, (n, ...), for the rows (m, ...) of an output, as an array of its kind."""
+        return _as_rows(values, like, self.n, self.ops)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,11 +160,11 @@ class Term:
         function: ``outputs -> (m,)``; None where the term is a class.
     """
 
-    factor: Any = 1
-    classes: Any = None
+    factor: float | Floats = 1
+    classes: Indices | None = None
     function: Score | None = None
 
-    def times(self, factor: Any) -> Term:
+    def times(self, factor: float | Floats) -> Term:
         """The same, multiplied."""
         return replace(self, factor=self.factor * factor)
 
@@ -141,7 +175,7 @@ Column = tuple[Term, ...]
 
 @dataclass(frozen=True, eq=False)
 class ScoreSpec:
-    """Targets settled against the model's output: the same scores can be taken of any further output.
+    """Targets, resolved for a model's output: the same scores can be taken of any further output.
 
     Attributes:
         names: for each of n images its k targets.
@@ -151,7 +185,7 @@ class ScoreSpec:
     names: tuple[tuple[TargetInfo, ...], ...]
     columns: tuple[Column, ...]
 
-    def scores(self, outputs: Outputs, logits: Any, ops: Ops) -> Any:
+    def scores(self, outputs: Outputs, logits: Array | None, ops: Ops) -> Array:
         """The scores (m, k) of an output; row j belongs to image j % n.
 
         Args:
@@ -162,44 +196,45 @@ class ScoreSpec:
         Raises:
             InvalidType: a function gave something else than one number for each row.
         """
-        found: dict[int, Any] = {}
-        if self.indices is not None:
+        values: dict[int, Array] = {}
+        if self.indices is not None and logits is not None:
             picked = ops.pick(logits, np.tile(self.indices, (logits.shape[0] // len(self.names), 1)))
             if self.classes is not None and self.classes.shape == self.indices.shape:  # none is named twice
                 return picked
-            found = {id(term): picked[:, place] for term, place in self._places()}
-        called: dict[int, Any] = {}
+            values = {id(term): picked[:, column] for term, _, column in self._picks()}
+        called: dict[int, Array] = {}
         for term in self._terms():
             if term.function is not None:
                 key = id(term.function)
-                found[id(term)] = called[key] = called[key] if key in called else _called(term.function, outputs)
-        sums = [self._sum([self._times(term, found[id(term)], ops) for term in column]) for column in self.columns]
+                values[id(term)] = called[key] = called[key] if key in called else _called(term.function, outputs)
+        sums = [self._sum([self._times(term, values[id(term)], ops) for term in column]) for column in self.columns]
         return ops.stack(sums, axis=1)
 
     @staticmethod
-    def _sum(values: Sequence[Any]) -> Any:
+    def _sum(values: Sequence[Array]) -> Array:
         return sum(values[1:], values[0])
 
-    def _times(self, term: Term, values: Any, ops: Ops) -> Any:
-        if np.ndim(term.factor) == 0:
+    def _times(self, term: Term, values: Array, ops: Ops) -> Array:
+        if not isinstance(term.factor, np.ndarray):
             return values if term.factor == 1 else values * float(term.factor)
-        return values * _beside(term.factor, values, len(self.names), ops)
+        return values * _as_rows(term.factor, values, len(self.names), ops)
 
     def _terms(self) -> Iterator[Term]:
         return (term for column in self.columns for term in column)
 
-    def _places(self) -> Iterator[tuple[Term, int]]:
-        """Each term that is a class, and its column of `indices`."""
-        places: dict[bytes, int] = {}
+    def _picks(self) -> Iterator[tuple[Term, Indices, int]]:
+        """Each term that is a class, the class of each image, and its column of `indices`."""
+        numbers: dict[bytes, int] = {}
         for term in self._terms():
             if term.classes is not None:
-                yield term, places.setdefault(np.asarray(term.classes, np.int64).tobytes(), len(places))
+                key = np.asarray(term.classes, np.int64).tobytes()
+                yield term, term.classes, numbers.setdefault(key, len(numbers))
 
     @cached_property
-    def indices(self) -> Any:
+    def indices(self) -> Indices | None:
         """(n, p): the classes that any target is made of, each column once; None where there is none."""
-        found = {place: term.classes for term, place in reversed(list(self._places()))}
-        return np.stack([found[place] for place in sorted(found)], axis=1) if found else None
+        classes = {column: indices for _, indices, column in reversed(list(self._picks()))}
+        return np.stack([classes[column] for column in sorted(classes)], axis=1) if classes else None
 
     @property
     def of_classes(self) -> bool:
@@ -212,10 +247,14 @@ class ScoreSpec:
         return len(self.columns)
 
     @cached_property
-    def classes(self) -> Any:
+    def classes(self) -> Indices | None:
         """(n, k) class indices where each target is one class and nothing else; None otherwise."""
-        plain = all(len(c) == 1 and c[0].classes is not None and np.all(c[0].factor == 1) for c in self.columns)
-        return np.stack([column[0].classes for column in self.columns], axis=1) if plain else None
+        plain = [
+            column[0].classes
+            for column in self.columns
+            if len(column) == 1 and column[0].classes is not None and np.all(column[0].factor == 1)
+        ]
+        return np.stack(plain, axis=1) if len(plain) == len(self.columns) else None
 
     def tiled(self, times: int) -> ScoreSpec:
         """The same targets for a batch that holds this one ``times`` times: row j is row j % n."""
@@ -223,7 +262,7 @@ class ScoreSpec:
             return self
 
         def tiled(term: Term) -> Term:
-            factor = term.factor if np.ndim(term.factor) == 0 else np.tile(term.factor, times)
+            factor = np.tile(term.factor, times) if isinstance(term.factor, np.ndarray) else term.factor
             return replace(term, factor=factor, classes=None if term.classes is None else np.tile(term.classes, times))
 
         return ScoreSpec(self.names * times, tuple(tuple(map(tiled, column)) for column in self.columns))
@@ -238,13 +277,13 @@ def of_function(function: Score, labels: Sequence[TargetInfo]) -> ScoreSpec:
     return ScoreSpec(tuple((name,) for name in labels), ((Term(function=function),),))
 
 
-def _beside(values: Any, like: Any, n: int, ops: Ops) -> Any:
+def _as_rows(values: NDArray[np.generic], like: Array, n: int, ops: Ops) -> Array:
     """NumPy values of each of n images, for the rows of ``like``; row j belongs to image j % n."""
     tiled = np.tile(values, (like.shape[0] // n, *[1] * (np.ndim(values) - 1)))
     return ops.asarray(tiled, dtype=like.dtype, device=getattr(like, "device", None))  # JAX's tracers have none
 
 
-def _called(function: Score, outputs: Outputs) -> Any:
+def _called(function: Score, outputs: Outputs) -> Array:
     score = function(outputs)
     if getattr(score, "ndim", None) != 1:
         raise InvalidType(

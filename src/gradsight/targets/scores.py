@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from gradsight.checks import taken
+from gradsight.foreign import Array, Outputs
 from gradsight.rules import Choice, Function, Text
 
 
@@ -21,7 +21,7 @@ class Scores:
         missing: where they are none of classes, the text of the error when a class is asked for.
     """
 
-    function: Callable[[Any], Any]
+    function: Callable[[Outputs], Array]
     activation: str = "softmax"
     missing: str = ""
 

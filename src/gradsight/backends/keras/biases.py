@@ -49,7 +49,7 @@ class Biases:
 
     def _folded(self, name: str, term: Any) -> Any:
         backend, shape = self._backend, tuple(term.shape)
-        found = backend.positions(self._inputs).ways_of(name, shape, len(term), backend.size(self._inputs))
+        found = backend.positions(self._inputs).layouts_of(name, shape, len(term), backend.size(self._inputs))
         return found[0].fold(term, backend.ops) if found else ops.reshape(term, (len(term), -1))
 
 

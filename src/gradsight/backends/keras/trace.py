@@ -59,7 +59,7 @@ def record(backend: KerasBackend, inputs: Inputs, targets: Any) -> list[Seen]:
         return keras.ops.sum(resolved.scores(outputs, backend.scores_in(outputs), backend.ops)[:, 0])
 
     cuts = backend.engine.cuts(score, [backend.image(inputs)])
-    ways = backend.positions(inputs).ways
+    ways = backend.positions(inputs).layouts
     able = [r for r in records if r.floating and ways.get(_name(r, calls))]
     asked = [r for r in able if r.key in cuts] or able  # nothing is a cut: the gradients of whatever there is decide
     gradients = backend.raw_gradients(inputs, [r.key for r in asked], resolved) if asked else {}
@@ -123,7 +123,7 @@ def _seen(
         same=r.same,
         cut=cut,
         gradient=None if gradient is None else numpy_of(gradient[0]),
-        ways=ways.get(name, ()),
+        layouts=ways.get(name, ()),
     )
 
 

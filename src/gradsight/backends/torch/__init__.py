@@ -283,7 +283,7 @@ class TorchBackend:
             return Biases(
                 looking.view.modules,
                 lambda: shared.score(looking._execute(inputs, {})),
-                lambda name, shape: positions.ways_of(name, shape, self.count(inputs), self.size(inputs)),
+                lambda name, shape: positions.layouts_of(name, shape, self.count(inputs), self.size(inputs)),
                 self.count(inputs),
                 self.size(inputs),
                 self.ops,
@@ -303,7 +303,7 @@ class TorchBackend:
                 score: torch.Tensor = settled[0].scores(outputs, self.scores_in(outputs), self.ops)[:, 0]
                 return score.sum()
 
-            return record(looking.view, run, source, self.positions(inputs).ways)
+            return record(looking.view, run, source, self.positions(inputs).layouts)
 
     def positions(self, inputs: Inputs) -> Positions:
         """How the layers' outputs are laid out, found out by a trial, once for each kind of inputs."""

@@ -123,6 +123,7 @@ class ClassGradients:
             held: by layer, its output.
             batch_axes: by layer, the axis of its output that counts images.
         """
+        assert targets.indices is not None
         self._add(targets.indices, logits, held)
         if targets.classes is not None and self.classes is not None and np.array_equal(self.classes, targets.classes):
             return self.columns
@@ -160,6 +161,7 @@ class ClassGradients:
         rows = np.arange(len(mix))
         for j, column in enumerate(targets.columns):
             for term in column:
+                assert term.classes is not None
                 first = np.argmax(term.classes[:, None] == self.classes, axis=1)  # the first that fits, (n,)
                 mix[rows, j, first] += term.factor
         return mix

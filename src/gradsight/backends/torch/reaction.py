@@ -34,7 +34,7 @@ def by_reaction(seen: Sequence[Seen], outputs: Sequence[torch.Tensor], run: Run,
     settled: set[tuple[int, ...]] = set()
     score, other = float(run({}, image)), _noise(image)
     for i, (module, call) in reversed(list(enumerate(_calls(seen)))):
-        ways = seen[i].ways
+        ways = seen[i].layouts
         if seen[i].same or not ways or ways[0].grid in settled:
             continue
 

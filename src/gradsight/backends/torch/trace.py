@@ -88,5 +88,5 @@ def _seen(
         same=r.same,
         cut=cut,
         gradient=None if gradient is None else gradient.detach().float().cpu().numpy(),
-        ways=ways.get(name, ()),
+        layouts=ways.get(name, ()),
     )

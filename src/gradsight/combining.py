@@ -1,0 +1,56 @@
+"""What methods and variants are put together from: scores of a class against its rivals, maps of several layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from gradsight.arrays import positive, resize, to_unit
+from gradsight.contracts import Probe
+from gradsight.errors import ModelError
+from gradsight.foreign import Array, Ops
+from gradsight.targets import ScoreSpec, Term
+
+
+def against_rivals(probe: Probe, rivals: int, strength: float) -> Probe:
+    """The same pass, each class explained against the ``rivals`` other classes with the nearest scores.
+
+    The score is that of the class minus ``strength`` times the mean score of its rivals; where there are fewer other
+    classes, all of them are its rivals.
+
+    Raises:
+        ModelError: the targets are not classes, or there is only one.
+    """
+    classes, logits = probe.targets.classes, probe.logits
+    if classes is None or logits is None:
+        raise ModelError(
+            "classes can be set against their rivals; these targets are not classes. Use the plain method."
+        )
+    if logits.shape[1] < 2:
+        raise ModelError("the model has one class, and nothing to set it against. Use the plain method.")
+    rivals = min(rivals, logits.shape[1] - 1)
+    rows = np.arange(len(classes))[:, None, None]
+    distance = np.abs(logits[:, None, :] - logits[rows[..., 0], classes][..., None])
+    distance[rows, np.arange(classes.shape[1])[None, :, None], classes[..., None]] = np.inf
+    nearest = np.argsort(distance, axis=-1, kind="stable")
+    columns = tuple(
+        (*column, *(Term(-strength / rivals, classes=nearest[:, j, i]) for i in range(rivals)))
+        for j, column in enumerate(probe.targets.columns)
+    )
+    return probe.with_targets(ScoreSpec(probe.targets.names, columns))
+
+
+_FUSIONS: dict[str, Callable[[Sequence[Array], Ops], Array]] = {
+    "mean": lambda maps, ops: ops.mean(ops.stack(maps, axis=0), axis=0),
+    "max": lambda maps, ops: ops.max(ops.stack(maps, axis=0), axis=0),
+    "product": lambda maps, ops: ops.prod(ops.stack(maps, axis=0), axis=0),
+}
+
+
+def fused(maps: Sequence[Array], by: str, probe: Probe, ops: Ops) -> Array:
+    """Maps (n, k, *s) of several layers as one (n, k, *positions of the image) in [0, 1]."""
+    size = probe.image.activations.shape[2:]
+    axes = range(-len(size), 0)
+    scaled = [to_unit(resize(positive(m, ops), size, ops), axes, ops) for m in maps]
+    return to_unit(_FUSIONS[by](scaled, ops), axes, ops)
