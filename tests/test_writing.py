@@ -23,7 +23,7 @@ import gradsight as gs
 import tiny_transformers as tiny
 from gradsight.cli.app import app
 from gradsight.errors import InvalidArgument, InvalidType, ModelError
-from gradsight.models.huggingface.written import text_of, words_of
+from gradsight.models.sources.hf.written import text_of, words_of
 from test_models_timm import picture
 from tolerances import rounding
 
