@@ -24,7 +24,7 @@ import gradsight as gs
 import tiny_transformers as tiny
 from gradsight.cli.app import app
 from gradsight.errors import InvalidArgument, InvalidType, ModelError
-from gradsight.models.huggingface.written import text_of, words_of
+from gradsight.models.sources.hf.written import text_of, words_of
 from tolerances import rounding
 
 VOCABULARY = ["[PAD]", "[UNK]", "[START]", "a", "red", "##dish", "dog", "##s", ",", "cat", "of", "photo", "two"]

@@ -101,7 +101,7 @@ class Source:
         function: ``(name, *, weights) -> Model``, or with ``size`` too.
         title: what it loads, in a few words.
         example: a full ``--model`` value that works.
-        packages: the importable packages it needs.
+        packages: the importable packages it needs; a function of no arguments where that may change.
         install: the command that installs it.
     """
 
@@ -109,8 +109,12 @@ class Source:
     function: Callable[..., Model]
     title: str
     example: str
-    packages: tuple[str, ...] = ()
+    packages: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
     install: str = ""
+
+    def needs(self) -> tuple[str, ...]:
+        """The packages that it needs now."""
+        return self.packages() if callable(self.packages) else self.packages
 
 
 Entry = TypeVar("Entry", Method, Source)
@@ -186,7 +190,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 
 
 METHODS: Registry[Method] = Registry("method", "gradsight.methods", "gradsight methods")
-SOURCES: Registry[Source] = Registry("model source", "gradsight.models", "gradsight models")
+SOURCES: Registry[Source] = Registry("model source", "gradsight.models.sources", "gradsight models")
 
 
 def without_gradient() -> list[str]:
@@ -242,13 +246,19 @@ def method(
 
 
 def source(
-    name: str, *, title: str, example: str, packages: tuple[str, ...] = (), install: str = ""
+    name: str,
+    *,
+    title: str,
+    example: str,
+    packages: tuple[str, ...] | Callable[[], tuple[str, ...]] = (),
+    install: str = "",
 ) -> Callable[[Decorated], Decorated]:
     """Enter a function ``(name, *, weights) -> Model`` as a model source.
 
     One that has an argument ``size`` too, (height, width) or None, builds the model for the size that is asked for.
     """
-    taken("packages", packages, Each(Text(), range(99)))
+    if not callable(packages):
+        taken("packages", packages, Each(Text(), range(99)))
     for argument, text in (("title", title), ("example", example), ("install", install)):
         taken(argument, text, Text())
 

@@ -26,9 +26,9 @@ import tiny_transformers as tiny
 from claims import refused
 from gradsight import limits
 from gradsight.errors import InvalidArgument, ModelError, one_line, received, unknown
-from gradsight.models.exported_operators import may_be_called
-from gradsight.models.expressions import is_harmless
 from gradsight.models.load import load_model
+from gradsight.models.sources.pt2.expressions import is_harmless
+from gradsight.models.sources.pt2.operators import may_be_called
 from gradsight.models.weights import load_weights, read_weights
 
 pytestmark = pytest.mark.pytorch

@@ -147,8 +147,8 @@ def test_an_exported_program_says_its_size_alone(tmp_path: Path) -> None:
 
 
 def test_an_onnx_file_says_its_size_and_what_integers_mean() -> None:
-    from gradsight.models.onnx.files import _preprocess
-    from gradsight.models.onnx.graph import Input
+    from gradsight.models.sources.onnx.files import _preprocess
+    from gradsight.models.sources.onnx.graph import Input
 
     def assumed(shape: tuple[int | None, ...], metadata: dict[str, str] | None = None, **about: Any) -> tuple[str, ...]:
         found = _preprocess(
@@ -176,7 +176,7 @@ def test_weights_of_one_s_own_may_want_other_pictures(name: str, tmp_path: Path)
 def test_presets_of_torchvision_s_weights_are_known() -> None:
     from torchvision import models
 
-    from gradsight.models.torchvision import _preprocess
+    from gradsight.models.sources.torchvision.networks import _preprocess
 
     known = {
         "resnet18": models.ResNet18_Weights.DEFAULT,

@@ -214,7 +214,7 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
     for name in ("nowhere.keras", "nowhere.h5", "nowhere.onnx"):
         line(InvalidArgument, lambda name=name: load_model(tmp_path / name), "no such file")
     line(InvalidArgument, lambda: load_model(tmp_path), "it is a folder")
-    words = ("known kind: .pt2, .onnx, .keras, .h5, .hdf5", "torch.export.save")
+    words = ("known kind: .h5, .hdf5, .keras, .onnx, .pt2", "torch.export.save")
     line(InvalidArgument, lambda: load_model(tmp_path / "notes.md"), *words)
     (tmp_path / "saved_model.pb").touch()
     line(InvalidArgument, lambda: load_model(tmp_path), "TensorFlow SavedModel", "model.save('model.keras')")
@@ -223,7 +223,7 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".pt2", ".pt", ".safetensors"])
 def test_pytorch_is_not_installed(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / f"m{suffix}").write_bytes(b"some")
-    monkeypatch.setattr("gradsight.models.files.find_spec", lambda name: None)
+    monkeypatch.setattr("gradsight.models.weights.find_spec", lambda name: None)
     with pytest.raises(MissingDependency, match=r"needs PyTorch.*pip install 'gradsight\[torch\]'"):
         load_model(tmp_path / f"m{suffix}")
 

@@ -24,8 +24,8 @@ import gradsight as gs
 import tiny_transformers as tiny
 from gradsight.cli.app import app
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError
-from gradsight.models.huggingface.processor import preprocess_of
 from gradsight.models.load import load_model
+from gradsight.models.sources.hf.processor import preprocess_of
 
 
 @pytest.fixture(scope="module")

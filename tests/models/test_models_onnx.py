@@ -625,7 +625,7 @@ def test_a_conversion_that_fails(net: Path, monkeypatch: Any) -> None:
     def fail(*_: Any) -> Any:
         raise NotImplementedError("Conversion of\nthis")
 
-    monkeypatch.setattr("gradsight.models.onnx.network.convert_operations", fail)
+    monkeypatch.setattr("gradsight.models.sources.onnx.network.convert_operations", fail)
     line(ModelError, lambda: load_model(net), "cannot be converted to PyTorch: Conversion of this", "--model")
 
 
@@ -654,7 +654,7 @@ def test_the_command_line(net: Path, tmp_path: Path) -> None:
 
 def test_nothing_is_loaded_before_it_is_needed() -> None:
     code = (
-        "import sys, gradsight.models.load, gradsight.models.onnx.files, gradsight.models.onnx.graph;"
+        "import sys, gradsight.models.load, gradsight.models.sources.onnx.files, gradsight.models.sources.onnx.graph;"
         "sys.exit(str({'onnx', 'torch', 'onnxruntime', 'onnx2pytorch'} & set(sys.modules) or '') or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -20,7 +20,7 @@ from gradsight.cli.app import app
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError, UnknownName
 from gradsight.imaging import read_image
 from gradsight.models.load import load_model
-from gradsight.models.timm import labels_of, preprocess_of
+from gradsight.models.sources.timm import labels_of, preprocess_of
 
 SMALL = "resnet18.a1_in1k"
 

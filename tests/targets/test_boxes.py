@@ -20,7 +20,7 @@ import plain
 import tiny_transformers
 from gradsight.cli.app import app
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, UnknownName
-from gradsight.models.detectors import keep_all
+from gradsight.models.sources.torchvision.detectors import keep_all
 from gradsight.targets import OutputContext, detections_in, resolve
 from tolerances import rounding
 

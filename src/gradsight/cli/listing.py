@@ -106,7 +106,7 @@ def list_models(*, as_json: bool) -> None:
 
 
 def _installed(source: Source) -> bool:
-    return all(find_spec(package) is not None for package in source.packages)
+    return all(find_spec(package) is not None for package in source.needs())
 
 
 def list_layers(explainer: gs.Explainer, photo: Path | bytes, targets: Any, *, everything: bool, as_json: bool) -> None:

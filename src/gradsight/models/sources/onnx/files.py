@@ -9,18 +9,19 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from gradsight.errors import GradsightError, InvalidArgument, MissingDependency, ModelError, one_line, received
+from gradsight.errors import GradsightError, MissingDependency, ModelError, one_line, received
 from gradsight.foreign import Module, Outputs
 from gradsight.imaging import PARTS, Preprocess
-from gradsight.models.claims import check_input, told
+from gradsight.models.claims.bounds import check_input, told
+from gradsight.models.claims.packed import check_filled
+from gradsight.models.formats import file_format
 from gradsight.models.model import Model
-from gradsight.models.onnx import graph
-from gradsight.models.onnx.constants import fold_constants
-from gradsight.models.onnx.graph import Input
-from gradsight.models.onnx.reference import Reference
-from gradsight.models.onnx.sizes import check_arrays, check_calls
-from gradsight.models.packed import check_filled
 from gradsight.models.preprocess import GREY
+from gradsight.models.sources.onnx import graph
+from gradsight.models.sources.onnx.constants import fold_constants
+from gradsight.models.sources.onnx.graph import Input
+from gradsight.models.sources.onnx.reference import Reference
+from gradsight.models.sources.onnx.sizes import check_arrays, check_calls
 from gradsight.targets.scores import Scores
 
 SUFFIX = ".onnx"
@@ -32,7 +33,8 @@ _HALF_TOLERANCE = 5e-2
 _LONGEST = 1_000_000  # in letters, of the names of classes
 
 
-def load(path: Path, weights: str | None = None) -> Model:
+@file_format(SUFFIX)
+def load(path: Path) -> Model:
     """Load an ONNX file as a PyTorch module with gradients and named layers.
 
     Its operators are converted one by one, the weights of half precision to single precision. Of the file nothing is
@@ -45,18 +47,13 @@ def load(path: Path, weights: str | None = None) -> Model:
 
     Args:
         path: the file, which is there.
-        weights: not taken, a model's file holds its weights.
 
     Raises:
-        InvalidArgument: weights were given.
+        InvalidArgument: there is no such file.
         MissingDependency: onnx, onnx2pytorch or PyTorch is not installed.
         ModelError: the file is damaged or reads other files, its operators are not known, or its conversion differs
             from onnxruntime.
     """
-    if weights is not None:
-        raise InvalidArgument(
-            f"weights do not go with an {SUFFIX} file, it holds its own. {received(weights)} Leave it out."
-        )
     check_filled(path, "model")
     _import()
     with told("model: what is in the ONNX file cannot be used", f"{received(str(path))} {_AGAIN}"):
@@ -167,7 +164,7 @@ def _converted(path: Path, model: Module, takes: Input, examples: Any) -> tuple[
     """The module, and its outputs for the first of the examples; None where the graph does not say what it takes."""
     import torch
 
-    from gradsight.models.onnx.batch import Misfit, free_batch
+    from gradsight.models.sources.onnx.batch import Misfit, free_batch
 
     try:
         graph.hide_constants(model)
@@ -194,7 +191,7 @@ def _converted(path: Path, model: Module, takes: Input, examples: Any) -> tuple[
 
 def _network(model: Module, takes: Input) -> Any:
     """Convert a copy: onnx2pytorch changes the graph it is given."""
-    from gradsight.models.onnx.network import network
+    from gradsight.models.sources.onnx.network import network
 
     copy = type(model)()
     copy.CopyFrom(model)

@@ -17,8 +17,8 @@ from torch import nn
 
 from gradsight.errors import ModelError
 from gradsight.foreign import Module
-from gradsight.models.onnx.names import layer_names
-from gradsight.models.onnx.operators import GIVEN, REDUCTIONS, layer
+from gradsight.models.sources.onnx.names import layer_names
+from gradsight.models.sources.onnx.operators import GIVEN, REDUCTIONS, layer
 
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "BatchNormalization")
 # Shapes and axes are plain numbers where they are constant: what is computed from tensors cannot be traced.

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from gradsight.foreign import Module
-from gradsight.models.onnx.network import Network, Step
-from gradsight.models.onnx.operators import GIVEN, Operator, named, reshaping
+from gradsight.models.sources.onnx.network import Network, Step
+from gradsight.models.sources.onnx.operators import GIVEN, Operator, named, reshaping
 
 _TOLERANCE = 1e-3  # of a value's scale: another batch size is summed in another order
 _CONSTANT = -1

@@ -1,11 +1,12 @@
-"""ONNX files."""
+"""ONNX files, named as such whatever their names end in."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from gradsight.models.formats import check_no_weights
 from gradsight.models.model import Model
-from gradsight.models.onnx.files import INSTALL, load
+from gradsight.models.sources.onnx.files import INSTALL, load
 from gradsight.registry import source
 
 
@@ -28,4 +29,6 @@ def onnx(name: str, *, weights: str | None = None) -> Model:
         MissingDependency: a package is missing.
         ModelError: the file is damaged, or cannot be converted.
     """
-    return load(Path(name), weights)
+    path = Path(name)
+    check_no_weights(path, weights)
+    return load(path)

@@ -1,4 +1,4 @@
-"""Keras 3 and its engine: imported when a model needs them, and told apart from Keras 2."""
+"""Keras 3 and its backend: imported when a model needs them, and told apart from Keras 2."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from gradsight.errors import MissingDependency
 from gradsight.foreign import Module
 
 INSTALL = "pip install 'gradsight[keras]'"
-_ENGINES = ("tensorflow", "jax", "torch")
+_BACKENDS = ("tensorflow", "jax", "torch")
 _KERAS_2 = ("tf_keras.", "keras.engine.", "keras.src.engine.", "tensorflow.python.keras.")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def import_keras() -> Any:
-    """Import Keras, on the engine that the user chose.
+    """Import Keras, on the backend that the user chose.
 
     Raises:
-        MissingDependency: Keras or its engine is not installed, or it is not Keras 3.
+        MissingDependency: Keras or its backend is not installed, or it is not Keras 3.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow tells about its build otherwise
     try:
@@ -38,33 +38,33 @@ def import_keras() -> Any:
             f"Keras models need Keras 3, and Keras {getattr(keras, '__version__', '2')} is installed. "
             "Run: pip install --upgrade keras"
         )
-    if keras.config.backend() not in _ENGINES:
-        raise _unknown_engine(keras.config.backend())
+    if keras.config.backend() not in _BACKENDS:
+        raise _unknown_backend(keras.config.backend())
     return keras
 
 
 def _missing(error: Exception) -> MissingDependency:
-    name = engine()
+    name = keras_backend()
     lacking = (getattr(error, "name", None) or "").partition(".")[0]
     if lacking == "keras":
         return MissingDependency(f"Keras models need a package that is missing: {said(error)}. Run: {INSTALL}")
-    if name not in _ENGINES:
-        return _unknown_engine(name)
+    if name not in _BACKENDS:
+        return _unknown_backend(name)
     return MissingDependency(
-        f"Keras is set to the engine {name!r}, which is missing or does not work: {said(error)}. "
-        f"Run: pip install {name}, or set KERAS_BACKEND to an installed one of: {', '.join(_ENGINES)}."
+        f"Keras is set to the backend {name!r}, which is missing or does not work: {said(error)}. "
+        f"Run: pip install {name}, or set KERAS_BACKEND to an installed one of: {', '.join(_BACKENDS)}."
     )
 
 
-def _unknown_engine(name: str) -> MissingDependency:
+def _unknown_backend(name: str) -> MissingDependency:
     return MissingDependency(
-        f"Keras is set to the engine {name!r} (KERAS_BACKEND, or keras.json), on which gradsight does not run. Set "
-        f"KERAS_BACKEND to one of: {', '.join(_ENGINES)}."
+        f"Keras is set to the backend {name!r} (KERAS_BACKEND, or keras.json), on which gradsight does not run. Set "
+        f"KERAS_BACKEND to one of: {', '.join(_BACKENDS)}."
     )
 
 
-def engine() -> str:
-    """The engine that Keras takes when it is imported: KERAS_BACKEND, else keras.json's, else TensorFlow."""
+def keras_backend() -> str:
+    """The backend that Keras takes when it is imported: KERAS_BACKEND, else keras.json's, else TensorFlow."""
     chosen = os.environ.get("KERAS_BACKEND")
     if chosen:
         return chosen
@@ -89,7 +89,7 @@ def said(error: BaseException, limit: int = 300) -> str:
 
 
 def is_keras(model: Module) -> bool:
-    """Whether a model is Keras 3's; on its torch engine it is a torch module too."""
+    """Whether a model is Keras 3's; on its torch backend it is a torch module too."""
     layer = getattr(sys.modules.get("keras"), "Layer", None)  # whoever made a model has loaded it
     return layer is not None and isinstance(model, layer)
 

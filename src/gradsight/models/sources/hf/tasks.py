@@ -10,10 +10,10 @@ from typing import Any
 
 from gradsight.errors import InvalidArgument
 from gradsight.foreign import Outputs
-from gradsight.models.huggingface.comparing import comparison
-from gradsight.models.huggingface.loading import Loading, class_names
-from gradsight.models.huggingface.texts import answers, caption, decoded_caption, written_answer
 from gradsight.models.model import Model
+from gradsight.models.sources.hf.comparing import comparison
+from gradsight.models.sources.hf.loading import Loading, class_names
+from gradsight.models.sources.hf.texts import answers, caption, decoded_caption, written_answer
 from gradsight.targets.scores import Scores
 
 

@@ -6,24 +6,23 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from gradsight.errors import GradsightError, InvalidArgument, MissingDependency, ModelError, one_line, received
-from gradsight.files import exists, is_file, is_folder
+from gradsight.errors import GradsightError, InvalidArgument, ModelError, one_line, received
+from gradsight.files import is_file, is_folder
 from gradsight.imaging import PARTS
-from gradsight.models.claims import bounded_modules, told
+from gradsight.models.claims.bounds import bounded_modules, told
 from gradsight.models.hub import hub
-from gradsight.models.huggingface.claims import check_config, check_kinds, check_sides, stored_parameters
-from gradsight.models.huggingface.loading import Loading
-from gradsight.models.huggingface.processor import preprocess_of
-from gradsight.models.huggingface.quiet import quiet
-from gradsight.models.huggingface.tasks import task_of
 from gradsight.models.model import Model
+from gradsight.models.sources.hf.claims import check_config, check_kinds, check_sides, stored_parameters
+from gradsight.models.sources.hf.loading import Loading
+from gradsight.models.sources.hf.processor import preprocess_of
+from gradsight.models.sources.hf.quiet import quiet
+from gradsight.models.sources.hf.reading import INSTALL, image_processor_of, import_transformers, read, tokenizer_of
+from gradsight.models.sources.hf.tasks import task_of
 from gradsight.models.weights import load_weights
 from gradsight.registry import source
-
-_INSTALL = "pip install transformers"
-_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
 
 @source(
@@ -31,7 +30,7 @@ _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
     title="models of transformers, by name (downloaded at first use) or from a folder",
     example="hf:google/vit-base-patch16-224",
     packages=("torch", "transformers"),
-    install=_INSTALL,
+    install=INSTALL,
 )
 def huggingface(
     name: str, *, weights: str | None = None, labels: Sequence[str] | None = None, text: str | None = None
@@ -61,15 +60,15 @@ def huggingface(
         MissingDependency: transformers is not installed.
         ModelError: there is no such model, it cannot be fetched, or its weights do not fit.
     """
-    library, here = _library(), is_folder(name)
+    library, here = import_transformers(), is_folder(name)
     way_out = "Give the name of a model on the Hub, or a folder that save_pretrained wrote."
     with (
         quiet(library),
         nullcontext() if here else hub(),
         told(f"hf model {name[:200]!r}: what is stored with it cannot be used", way_out),
     ):
-        check_config(name, lambda: _read(name, "configuration", library.PreTrainedConfig.get_config_dict)[0])
-        config = _read(name, "configuration", library.AutoConfig.from_pretrained)
+        check_config(name, lambda: read(name, "configuration", library.PreTrainedConfig.get_config_dict)[0])
+        config = read(name, "configuration", library.AutoConfig.from_pretrained)
         task = task_of(config, name)
         if text is not None and not task.reads_text:
             raise InvalidArgument(
@@ -77,12 +76,12 @@ def huggingface(
             )
         with bounded_modules(name, stored_parameters(name, weights)):
             model = _model(library, config, task.architecture, name, weights)
-        processor, found = _image_processor(library, config, name)
+        processor, found = image_processor_of(library, config, name)
         check_sides(processor.to_dict(), name)
         preprocess = preprocess_of(processor)
         if preprocess is not None and not found:
             preprocess = replace(preprocess, assumed=PARTS)
-        loading = Loading(name, model.eval(), config, labels, text, lambda: _tokenizer(library, name))
+        loading = Loading(name, model.eval(), config, labels, text, lambda: tokenizer_of(library, name))
         return replace(task.make(loading), preprocess=preprocess)
 
 
@@ -91,38 +90,7 @@ def is_model_folder(path: str) -> bool:
     return is_file(Path(path, "config.json"))
 
 
-def _library() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise MissingDependency(f"hf models need a package that is missing: {error}. Run: {_INSTALL}") from error
-    return transformers
-
-
-def _read(name: str, what: str, reader: Any, **options: Any) -> Any:
-    try:
-        return reader(name, trust_remote_code=False, **options)
-    except GradsightError:
-        raise
-    except Exception as error:  # no such model, no connection, a damaged file, an unknown architecture ...
-        _refuse_code(name, what, error)
-        raise ModelError(
-            f"hf model {name!r}: its {what} cannot be read: {one_line(error)}. Give the name of a model on the Hub, "
-            "which needs a connection at first use, or a folder that save_pretrained wrote."
-        ) from error
-
-
-def _refuse_code(name: str, what: str, error: Exception) -> None:
-    """Say it where transformers fails because code that comes with a model may not be run."""
-    if "trust_remote_code" in str(error):
-        raise ModelError(
-            f"hf model {name[:200]!r}: its {what} cannot be read without running code that comes with it. Nothing of "
-            "it was run. If you trust where it comes from, load it in a function of yours, from_pretrained(..., "
-            "trust_remote_code=True), and pass that: --model package.module:function."
-        ) from error
-
-
-def _model(library: Any, config: Any, architecture: str, name: str, weights: str | None) -> Any:
+def _model(library: ModuleType, config: Any, architecture: str, name: str, weights: str | None) -> Any:
     import torch
 
     kind = getattr(library, architecture, None)
@@ -133,7 +101,7 @@ def _model(library: Any, config: Any, architecture: str, name: str, weights: str
         )
     if weights is None:
         # half precision, as some are stored in, is no gain here: maps are sums over thousands of products
-        model, report = _read(
+        model, report = read(
             name, "weights", kind.from_pretrained, config=config, dtype=torch.float32, output_loading_info=True
         )
         missing = sorted(map(str, report["missing_keys"]))
@@ -155,35 +123,3 @@ def _model(library: Any, config: Any, architecture: str, name: str, weights: str
     if weights.lower() != "none":
         load_weights(model, weights)
     return model
-
-
-def _image_processor(library: Any, config: Any, name: str) -> tuple[Any, bool]:
-    """The processor that was saved with the model, or the usual one of its kind where none was; whether one was."""
-    try:
-        return library.AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False), True
-    except Exception as saved:
-        try:
-            if any(exists(Path(name, file)) for file in _PROCESSORS):
-                raise saved  # there is one, and another in its place would see other pictures
-            kind = library.models.auto.image_processing_auto.IMAGE_PROCESSOR_MAPPING[type(config)]
-            processor = kind["pil"]()
-        except Exception:
-            _refuse_code(name, "image processor", saved)
-            raise ModelError(
-                f"hf model {name!r}: its image processor cannot be read: {one_line(saved)}. Save it beside the model: "
-                "processor.save_pretrained(folder)."
-            ) from saved
-        size = getattr(config, "image_size", None)
-        if isinstance(size, int) and "height" in dict(processor.size):
-            processor.size = {"height": size, "width": size}
-        return processor, False
-
-
-def _tokenizer(library: Any, name: str) -> Any:
-    tokenizer = _read(name, "tokenizer", library.AutoTokenizer.from_pretrained)
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # made up by its kind, without a word that it knows
-        raise ModelError(
-            f"hf model {name!r}: its tokenizer is missing, and without it no text can be read. Save it beside the "
-            "model: tokenizer.save_pretrained(folder)."
-        )
-    return tokenizer

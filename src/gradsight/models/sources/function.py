@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from gradsight.errors import InvalidArgument, InvalidType, received, unknown
-from gradsight.foreign import Module
+from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.imaging import PARTS, Preprocess
 from gradsight.models import weights as torch_weights
+from gradsight.models.importing import current_folder_first, find
 from gradsight.models.keras import weights as keras_weights
-from gradsight.models.keras.engine import is_keras, is_keras_2
+from gradsight.models.keras.backend import is_keras, is_keras_2
 from gradsight.models.keras.inputs import preprocess_of
 from gradsight.models.model import Model
 from gradsight.models.users import held_back_usage, users
-from gradsight.registry import SOURCES, source
+from gradsight.registry import source
 from gradsight.targets import as_labels
 
 _RETURNS = "Return the torch.nn.Module or keras.Model, (model, preprocess, labels), or a Model."
@@ -48,7 +44,7 @@ def function(name: str, *, weights: str | None = None, arguments: Mapping[str, A
         InvalidType: the function returned something else.
         ModelError: importing the module or calling the function failed, or the weights do not fit.
     """
-    with _current_folder_first():
+    with current_folder_first():
         found = find(name, "model")
         if not arguments and weights is not None and _is_lightning(found):
             arguments = torch_weights.hyperparameters(weights)
@@ -61,79 +57,6 @@ def function(name: str, *, weights: str | None = None, arguments: Mapping[str, A
         if not keras:
             loaded.model.eval()
     return loaded
-
-
-def find(name: str, argument: str) -> Any:
-    """Import what ``package.module:name`` names, which can be called.
-
-    Args:
-        name: the text.
-        argument: what it was given for, ``"model"`` or ``"preprocess"``.
-
-    Raises:
-        InvalidArgument: the name is not of that form.
-        UnknownName: there is no such module, or nothing of that name in it.
-        InvalidType: it cannot be called.
-        ModelError: importing the module failed.
-    """
-    module_name, _, attribute = name.partition(":")
-    if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
-        raise InvalidArgument(f"{argument} must be package.module:function. {received(name)} Pass 'my_models:build'.")
-    with _current_folder_first(), users(f"{argument} {name!r}: importing its module failed"):
-        found = _attribute(_import(module_name), attribute)
-    if not callable(found) and not is_keras_2(found):  # which has an error of its own
-        raise InvalidType(f"{argument}: {name} must be a function. {received(found)} Name one that is defined there.")
-    return found
-
-
-@contextmanager
-def _current_folder_first() -> Iterator[None]:
-    """Let modules be found in the current folder.
-
-    While the user's module is imported and called the folder comes first, as with ``python -m``. Afterwards it stays,
-    since that module may import more when the model runs, but last: a stray ``json.py`` there must not shadow an
-    installed package that something else imports later.
-    """
-    try:
-        folder = os.getcwd()
-    except OSError:  # it has been removed
-        folder = ""
-    if not folder or folder in sys.path or "" in sys.path:
-        yield
-        return
-    sys.path.insert(0, folder)
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-        sys.path.append(folder)
-
-
-def _import(module_name: str) -> Any:
-    try:
-        with held_back_usage():
-            return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if module_name == missing or module_name.startswith(f"{missing}."):
-            here = {path.stem for path in Path().glob("*.py")}
-            raise unknown(
-                "module",
-                missing,
-                sorted(here | set(SOURCES)),
-                "It was looked for in the current folder and among the installed packages; "
-                "`gradsight models` lists the sources that have a name.",
-            ) from error
-        raise
-
-
-def _attribute(module: Module, attribute: str) -> Any:
-    try:
-        return getattr(module, attribute)
-    except AttributeError:
-        public = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
-        raise unknown("function", attribute, sorted(public), f"It was looked for in {module.__name__}.") from None
 
 
 def _call(found: Any, name: str, arguments: Mapping[str, Any]) -> Any:

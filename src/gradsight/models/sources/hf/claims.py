@@ -10,8 +10,8 @@ from typing import Any
 from gradsight.errors import InvalidArgument, ModelError, received
 from gradsight.files import is_file, is_folder, opened, read_text
 from gradsight.foreign import Module
-from gradsight.models.claims import check_counts, check_input
-from gradsight.models.packed import check_file, parsed
+from gradsight.models.claims.bounds import check_counts, check_input
+from gradsight.models.claims.packed import check_file, parsed
 from gradsight.models.weights import misfits
 
 _WEIGHTS = re.compile(r"(pytorch_)?model\S*\.(safetensors|bin)")  # others are a trainer's

@@ -8,8 +8,8 @@ from typing import Any
 
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received, unknown
 from gradsight.imaging import PARTS, Preprocess
-from gradsight.models.detectors import keep_all
 from gradsight.models.model import Model
+from gradsight.models.sources.torchvision.detectors import keep_all
 from gradsight.models.weights import load_weights, names_file
 from gradsight.registry import source
 from gradsight.targets.scores import Scores

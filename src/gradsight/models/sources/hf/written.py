@@ -33,8 +33,8 @@ def write(model: Module, images: Any, feed: Any, begun: int = 1) -> NDArray[np.i
     import torch
     import transformers
 
-    from gradsight.models.huggingface.modules import evaluating
-    from gradsight.models.huggingface.quiet import quiet
+    from gradsight.models.sources.hf.modules import evaluating
+    from gradsight.models.sources.hf.quiet import quiet
 
     like = next(model.parameters())
     given = {key: torch.as_tensor(value, device=like.device) for key, value in feed(images).items()}

@@ -6,14 +6,14 @@ from functools import partial
 from typing import Any
 
 from gradsight.foreign import Module, Outputs
-from gradsight.models.huggingface.loading import Loading
 from gradsight.models.model import Model
+from gradsight.models.sources.hf.loading import Loading
 from gradsight.targets.scores import Scores
 
 
 def comparison(loading: Loading) -> Model:
     """The model with the texts that it compares pictures with, if there are some; else it gives embeddings alone."""
-    from gradsight.models.huggingface.modules import Compared, Embedding
+    from gradsight.models.sources.hf.modules import Compared, Embedding
 
     sigmoid = loading.config.model_type.startswith("siglip")
     # SigLIP was trained on texts that are filled up to one length, and does not mask what fills them
@@ -49,7 +49,7 @@ def _embed_text(model: Module, tokens: Any, text: str) -> Any:
     """The model's own embedding of a text, (1, d)."""
     import torch
 
-    from gradsight.models.huggingface.modules import evaluating
+    from gradsight.models.sources.hf.modules import evaluating
 
     device = next(model.parameters()).device
     with torch.no_grad(), evaluating(model):

@@ -28,9 +28,9 @@ from typing import Any
 
 from gradsight.errors import GradsightError, MissingDependency, ModelError, one_line, received
 from gradsight.files import opened
-from gradsight.models.exported_operators import may_be_called
-from gradsight.models.expressions import is_harmless
-from gradsight.models.packed import check_file, check_unpacked, parsed
+from gradsight.models.claims.packed import check_file, check_unpacked, parsed
+from gradsight.models.sources.pt2.expressions import is_harmless
+from gradsight.models.sources.pt2.operators import may_be_called
 
 _RECORDS = re.compile(
     r"data/weights/(weight_\d+|model_weights_config\.json)|data/constants/(tensor_\d+|model_constants_config\.json)|"

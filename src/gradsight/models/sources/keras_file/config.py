@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gradsight.files import opened
-from gradsight.models.keras.engine import import_keras
-from gradsight.models.packed import Arrays, check_h5, parsed
+from gradsight.models.claims.packed import Arrays, check_h5, parsed
+from gradsight.models.keras.backend import import_keras
 
 _RUN = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 _READ = ("IndexLookup", "StringLookup", "IntegerLookup", "TextVectorization")

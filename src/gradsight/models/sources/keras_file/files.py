@@ -7,39 +7,36 @@ from typing import Any
 
 from gradsight.errors import GradsightError, InvalidArgument, ModelError, received
 from gradsight.files import opened
-from gradsight.models.claims import check_input, told
-from gradsight.models.keras.bounded import bounded_variables
-from gradsight.models.keras.config import Stored, read_h5, read_keras, suspects
-from gradsight.models.keras.engine import import_keras, quiet, said
+from gradsight.models.claims.bounds import check_input, told
+from gradsight.models.claims.packed import check_filled
+from gradsight.models.formats import file_format
+from gradsight.models.keras.backend import import_keras, quiet, said
 from gradsight.models.keras.inputs import photos_of, preprocess_of
-from gradsight.models.keras.older import in_words_of_keras_3, readable
 from gradsight.models.keras.weights import check_kinds
 from gradsight.models.model import Model
-from gradsight.models.packed import check_filled
+from gradsight.models.sources.keras_file.bounded import bounded_variables
+from gradsight.models.sources.keras_file.config import Stored, read_h5, read_keras, suspects
+from gradsight.models.sources.keras_file.older import in_words_of_keras_3, readable
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 _AGAIN = "Save the model again: model.save('model.keras')."
 _FUNCTION = "and pass that function: --model package.module:function."
 
 
-def load(path: Path, weights: str | None = None) -> Model:
+@file_format(*SUFFIXES)
+def load(path: Path) -> Model:
     """Load a model that Keras saved as one file.
 
     Its preprocessing is guessed (`preprocess_of`), since no file says it, and its classes have no names.
 
     Args:
         path: the file, which is there.
-        weights: not taken, a model's file holds its weights.
 
     Raises:
         InvalidArgument: the file holds weights alone, or does not end in ``.keras``, ``.h5`` or ``.hdf5`` as such.
-        MissingDependency: Keras 3 or its engine is not installed.
+        MissingDependency: Keras 3 or its backend is not installed.
         ModelError: the file is damaged, would run code, needs classes that are not Keras's, or cannot be rebuilt.
     """
-    if weights is not None:
-        raise InvalidArgument(
-            f"weights do not go with a {path.suffix} file, it holds its own. {received(weights)} Leave it out."
-        )
     if path.suffix not in SUFFIXES:
         raise InvalidArgument(
             f"model: Keras reads a file by how its name ends, in lower case. {received(str(path))} "

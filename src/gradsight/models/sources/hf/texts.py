@@ -10,9 +10,9 @@ import numpy as np
 
 from gradsight.errors import InvalidArgument, received
 from gradsight.foreign import Module, Outputs
-from gradsight.models.huggingface.loading import Loading, class_names
-from gradsight.models.huggingface.written import text_of, words_of, write
 from gradsight.models.model import Model, Writing
+from gradsight.models.sources.hf.loading import Loading, class_names
+from gradsight.models.sources.hf.written import text_of, words_of, write
 from gradsight.targets.scores import Scores
 
 Fields = Mapping[str, Any]
@@ -20,7 +20,7 @@ Fields = Mapping[str, Any]
 
 def answers(loading: Loading) -> Model:
     """ViLT: an answer is one class of many, each with a probability of its own."""
-    from gradsight.models.huggingface.modules import in_order
+    from gradsight.models.sources.hf.modules import in_order
 
     reads = partial(_asked, tokenizer=loading.tokenizer(), most=_positions(loading.config))
     scores = Scores(_logits, "sigmoid")
@@ -30,7 +30,7 @@ def answers(loading: Loading) -> Model:
 
 def written_answer(loading: Loading) -> Model:
     """BLIP: an answer is written word by word."""
-    from gradsight.models.huggingface.modules import Answering
+    from gradsight.models.sources.hf.modules import Answering
 
     tokenizer = loading.tokenizer()
     most = _positions(loading.config)

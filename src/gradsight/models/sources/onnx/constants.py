@@ -8,7 +8,7 @@ from typing import Any
 from gradsight.errors import ModelError
 from gradsight.foreign import Module
 from gradsight.limits import COUNT, UNPACKED_BYTES
-from gradsight.models.onnx.sizes import bytes_of
+from gradsight.models.sources.onnx.sizes import bytes_of
 
 _TIMES = 8
 """How many times the file's own constants those that are computed from them may be, whatever the limit."""
