@@ -79,7 +79,15 @@ class Seen:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A layer that could be explained.
+    """A layer that could be explained, as ``explainer.layers(inputs)`` lists them.
+
+    >>> import torch
+    >>> import gradsight as gs
+    >>> head = torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 4)
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), *head).eval()
+    >>> best = gs.Explainer(model).layers(torch.rand(1, 3, 8, 8))[0]
+    >>> best.name, best.channels, best.layout.grid, best.remark
+    ('1', 8, (6, 6), 'the last cut whose positions have gradients')
 
     Attributes:
         name, kind, cut: as in `Seen`.

@@ -247,6 +247,14 @@ def source(
     """Enter a function ``(name, *, weights) -> Model`` as a model source.
 
     One that has an argument ``size`` too, (height, width) or None, builds the model for the size that is asked for.
+
+    >>> import torch
+    >>> import gradsight as gs
+    >>> @gs.source("tiny", title="A linear model for examples", example="tiny:4")
+    ... def tiny(name, *, weights=None):
+    ...     return gs.Model(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(int(name))))
+    >>> gs.load_model("tiny:4").model[1].out_features
+    4
     """
     taken("packages", packages, Each(Text(), range(99)))
     for argument, text in (("title", title), ("example", example), ("install", install)):

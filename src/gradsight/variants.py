@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeAlias
 
 from gradsight.arrays import by_copy, principal, rounds
 from gradsight.combining import against_rivals, fused
@@ -24,7 +24,7 @@ from gradsight.ranges import checked, options_of, read_options
 from gradsight.registry import METHODS, Method, MethodFunction
 from gradsight.rules import Choice, Number, Whole
 
-MethodLike = str | Method | MethodFunction
+MethodLike: TypeAlias = "str | Method | MethodFunction"
 
 
 def as_method(method: MethodLike) -> Method:
@@ -81,7 +81,7 @@ def _built(node: ast.expr) -> Method:
     return with_options(METHODS[name], **options)
 
 
-def with_options(method: Method, **options: object) -> Method:
+def with_options(method: Method, /, **options: object) -> Method:
     """A method with some of its options set.
 
     Raises:
@@ -99,13 +99,19 @@ def with_options(method: Method, **options: object) -> Method:
     )
 
 
-def _call(name: str, *methods: str, **options: object) -> str:
+def _call(name: str, /, *methods: str, **options: object) -> str:
     """``("fuse", "gradcam", by="max")`` -> ``"fuse(gradcam, by='max')"``."""
     return f"{name}({', '.join([*methods, *(f'{key}={value!r}' for key, value in options.items())])})"
 
 
 def _variant(
-    name: str, title: str, method: Method, function: MethodFunction, cost: Callable[[int, int], int], **options: object
+    name: str,
+    title: str,
+    method: Method,
+    function: MethodFunction,
+    cost: Callable[[int, int], int],
+    /,  # an option may have any of these names
+    **options: object,
 ) -> Method:
     """A method made of another one, with the options of the variant that are not its defaults."""
     return replace(
@@ -125,7 +131,11 @@ _VERSIONS = tuple((mirrored, factor) for mirrored in (False, True) for factor in
 def smooth(method: MethodLike) -> Method:
     """Average a method's maps over six versions of the image: mirrored or not, and 0.9, 1 and 1.1 times as strong.
 
-    Maps of mirrored images are mirrored back. Costs six passes more.
+    Maps of mirrored images are mirrored back. Each of the six versions costs as much as the method itself.
+
+    >>> import gradsight as gs
+    >>> gs.smooth("gradcam").cost(512, 1)  # for 512 channels and one target
+    7
     """
     inner = as_method(method)
 
@@ -151,6 +161,13 @@ def eigen_smooth(method: MethodLike) -> Method:
     """Replace a method's sum over channels by the projection on the first principal direction of its channels' parts.
 
     For methods that add up their channels one by one, such as Grad-CAM; others cannot be taken apart.
+
+    >>> import gradsight as gs
+    >>> gs.eigen_smooth("layercam").title
+    'Eigen-smoothed LayerCAM'
+
+    Raises:
+        InvalidArgument: the method looks at several layers or at the input; when it runs: it cannot be taken apart.
     """
     inner = as_method(method)
     if inner.at != "layer":
@@ -193,6 +210,10 @@ def contrastive(
 ) -> Method:
     """Explain each class against those that score most like it: its score minus their mean score.
 
+    >>> import gradsight as gs
+    >>> gs.contrastive("layercam", rivals=2).name
+    'contrastive(layercam, rivals=2)'
+
     Args:
         method: the method.
         rivals: how many classes, at most.
@@ -216,6 +237,10 @@ def contrastive(
 def fuse(method: MethodLike, *, by: Annotated[str, Choice(("mean", "max", "product"), "fusion")] = "mean") -> Method:
     """Put a method's maps of several layers together, each scaled to [0, 1] after its ReLU, at the image's size.
 
+    >>> import gradsight as gs
+    >>> gs.fuse("layercam", by="max").at
+    'layers'
+
     Args:
         method: the method.
         by: ``"mean"``, ``"max"`` (LayerCAM, section III-D) or ``"product"`` (RefineCAM).
@@ -228,16 +253,21 @@ def fuse(method: MethodLike, *, by: Annotated[str, Choice(("mean", "max", "produ
 
 
 def refine(method: MethodLike) -> Method:
-    """Multiply a method's maps of several layers, as RefineCAM does (arXiv:2605.14641)."""
+    """Multiply a method's maps of several layers, as RefineCAM does (arXiv:2605.14641).
+
+    >>> import gradsight as gs
+    >>> gs.refine("gradcam").name
+    'refine(gradcam)'
+    """
     return _fusing("refine", "Refined", as_method(method), "product")
 
 
-def _fusing(name: str, title: str, inner: Method, by: str, **options: object) -> Method:
+def _fusing(name: str, title: str, inner: Method, fusion: str, /, **options: object) -> Method:
     if inner.at != "layer":
         raise InvalidArgument(f"a method that looks at one layer can be fused over several. {received(inner.name)}")
 
     def function(probe: Probe, ops: Ops) -> Array:
-        return fused([inner.function(layer, ops) for layer in probe.layers], by, probe, ops)
+        return fused([inner.function(layer, ops) for layer in probe.layers], fusion, probe, ops)
 
     def cost(channels: int, targets: int) -> int:
         return 1 + STAGES * (inner.cost(channels, targets) - 1)  # the layers share the first pass

@@ -82,6 +82,16 @@ class LabelledPhoto(NamedTuple):
 class Concepts:
     """Photos labelled with concepts.
 
+    >>> import pathlib, tempfile
+    >>> from PIL import Image
+    >>> import gradsight as gs
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for colour in ("red", "blue"):
+    ...         (pathlib.Path(folder) / colour).mkdir()
+    ...         Image.new("RGB", (8, 8), colour).save(f"{folder}/{colour}/1.png")
+    ...     print(gs.Concepts.read(folder))
+    Concepts(2 photos of blue, red)
+
     Attributes:
         names: the concepts.
         categories: of each concept; ``""`` where the folder has none.

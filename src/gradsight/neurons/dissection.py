@@ -34,7 +34,17 @@ LEAST = Number(0, 1)
 
 @dataclass(frozen=True, eq=False)
 class Dissection:
-    """How well each channel of a layer detects each concept.
+    """How well each channel of a layer detects each concept, as ``explainer.dissect(concepts)`` finds it.
+
+    >>> import numpy as np
+    >>> import gradsight as gs
+    >>> found = gs.Dissection(
+    ...     iou=np.array([[0.01, 0.3], [0.02, 0.03]]), concepts=("fur", "sky"), categories=("", ""),
+    ...     thresholds=np.ones(2), areas=np.full(2, 0.2), counts=np.array([12, 15]),
+    ...     quantile=0.005, photos=27, layer="layer4", model="mine",
+    ... )
+    >>> found.name(0), found.name(1), found.best(1)
+    ('sky', None, ('sky', 0.03))
 
     Attributes:
         iou: (channels, concepts) float32 in [0, 1]: where the channel is over its threshold and where the concept is,

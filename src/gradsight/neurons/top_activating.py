@@ -60,7 +60,21 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class TopActivating:
-    """For each channel the photos with its highest activations.
+    """For each channel the photos with its highest activations, as ``explainer.top_activating`` finds them.
+
+    >>> import pathlib, tempfile
+    >>> import torch
+    >>> from PIL import Image
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    >>> model = torch.nn.Sequential(features, torch.nn.Flatten(), torch.nn.Linear(144, 2)).eval()
+    >>> explainer = gs.Explainer(model, layer="0", preprocess=gs.Preprocess(size=8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     paths = [pathlib.Path(folder) / f"{colour}.png" for colour in ("red", "blue")]
+    ...     for path in paths:
+    ...         Image.new("RGB", (8, 8), path.stem).save(path)
+    ...     explainer.top_activating(paths, [0, 3], k=1).layer
+    '0'
 
     Attributes:
         examples: by channel, the most exciting photo first; fewer where the channel is over 0 in fewer.

@@ -34,6 +34,17 @@ class Box:
 
     Positions are those of the original photo, (row, column) in pixels, or of the model's input where a batch was given.
 
+    >>> import torch
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU())
+    >>> model = torch.nn.Sequential(features, torch.nn.Conv2d(8, 2, 4, stride=4)).eval()
+    >>> corners = torch.tensor([[0.0, 0, 4, 4], [4, 0, 8, 4], [0, 4, 4, 8], [4, 4, 8, 8]])  # of the four predictions
+    >>> def detections(output):
+    ...     return output.flatten(2).transpose(1, 2), corners.expand(len(output), 4, 4)
+    >>> explainer = gs.Explainer(model, labels=["cat", "dog"], layer="0", detections=detections)
+    >>> explainer(torch.rand(1, 3, 8, 8), targets=gs.Box("dog", box=(0, 4, 4, 8))).labels
+    (('dog in 0,4,4,8',),)
+
     Attributes:
         which: the class, an index or a label; None for the one that the prediction itself is most for.
         box: (top, left, bottom, right), the latter two exclusive; None for the prediction that scores highest.

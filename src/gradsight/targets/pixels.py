@@ -29,6 +29,14 @@ class Pixels:
     Vinogradova, Dibrov and Myers, "Towards interpretable semantic segmentation via gradient-weighted class activation
     mapping", arXiv:2002.11434; there the logits are added up.
 
+    >>> import torch
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU())
+    >>> model = torch.nn.Sequential(features, torch.nn.Conv2d(8, 4, 1)).eval()
+    >>> target = gs.Pixels("road", box=(4, 0, 8, 8))  # the lower half
+    >>> gs.Explainer(model, labels=["sky", "road", "car", "tree"])(torch.rand(1, 3, 8, 8), targets=target).labels
+    (('road in 4,0,8,8',),)
+
     Attributes:
         which: the class, an index or a label.
         mask: true, or weights of at least 0, at the region's pixels: (height, width). One for all images, or one for

@@ -24,6 +24,14 @@ class Similarity:
     its last layer. Of two pictures each has a map: explain both with ``targets=[gs.Similarity(image=b),
     gs.Similarity(image=a)]``.
 
+    >>> import torch
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+    >>> model = torch.nn.Sequential(features, torch.nn.AvgPool2d(6), torch.nn.Flatten()).eval()
+    >>> one, other = torch.rand(2, 1, 3, 8, 8)
+    >>> gs.Explainer(model, layer="0")(one, targets=gs.Similarity(image=other)).labels
+    (('like another image',),)
+
     Attributes:
         image: a photo (path, bytes, PIL image), or a batch of one as the model takes it.
         text: for models that read texts beside pictures.

@@ -21,6 +21,10 @@ class Token:
     For models that give the scores of the next word at each position of a text, (n, length, vocabulary), such as
     captioners that are fed the caption so far. A word of several tokens is a `Sum` of them.
 
+    >>> import gradsight as gs
+    >>> gs.Token(1037)  # the model's word number 1037, as its next one
+    Token(which=1037, at=-1)
+
     Attributes:
         which: the word, an index in the vocabulary or a label; None for the one that the model would write there.
         at: the position in the output that scores it, which is that of the token before it; -1 for the last one.
