@@ -24,7 +24,7 @@ from gradsight.ranges import checked, options_of, read_options
 from gradsight.registry import METHODS, Method, MethodFunction
 from gradsight.rules import Choice, Number, Whole
 
-MethodLike: TypeAlias = "str | Method | MethodFunction"
+MethodLike: TypeAlias = str | Method | Callable[[Probe, Ops], Array]
 
 
 def as_method(method: MethodLike) -> Method:
