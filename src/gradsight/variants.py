@@ -12,10 +12,10 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, NoReturn, TypeAlias
+from typing import Annotated, TypeAlias
 
 from gradsight.arrays import by_copy, principal, rounds
-from gradsight.combining import against_rivals, fused
+from gradsight.combining import ChannelProbe, against_rivals, fused
 from gradsight.contracts import Probe
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, received, unknown
 from gradsight.foreign import Array, Ops
@@ -174,7 +174,7 @@ def eigen_smooth(method: MethodLike) -> Method:
         raise InvalidArgument(f"eigen_smooth needs a method that looks at one layer. {received(inner.name)}")
 
     def smoothed(probe: Probe, ops: Ops) -> Array:
-        parts = inner.function(_Channels(probe, ops), ops)
+        parts = inner.function(ChannelProbe(probe, ops), ops)
         n, c, *grid = probe.activations.shape
         parts = ops.reshape(parts, (n, c, -1, math.prod(grid)))
         samples = ops.permute_dims(parts, (0, 2, 3, 1))
@@ -182,23 +182,6 @@ def eigen_smooth(method: MethodLike) -> Method:
 
     made = _variant("eigen_smooth", "Eigen-smoothed", inner, smoothed, inner.cost)
     return replace(made, alphas=inner.alphas)
-
-
-class _Channels:
-    """A probe that shows each channel of another as an image of its own with one channel."""
-
-    def __init__(self, probe: Probe, ops: Ops) -> None:
-        n, c, *grid = probe.activations.shape
-        self.name, self.spatial = probe.name, probe.spatial
-        self.activations = ops.reshape(probe.activations, (n * c, 1, *grid))
-        by_channel = ops.moveaxis(probe.gradients, 2, 1)
-        self.gradients = ops.reshape(by_channel, (n * c, -1, 1, *grid))
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise InvalidArgument(
-            f"eigen_smooth takes a method apart into its channels, which needs one that is made of activations and "
-            f"gradients alone, such as gradcam, gradcampp, xgradcam, hirescam or layercam; this one asks for `{name}`."
-        )
 
 
 @checked

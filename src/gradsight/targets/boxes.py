@@ -14,8 +14,9 @@ from gradsight.errors import InvalidArgument, ModelError
 from gradsight.foreign import Array, Ops, Outputs
 from gradsight.rules import Box as BoxRule
 from gradsight.targets.class_names import misfit
+from gradsight.targets.context import Floats, Indices, OutputContext, TargetInfo
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import Floats, Indices, OutputContext, ScoreSpec, TargetInfo, of_function
+from gradsight.targets.resolved import ScoreSpec, of_function
 
 _Naming = Callable[[OutputContext, int, "Floats | None", tuple[float, ...]], TargetInfo]
 

@@ -11,8 +11,9 @@ from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, ModelError
 from gradsight.rules import Whole
 from gradsight.targets.boxes import best_of_classes, detected
+from gradsight.targets.context import Floats, Indices, OutputContext, TargetInfo
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import Floats, Indices, OutputContext, ScoreSpec, TargetInfo, Term
+from gradsight.targets.resolved import ScoreSpec, Term
 
 
 @dataclass(frozen=True)

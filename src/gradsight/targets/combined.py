@@ -12,8 +12,9 @@ from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.rules import Text
 from gradsight.targets.classes import Classes, Top, classes_of_each
+from gradsight.targets.context import OutputContext, Target, TargetInfo, TargetLike
 from gradsight.targets.labels import is_class, plain
-from gradsight.targets.resolved import OutputContext, ScoreSpec, Target, TargetInfo, TargetLike, of_function
+from gradsight.targets.resolved import ScoreSpec, of_function
 from gradsight.values import has
 
 

@@ -15,8 +15,9 @@ from gradsight.errors import InvalidArgument, ModelError, received
 from gradsight.foreign import Array, Outputs
 from gradsight.rules import Box, Each, Number
 from gradsight.targets.class_names import check_fit
+from gradsight.targets.context import Floats, OutputContext, TargetInfo
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import Floats, OutputContext, ScoreSpec, TargetInfo, of_function
+from gradsight.targets.resolved import ScoreSpec, of_function
 
 
 @dataclass(frozen=True, eq=False)

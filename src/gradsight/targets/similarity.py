@@ -13,7 +13,8 @@ from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, ModelError, received
 from gradsight.foreign import Array, Inputs, Outputs
 from gradsight.rules import Text
-from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
+from gradsight.targets.context import OutputContext, TargetInfo
+from gradsight.targets.resolved import ScoreSpec, of_function
 
 
 @dataclass(frozen=True, eq=False)

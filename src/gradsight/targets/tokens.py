@@ -10,8 +10,9 @@ from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, ModelError, received
 from gradsight.foreign import Array, Outputs
 from gradsight.rules import Whole
+from gradsight.targets.context import OutputContext, TargetInfo
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
+from gradsight.targets.resolved import ScoreSpec, of_function
 
 
 @dataclass(frozen=True)
