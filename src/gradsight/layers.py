@@ -125,7 +125,7 @@ class Candidate:
 
 def candidates(seen: Sequence[Seen]) -> list[Candidate]:
     """Turn what a backend saw into the layers that can be explained, in the order they ran."""
-    found = []
+    listed = []
     for x in seen:
         if not x.layouts or x.same:
             continue
@@ -135,8 +135,8 @@ def candidates(seen: Sequence[Seen]) -> list[Candidate]:
         if x.gradient is not None:
             folded = layout.fold(x.gradient, np)[0].reshape(channels, -1)
             live = int(np.count_nonzero(np.any(folded != 0, axis=1)))
-        found.append(Candidate(x.name, x.kind, x.cut, channels, layout, live, len(x.layouts) > 1))
-    return found
+        listed.append(Candidate(x.name, x.kind, x.cut, channels, layout, live, len(x.layouts) > 1))
+    return listed
 
 
 def _within(name: str, outer: str) -> bool:

@@ -191,7 +191,7 @@ SOURCES: Registry[Source] = Registry("model source", "gradsight.models", "gradsi
 
 def without_gradient() -> list[str]:
     """The methods that need no gradient of the model; no controls, which say nothing of it."""
-    return [name for name, found in METHODS.items() if not found.gradient and not found.control]
+    return [name for name, entry in METHODS.items() if not entry.gradient and not entry.control]
 
 
 _METHOD = Function("a function (probe, ops) -> maps, defined below the decorator")

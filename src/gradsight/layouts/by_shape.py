@@ -17,12 +17,12 @@ def proportional(grid: Sequence[int], size: Sequence[int]) -> bool:
 
 def _grids(tokens: int, size: Sequence[int]) -> Iterator[tuple[int, ...]]:
     """Grids of exactly ``tokens`` positions that a patch size would cut from an input of ``size``."""
-    found = set()
+    seen = set()
     for stride in range(1, max(size) + 1):
         for rounding in (math.floor, math.ceil):
             grid = tuple(max(1, rounding(s / stride)) for s in size)
-            if math.prod(grid) == tokens and grid not in found:
-                found.add(grid)
+            if math.prod(grid) == tokens and grid not in seen:
+                seen.add(grid)
                 yield grid
 
 
@@ -75,15 +75,15 @@ def _token_layouts(
         flat = [Layout((0, 1, 2), grid) for _, grid in _foldings(shape[2], size, known, 0)]
     elif shape[1] == batch:
         usual = [Layout((1, 2, 0), grid, extra) for extra, grid in _foldings(shape[0], size, known, MOST_EXTRA_TOKENS)]
-    found = [x for x in usual + flat if x.grid in known] or usual + flat
-    if known and len(found) > 1 and found[-1] in flat:
+    fitting = [x for x in usual + flat if x.grid in known] or usual + flat
+    if known and len(fitting) > 1 and fitting[-1] in flat:
         # Both axes could be the grid that other layers have: (n, 257, 256) is tokens with a class token, (n, 64, 49) is
         # a flattened 7 x 7 map rather than tokens with 15 extra ones, and what lies between stays open.
-        if found[0].extra <= 1:
-            return [x for x in found if x in usual]
-        if found[0].extra > MOST_EXTRA_TOKENS // 2:
+        if fitting[0].extra <= 1:
+            return [x for x in fitting if x in usual]
+        if fitting[0].extra > MOST_EXTRA_TOKENS // 2:
             return flat
-    return found
+    return fitting
 
 
 def layouts(

@@ -143,20 +143,20 @@ MIXED_ROWS = (
 )
 
 
-def only_layout(name: str, shape: Sequence[int], found: Sequence[Layout], batch: int | None = None) -> Layout:
-    """The one layout in ``found``, or the error that says which argument decides it; ``batch`` images went in."""
-    if len(found) == 1:
-        return found[0]
-    if not found and batch is not None and len(shape) > 3 and shape[0] != batch:
+def only_layout(name: str, shape: Sequence[int], possible: Sequence[Layout], batch: int | None = None) -> Layout:
+    """The one layout in ``possible``, or the error that says which argument decides it; ``batch`` images went in."""
+    if len(possible) == 1:
+        return possible[0]
+    if not possible and batch is not None and len(shape) > 3 and shape[0] != batch:
         raise ModelError(f"layer {name!r} gives {shape[0]} rows for {batch} image(s). {MIXED_ROWS}")
-    if not found:
+    if not possible:
         raise ModelError(
             f"layer {name!r} gives an output of shape {tuple(shape)}, which has no positions to draw a map on. "
             "Name a layer before it (`gradsight layers` or `explainer.layers(batch)` lists them), or pass `layout=` "
             "and `grid=` if it has positions after all."
         )
-    readings = "; ".join(f"grid={x.grid}, {x.extra} extra tokens" for x in found)
+    readings = "; ".join(f"grid={x.grid}, {x.extra} extra tokens" for x in possible)
     raise AmbiguousLayout(
         f"layer {name!r} gives an output of shape {tuple(shape)}, which can be read in more than one way: {readings}. "
-        f"Pass `layout='tokens', grid={found[0].grid}` (or another)."
+        f"Pass `layout='tokens', grid={possible[0].grid}` (or another)."
     )

@@ -195,8 +195,8 @@ def dissect(
     batches = Batches(forward, [photo.path for photo in concepts.photos], batch_size)
     thresholds, layer = thresholds_of(batches, len(concepts.photos), float(quantile))
     counts = Overlaps(concepts, len(thresholds))
-    for which, found in batches:
-        for i, values, placement in zip(which, found.values, found.placements, strict=True):
+    for which, activations in batches:
+        for i, values, placement in zip(which, activations.values, activations.placements, strict=True):
             counts.add(concepts.photos[i], values, placement, thresholds)
     return Dissection(
         iou=counts.iou(),

@@ -33,17 +33,17 @@ def thresholds_of(
     held: list[NDArray[np.float32]] = []
     lowest: NDArray[np.float32] | float = np.inf
     most, layer = 0, ""
-    for _, found in batches:
-        n, channels, rows, columns = found.values.shape
-        layer, count = found.layer, photos * rows * columns
+    for _, activations in batches:
+        n, channels, rows, columns = activations.values.shape
+        layer, count = activations.layer, photos * rows * columns
         most = int(quantile * count + 1e-9)
         if most < 1:
             raise InvalidArgument(
                 f"`quantile` must leave at least one position of the layer's {rows} x {columns} in {photos} photo(s), "
                 f"{count} in all. {received(quantile)} Give more photos, or quantile={1 / count:.2g} or more."
             )
-        held.append(np.moveaxis(found.values, 1, 0).reshape(channels, n * rows * columns))
-        lowest = np.minimum(lowest, found.values.min(axis=(0, 2, 3)))
+        held.append(np.moveaxis(activations.values, 1, 0).reshape(channels, n * rows * columns))
+        lowest = np.minimum(lowest, activations.values.min(axis=(0, 2, 3)))
         if sum(x.shape[1] for x in held) > 2 * (most + 1) + rows * columns:
             held = [_top(np.concatenate(held, axis=1), most + 1)]
     top = _top(np.concatenate(held, axis=1), most + 1)

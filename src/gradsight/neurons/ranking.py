@@ -88,7 +88,9 @@ class Neurons:
     def record(self) -> dict[str, object]:
         """Plain values for JSON."""
         sides = {"positive": self.positive, "negative": self.negative}
-        rows = {side: [asdict(x) | {"contribution": x.contribution} for x in found] for side, found in sides.items()}
+        rows = {
+            side: [asdict(x) | {"contribution": x.contribution} for x in neurons] for side, neurons in sides.items()
+        }
         return {"label": self.label, "layer": self.layer, "sentence": self.sentence, **rows}
 
 

@@ -182,11 +182,11 @@ def top_activating(
     best: dict[int, list[Example]] = {channel: [] for channel in taken("channels", channels, _CHANNELS)}
     failed: list[ImageError] = []
     layer = ""
-    for which, found in Batches(forward, paths, batch_size, failed.append):
-        layer, count = found.layer, found.values.shape[1]
+    for which, activations in Batches(forward, paths, batch_size, failed.append):
+        layer, count = activations.layer, activations.values.shape[1]
         if max(best) >= count:
             raise InvalidArgument(f"`channels` of layer {layer!r} are 0 to {count - 1}. {received(max(best))}")
-        for i, values, placement in zip(which, found.values, found.placements, strict=True):
+        for i, values, placement in zip(which, activations.values, activations.placements, strict=True):
             for channel, kept in best.items():
                 _keep(kept, k, paths[i], values[channel], placement)
     if len(failed) == len(paths):

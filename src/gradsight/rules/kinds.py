@@ -62,7 +62,7 @@ class Either(Generic[_T]):
 
     def read(self, value: object) -> _T | None:
         """What that rule reads, or None."""
-        return next((found for rule in self.rules if (found := tried(rule, value)) is not None), None)
+        return next((read for rule in self.rules if (read := tried(rule, value)) is not None), None)
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class Each(Generic[_T]):
         items = items_in(value, max(self.counts, default=LONGEST))
         if items is None or (len(items) not in self.counts if self.counts else not items):
             return None
-        found = [self.of.read(item) for item in items]
-        return None if any(item is None for item in found) else tuple(item for item in found if item is not None)
+        read = [self.of.read(item) for item in items]
+        return None if any(item is None for item in read) else tuple(item for item in read if item is not None)
 
 
 @dataclass(frozen=True)

@@ -98,10 +98,10 @@ class Box:
 
     def read(self, value: object) -> tuple[float, ...] | None:
         """The numbers, or None."""
-        found = Each(Number(-1e9, 1e9), (4,)).read(value)
-        if found is None or min(found[2] - found[0], found[3] - found[1]) < _NARROWEST:
+        corners = Each(Number(-1e9, 1e9), (4,)).read(value)
+        if corners is None or min(corners[2] - corners[0], corners[3] - corners[1]) < _NARROWEST:
             return None
-        return tuple(map(float, found))
+        return tuple(map(float, corners))
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ class Array:
 
     def read(self, value: object) -> NDArray[Any] | None:
         """The array as one of NumPy, or None."""
-        found = array_in(value)
-        fits = found is not None and found.dtype.kind in self.kinds and found.ndim in self.axes and found.size > 0
-        return found if fits else None
+        array = array_in(value)
+        fits = array is not None and array.dtype.kind in self.kinds and array.ndim in self.axes and array.size > 0
+        return array if fits else None
 
 
 def _bounds(least: float | None, most: float | None) -> str:
