@@ -18,7 +18,7 @@ KERAS_TESTS := tests/methods/test_methods.py tests/on_keras
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 # The core on PyTorch: methods against their formulas, targets, places, pictures, files, arguments.
-QUICK := tests/methods/test_methods.py tests/methods/test_axioms.py tests/targets/test_targets.py tests/results/test_regions.py tests/test_files.py
+QUICK := tests/methods/test_methods.py tests/methods/test_axioms.py tests/targets/test_targets.py tests/results/test_regions.py tests/test_files.py tests/test_doctests.py
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

@@ -66,11 +66,11 @@ def content(archive: zipfile.ZipFile, name: str) -> bytes:
     """One file of an archive, of no more bytes than it claims: by itself Python unpacks up to 2 GB of it at once."""
     entry = archive.getinfo(name)
     with archive.open(entry) as file:
-        found = file.read(entry.file_size)
+        data = file.read(entry.file_size)
         file.read(1)  # compares the checksum
-    if len(found) != entry.file_size:
+    if len(data) != entry.file_size:
         raise zipfile.BadZipFile(f"{name!r} is cut off")
-    return found
+    return data
 
 
 def _check(archive: zipfile.ZipFile, size: int, name: str, kind: type[GradsightError]) -> None:

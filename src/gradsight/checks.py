@@ -33,9 +33,9 @@ def taken(name: str, value: object, rule: Rule[_T], way_out: str = "") -> _T:
         InvalidType: the same, where the rule is one of types.
         UnknownName: it is a word that is not among those of a `Choice`.
     """
-    found = tried(rule, value)
-    if found is not None:
-        return found
+    read = tried(rule, value)
+    if read is not None:
+        return read
     words = next((x for x in (rule, *getattr(rule, "rules", ())) if isinstance(x, Choice)), None)
     if words is not None and type(value) is str:
         raise unknown(words.kind, value, words.words, words.way_out)

@@ -1,14 +1,15 @@
-"""What methods and variants are put together from: scores of a class against its rivals, maps of several layers."""
+"""Parts of methods and variants: a class against its rivals, maps of several layers as one, channels one by one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import numpy as np
 
 from gradsight.arrays import positive, resize, to_unit
 from gradsight.contracts import Probe
-from gradsight.errors import ModelError
+from gradsight.errors import InvalidArgument, ModelError
 from gradsight.foreign import Array, Ops
 from gradsight.targets import ScoreSpec, Term
 
@@ -54,3 +55,20 @@ def fused(maps: Sequence[Array], by: str, probe: Probe, ops: Ops) -> Array:
     axes = range(-len(size), 0)
     scaled = [to_unit(resize(positive(m, ops), size, ops), axes, ops) for m in maps]
     return to_unit(_FUSIONS[by](scaled, ops), axes, ops)
+
+
+class ChannelProbe:
+    """A probe that shows each channel of another as an image of its own with one channel."""
+
+    def __init__(self, probe: Probe, ops: Ops) -> None:
+        n, c, *grid = probe.activations.shape
+        self.name, self.spatial = probe.name, probe.spatial
+        self.activations = ops.reshape(probe.activations, (n * c, 1, *grid))
+        by_channel = ops.moveaxis(probe.gradients, 2, 1)
+        self.gradients = ops.reshape(by_channel, (n * c, -1, 1, *grid))
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise InvalidArgument(
+            f"eigen_smooth takes a method apart into its channels, which needs one that is made of activations and "
+            f"gradients alone, such as gradcam, gradcampp, xgradcam, hirescam or layercam; this one asks for `{name}`."
+        )

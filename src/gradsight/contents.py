@@ -44,10 +44,10 @@ def rows(value: object, name: str, *counts: int) -> list[Any]:
 
 def text(value: object, name: str) -> str:
     """A text."""
-    found = taken(name, value, Text())
-    if len(found) > _LONGEST:
-        raise ValueError(f"{name} has {len(found)} letters, over the {_LONGEST} that are taken")
-    return found
+    read = taken(name, value, Text())
+    if len(read) > _LONGEST:
+        raise ValueError(f"{name} has {len(read)} letters, over the {_LONGEST} that are taken")
+    return read
 
 
 def texts(value: object, name: str, *counts: int) -> tuple[str, ...]:
@@ -76,13 +76,13 @@ def array(
     """An array with these lengths of its axes (None: any but 0), of a kind of numbers, in this machine's byte order."""
     if name not in arrays:
         raise ValueError(f"the array `{name}` is missing")
-    found = arrays[name]
-    if found.dtype.kind not in kinds or not _LEAST[kinds] <= found.dtype.itemsize <= _MOST[kinds]:
-        raise ValueError(f"`{name}` must hold {_NUMBERS[kinds]}, and holds {found.dtype}")
-    if shape is not None and not _fits(found.shape, shape):
+    values = arrays[name]
+    if values.dtype.kind not in kinds or not _LEAST[kinds] <= values.dtype.itemsize <= _MOST[kinds]:
+        raise ValueError(f"`{name}` must hold {_NUMBERS[kinds]}, and holds {values.dtype}")
+    if shape is not None and not _fits(values.shape, shape):
         wanted = ", ".join("any" if length is None else str(length) for length in shape)
-        raise ValueError(f"`{name}` must have the shape ({wanted}), and has {found.shape}")
-    return found.astype(found.dtype.newbyteorder("="), copy=False)
+        raise ValueError(f"`{name}` must have the shape ({wanted}), and has {values.shape}")
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 _NUMBERS = {"f": "floats of 32 or 64 bits", "iu": "whole numbers", "u": "bytes"}

@@ -121,13 +121,13 @@ def _dtype(value: Array) -> str:
 
 def _shown(value: object, enough: int) -> str:
     """The beginning of a value's text on one line, of which about ``enough`` characters are made and no more."""
-    found, length = [], 0
+    pieces, length = [], 0
     for piece in _pieces(value):
-        found.append(piece)
+        pieces.append(piece)
         length += len(piece)
         if length > enough:
             break
-    return _on_one_line("".join(found))
+    return _on_one_line("".join(pieces))
 
 
 def _pieces(value: object) -> Iterator[str]:

@@ -183,5 +183,5 @@ def _why_not(name: str, what: str, error: Exception) -> str:
 def _not_regular(name: str, what: str, mode: int) -> str:
     if stat.S_ISDIR(mode):
         return f"{name!r} is a folder, not {what}. Name a file inside it."
-    found = next((words for test, words in _KINDS if test(mode)), "no regular file")
-    return f"{name!r} is {found}, and only files are read. Save what it gives in a file first."
+    kind = next((words for test, words in _KINDS if test(mode)), "no regular file")
+    return f"{name!r} is {kind}, and only files are read. Save what it gives in a file first."

@@ -79,7 +79,15 @@ class Seen:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A layer that could be explained.
+    """A layer that could be explained, as ``explainer.layers(inputs)`` lists them.
+
+    >>> import torch
+    >>> import gradsight as gs
+    >>> head = torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 4)
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), *head).eval()
+    >>> best = gs.Explainer(model).layers(torch.rand(1, 3, 8, 8))[0]
+    >>> best.name, best.channels, best.layout.grid, best.remark
+    ('1', 8, (6, 6), 'the last cut whose positions have gradients')
 
     Attributes:
         name, kind, cut: as in `Seen`.
@@ -117,7 +125,7 @@ class Candidate:
 
 def candidates(seen: Sequence[Seen]) -> list[Candidate]:
     """Turn what a backend saw into the layers that can be explained, in the order they ran."""
-    found = []
+    listed = []
     for x in seen:
         if not x.layouts or x.same:
             continue
@@ -127,8 +135,8 @@ def candidates(seen: Sequence[Seen]) -> list[Candidate]:
         if x.gradient is not None:
             folded = layout.fold(x.gradient, np)[0].reshape(channels, -1)
             live = int(np.count_nonzero(np.any(folded != 0, axis=1)))
-        found.append(Candidate(x.name, x.kind, x.cut, channels, layout, live, len(x.layouts) > 1))
-    return found
+        listed.append(Candidate(x.name, x.kind, x.cut, channels, layout, live, len(x.layouts) > 1))
+    return listed
 
 
 def _within(name: str, outer: str) -> bool:

@@ -69,5 +69,5 @@ def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     if dtype.kind not in "iufU" or min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != held:
         raise ValueError(f"{name!r} claims to hold {dtype} of shape {shape}, and has {held:,} bytes")
     file.seek(0)
-    found: NDArray[Any] = npy.read_array(file, allow_pickle=False)
-    return found
+    array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+    return array

@@ -195,7 +195,7 @@ SOURCES: Registry[Source] = Registry("model source", "gradsight.models.sources",
 
 def without_gradient() -> list[str]:
     """The methods that need no gradient of the model; no controls, which say nothing of it."""
-    return [name for name, found in METHODS.items() if not found.gradient and not found.control]
+    return [name for name, entry in METHODS.items() if not entry.gradient and not entry.control]
 
 
 _METHOD = Function("a function (probe, ops) -> maps, defined below the decorator")
@@ -256,6 +256,14 @@ def source(
     """Enter a function ``(name, *, weights) -> Model`` as a model source.
 
     One that has an argument ``size`` too, (height, width) or None, builds the model for the size that is asked for.
+
+    >>> import torch
+    >>> import gradsight as gs
+    >>> @gs.source("tiny", title="A linear model for examples", example="tiny:4")
+    ... def tiny(name, *, weights=None):
+    ...     return gs.Model(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(int(name))))
+    >>> gs.load_model("tiny:4").model[1].out_features
+    4
     """
     if not callable(packages):
         taken("packages", packages, Each(Text(), range(99)))

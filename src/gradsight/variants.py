@@ -12,10 +12,10 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, NoReturn
+from typing import Annotated, TypeAlias
 
 from gradsight.arrays import by_copy, principal, rounds
-from gradsight.combining import against_rivals, fused
+from gradsight.combining import ChannelProbe, against_rivals, fused
 from gradsight.contracts import Probe
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, received, unknown
 from gradsight.foreign import Array, Ops
@@ -24,7 +24,7 @@ from gradsight.ranges import checked, options_of, read_options
 from gradsight.registry import METHODS, Method, MethodFunction
 from gradsight.rules import Choice, Number, Whole
 
-MethodLike = str | Method | MethodFunction
+MethodLike: TypeAlias = str | Method | Callable[[Probe, Ops], Array]
 
 
 def as_method(method: MethodLike) -> Method:
@@ -81,7 +81,7 @@ def _built(node: ast.expr) -> Method:
     return with_options(METHODS[name], **options)
 
 
-def with_options(method: Method, **options: object) -> Method:
+def with_options(method: Method, /, **options: object) -> Method:
     """A method with some of its options set.
 
     Raises:
@@ -99,13 +99,19 @@ def with_options(method: Method, **options: object) -> Method:
     )
 
 
-def _call(name: str, *methods: str, **options: object) -> str:
+def _call(name: str, /, *methods: str, **options: object) -> str:
     """``("fuse", "gradcam", by="max")`` -> ``"fuse(gradcam, by='max')"``."""
     return f"{name}({', '.join([*methods, *(f'{key}={value!r}' for key, value in options.items())])})"
 
 
 def _variant(
-    name: str, title: str, method: Method, function: MethodFunction, cost: Callable[[int, int], int], **options: object
+    name: str,
+    title: str,
+    method: Method,
+    function: MethodFunction,
+    cost: Callable[[int, int], int],
+    /,  # an option may have any of these names
+    **options: object,
 ) -> Method:
     """A method made of another one, with the options of the variant that are not its defaults."""
     return replace(
@@ -125,7 +131,11 @@ _VERSIONS = tuple((mirrored, factor) for mirrored in (False, True) for factor in
 def smooth(method: MethodLike) -> Method:
     """Average a method's maps over six versions of the image: mirrored or not, and 0.9, 1 and 1.1 times as strong.
 
-    Maps of mirrored images are mirrored back. Costs six passes more.
+    Maps of mirrored images are mirrored back. Each of the six versions costs as much as the method itself.
+
+    >>> import gradsight as gs
+    >>> gs.smooth("gradcam").cost(512, 1)  # for 512 channels and one target
+    7
     """
     inner = as_method(method)
 
@@ -151,13 +161,20 @@ def eigen_smooth(method: MethodLike) -> Method:
     """Replace a method's sum over channels by the projection on the first principal direction of its channels' parts.
 
     For methods that add up their channels one by one, such as Grad-CAM; others cannot be taken apart.
+
+    >>> import gradsight as gs
+    >>> gs.eigen_smooth("layercam").title
+    'Eigen-smoothed LayerCAM'
+
+    Raises:
+        InvalidArgument: the method looks at several layers or at the input; when it runs: it cannot be taken apart.
     """
     inner = as_method(method)
     if inner.at != "layer":
         raise InvalidArgument(f"eigen_smooth needs a method that looks at one layer. {received(inner.name)}")
 
     def smoothed(probe: Probe, ops: Ops) -> Array:
-        parts = inner.function(_Channels(probe, ops), ops)
+        parts = inner.function(ChannelProbe(probe, ops), ops)
         n, c, *grid = probe.activations.shape
         parts = ops.reshape(parts, (n, c, -1, math.prod(grid)))
         samples = ops.permute_dims(parts, (0, 2, 3, 1))
@@ -165,23 +182,6 @@ def eigen_smooth(method: MethodLike) -> Method:
 
     made = _variant("eigen_smooth", "Eigen-smoothed", inner, smoothed, inner.cost)
     return replace(made, alphas=inner.alphas)
-
-
-class _Channels:
-    """A probe that shows each channel of another as an image of its own with one channel."""
-
-    def __init__(self, probe: Probe, ops: Ops) -> None:
-        n, c, *grid = probe.activations.shape
-        self.name, self.spatial = probe.name, probe.spatial
-        self.activations = ops.reshape(probe.activations, (n * c, 1, *grid))
-        by_channel = ops.moveaxis(probe.gradients, 2, 1)
-        self.gradients = ops.reshape(by_channel, (n * c, -1, 1, *grid))
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise InvalidArgument(
-            f"eigen_smooth takes a method apart into its channels, which needs one that is made of activations and "
-            f"gradients alone, such as gradcam, gradcampp, xgradcam, hirescam or layercam; this one asks for `{name}`."
-        )
 
 
 @checked
@@ -192,6 +192,10 @@ def contrastive(
     strength: Annotated[float, Number(0, 10)] = 1.0,
 ) -> Method:
     """Explain each class against those that score most like it: its score minus their mean score.
+
+    >>> import gradsight as gs
+    >>> gs.contrastive("layercam", rivals=2).name
+    'contrastive(layercam, rivals=2)'
 
     Args:
         method: the method.
@@ -216,6 +220,10 @@ def contrastive(
 def fuse(method: MethodLike, *, by: Annotated[str, Choice(("mean", "max", "product"), "fusion")] = "mean") -> Method:
     """Put a method's maps of several layers together, each scaled to [0, 1] after its ReLU, at the image's size.
 
+    >>> import gradsight as gs
+    >>> gs.fuse("layercam", by="max").at
+    'layers'
+
     Args:
         method: the method.
         by: ``"mean"``, ``"max"`` (LayerCAM, section III-D) or ``"product"`` (RefineCAM).
@@ -228,16 +236,21 @@ def fuse(method: MethodLike, *, by: Annotated[str, Choice(("mean", "max", "produ
 
 
 def refine(method: MethodLike) -> Method:
-    """Multiply a method's maps of several layers, as RefineCAM does (arXiv:2605.14641)."""
+    """Multiply a method's maps of several layers, as RefineCAM does (arXiv:2605.14641).
+
+    >>> import gradsight as gs
+    >>> gs.refine("gradcam").name
+    'refine(gradcam)'
+    """
     return _fusing("refine", "Refined", as_method(method), "product")
 
 
-def _fusing(name: str, title: str, inner: Method, by: str, **options: object) -> Method:
+def _fusing(name: str, title: str, inner: Method, fusion: str, /, **options: object) -> Method:
     if inner.at != "layer":
         raise InvalidArgument(f"a method that looks at one layer can be fused over several. {received(inner.name)}")
 
     def function(probe: Probe, ops: Ops) -> Array:
-        return fused([inner.function(layer, ops) for layer in probe.layers], by, probe, ops)
+        return fused([inner.function(layer, ops) for layer in probe.layers], fusion, probe, ops)
 
     def cost(channels: int, targets: int) -> int:
         return 1 + STAGES * (inner.cost(channels, targets) - 1)  # the layers share the first pass

@@ -622,8 +622,8 @@ def test_methods_are_those_of_the_registry():
     rows = [row for row in lines(run("methods", "--json").stdout) if row["kind"] == "method"]
     assert [row["name"] for row in rows] == list(METHODS)
     found = {row["name"]: row for row in rows}
-    names = ["kind", "name", "title", "source", "needs", "at", "gradient", "passes", "summary", "options", "takes"]
-    assert list(found["gradcam"]) == names
+    names = ["kind", "name", "title", "source", "needs", "at", "gradient", "passes", "costly", "control", "alphas"]
+    assert list(found["gradcam"]) == [*names, "summary", "options", "takes"]
     assert (found["gradcam"]["title"], found["gradcam"]["source"]) == ("Grad-CAM", "arXiv:1610.02391")
     assert found["scorecam"]["options"] == {"top": None, "groups": None}
     assert found["rise"]["takes"]["share"] == "a number above 0 and at most 1"

@@ -65,18 +65,18 @@ class Batches:
         """
         yield from self._kept
         first = sum(len(which) for which, _ in self._kept)
-        held = sum(found.values.nbytes for _, found in self._kept)
+        held = sum(activations.values.nbytes for _, activations in self._kept)
         for start in range(first, len(self._paths), self._batch_size):
             batch = list(self._read(range(start, min(start + self._batch_size, len(self._paths)))))
             if not batch:
                 continue
             which = [i for i, _ in batch]
-            found = self._checked(self._forward([photo for _, photo in batch]))
-            held += found.values.nbytes
+            activations = self._checked(self._forward([photo for _, photo in batch]))
+            held += activations.values.nbytes
             # Without gaps from the first on: a photo that failed would be counted wrongly above.
             if self._failed is None and held <= _KEPT:
-                self._kept.append((which, found))
-            yield which, found
+                self._kept.append((which, activations))
+            yield which, activations
 
     def _read(self, which: range) -> Iterator[tuple[int, Image.Image]]:
         for i in which:
@@ -87,18 +87,18 @@ class Batches:
                     raise
                 self._failed(error)
 
-    def _checked(self, found: Activations) -> Activations:
-        shape = found.values.shape
+    def _checked(self, output: Activations) -> Activations:
+        shape = output.values.shape
         if len(shape) != 4:
             raise ModelError(
-                f"layer {found.layer!r} has {len(shape) - 2} axes of positions; what its channels detect in photos is "
+                f"layer {output.layer!r} has {len(shape) - 2} axes of positions; what its channels detect in photos is "
                 "told by rows and columns. Name a layer that has them: explainer.layers(photo) lists them."
             )
         grid = self._grid = self._grid or shape[1:]
         if shape[1:] != grid:
             raise InvalidArgument(
                 f"the photos become pictures of several sizes, since this model takes each in its own proportions: "
-                f"{found.layer!r} has {grid[1]} x {grid[2]} positions in one, {shape[2]} x {shape[3]} in another. "
+                f"{output.layer!r} has {grid[1]} x {grid[2]} positions in one, {shape[2]} x {shape[3]} in another. "
                 "Replace the fit: fit='letterbox'."
             )
-        return found._replace(values=nan_to_zero(found.values))
+        return output._replace(values=nan_to_zero(output.values))

@@ -51,8 +51,8 @@ class Label(NamedTuple):
         for i in range(2):
             share = _centres(placement, cells, i) / placement.image_size[i]
             nearest.append((share * mask.shape[i]).astype(np.intp).clip(0, mask.shape[i] - 1))
-        found: NDArray[np.bool_] = mask[np.ix_(*nearest)] & inside
-        return found
+        region: NDArray[np.bool_] = mask[np.ix_(*nearest)] & inside
+        return region
 
     def _pixels(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
         """The region in the photo's pixels, or in those of a mask of another resolution; None for all of it."""
@@ -81,6 +81,16 @@ class LabelledPhoto(NamedTuple):
 @dataclass(frozen=True)
 class Concepts:
     """Photos labelled with concepts.
+
+    >>> import pathlib, tempfile
+    >>> from PIL import Image
+    >>> import gradsight as gs
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for colour in ("red", "blue"):
+    ...         (pathlib.Path(folder) / colour).mkdir()
+    ...         Image.new("RGB", (8, 8), colour).save(f"{folder}/{colour}/1.png")
+    ...     print(gs.Concepts.read(folder))
+    Concepts(2 photos of blue, red)
 
     Attributes:
         names: the concepts.
@@ -119,10 +129,10 @@ class Concepts:
             InvalidType: ``folder`` is no path.
             InvalidArgument: the folder is missing, empty or laid out in another way.
         """
-        found = list(_concept_folders(Path(taken("folder", folder, Name()))))
-        names = _distinct([(category, path.name) for category, path in found])
+        folders = list(_concept_folders(Path(taken("folder", folder, Name()))))
+        names = _distinct([(category, path.name) for category, path in folders])
         # By size first: a file whose size is its own has no double, and need not be read.
-        labels = [label for i, (_, path) in enumerate(found) for label in _labels(i, path)]
+        labels = [label for i, (_, path) in enumerate(folders) for label in _labels(i, path)]
         sizes = [_size(label.photo) for label in labels]
         count = Counter(sizes)
         photos: dict[object, list[Label]] = {}
@@ -130,7 +140,7 @@ class Concepts:
             photos.setdefault(label.photo if count[size] == 1 else _digest(label.photo), []).append(label)
         return cls(
             names,
-            tuple(category for category, _ in found),
+            tuple(category for category, _ in folders),
             tuple(LabelledPhoto(group[0].photo, tuple(group)) for group in photos.values()),
         )
 
@@ -144,7 +154,7 @@ def _concept_folders(top: Path) -> Iterator[tuple[str, Path]]:
         raise InvalidArgument(f"there is no folder {str(top)!r} of concepts. {_LAYOUT}")
     if next(_pictures(top), None) is not None:
         raise InvalidArgument(f"{str(top)!r} holds pictures that belong to no concept. {_LAYOUT}")
-    found = False
+    any_concept = False
     for outer in _folders(top):
         inner = _folders(outer)
         direct = next(_pictures(outer), None) is not None
@@ -156,8 +166,8 @@ def _concept_folders(top: Path) -> Iterator[tuple[str, Path]]:
             yield outer.name, path
         if not inner:
             yield "", outer
-        found = True
-    if not found:
+        any_concept = True
+    if not any_concept:
         raise InvalidArgument(f"{str(top)!r} holds no folder of a concept. {_LAYOUT}")
 
 
@@ -196,10 +206,10 @@ def _labels(concept: int, folder: Path) -> Iterator[Label]:
         yield Label(concept, photo, masks.get(photo.stem))
 
 
-def _distinct(found: list[tuple[str, str]]) -> tuple[str, ...]:
+def _distinct(concepts: list[tuple[str, str]]) -> tuple[str, ...]:
     """Names of concepts; one that two categories have says which it is of."""
-    counts = Counter(name for _, name in found)
-    return tuple(name if counts[name] == 1 else f"{name} ({category})" for category, name in found)
+    counts = Counter(name for _, name in concepts)
+    return tuple(name if counts[name] == 1 else f"{name} ({category})" for category, name in concepts)
 
 
 def _centres(placement: Placement, cells: tuple[int, int], axis: int) -> NDArray[np.float64]:

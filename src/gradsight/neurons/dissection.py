@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,21 +12,10 @@ from numpy.typing import NDArray
 from gradsight import contents, npz
 from gradsight.checks import index, taken
 from gradsight.errors import InvalidArgument, received
-from gradsight.imaging import Placement, resize
-from gradsight.neurons.activations import ActivationFn, Activations, Batches
-from gradsight.neurons.concepts import Concepts, LabelledPhoto, on_photo
+from gradsight.neurons.activations import ActivationFn, Batches
+from gradsight.neurons.concepts import Concepts
+from gradsight.neurons.overlaps import Overlaps, thresholds_of
 from gradsight.rules import Array, Each, Instance, Name, Number, Text, Whole
-
-_FINEST = 112
-"""Rows and columns at which masks are compared at most; those of the paper's data set, Broden, have 112 x 112."""
-
-_CEILING = np.float32(1e-5)
-"""Of its largest value: how far below that a channel's threshold is set where more than the quantile share reaches it,
-so that interpolation between such positions, which rounds, stays over it."""
-
-_AT_ONCE = 256
-"""Channels that are enlarged at once."""
-
 
 LEAST = Number(0, 1)
 """The IoU that a channel is named from."""
@@ -34,7 +23,17 @@ LEAST = Number(0, 1)
 
 @dataclass(frozen=True, eq=False)
 class Dissection:
-    """How well each channel of a layer detects each concept.
+    """How well each channel of a layer detects each concept, as ``explainer.dissect(concepts)`` finds it.
+
+    >>> import numpy as np
+    >>> import gradsight as gs
+    >>> found = gs.Dissection(
+    ...     iou=np.array([[0.01, 0.3], [0.02, 0.03]]), concepts=("fur", "sky"), categories=("", ""),
+    ...     thresholds=np.ones(2), areas=np.full(2, 0.2), counts=np.array([12, 15]),
+    ...     quantile=0.005, photos=27, layer="layer4", model="mine",
+    ... )
+    >>> found.name(0), found.name(1), found.best(1)
+    ('sky', None, ('sky', 0.03))
 
     Attributes:
         iou: (channels, concepts) float32 in [0, 1]: where the channel is over its threshold and where the concept is,
@@ -194,10 +193,10 @@ def dissect(
     concepts = taken("concepts", concepts, Instance(Concepts, "gs.Concepts, or a folder of them"))
     quantile = taken("quantile", quantile, Number(above=0, most=0.5), "Pass 0.005.")
     batches = Batches(forward, [photo.path for photo in concepts.photos], batch_size)
-    thresholds, layer = _thresholds(batches, len(concepts.photos), float(quantile))
-    counts = _Counts(concepts, len(thresholds))
-    for which, found in batches:
-        for i, values, placement in zip(which, found.values, found.placements, strict=True):
+    thresholds, layer = thresholds_of(batches, len(concepts.photos), float(quantile))
+    counts = Overlaps(concepts, len(thresholds))
+    for which, activations in batches:
+        for i, values, placement in zip(which, activations.values, activations.placements, strict=True):
             counts.add(concepts.photos[i], values, placement, thresholds)
     return Dissection(
         iou=counts.iou(),
@@ -211,84 +210,3 @@ def dissect(
         layer=layer,
         model=model,
     )
-
-
-def _thresholds(
-    batches: Iterable[tuple[list[int], Activations]], photos: int, quantile: float
-) -> tuple[NDArray[np.float32], str]:
-    """(channels,): the values that ``quantile`` of each channel's are over; and the layer's name.
-
-    Only the top values are held, of which there are ``quantile`` of all.
-    """
-    held: list[NDArray[np.float32]] = []
-    lowest: NDArray[np.float32] | float = np.inf
-    most, layer = 0, ""
-    for _, found in batches:
-        n, channels, rows, columns = found.values.shape
-        layer, count = found.layer, photos * rows * columns
-        most = int(quantile * count + 1e-9)
-        if most < 1:
-            raise InvalidArgument(
-                f"`quantile` must leave at least one position of the layer's {rows} x {columns} in {photos} photo(s), "
-                f"{count} in all. {received(quantile)} Give more photos, or quantile={1 / count:.2g} or more."
-            )
-        held.append(np.moveaxis(found.values, 1, 0).reshape(channels, n * rows * columns))
-        lowest = np.minimum(lowest, found.values.min(axis=(0, 2, 3)))
-        if sum(x.shape[1] for x in held) > 2 * (most + 1) + rows * columns:
-            held = [_top(np.concatenate(held, axis=1), most + 1)]
-    top = _top(np.concatenate(held, axis=1), most + 1)
-    thresholds = top.min(axis=1)
-    at_ceiling = (thresholds == top.max(axis=1)) & (thresholds > lowest)
-    return np.where(at_ceiling, thresholds - _CEILING * np.abs(thresholds), thresholds), layer
-
-
-def _top(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    return np.partition(values, -count, axis=1)[:, -count:] if values.shape[1] > count else values
-
-
-class _Counts:
-    """Pixels of masks, added up photo by photo."""
-
-    def __init__(self, concepts: Concepts, channels: int) -> None:
-        self._categories = list(dict.fromkeys(concepts.categories))
-        self._of = np.array([self._categories.index(category) for category in concepts.categories])
-        self._both = np.zeros((channels, len(concepts.names)))
-        self._active = np.zeros((channels, len(self._categories)))
-        self._labelled = np.zeros(len(concepts.names))
-        self._seen = np.zeros(len(self._categories))
-        self.photos = np.zeros(len(concepts.names), int)
-
-    def add(
-        self, photo: LabelledPhoto, values: NDArray[np.float32], placement: Placement, thresholds: NDArray[np.float32]
-    ) -> None:
-        """Count one photo with the layer's output for it, (c, h, w)."""
-        rows, columns = (min(_FINEST, side) for side in placement.input_size)
-        inside = on_photo(placement, (rows, columns)).ravel()
-        regions: dict[int, NDArray[np.bool_]] = {}
-        for label in photo.labels:
-            region = label.region(placement, (rows, columns)).ravel()
-            regions[label.concept] = regions.get(label.concept, region) | region
-        which = np.array(list(regions))
-        masks = np.stack(list(regions.values())).astype(np.float32)
-        categories = np.unique(self._of[which])
-        self.photos[which] += 1
-        self._labelled[which] += masks.sum(axis=1)
-        self._seen[categories] += inside.sum()
-        # Interpolation stays below the largest value: the other channels are over their thresholds nowhere.
-        live = np.flatnonzero(values.max(axis=(1, 2)) > thresholds)
-        for first in range(0, len(live), _AT_ONCE):
-            some = live[first : first + _AT_ONCE]
-            over = resize(values[some], (rows, columns)) > thresholds[some, None, None]
-            active = (over.reshape(len(some), -1) & inside).astype(np.float32)
-            self._both[np.ix_(some, which)] += active @ masks.T
-            self._active[np.ix_(some, categories)] += active.sum(axis=1)[:, None]
-
-    def iou(self) -> NDArray[np.float32]:
-        """Intersection over union, (channels, concepts); 0 where both are empty."""
-        union = self._active[:, self._of] + self._labelled - self._both
-        shares = np.divide(self._both, union, out=np.zeros_like(union), where=union > 0)
-        return np.asarray(shares, np.float32)
-
-    def areas(self) -> NDArray[np.float32]:
-        """Each concept's share of what was seen of its category's photos, (concepts,)."""
-        return np.asarray(self._labelled / self._seen[self._of], np.float32)

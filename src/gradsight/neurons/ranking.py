@@ -42,7 +42,13 @@ class Neuron:
 
 @dataclass(frozen=True)
 class Neurons:
-    """The channels of a layer that matter most for one target in one image.
+    """The channels of a layer that matter most for one target in one image, as ``explanation.neurons()`` finds them.
+
+    >>> import gradsight as gs
+    >>> from gradsight.neurons.ranking import Neuron
+    >>> found = gs.Neurons((Neuron(12, 0.5, 2.0, "fur"),), (Neuron(7, -0.1, 1.0),), label="tabby", layer="layer4")
+    >>> found.sentence
+    'tabby rested on fur (channel 12); channel 7 spoke against it.'
 
     Attributes:
         positive: those for it, the strongest first.
@@ -82,7 +88,9 @@ class Neurons:
     def record(self) -> dict[str, object]:
         """Plain values for JSON."""
         sides = {"positive": self.positive, "negative": self.negative}
-        rows = {side: [asdict(x) | {"contribution": x.contribution} for x in found] for side, found in sides.items()}
+        rows = {
+            side: [asdict(x) | {"contribution": x.contribution} for x in neurons] for side, neurons in sides.items()
+        }
         return {"label": self.label, "layer": self.layer, "sentence": self.sentence, **rows}
 
 

@@ -60,7 +60,21 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class TopActivating:
-    """For each channel the photos with its highest activations.
+    """For each channel the photos with its highest activations, as ``explainer.top_activating`` finds them.
+
+    >>> import pathlib, tempfile
+    >>> import torch
+    >>> from PIL import Image
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    >>> model = torch.nn.Sequential(features, torch.nn.Flatten(), torch.nn.Linear(144, 2)).eval()
+    >>> explainer = gs.Explainer(model, layer="0", preprocess=gs.Preprocess(size=8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     paths = [pathlib.Path(folder) / f"{colour}.png" for colour in ("red", "blue")]
+    ...     for path in paths:
+    ...         Image.new("RGB", (8, 8), path.stem).save(path)
+    ...     explainer.top_activating(paths, [0, 3], k=1).layer
+    '0'
 
     Attributes:
         examples: by channel, the most exciting photo first; fewer where the channel is over 0 in fewer.
@@ -168,11 +182,11 @@ def top_activating(
     best: dict[int, list[Example]] = {channel: [] for channel in taken("channels", channels, _CHANNELS)}
     failed: list[ImageError] = []
     layer = ""
-    for which, found in Batches(forward, paths, batch_size, failed.append):
-        layer, count = found.layer, found.values.shape[1]
+    for which, activations in Batches(forward, paths, batch_size, failed.append):
+        layer, count = activations.layer, activations.values.shape[1]
         if max(best) >= count:
             raise InvalidArgument(f"`channels` of layer {layer!r} are 0 to {count - 1}. {received(max(best))}")
-        for i, values, placement in zip(which, found.values, found.placements, strict=True):
+        for i, values, placement in zip(which, activations.values, activations.placements, strict=True):
             for channel, kept in best.items():
                 _keep(kept, k, paths[i], values[channel], placement)
     if len(failed) == len(paths):

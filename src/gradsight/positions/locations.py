@@ -110,10 +110,10 @@ class Call(NamedTuple):
         by_axis, count = self._agreements(layout)
         differ = self.locations[layout.channel_axis].differ if count else ()
         sides = [i for i, side in enumerate(layout.grid) if side > 1 or self._tells(i)]
-        found = [by_axis[i] if i in by_axis and differ[i] else 0.0 for i in sides]
+        agreements = [by_axis[i] if i in by_axis and differ[i] else 0.0 for i in sides]
         if not count or self._lies_at_one_end(layout):
             return 0.0
-        return 1 - (1 - min(found, default=0.0)) * (1 + _FEW / count)
+        return 1 - (1 - min(agreements, default=0.0)) * (1 + _FEW / count)
 
     def supports(self, layout: Layout) -> bool:
         """Whether locations agree a little with a layout, even if every element depends on much of the image."""

@@ -130,9 +130,9 @@ def _mixed(flat: Tokens, known: frozenset[Grid]) -> Iterator[Layout]:
     for extra in sorted(range(most + 1), key=lambda e: (tokens - e not in grids, e)):
         inside = numbers >= extra
         for radices in _factorings(tokens - extra):
-            found = _digits(numbers[inside] - extra, radices, centres[:, inside], weights[inside])
-            if found is not None:
-                grid, order = found
+            digits = _digits(numbers[inside] - extra, radices, centres[:, inside], weights[inside])
+            if digits is not None:
+                grid, order = digits
                 yield Layout(flat.axes, grid, extra, flat.rows, tuple(int(i) + extra for i in order))
 
 

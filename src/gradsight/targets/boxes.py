@@ -14,8 +14,9 @@ from gradsight.errors import InvalidArgument, ModelError
 from gradsight.foreign import Array, Ops, Outputs
 from gradsight.rules import Box as BoxRule
 from gradsight.targets.class_names import misfit
+from gradsight.targets.context import Floats, Indices, OutputContext, TargetInfo
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import Floats, Indices, OutputContext, ScoreSpec, TargetInfo, of_function
+from gradsight.targets.resolved import ScoreSpec, of_function
 
 _Naming = Callable[[OutputContext, int, "Floats | None", tuple[float, ...]], TargetInfo]
 
@@ -33,6 +34,17 @@ class Box:
     weights are means over the picture, and show another thing of the same class as well.
 
     Positions are those of the original photo, (row, column) in pixels, or of the model's input where a batch was given.
+
+    >>> import torch
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU())
+    >>> model = torch.nn.Sequential(features, torch.nn.Conv2d(8, 2, 4, stride=4)).eval()
+    >>> corners = torch.tensor([[0.0, 0, 4, 4], [4, 0, 8, 4], [0, 4, 4, 8], [4, 4, 8, 8]])  # of the four predictions
+    >>> def detections(output):
+    ...     return output.flatten(2).transpose(1, 2), corners.expand(len(output), 4, 4)
+    >>> explainer = gs.Explainer(model, labels=["cat", "dog"], layer="0", detections=detections)
+    >>> explainer(torch.rand(1, 3, 8, 8), targets=gs.Box("dog", box=(0, 4, 4, 8))).labels
+    (('dog in 0,4,4,8',),)
 
     Attributes:
         which: the class, an index or a label; None for the one that the prediction itself is most for.
@@ -52,14 +64,14 @@ class Box:
 
     def resolved(self, context: OutputContext) -> ScoreSpec:
         """See `resolve`."""
-        found = detected(context)
-        if found is None:
+        predictions = detected(context)
+        if predictions is None:
             raise ModelError(
                 "Box can be explained where the model gives scores and boxes of detections; it gives "
                 f"{context.described}. Pass `detections=` to Explainer, a function from the output to scores "
                 "(n, q, classes) and boxes (n, q, 4), or gs.Pixels(...) for a segmentation, or a class."
             )
-        scores, boxes = found
+        scores, boxes = predictions
         asked = self._asked(context)
         classes = np.full(
             context.n, 0 if self.which is None else class_index(self.which, context.labels, scores.shape[-1])
@@ -68,19 +80,19 @@ class Box:
             for i in context.images:
                 overlap = None if asked is None else _iou(_of_best_class(boxes[i], scores[i]), asked[i], np)
                 classes[i] = _best_class(scores[i], overlap)
-        return _found(context, found, classes, asked, self._name)
+        return _of_predictions(context, predictions, classes, asked, self._name)
 
     def _asked(self, context: OutputContext) -> Floats | None:
         """(n, 4): the box as detectors write it, (left, top, right, bottom) in pixels of the model's input."""
         if self.box is None:
             return None
-        found = np.zeros((context.n, 4), np.float32)
+        boxes = np.zeros((context.n, 4), np.float32)
         for i in context.images:
             corners = np.reshape(self.box, (2, 2))
             if context.placements:  # which counts positions from the centres of pixels
                 corners = np.array([context.placements[i].to_input(*(corner - 0.5)) for corner in corners]) + 0.5
-            found[i] = corners[:, ::-1].ravel()
-        return found
+            boxes[i] = corners[:, ::-1].ravel()
+        return boxes
 
     def _name(self, context: OutputContext, index: int, overlap: Floats | None, place: tuple[float, ...]) -> TargetInfo:
         """What the prediction is called.
@@ -111,10 +123,10 @@ def detected(context: OutputContext) -> tuple[Floats, Floats] | None:
     Raises:
         InvalidArgument: the labels do not fit, or there is no prediction in an image.
     """
-    found = context.detections(context.outputs)
-    if found is None:
+    predictions = context.detections(context.outputs)
+    if predictions is None:
         return None
-    scores, boxes = (context.numpy(x) for x in found)
+    scores, boxes = (context.numpy(x) for x in predictions)
     if context.labels is not None and len(context.labels) != scores.shape[-1]:
         raise InvalidArgument(misfit(context.labels, scores.shape[-1]))
     for i in context.images:
@@ -129,22 +141,22 @@ def best_of_classes(indices: Indices, context: OutputContext) -> ScoreSpec:
     Raises:
         InvalidArgument: there is none.
     """
-    found = detected(context)
-    assert found is not None
-    of_each = [_found(context, found, classes, None, Box()._name) for classes in indices.T]
+    predictions = detected(context)
+    assert predictions is not None
+    of_each = [_of_predictions(context, predictions, classes, None, Box()._name) for classes in indices.T]
     names = tuple(tuple(x.names[i][0] for x in of_each) for i in range(context.n))
     return ScoreSpec(names, sum((x.columns for x in of_each), ()))
 
 
-def _found(
+def _of_predictions(
     context: OutputContext,
-    found: tuple[Floats, Floats],
+    predictions: tuple[Floats, Floats],
     classes: Indices,
     asked: Floats | None,
     name: _Naming,
 ) -> ScoreSpec:
     """One target, of each image the prediction of one class, (n,), that overlaps what is asked for, (n, 4), best."""
-    scores, boxes = found
+    scores, boxes = predictions
     names = [TargetInfo(None, "")] * context.n
     for i in context.images:
         own = _of_class(boxes[i], classes[i])
@@ -173,8 +185,8 @@ def _score(context: OutputContext, chosen: Floats, asked: Floats | None, outputs
     overlap = _iou(boxes, context.each(asked, boxes)[:, None], ops)
     best, lowest = ops.max(overlap, axis=1), ops.min(own, axis=1)
     # of several that overlap it alike, the one that scores highest
-    found = ops.max(ops.where(overlap >= best[:, None], own, lowest[:, None]), axis=1)
-    return ops.where(best > 0, found, lowest)
+    evidence = ops.max(ops.where(overlap >= best[:, None], own, lowest[:, None]), axis=1)
+    return ops.where(best > 0, evidence, lowest)
 
 
 def _in_photo(box: Floats, context: OutputContext, i: int) -> tuple[float, ...]:

@@ -87,19 +87,19 @@ def in_order(pairs: Sequence[tuple[object, object]], what: str, way_out: str) ->
 
 def _indices(values: Sequence[object]) -> list[int]:
     """Whole numbers in order; empty where some value is none."""
-    found = [number_of(str(value)) if is_class(value) else None for value in values]
-    return sorted(number for number in found if number is not None) if None not in found else []
+    numbers = [number_of(str(value)) if is_class(value) else None for value in values]
+    return sorted(number for number in numbers if number is not None) if None not in numbers else []
 
 
 def _fault(pairs: Sequence[tuple[object, object]]) -> str:
     """What is wrong with the indices, in words; empty where there are none."""
-    found = _indices([pair[0] for pair in pairs]) or _indices([pair[1] for pair in pairs])
-    have = set(found)
-    missing = next(index for index in range(len(found) + 1) if index not in have)
-    twice = sorted(index for index, count in Counter(found).items() if count > 1)
+    indices = _indices([pair[0] for pair in pairs]) or _indices([pair[1] for pair in pairs])
+    have = set(indices)
+    missing = next(index for index in range(len(indices) + 1) if index not in have)
+    twice = sorted(index for index, count in Counter(indices).items() if count > 1)
     if twice:
         return f"; {twice[0]} is there twice"
-    return f"; {missing} is missing" if found and missing < found[-1] else ""
+    return f"; {missing} is missing" if indices and missing < indices[-1] else ""
 
 
 def _column(labels: Array) -> Iterable[tuple[object, object]] | None:

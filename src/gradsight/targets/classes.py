@@ -11,13 +11,27 @@ from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, ModelError
 from gradsight.rules import Whole
 from gradsight.targets.boxes import best_of_classes, detected
+from gradsight.targets.context import Floats, Indices, OutputContext, TargetInfo
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import Floats, Indices, OutputContext, ScoreSpec, TargetInfo, Term
+from gradsight.targets.resolved import ScoreSpec, Term
 
 
 @dataclass(frozen=True)
 class Top:
-    """The ``k`` classes with the highest scores, of each image its own."""
+    """The ``k`` classes with the highest scores, of each image its own.
+
+    >>> import torch
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+    >>> head = torch.nn.Sequential(torch.nn.AvgPool2d(6), torch.nn.Flatten(), torch.nn.Linear(8, 4))
+    >>> model = torch.nn.Sequential(features, head).eval()
+    >>> explainer = gs.Explainer(model, labels=["cat", "dog", "fox", "owl"])
+    >>> explainer(torch.rand(1, 3, 8, 8), targets=gs.Top(3)).maps.shape
+    (1, 3, 6, 6)
+
+    Raises:
+        InvalidArgument: ``k`` is not positive, or the model has fewer classes.
+    """
 
     k: int = 1
 
@@ -34,7 +48,21 @@ class Top:
 
 @dataclass(frozen=True, init=False)
 class Classes:
-    """The same classes for every image, each an index or a label: ``gs.Classes("tabby", 243)``."""
+    """The same classes for every image, each an index or a label: ``gs.Classes("tabby", 243)``.
+
+    >>> import torch
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+    >>> head = torch.nn.Sequential(torch.nn.AvgPool2d(6), torch.nn.Flatten(), torch.nn.Linear(8, 4))
+    >>> model = torch.nn.Sequential(features, head).eval()
+    >>> explainer = gs.Explainer(model, labels=["cat", "dog", "fox", "owl"])
+    >>> explainer(torch.rand(1, 3, 8, 8), targets=gs.Classes("fox", 0)).labels
+    (('fox', 'cat'),)
+
+    Raises:
+        InvalidArgument: there is none.
+        InvalidType: one is neither an index nor a label.
+    """
 
     which: tuple[int | str, ...]
 

@@ -12,8 +12,9 @@ from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.rules import Text
 from gradsight.targets.classes import Classes, Top, classes_of_each
+from gradsight.targets.context import OutputContext, Target, TargetInfo, TargetLike
 from gradsight.targets.labels import is_class, plain
-from gradsight.targets.resolved import OutputContext, ScoreSpec, Target, TargetInfo, TargetLike, of_function
+from gradsight.targets.resolved import ScoreSpec, of_function
 from gradsight.values import has
 
 
@@ -22,6 +23,15 @@ class Against:
     """What would have to go for the score to rise: the negated score of ``target`` (Grad-CAM paper, section 3.3).
 
     The map shows what speaks against the target, such as the dog where ``gs.Against("tabby cat")`` is asked for.
+
+    >>> import torch
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+    >>> head = torch.nn.Sequential(torch.nn.AvgPool2d(6), torch.nn.Flatten(), torch.nn.Linear(8, 4))
+    >>> model = torch.nn.Sequential(features, head).eval()
+    >>> explainer = gs.Explainer(model, labels=["cat", "dog", "fox", "owl"])
+    >>> explainer(torch.rand(1, 3, 8, 8), targets=gs.Against("cat")).labels
+    (('against cat',),)
     """
 
     target: TargetLike | None = None
@@ -42,8 +52,17 @@ class Against:
 class Contrast:
     """Why ``target`` rather than ``rather_than``: the difference of their scores. Its map is drawn signed.
 
-    Each is anything that can be a target; where one of them is a single target for each image, it is set beside each
-    of the other's.
+    Each is anything that can be a target. If one of them is a single target and the other has several, the single one
+    is compared with each of them.
+
+    >>> import torch
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+    >>> head = torch.nn.Sequential(torch.nn.AvgPool2d(6), torch.nn.Flatten(), torch.nn.Linear(8, 4))
+    >>> model = torch.nn.Sequential(features, head).eval()
+    >>> explainer = gs.Explainer(model, labels=["cat", "dog", "fox", "owl"])
+    >>> explainer(torch.rand(1, 3, 8, 8), targets=gs.Contrast("cat", "dog")).labels
+    (('cat rather than dog',),)
     """
 
     target: TargetLike
@@ -72,8 +91,17 @@ class Sum:
 
     Each is anything that can be a target; a single one for each image is added to each of the others'.
 
+    >>> import torch
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+    >>> head = torch.nn.Sequential(torch.nn.AvgPool2d(6), torch.nn.Flatten(), torch.nn.Linear(8, 4))
+    >>> model = torch.nn.Sequential(features, head).eval()
+    >>> explainer = gs.Explainer(model, labels=["cat", "dog", "fox", "owl"])
+    >>> explainer(torch.rand(1, 3, 8, 8), targets=gs.Sum("cat", "dog", name="a pet")).labels
+    (('a pet',),)
+
     Attributes:
-        targets: them.
+        targets: what is added up.
         name: what to call the sum; the names of its targets with plus signs between them if not given.
     """
 
@@ -100,7 +128,17 @@ class Sum:
 
 @dataclass(frozen=True, init=False)
 class Several:
-    """Several targets of each image, explained in one pass: ``gs.Several(gs.Box("dog"), gs.Against("cat"))``."""
+    """Several targets of each image, explained in one pass: ``gs.Several(gs.Box("dog"), gs.Against("cat"))``.
+
+    >>> import torch
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+    >>> head = torch.nn.Sequential(torch.nn.AvgPool2d(6), torch.nn.Flatten(), torch.nn.Linear(8, 4))
+    >>> model = torch.nn.Sequential(features, head).eval()
+    >>> explainer = gs.Explainer(model, labels=["cat", "dog", "fox", "owl"])
+    >>> explainer(torch.rand(1, 3, 8, 8), targets=gs.Several("cat", gs.Against("dog"))).labels
+    (('cat', 'against dog'),)
+    """
 
     targets: tuple[TargetLike, ...]
 

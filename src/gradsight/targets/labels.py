@@ -116,26 +116,26 @@ def class_index(which: object, labels: Sequence[str] | None, count: int) -> int:
 
 
 def _by_label(which: str, labels: Sequence[str] | None, count: int) -> int:
-    found = _matches(which, labels or ())
+    matches = _matches(which, labels or ())
     numbers = labels is not None and all(label.isdecimal() for label in labels)
-    if not found and (number := number_of(which)) is not None and not numbers:
+    if not matches and (number := number_of(which)) is not None and not numbers:
         return _checked(number, count)
     if labels is None:
         raise UnknownName(
             f"class {which!r} was asked for by its label, but the labels of this model are not known. "
             f"Give an index from 0 to {count - 1}, or the labels (`labels=[...]`, `--labels FILE`)."
         )
-    if not found:
+    if not matches:
         raise unknown("class", which, [name.strip() for label in labels for name in label.split(",")])
-    if len(found) > 1:
-        ways = ", ".join(f"{index} ({labels[index]})" for index in found)
-        raise InvalidArgument(f"class {which!r} fits several classes: {ways}. Give the index.")
-    if found[0] >= count:
+    if len(matches) > 1:
+        options = ", ".join(f"{index} ({labels[index]})" for index in matches)
+        raise InvalidArgument(f"class {which!r} fits several classes: {options}. Give the index.")
+    if matches[0] >= count:
         raise InvalidArgument(
-            f"class {which!r} must be one of the model's {count} classes, and is number {found[0]} of {len(labels)} "
+            f"class {which!r} must be one of the model's {count} classes, and is number {matches[0]} of {len(labels)} "
             "labels, counted from 0. Give as many labels as the model has classes."
         )
-    return found[0]
+    return matches[0]
 
 
 def _checked(index: int, count: int) -> int:
@@ -170,9 +170,9 @@ def _matches(which: str, labels: Sequence[str]) -> list[int]:
         if not wanted:
             continue
         for names in (labels, shown):
-            found = [i for i, name in enumerate(names) if as_read(name) == wanted]
-            if found:
-                return found
+            matches = [i for i, name in enumerate(names) if as_read(name) == wanted]
+            if matches:
+                return matches
     synonyms_of = [[_key(name) for name in text.split(",")] for text in labels]
     # The first synonym comes before a later one of another class ("crayfish" is also called a spiny lobster).
     first = [i for i, synonyms in enumerate(synonyms_of) if synonyms[0] == _key(which)]

@@ -15,8 +15,9 @@ from gradsight.errors import InvalidArgument, ModelError, received
 from gradsight.foreign import Array, Outputs
 from gradsight.rules import Box, Each, Number
 from gradsight.targets.class_names import check_fit
+from gradsight.targets.context import Floats, OutputContext, TargetInfo
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import Floats, OutputContext, ScoreSpec, TargetInfo, of_function
+from gradsight.targets.resolved import ScoreSpec, of_function
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,14 @@ class Pixels:
 
     Vinogradova, Dibrov and Myers, "Towards interpretable semantic segmentation via gradient-weighted class activation
     mapping", arXiv:2002.11434; there the logits are added up.
+
+    >>> import torch
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU())
+    >>> model = torch.nn.Sequential(features, torch.nn.Conv2d(8, 4, 1)).eval()
+    >>> target = gs.Pixels("road", box=(4, 0, 8, 8))  # the lower half
+    >>> gs.Explainer(model, labels=["sky", "road", "car", "tree"])(torch.rand(1, 3, 8, 8), targets=target).labels
+    (('road in 4,0,8,8',),)
 
     Attributes:
         which: the class, an index or a label.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.targets.context import Prediction
 from gradsight.targets.labels import class_name
-from gradsight.targets.resolved import Prediction
 
 
 @dataclass(frozen=True)

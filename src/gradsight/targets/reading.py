@@ -52,20 +52,26 @@ def _chosen(outputs: Outputs, labels: Sized | None, ops: Ops) -> tuple[Array, Ar
     """
     predictions = [(x["labels"], x["scores"], x["boxes"]) for x in outputs]
     most = max(1, *(boxes.shape[0] for _, _, boxes in predictions))
-    count = (
-        len(labels)
-        if labels is not None
-        else 1 + max((int(ops.max(x)) for x, *_ in predictions if x.shape[0]), default=0)
-    )
+    if labels is None:
+        count = 1 + max((int(ops.max(classes)) for classes, *_ in predictions if classes.shape[0]), default=0)
+    else:
+        count = len(labels)
     scores, boxes = [], []
     for classes, probabilities, own_boxes in predictions:
         like = {"dtype": probabilities.dtype, "device": getattr(probabilities, "device", None)}
-        own = ops.astype(classes, probabilities.dtype)[:, None] == ops.asarray(np.arange(count), **like)
+        own = one_hot(ops.astype(classes, probabilities.dtype), count, ops) > 0
         fill = most - own_boxes.shape[0]
+        # A product with 0 and 1 would spread what is not finite over the other classes.
         own = ops.where(own, probabilities[:, None], ops.zeros_like(probabilities)[:, None])
         scores.append(ops.concat([own, ops.asarray(np.zeros((fill, count)), **like)], axis=0))
         boxes.append(ops.concat([own_boxes, ops.asarray(np.zeros((fill, 4)), **like)], axis=0))
     return ops.stack(scores, axis=0), ops.stack(boxes, axis=0)
+
+
+def one_hot(numbers: Array, count: int, ops: Ops) -> Array:
+    """1 in the column that a number names and 0 in the others: (...) -> (..., count), in the numbers' own precision."""
+    columns = ops.asarray(np.arange(count), dtype=numbers.dtype, device=getattr(numbers, "device", None))
+    return ops.astype(numbers[..., None] == columns, numbers.dtype)
 
 
 def embedding_in(outputs: Outputs, otherwise: Array | None) -> Array | None:

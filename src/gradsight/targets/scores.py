@@ -14,6 +14,10 @@ from gradsight.rules import Choice, Function, Text
 class Scores:
     """How the classes' scores are read from what a model gives, where that is not one row of them for each image.
 
+    >>> import gradsight as gs
+    >>> gs.Scores(lambda output: output["logits"], activation="sigmoid").activation
+    'sigmoid'
+
     Attributes:
         function: from the model's own output to scores (n, classes), differentiable.
         activation: what makes probabilities of them: ``"softmax"``, ``"sigmoid"``, or empty where they have none, as

@@ -13,7 +13,8 @@ from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, ModelError, received
 from gradsight.foreign import Array, Inputs, Outputs
 from gradsight.rules import Text
-from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
+from gradsight.targets.context import OutputContext, TargetInfo
+from gradsight.targets.resolved import ScoreSpec, of_function
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,14 @@ class Similarity:
     For models that give an embedding of each image, (n, d): metric learning, CLIP and its kin, or a classifier without
     its last layer. Of two pictures each has a map: explain both with ``targets=[gs.Similarity(image=b),
     gs.Similarity(image=a)]``.
+
+    >>> import torch
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+    >>> model = torch.nn.Sequential(features, torch.nn.AvgPool2d(6), torch.nn.Flatten()).eval()
+    >>> one, other = torch.rand(2, 1, 3, 8, 8)
+    >>> gs.Explainer(model, layer="0")(one, targets=gs.Similarity(image=other)).labels
+    (('like another image',),)
 
     Attributes:
         image: a photo (path, bytes, PIL image), or a batch of one as the model takes it.

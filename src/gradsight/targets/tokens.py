@@ -10,8 +10,9 @@ from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, ModelError, received
 from gradsight.foreign import Array, Outputs
 from gradsight.rules import Whole
+from gradsight.targets.context import OutputContext, TargetInfo
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
+from gradsight.targets.resolved import ScoreSpec, of_function
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,10 @@ class Token:
 
     For models that give the scores of the next word at each position of a text, (n, length, vocabulary), such as
     captioners that are fed the caption so far. A word of several tokens is a `Sum` of them.
+
+    >>> import gradsight as gs
+    >>> gs.Token(1037)  # the model's word number 1037, as its next one
+    Token(which=1037, at=-1)
 
     Attributes:
         which: the word, an index in the vocabulary or a label; None for the one that the model would write there.
