@@ -16,6 +16,7 @@ from gradsight.targets.reading import detections_in, embedding_in
 from gradsight.targets.resolved import OutputContext, Prediction, ScoreSpec, TargetInfo, Term
 from gradsight.targets.similarity import Similarity
 from gradsight.targets.tokens import Token
+from gradsight.targets.within import Within
 
 __all__ = [
     "Against",
@@ -35,6 +36,7 @@ __all__ = [
     "Term",
     "Token",
     "Top",
+    "Within",
     "as_labels",
     "check_fit",
     "check_target",

@@ -22,7 +22,7 @@ from gradsight.models.model import Model
 from gradsight.models.weights import load_weights
 from gradsight.registry import source
 
-_INSTALL = "pip install transformers"
+_INSTALL = "pip install 'gradsight[hf]'"
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
 
