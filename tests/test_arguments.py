@@ -21,7 +21,7 @@ import gradsight as gs
 import toys
 from gradsight import imaging
 from gradsight.checks import index, optional, taken
-from gradsight.cli.options import numbers, sides
+from gradsight.cli.parsing import numbers, sides
 from gradsight.errors import GradsightError, ImageError, InvalidArgument, InvalidType, UnknownName
 from gradsight.models.load import load_model
 from gradsight.rules import Array, Box, Choice, Each, Either, Flag, Function, Instance, Name, Number, Sides, Text, Whole

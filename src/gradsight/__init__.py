@@ -35,10 +35,13 @@ _HOMES = {
     "Sum": "targets",
     "Token": "targets",
     "Top": "targets",
+    "Within": "targets",
     "Writing": "models.model",
     "ask": "captioning",
     "caption": "captioning",
     "contrastive": "variants",
+    "compare": "comparing",
+    "Comparison": "comparing",
     "eigen_smooth": "variants",
     "explain": "explaining.explainer",
     "fuse": "variants",
@@ -51,6 +54,7 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from gradsight.captioning import ask, caption
+    from gradsight.comparing import Comparison, compare
     from gradsight.errors import GradsightError
     from gradsight.explaining.explainer import Explainer, explain
     from gradsight.imaging import Placement, Preprocess
@@ -60,7 +64,7 @@ if TYPE_CHECKING:
     from gradsight.neurons import Concepts, Dissection, Neurons, TopActivating
     from gradsight.registry import method, source
     from gradsight.results.explanation import Explanation
-    from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top
+    from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top, Within
     from gradsight.targets.scores import Scores
     from gradsight.variants import contrastive, eigen_smooth, fuse, refine, smooth
 
@@ -69,6 +73,7 @@ __all__ = [
     "Box",
     "Candidate",
     "Classes",
+    "Comparison",
     "Concepts",
     "Contrast",
     "Dissection",
@@ -87,9 +92,11 @@ __all__ = [
     "Token",
     "Top",
     "TopActivating",
+    "Within",
     "Writing",
     "ask",
     "caption",
+    "compare",
     "contrastive",
     "eigen_smooth",
     "explain",

@@ -81,3 +81,6 @@ INPUT_VALUES = Limit("INPUT_VALUES", 50_000_000, "values")
 
 ARRAY_BYTES = Limit("ARRAY_BYTES", 2_000_000_000, "bytes")
 """Of one array that the graph in a model's file computes."""
+
+STDIN_BYTES = Limit("STDIN_BYTES", 1_000_000_000, "bytes")
+"""Of the photo that comes in by stdin, which may have no end."""

@@ -17,6 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import gradsight as gs
+from gradsight.cli import importable
 from gradsight.cli.app import app
 from gradsight.registry import METHODS, Method
 from gradsight.variants import as_method
@@ -96,6 +97,7 @@ FIELDS = [
     "assumed",
     "predictions",
     "targets",
+    "asked",
 ]
 TARGET_FIELDS = [
     "index",
@@ -259,8 +261,8 @@ def test_photos_of_one_stem_do_not_overwrite_each_other(here):
 
 
 def test_a_folder_is_the_pictures_in_it(here):
-    names = ["a.jfif", "b.WEBP", "c.tif", "d.png"]
-    for name in [*names, "deeper/e.png", ".hidden.png"]:
+    names = ["a.jfif", "b.WEBP", "c.tif", "d.png", "deeper/e.png"]
+    for name in [*names, ".hidden.png", ".hidden/f.png"]:
         path = here / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         kind = {".jfif": "JPEG", ".webp": "WEBP", ".tif": "TIFF"}.get(path.suffix.lower(), "PNG")
@@ -645,19 +647,18 @@ def test_variants_are_listed_with_an_example_that_can_be_typed():
 
 
 def test_models_say_what_is_installed_and_how_to_get_the_rest(monkeypatch):
-    import gradsight.cli.listing as listing
-
-    found = listing.find_spec
-    monkeypatch.setattr(listing, "find_spec", lambda name: None if name == "torchvision" else found(name))
+    found = importable.find_spec
+    monkeypatch.setattr(importable, "find_spec", lambda name: None if name == "torchvision" else found(name))
     rows = {row["scheme"]: row for row in lines(run("models", "--json").stdout)}
     assert {"demo", "file", "function", "keras", "torchvision"} <= set(rows)
     assert (rows["keras"]["example"], rows["keras"]["install"]) == ("keras:Xception", "pip install 'gradsight[keras]'")
     assert rows["demo"]["installed"] is True
     assert rows["torchvision"]["installed"] is False
-    assert rows["torchvision"]["install"] == "pip install torchvision"
+    assert rows["torchvision"]["install"] == "pip install 'gradsight[torchvision]'"
+    assert rows["torchvision"]["problem"] == "torchvision is not installed."
     assert rows["torchvision"]["example"] == "torchvision:resnet50"
     (line,) = [x for x in run("models").stdout.splitlines() if x.startswith("torchvision")]
-    assert "no: pip install torchvision" in line
+    assert "no: pip install 'gradsight[torchvision]'" in line
 
 
 def test_layers_come_best_first_with_the_reason(here):
@@ -704,18 +705,18 @@ def test_the_demo_shows_the_cat_and_the_cup(here):
     assert result.exit_code == 0
     assert result.stderr == ""
     assert written() == [
-        "cat_and_coffee.figure.png",
-        "cat_and_coffee.gradcam.Egyptian_cat.png",
-        "cat_and_coffee.gradcam.espresso.png",
+        "cat_and_coffee.figure.jpg",
+        "cat_and_coffee.gradcam.Egyptian_cat.jpg",
+        "cat_and_coffee.gradcam.espresso.jpg",
         "cat_and_coffee.json",
     ]
     record = read("cat_and_coffee.json")
     assert (record["image"], record["model"]) == ("cat_and_coffee.jpg", "demo")
     cat, espresso = record["targets"]
     assert cat["peak"][0] < record["height"] / 2 < espresso["peak"][0]
-    with Image.open("out/cat_and_coffee.figure.png") as figure:
+    with Image.open("out/cat_and_coffee.figure.jpg") as figure:
         assert figure.width > 3 * 300
-    assert str(Path("out", "cat_and_coffee.figure.png")) in result.stdout
+    assert str(Path("out", "cat_and_coffee.figure.jpg")) in result.stdout
     assert "gradsight explain photo.jpg" in result.stdout
     assert "CC0" in result.stdout
 

@@ -11,8 +11,8 @@ from PIL import Image
 from test_cli import MODEL, inside, lines, run
 from test_imaging_grid import where
 
-from gradsight.cli.compare import chosen_methods
-from gradsight.cli.options import split
+from gradsight.cli.commands.compare import chosen_methods
+from gradsight.cli.parsing import split
 from gradsight.errors import ModelError
 from gradsight.registry import METHODS, Method
 
@@ -260,7 +260,7 @@ def test_when_nothing_fits_it_is_the_model(here, misfit):
 
 
 def test_the_bundled_photo_shows_the_cat_and_the_cup(here):
-    from gradsight.cli.demo import bundled_photo
+    from gradsight.photos import bundled_photo
 
     Path("cat.jpg").write_bytes(bundled_photo().source)
     arguments = ("--methods", "gradcam,layercam,guidedbackprop", "--class", "Egyptian cat", "--class", "espresso")

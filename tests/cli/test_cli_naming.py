@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradsight.cli.naming import distinct, find_photos, label_names, layer_names, safe
 from gradsight.cli.terminal import to_json
 from gradsight.errors import printable
+from gradsight.names import distinct, safe
+from gradsight.photos import find_photos
+from gradsight.results.files import label_names, layer_names
 
 WORDS = st.lists(st.sampled_from(["cat", "Cat", "cat-2", "cat-3", "cat-2-2", "dog", "straße", "STRASSE"]), max_size=12)
 

@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 
 import fuzz_cli
 import gradsight as gs
-from gradsight.cli import options, terminal
+from gradsight.cli import parsing, terminal
 from gradsight.cli.app import app
-from gradsight.cli.explain import share
-from gradsight.cli.naming import Photo
 from gradsight.cli.outcomes import each
 from gradsight.errors import InvalidArgument, ModelError, UnknownName, printable
 from gradsight.limits import INPUT_PIXELS
+from gradsight.photos import Photo
+from gradsight.results.wording import share
 
 pytestmark = pytest.mark.pytorch
 
@@ -211,7 +211,7 @@ def test_a_model_that_ends_the_process_ends_no_command(here, model):
 
 @pytest.mark.parametrize("text", ["a={[]:1}", "a={{}}", "a=" + "[" * 5000, "a=" + "9" * 5000, "a='\udcff'", "a=1e999"])
 def test_any_value_of_an_argument_is_one(text):
-    name, value = options.argument(text)
+    name, value = parsing.argument(text)
     assert name == "a"
     assert isinstance(value, str | float)
 
@@ -251,9 +251,9 @@ def test_a_number_at_its_limits_is_one_line_and_status_2(here, arguments):
 
 def test_a_large_size_can_be_allowed(monkeypatch):
     with pytest.raises(InvalidArgument, match="GRADSIGHT_MAX_INPUT_PIXELS"):
-        options.sides("5000x5000", "--size")
+        parsing.sides("5000x5000", "--size")
     monkeypatch.setattr(INPUT_PIXELS, "value", 5000**2)
-    assert options.sides("5000x5000", "--size") == (5000, 5000)
+    assert parsing.sides("5000x5000", "--size") == (5000, 5000)
 
 
 def test_no_number_is_said_to_be_none(here):
@@ -375,7 +375,7 @@ def test_a_reader_that_leaves_ends_quietly(here, command):
 def test_the_demo_writes_its_pictures_whoever_reads(here, shell, status):
     done = process(shell, "demo", "--out", str(here))
     assert (done.returncode, len(done.stderr.splitlines())) == (status, status)
-    assert (here / "cat_and_coffee.figure.png").exists()
+    assert (here / "cat_and_coffee.figure.jpg").exists()
 
 
 @pytest.mark.parametrize(

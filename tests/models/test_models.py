@@ -281,7 +281,7 @@ def test_torchvision_built_for_another_pytorch(tmp_path: Path, monkeypatch: pyte
 def test_torchvision_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     _hide_torchvision(monkeypatch)
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    refused(MissingDependency, "pip install torchvision", spec=SMALL)
+    refused(MissingDependency, "gradsight[torchvision]", spec=SMALL)
 
 
 # A function of the user's

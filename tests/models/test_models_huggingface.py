@@ -384,7 +384,7 @@ def test_a_tokenizer_that_is_missing(tmp_path: Path) -> None:
 
 def test_transformers_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    refused(MissingDependency, "pip install transformers", spec="hf:google/vit-base-patch16-224")
+    refused(MissingDependency, "gradsight[hf]", spec="hf:google/vit-base-patch16-224")
 
 
 def test_a_mistake_is_one_line_and_status_2(folders: Callable[[str], Path], tmp_path: Path) -> None:

@@ -186,4 +186,4 @@ def test_timm_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "timm"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "timm", None)
-    refused(MissingDependency, "pip install timm", spec=f"timm:{SMALL}")
+    refused(MissingDependency, "gradsight[timm]", spec=f"timm:{SMALL}")

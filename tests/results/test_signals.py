@@ -16,10 +16,11 @@ from torch import nn
 
 import gradsight as gs
 from gradsight import imaging
-from gradsight.cli.explain import Output, show
-from gradsight.cli.naming import Photo
+from gradsight.cli.output import Output
+from gradsight.cli.showing import show
 from gradsight.errors import InvalidArgument, InvalidType
 from gradsight.imaging.signal import PAPER
+from gradsight.photos import Photo
 from gradsight.targets import TargetInfo
 
 HOT = (240, 249, 33)  # the bright end of the colour map
@@ -428,8 +429,8 @@ def test_a_model_that_makes_a_video_of_photos_is_drawn_at_its_input(
     assert (record["size"], len(record["targets"][0]["box"])) == ([4, 16, 16], 6)
     assert explanation.figure().height > explanation.overlay().height
     photo = Photo("photo.png", "photo", tmp_path / "photo.png")
-    records = Output(tmp_path / "out", None, "value").write(photo, [explanation])
-    show(records, tmp_path)
+    records = Output(tmp_path / "out").write(photo, [explanation])
+    show(records, tmp_path.joinpath)
     said = capsys.readouterr().out
     assert "16 x 16 x 4 pixels" in said
     assert "strongest at slice " in said

@@ -17,6 +17,7 @@ from gradsight.targets.reading import detections_in, embedding_in
 from gradsight.targets.resolved import ScoreSpec, Term
 from gradsight.targets.similarity import Similarity
 from gradsight.targets.tokens import Token
+from gradsight.targets.within import Within
 
 __all__ = [
     "Against",
@@ -38,6 +39,7 @@ __all__ = [
     "Term",
     "Token",
     "Top",
+    "Within",
     "as_labels",
     "check_fit",
     "check_target",

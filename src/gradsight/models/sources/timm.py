@@ -17,7 +17,7 @@ from gradsight.models.model import Model
 from gradsight.models.weights import load_weights, names_file
 from gradsight.registry import source
 
-_INSTALL = "pip install timm"
+_INSTALL = "pip install 'gradsight[timm]'"
 
 
 @source(

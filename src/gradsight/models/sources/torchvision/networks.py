@@ -14,7 +14,7 @@ from gradsight.models.weights import load_weights, names_file
 from gradsight.registry import source
 from gradsight.targets.scores import Scores
 
-_INSTALL = "pip install torchvision"
+_INSTALL = "pip install 'gradsight[torchvision]'"
 
 
 @source(
