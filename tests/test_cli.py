@@ -629,7 +629,7 @@ def test_methods_are_those_of_the_registry():
     assert found["rise"]["takes"]["share"] == "a number above 0 and at most 1"
     text = run("methods").stdout
     assert all(f"{row['title']}, {row['source']}" in text and row["summary"] in text for row in rows)
-    assert "passes: c + 1, c channels; options: top=None, groups=None" in text
+    assert "passes: c + 1; options: top=None, groups=None" in text
     assert "rivals: a whole number of at least 1; strength: a number from 0 to 10" in text
     assert all(f"needs: {row['needs']}" in text for row in rows if row["needs"])
 

@@ -52,6 +52,7 @@ def unpacking(
 @contextmanager
 def _measured(file: BinaryIO, name: str, what: str, kind: type[GradsightError]) -> Iterator[zipfile.ZipFile]:
     try:
+        # The true size: what the archive says of itself is not trusted.
         size = file.seek(0, os.SEEK_END)
         with zipfile.ZipFile(file) as archive:
             _check(archive, size, name, kind)

@@ -27,6 +27,7 @@ def fields(value: object, name: str, needed: Collection[str], others: Collection
     for key in needed:
         if key not in value:
             raise ValueError(f"{name} must have {key!r}, which is missing")
+    # What is not known is refused: it may be meant for a later version, and left out it would be lost silently.
     for key in value:
         if key not in needed and key not in others:
             raise ValueError(f"{name} has {key[:80]!r}, which means nothing here")
@@ -82,6 +83,7 @@ def array(
     if shape is not None and not _fits(values.shape, shape):
         wanted = ", ".join("any" if length is None else str(length) for length in shape)
         raise ValueError(f"`{name}` must have the shape ({wanted}), and has {values.shape}")
+    # Files keep the byte order of the machine that wrote them.
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 

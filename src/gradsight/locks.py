@@ -50,6 +50,7 @@ class _Running:
         me = threading.get_ident()
         with self._changed:
             if not self._inside[me]:
+                # A thread that is inside already may go on: the fork waits for it.
                 self._changed.wait_for(lambda: self._forking in (None, me))
             self._inside[me] += 1
 
@@ -66,6 +67,7 @@ class _Running:
         me = threading.get_ident()
         with self._changed:
             self._forking = me
+            # With a limit: what runs may itself wait for the thread that forks.
             self._changed.wait_for(lambda: set(self._inside) <= {me}, _PATIENCE)
 
     def after_fork(self) -> None:
@@ -78,6 +80,7 @@ class _Running:
         """Of the threads, only the one that forked is left."""
         me = threading.get_ident()
         own = self._inside[me]
+        # The lock within may be held by a thread that the child does not have.
         self.__init__()  # type: ignore[misc]
         self._inside += Counter({me: own})
 

@@ -33,6 +33,7 @@ def pack(path: str | Path, about: Mapping[str, object], arrays: Arrays) -> None:
             not, such as what a ``preprocess`` of the user's own says of itself.
     """
     try:
+        # As an array of text, so that the file holds arrays alone and is read without pickle.
         told = np.array(json.dumps(about))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(

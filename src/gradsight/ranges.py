@@ -58,6 +58,7 @@ def read_options(name: str, function: Callable[..., object], options: Mapping[st
     for option, value in options.items():
         if option not in defaults:
             raise unknown(f"option of {name}", option, defaults)
+        # None means "not given" where it is the default, and is a mistake elsewhere.
         optional = value is None and defaults[option] is None
         rule = None if optional else rules.get(option)
         way_out = "Leave it out." if defaults[option] is None else f"Pass {option}={defaults[option]!r}, the default."

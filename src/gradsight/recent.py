@@ -61,6 +61,7 @@ class Recent(Generic[Key, Value]):
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
+        # Outside of the lock: making a value may take seconds, and may need another value of the same kind.
         value = make()
         self[key] = value
         return value

@@ -74,6 +74,7 @@ class Method:
     def passes(self) -> str:
         """The cost in words, for c channels and k targets: ``"1"``, ``"c + 1"``, ``"2 k + 4"``."""
         many = 1 << 20  # over any number of channels, so that options such as top=64 are at their bound
+        # The costs of all methods grow evenly, so that three values give the whole formula.
         first = self.cost(many, 1)
         by_channel, by_target = self.cost(many + 1, 1) - first, self.cost(many, 2) - first
         slopes = [
@@ -149,6 +150,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         own = not home.startswith(f"{self._package}.")
         if own:  # those of the package are all there first: the user's module may be the first that asks for one
             self._fill()
+        # A variant and a method of one name could not be told apart in "name(...)".
         if name in self.reserved:
             raise InvalidArgument(f"`name` must be no word for a variant. {received(name)} Pass 'my_{name}'.")
         there = self._entries.get(name)
@@ -162,6 +164,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     def _fill(self) -> dict[str, Entry]:
         if not self._filled:
             package = importlib.import_module(self._package)
+            # Not at import: most commands need no method, and importing all of them takes time.
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self._package}.{module.name}")
             self._filled = True
@@ -233,6 +236,7 @@ def method(
 
     def enter(function: Decorated) -> Decorated:
         taken("function", function, _METHOD)
+        # Here, and not in each method: no method can forget it.
         function = checked(function)
         bound = partial(cost, **options_of(function))
         METHODS.add(name, Method(name, function, title, source, needs, at, gradient, bound, control, alphas))

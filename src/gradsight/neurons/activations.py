@@ -63,6 +63,7 @@ class Batches:
             ImageError: a photo cannot be read.
             GradsightError: the layer has no rows and columns, or not the same for all photos.
         """
+        # Dissection reads all photos twice. What fits into memory passes the model once.
         yield from self._kept
         first = sum(len(which) for which, _ in self._kept)
         held = sum(activations.values.nbytes for _, activations in self._kept)

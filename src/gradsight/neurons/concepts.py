@@ -43,6 +43,7 @@ class Label(NamedTuple):
         Raises:
             ImageError: the mask cannot be read, or has another shape than the photo.
         """
+        # Padding shows nothing, so it belongs to no concept.
         inside = on_photo(placement, cells)
         mask = self._pixels(placement.image_size)
         if mask is None:
@@ -158,6 +159,7 @@ def _concept_folders(top: Path) -> Iterator[tuple[str, Path]]:
     for outer in _folders(top):
         inner = _folders(outer)
         direct = next(_pictures(outer), None) is not None
+        # A photo beside folders has no concept: it was put there by mistake.
         if direct and inner:
             raise InvalidArgument(
                 f"{str(outer)!r} holds pictures and folders: it must be a concept or a category. {_LAYOUT}"
@@ -197,6 +199,7 @@ def _labels(concept: int, folder: Path) -> Iterator[Label]:
     photos = [file for file in files if file not in masks.values()]
     if not photos:
         raise InvalidArgument(f"{str(folder)!r} holds no photo ({', '.join(SUFFIXES)}). {_LAYOUT}")
+    # 1.jpg and 1.png would share one mask.
     stems = Counter(photo.stem for photo in photos)
     for stem, mask in masks.items():
         if stems[stem] != 1:

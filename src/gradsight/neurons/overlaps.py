@@ -44,10 +44,12 @@ def thresholds_of(
             )
         held.append(np.moveaxis(activations.values, 1, 0).reshape(channels, n * rows * columns))
         lowest = np.minimum(lowest, activations.values.min(axis=(0, 2, 3)))
+        # In turns, not after each batch: a partition of all that is held costs more than the memory it frees.
         if sum(x.shape[1] for x in held) > 2 * (most + 1) + rows * columns:
             held = [_top(np.concatenate(held, axis=1), most + 1)]
     top = _top(np.concatenate(held, axis=1), most + 1)
     thresholds = top.min(axis=1)
+    # Many positions share the largest value of a clipped activation; nothing would be over it.
     at_ceiling = (thresholds == top.max(axis=1)) & (thresholds > lowest)
     return np.where(at_ceiling, thresholds - _CEILING * np.abs(thresholds), thresholds), layer
 
@@ -77,6 +79,7 @@ class Overlaps:
         regions: dict[int, NDArray[np.bool_]] = {}
         for label in photo.labels:
             region = label.region(placement, (rows, columns)).ravel()
+            # A photo may have several masks of one concept, such as two dogs.
             regions[label.concept] = regions.get(label.concept, region) | region
         which = np.array(list(regions))
         masks = np.stack(list(regions.values())).astype(np.float32)
@@ -89,6 +92,7 @@ class Overlaps:
         for first in range(0, len(live), _AT_ONCE):
             some = live[first : first + _AT_ONCE]
             over = resize(values[some], (rows, columns)) > thresholds[some, None, None]
+            # As floats: a product of matrices counts all pairs of channels and concepts at once.
             active = (over.reshape(len(some), -1) & inside).astype(np.float32)
             self._both[np.ix_(some, which)] += active @ masks.T
             self._active[np.ix_(some, categories)] += active.sum(axis=1)[:, None]

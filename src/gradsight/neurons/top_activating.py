@@ -48,6 +48,7 @@ class Example:
     def drawn(self, scale: float) -> Image.Image:
         """What the model sees of the photo with the channel's activation over it, ``scale`` being full heat."""
         photo, (top, left, bottom, right) = read_image(self.path), self.placement.seen
+        # Drawn small: a table of photos of 12 megapixels would take seconds and gigabytes.
         shrunk = min(1.0, _DRAWN / max(bottom - top, right - left))
         size = (max(1, round(photo.width * shrunk)), max(1, round(photo.height * shrunk)))
         by = (size[1] / photo.height, size[0] / photo.width) * 2
@@ -184,6 +185,7 @@ def top_activating(
     layer = ""
     for which, activations in Batches(forward, paths, batch_size, failed.append):
         layer, count = activations.layer, activations.values.shape[1]
+        # Known only after the first pass; before it nobody knows how many channels the layer has.
         if max(best) >= count:
             raise InvalidArgument(f"`channels` of layer {layer!r} are 0 to {count - 1}. {received(max(best))}")
         for i, values, placement in zip(which, activations.values, activations.placements, strict=True):
@@ -205,6 +207,7 @@ def _paths(photos: Sequence[str | Path]) -> list[Path]:
 def _keep(kept: list[Example], k: int, path: Path, values: NDArray[np.float32], placement: Placement) -> None:
     """Enter a photo among the k best of a channel, if it is one; of equals the first stays first."""
     highest, mean = float(values.max()), float(values.mean())
+    # After a ReLU 0 means silent: a photo in which the channel is silent is no example of it.
     if highest <= 0 or (len(kept) == k and (highest, mean) <= (kept[-1].activation, kept[-1].mean)):
         return
     at = np.unravel_index(int(values.argmax()), values.shape)
@@ -212,6 +215,7 @@ def _keep(kept: list[Example], k: int, path: Path, values: NDArray[np.float32], 
     on_input = [(at[i] + 0.5) * placement.input_size[i] / values.shape[i] - 0.5 for i in range(2)]
     on_photo = zip(placement.to_pixel(*on_input), placement.image_size, strict=True)
     row, column = (min(max(round(value), 0), side - 1) for value, side in on_photo)
+    # A copy: a view would keep the activations of the whole batch in memory.
     kept.append(Example(path, highest, mean, (row, column), values.copy(), placement))
     kept.sort(key=lambda example: (-example.activation, -example.mean))
     del kept[k:]

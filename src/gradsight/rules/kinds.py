@@ -91,6 +91,7 @@ class Each(Generic[_T]):
 
     def read(self, value: object) -> tuple[_T, ...] | None:
         """The items, or None if something breaks the rule."""
+        # One more than allowed is enough to see that there are too many.
         items = items_in(value, max(self.counts, default=LONGEST))
         if items is None or (len(items) not in self.counts if self.counts else not items):
             return None

@@ -61,6 +61,7 @@ class Number:
         value = number_in(value)
         if not isinstance(value, Real) or isinstance(value, bool) or not _within(value, self.least, self.most):
             return None
+        # An int stays one, so that messages and names show it as it was written.
         number = value if isinstance(value, int) else float(value)
         if not math.isfinite(number):  # an int of hundreds of digits raises, which is caught
             return None
@@ -84,6 +85,7 @@ class Sides:
 
     def read(self, value: object) -> tuple[int, ...] | None:
         """The lengths, or None."""
+        # More than any array has along one axis.
         side = Whole(1, 1 << 31)
         one = side.read(value)
         return (one,) * self.axes if one is not None else Each(side, (self.axes,)).read(value)

@@ -163,6 +163,8 @@ def _of_predictions(
         overlap = None if asked is None else _iou(own, asked[i], np)
         of_class = scores[i][:, classes[i]]
         best = own[int(of_class.argmax())]
+        # A detector that gives one class for each prediction has zeros for all others: a maximum of them is no
+        # evidence.
         if asked is None and not of_class.any() and scores[i].any():  # each row has the probability of one class
             raise InvalidArgument(
                 f"the model predicts no {class_name(int(classes[i]), context.labels)} in image {i}, so there is no "
@@ -176,10 +178,12 @@ def _score(context: OutputContext, chosen: Floats, asked: Floats | None, outputs
     """The scores (m,) of an output, for classes ``chosen``, (n, classes) of 0 and 1, and boxes (n, 4) or None."""
     ops = context.ops
     scores, boxes = cast(tuple[Array, Array], context.detections(outputs))  # the first output had them too
+    # By a mask, not by an index: images of one batch may have other classes, and every framework has `where`.
     chosen = context.each(chosen, scores)[:, None] > 0
     own = ops.sum(ops.where(chosen, scores, ops.zeros_like(scores)), axis=-1)
     if asked is None:
         return ops.max(own, axis=1)
+    # Each class has boxes of its own; those of the chosen class are taken.
     if boxes.ndim == 4:
         boxes = ops.sum(ops.where(chosen[..., None], boxes, ops.zeros_like(boxes)), axis=2)
     overlap = _iou(boxes, context.each(asked, boxes)[:, None], ops)
@@ -226,5 +230,6 @@ def _best_class(scores: Floats, overlap: Floats | None) -> int:
     """The class of the prediction that overlaps a box best; without a box, of the one that scores highest."""
     highest = scores.max(axis=1)
     if overlap is not None:
+        # Several predictions often lie at the same box; the surest of them says the class.
         highest = np.where(overlap >= overlap.max(), highest, -np.inf)
     return int(scores[int(highest.argmax())].argmax())

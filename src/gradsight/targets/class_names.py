@@ -70,6 +70,7 @@ def in_order(pairs: Sequence[tuple[object, object]], what: str, way_out: str) ->
     Raises:
         InvalidArgument: neither side has each index from 0 on once, or both have and say different things.
     """
+    # Both directions are common: id2label in transformers, class_to_idx in torchvision.
     sides = [side for side in (0, 1) if _indices([pair[side] for pair in pairs]) == list(range(len(pairs)))]
     readings = [{int(str(pair[side])): pair[1 - side] for pair in pairs} for side in sides]
     named = [[names[index] for index in range(len(pairs))] for names in readings]
@@ -117,6 +118,7 @@ def is_fit(labels: Sequence[str], count: int) -> bool:
 def misfit(labels: Sequence[str], count: int) -> str:
     """The text of the error for labels that do not fit so many scores."""
     named = f"{', '.join(map(repr, labels[:4]))}{f' and {len(labels) - 4} more' if len(labels) > 4 else ''}"
+    # Off by one is nearly always a class for the background, as detectors and segmentations have.
     background = ", that of the background too" if count == len(labels) + 1 else ""
     return (
         f"`labels` must be one for each of the model's scores, in their order, and there are {len(labels)} labels for "

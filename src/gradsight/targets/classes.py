@@ -43,6 +43,7 @@ class Top:
         logits = _class_scores(context)
         if self.k > logits.shape[1]:
             raise InvalidArgument(f"Top({self.k}) asks for more classes than the model's {logits.shape[1]}.")
+        # Stable, so that of equal scores the lower class comes first on every framework.
         return _of_classes(np.argsort(-logits, axis=1, kind="stable")[:, : self.k], context)
 
 
@@ -84,11 +85,13 @@ def classes_of_each(rows: Sequence[Sequence[int | str]], context: OutputContext)
 
 def _class_scores(context: OutputContext) -> Floats:
     """(n, classes); of a detector those of each class's best prediction."""
+    # What is wrong is known from reading the output, and says more than the general error.
     if context.missing:
         raise InvalidArgument(context.missing)
     if context.logits is not None:
         return context.logits
     detections = detected(context)
+    # A model with boxes and a map of classes: the best box of a class and its pixels would be two answers.
     if detections is None or _also_dense(context, detections[0].shape[-1]):
         raise ModelError(
             "a class can be explained where the model gives one row of class scores for each image; it gives "
@@ -109,6 +112,7 @@ def _also_dense(context: OutputContext, count: int) -> bool:
 def _of_classes(indices: Indices, context: OutputContext) -> ScoreSpec:
     if context.logits is None:
         return best_of_classes(indices, context)
+    # Each class is named once, however many images have it.
     known = {int(i): TargetInfo(int(i), class_name(int(i), context.labels)) for i in np.unique(indices)}
     names = tuple(tuple(known[int(i)] for i in row) for row in indices)
     return ScoreSpec(names, tuple((Term(classes=column),) for column in indices.T))

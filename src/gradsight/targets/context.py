@@ -139,6 +139,7 @@ class OutputContext:
     private: Callable[[Outputs], Outputs] = _itself
 
     def __post_init__(self) -> None:
+        # Most callers have one output of the whole batch.
         if not self.total:
             object.__setattr__(self, "total", self.n)
         if not self.images:
@@ -151,5 +152,6 @@ class OutputContext:
 
 def as_rows(values: NDArray[np.generic], like: Array, n: int, ops: Ops) -> Array:
     """NumPy values of each of n images, for the rows of ``like``; row j belongs to image j % n."""
+    # Further passes hold the batch several times, one whole batch behind the other.
     tiled = np.tile(values, (like.shape[0] // n, *[1] * (np.ndim(values) - 1)))
     return ops.asarray(tiled, dtype=like.dtype, device=getattr(like, "device", None))  # JAX's tracers have none

@@ -20,6 +20,7 @@ from gradsight.values import has
 
 def plain(value: Array) -> Array:
     """Arrays of any framework, and their numbers, as Python's own: ``np.array([1, 2])`` is ``[1, 2]``."""
+    # A text of NumPy has a dtype and a shape too.
     if isinstance(value, str) or not has(value, "dtype", "shape"):
         return value
     try:
@@ -110,6 +111,7 @@ def class_index(which: object, labels: Sequence[str] | None, count: int) -> int:
     if isinstance(read, str):
         return _by_label(read, labels, count)
     index, name = int(read), str(int(read))
+    # Labels such as "0", "8", "3" in another order: an index and a label look alike, and a guess would be silent.
     if labels is not None and name in labels and labels.index(name) != index:
         raise _two_meanings(index, labels, count)
     return _checked(index, count)
@@ -117,6 +119,7 @@ def class_index(which: object, labels: Sequence[str] | None, count: int) -> int:
 
 def _by_label(which: str, labels: Sequence[str] | None, count: int) -> int:
     matches = _matches(which, labels or ())
+    # Where every label is a number, "3" is meant as a label: as an index it would be another class.
     numbers = labels is not None and all(label.isdecimal() for label in labels)
     if not matches and (number := number_of(which)) is not None and not numbers:
         return _checked(number, count)
@@ -166,6 +169,7 @@ def _key(label: str) -> str:
 def _matches(which: str, labels: Sequence[str]) -> list[int]:
     """The classes that a text may mean: those that fit it best, whole labels before shown names before synonyms."""
     shown = shown_names(tuple(labels))
+    # To the letter first: "crane" (the bird) and "Crane" (the machine) may both be labels.
     for wanted, as_read in ((which, str), (_key(which), _key)):
         if not wanted:
             continue

@@ -46,6 +46,7 @@ def predicted(
     """
     if scores is None or scores.shape[1] < 2 or not reading.activation:
         return ()
+    # A softmax of probabilities would flatten them.
     shares = scores if reading.gives else _ACTIVATIONS[reading.activation](scores)
     order = np.argsort(-shares, axis=1, kind="stable")[:, :most]
     return tuple(

@@ -61,12 +61,14 @@ class ScoreSpec:
         """
         values: dict[int, Array] = {}
         if self.indices is not None and logits is not None:
+            # Every class once, in one operation: the gradient of one gather is cheaper than that of many.
             picked = ops.pick(logits, np.tile(self.indices, (logits.shape[0] // len(self.names), 1)))
             if self.classes is not None and self.classes.shape == self.indices.shape:  # none is named twice
                 return picked
             values = {id(term): picked[:, column] for term, _, column in self._picks()}
         called: dict[int, Array] = {}
         for term in self._terms():
+            # A function that stands in several terms runs once: it may be costly, and it may count its calls.
             if term.function is not None:
                 key = id(term.function)
                 values[id(term)] = called[key] = called[key] if key in called else _called(term.function, outputs)
@@ -90,6 +92,7 @@ class ScoreSpec:
         numbers: dict[bytes, int] = {}
         for term in self._terms():
             if term.classes is not None:
+                # By value: targets made one by one name the same classes in different arrays.
                 key = np.asarray(term.classes, np.int64).tobytes()
                 yield term, term.classes, numbers.setdefault(key, len(numbers))
 
@@ -125,6 +128,7 @@ class ScoreSpec:
             return self
 
         def tiled(term: Term) -> Term:
+            # A factor of each image belongs to the rows, a single one to all.
             factor = np.tile(term.factor, times) if isinstance(term.factor, np.ndarray) else term.factor
             return replace(term, factor=factor, classes=None if term.classes is None else np.tile(term.classes, times))
 

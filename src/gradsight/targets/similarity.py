@@ -70,10 +70,12 @@ class Similarity:
             raise InvalidArgument(
                 f"Similarity compares one embedding of {own.shape[-1]} numbers, as this model gives. {received(other)}"
             )
+        # In float64 and of length 1, so that the score is the cosine and does not depend on the size of the other.
         direction = other.reshape(1, -1).astype(np.float64)
         length = np.linalg.norm(direction)
         if not length > 0 or not np.isfinite(length):
             raise InvalidArgument("the embedding of Similarity must be finite and not zero: it has no direction.")
+        # One row for each image, as all values that targets keep: `each` tiles them for further passes.
         rows = np.repeat(direction / length, context.n, axis=0)
 
         def score(outputs: Outputs) -> Array:
