@@ -44,7 +44,7 @@ INPUT = Layer("(input)")
 
 
 def call_name(module: str, number: int, calls: Mapping[str, int]) -> str:
-    """The name of a call of a module that ran so often: that of the module for its last, ``module#0`` for its first."""
+    """The name of one call of a module: the module's name for its last call, ``module#0`` for the first of several."""
     return module if number == calls[module] - 1 else f"{module}#{number}"
 
 
@@ -147,7 +147,7 @@ def _within(name: str, outer: str) -> bool:
 
 
 def _pools(seen: Sequence[Seen], size: Sequence[int]) -> dict[str, set[tuple[int, ...]]]:
-    """By name, the modules that pool, with the grids that they take.
+    """The modules that pool, by name, with the grids that they take.
 
     A pool takes a map of c channels and gives a vector of c channels: the positions are gone, the channels are not. It
     holds no block of its own that is a cut, or it would be a network, not a pool.

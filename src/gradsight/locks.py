@@ -1,4 +1,4 @@
-"""Locks that a forked child finds open, and that a copy of an object has anew."""
+"""Locks that are open in a forked child, and new in a copy of an object."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _all: weakref.WeakSet[Lock] = weakref.WeakSet()
 
 
 class _Running:
-    """What runs, by thread, and who forks."""
+    """Which threads run, and which one forks."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -46,7 +46,7 @@ class _Running:
         self._forking: int | None = None
 
     def enter(self) -> None:
-        """Begin, once nobody forks; who runs already goes on."""
+        """Begin when no thread forks. A thread that runs already goes on at once."""
         me = threading.get_ident()
         with self._changed:
             if not self._inside[me]:
@@ -77,7 +77,7 @@ class _Running:
             self._changed.notify_all()
 
     def in_child(self) -> None:
-        """Of the threads, only the one that forked is left."""
+        """Start again in a child, where only the thread that forked is left."""
         me = threading.get_ident()
         own = self._inside[me]
         # The lock within may be held by a thread that the child does not have.
@@ -86,14 +86,14 @@ class _Running:
 
 
 _PATIENCE = 10.0
-"""In seconds, how long a fork waits at most: what runs may itself wait for the thread that forks."""
+"""A fork waits at most so many seconds."""
 
 _running = _Running()
 
 
 @contextmanager
 def whole() -> Iterator[None]:
-    """What runs within it is not cut in two by a fork, which waits for its end.
+    """A block that a fork does not cut in two: the fork waits for its end.
 
     A child has one thread, and finds whatever the others were at as it was: half imported modules, half changed states
     of PyTorch, locks in C++ that nobody opens.

@@ -1,4 +1,4 @@
-"""What values the options of a method take: rules that stand beside the options, as data.
+"""What values the options of a method take: a rule in the annotation of each option.
 
 ``strength: Annotated[float, Number(0, 10)] = 0.6`` declares one; every call of a method or variant is held to it.
 """
@@ -70,7 +70,7 @@ _rules = functools.cache(rules_of)
 
 
 def checked(function: Function) -> Function:
-    """The same method or variant, which holds its options to their rules in every call."""
+    """The same method or variant, with its options checked against their rules in every call."""
     if not options_of(function):
         return function
 

@@ -1,4 +1,4 @@
-"""What there is: methods and model sources, each entered by a decorator in the one file that defines it."""
+"""The registries of methods and model sources. Each entry is added by a decorator in the file that defines it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Scope = Literal["layer", "input", "layers"]
 
 _USUAL_CHANNELS = 512
 _FEW_PASSES = 8
-"""A photo takes seconds up to here, even on one core."""
+"""With so many passes a photo takes seconds, even on one core."""
 
 
 def one_pass(_channels: int, _targets: int, **_options: object) -> int:
@@ -136,9 +136,9 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         self.reserved: frozenset[str] = frozenset()
 
     def add(self, name: str, entry: Entry) -> None:
-        """Enter ``entry`` under a name that nothing else has.
+        """Add an entry under a name that is not taken yet.
 
-        Entered again, as where a cell of a notebook runs once more, a function of the user's replaces itself.
+        A function of the user may be added again, as when a cell of a notebook runs twice: it replaces itself.
 
         Raises:
             InvalidType: the name is no text.
@@ -193,7 +193,7 @@ SOURCES: Registry[Source] = Registry("model source", "gradsight.models", "gradsi
 
 
 def without_gradient() -> list[str]:
-    """The methods that need no gradient of the model; no controls, which say nothing of it."""
+    """The methods that need no gradient of the model, without the controls."""
     return [name for name, entry in METHODS.items() if not entry.gradient and not entry.control]
 
 

@@ -9,7 +9,7 @@ from gradsight.layouts.layout import MOST_EXTRA_TOKENS, Grid, Layout
 
 
 def proportional(grid: Sequence[int], size: Sequence[int]) -> bool:
-    """Whether one stride explains every axis: ``size / grid`` agrees up to the rounding of the grid."""
+    """Whether one stride fits every axis: ``size / grid`` is the same, up to the rounding of the grid."""
     # A grid of g cells comes from any side between (g - 1) and (g + 1) strides, by how a layer rounds.
     low = max(s / (g + 1) for g, s in zip(grid, size, strict=True))
     high = min(s / max(g - 1, 0.5) for g, s in zip(grid, size, strict=True))
@@ -51,10 +51,10 @@ def _within(grid: Sequence[int], size: Sequence[int]) -> bool:
 
 
 def _foldings(tokens: int, size: Sequence[int], known: Collection[Grid], most: int) -> list[tuple[int, Grid]]:
-    """(extra tokens, grid) for a number of tokens.
+    """The grids that a number of tokens may fold to, as (extra tokens, grid).
 
-    A known grid if one fits; where none is known, one that a patch size would cut. Beside known grids, another number
-    is no grid's: the words of a text, the queries of a detector.
+    If other layers have known grids, only these are taken: another number of tokens is that of words, or of the
+    queries of a detector. If there are none, a grid is taken that patches of some size would give.
     """
     fits = [(tokens - math.prod(g), g) for g in known if 0 <= tokens - math.prod(g) <= most]
     extra = 0

@@ -35,7 +35,7 @@ class Layout:
         frames: how many rows of the output belong to one image, such as the frames of a video that goes through a
             network of pictures frame by frame, or the windows of an attention. ``axes`` then count them as an axis
             behind the batch. 0 where rows are images.
-        order: for each cell of the grid, row by row, which token lies there; None where they come so.
+        order: for each cell of the grid, row by row, the number of its token; None if the tokens come in this order.
     """
 
     axes: tuple[int, ...]
@@ -91,7 +91,7 @@ class Layout:
         return ops.reshape(raw, (-1, *raw.shape[2:])) if self.frames else raw
 
     def _with_extra(self, tokens: Array, like: Array, rest: tuple[int, ...], ops: Ops) -> Array:
-        """Tokens in the order of the output, those that are no position as in ``like``."""
+        """Tokens in the order of the output; the extra ones are copied from ``like``."""
         count = math.prod(rest)
         order = range(self.extra, count) if self.order is None else self.order
         others = [i for i in range(count) if i not in set(order)] if len(order) < count else []

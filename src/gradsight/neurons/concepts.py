@@ -1,4 +1,4 @@
-"""Concepts to name channels by: folders of photos, and where in each photo its concept is."""
+"""Concepts that channels are named by: folders of photos, and where in each photo the concept is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LAYOUT = "A folder of concepts holds NAME/photo.jpg or CATEGORY/NAME/photo.jpg,
 
 
 class Label(NamedTuple):
-    """That a concept is in a photo, and where.
+    """A concept that is in a photo, and where it is.
 
     Attributes:
         concept: its number.
@@ -210,7 +210,7 @@ def _labels(concept: int, folder: Path) -> Iterator[Label]:
 
 
 def _distinct(concepts: list[tuple[str, str]]) -> tuple[str, ...]:
-    """Names of concepts; one that two categories have says which it is of."""
+    """The names of concepts. Where two categories have the same name, the category is added to it."""
     counts = Counter(name for _, name in concepts)
     return tuple(name if counts[name] == 1 else f"{name} ({category})" for category, name in concepts)
 

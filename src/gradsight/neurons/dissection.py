@@ -18,7 +18,7 @@ from gradsight.neurons.overlaps import Overlaps, thresholds_of
 from gradsight.rules import Array, Each, Instance, Name, Number, Text, Whole
 
 LEAST = Number(0, 1)
-"""The IoU that a channel is named from."""
+"""A channel gets a name if its IoU is over this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class Dissection:
         return name if iou > least else None
 
     def check(self, layer: str, model: str, channels: int) -> None:
-        """See that it is of the layer that is asked about.
+        """Check that it belongs to the explained layer.
 
         Raises:
             InvalidArgument: it is of another layer or model.

@@ -13,11 +13,11 @@ from gradsight.neurons.activations import Activations
 from gradsight.neurons.concepts import Concepts, LabelledPhoto, on_photo
 
 _FINEST = 112
-"""Rows and columns at which masks are compared at most; those of the paper's data set, Broden, have 112 x 112."""
+"""Masks are compared at no more rows and columns than this, as those of the paper's data set, Broden."""
 
 _CEILING = np.float32(1e-5)
-"""Of its largest value: how far below that a channel's threshold is set where more than the quantile share reaches it,
-so that interpolation between such positions, which rounds, stays over it."""
+"""If many positions share a channel's largest value, its threshold is set below that value by this share of it.
+Interpolation between such positions rounds, and its result must still be over the threshold."""
 
 _AT_ONCE = 256
 """Channels that are enlarged at once."""
@@ -26,7 +26,7 @@ _AT_ONCE = 256
 def thresholds_of(
     batches: Iterable[tuple[list[int], Activations]], photos: int, quantile: float
 ) -> tuple[NDArray[np.float32], str]:
-    """(channels,): the values that ``quantile`` of each channel's are over; and the layer's name.
+    """The threshold of each channel, (channels,), that a share ``quantile`` of its values is over; the layer's name.
 
     Only the top values are held, of which there are ``quantile`` of all.
     """
@@ -104,5 +104,5 @@ class Overlaps:
         return np.asarray(shares, np.float32)
 
     def areas(self) -> NDArray[np.float32]:
-        """Each concept's share of what was seen of its category's photos, (concepts,)."""
+        """The share of the photos of its category that each concept covers, (concepts,)."""
         return np.asarray(self._labelled / self._seen[self._of], np.float32)

@@ -70,7 +70,7 @@ class Neurons:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """The numbers of all of them, those for it first."""
+        """The numbers of all channels, those that speak for the target first."""
         return tuple(neuron.channel for neuron in (*self.positive, *self.negative))
 
     @property
@@ -143,7 +143,7 @@ def ranked(
 
 
 def _listed(neurons: Sequence[Neuron]) -> str:
-    """``"fur (channel 12), stripes (channels 40 and 7) and channel 3"``: names in order, then those without one."""
+    """``"fur (channel 12), stripes (channels 40 and 7) and channel 3"``: channels with names, then those without."""
     by_name: dict[str | None, list[int]] = {}
     for neuron in neurons:
         by_name.setdefault(neuron.name, []).append(neuron.channel)

@@ -1,4 +1,4 @@
-"""The photos that excite a channel most, and where in them."""
+"""The photos with the highest activations of a channel, and where in them these are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gradsight.neurons.activations import ActivationFn, Batches
 from gradsight.rules import Each, Instance, Name, Text, Whole
 
 _DRAWN = 400
-"""Pixels along the longer side of what is seen of a photo, as it is drawn."""
+"""The longer side of a drawn photo, in pixels."""
 
 
 _CHANNELS = Each(Whole(0), words="numbers of channels, from 0, at least one")
@@ -27,7 +27,7 @@ _ANY = range(1 << 20)
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A photo that excites a channel.
+    """A photo with a high activation of a channel.
 
     Attributes:
         path: the photo.
@@ -46,7 +46,7 @@ class Example:
     placement: Placement
 
     def drawn(self, scale: float) -> Image.Image:
-        """What the model sees of the photo with the channel's activation over it, ``scale`` being full heat."""
+        """The part of the photo that the model sees, under the channel's activation; ``scale`` is full heat."""
         photo, (top, left, bottom, right) = read_image(self.path), self.placement.seen
         # Drawn small: a table of photos of 12 megapixels would take seconds and gigabytes.
         shrunk = min(1.0, _DRAWN / max(bottom - top, right - left))
@@ -78,7 +78,7 @@ class TopActivating:
     '0'
 
     Attributes:
-        examples: by channel, the most exciting photo first; fewer where the channel is over 0 in fewer.
+        examples: by channel, the photo with the highest activation first; fewer where the channel is over 0 in fewer.
         layer: whose channels they are.
         failed: for each photo that could not be read, why.
     """
@@ -205,7 +205,7 @@ def _paths(photos: Sequence[str | Path]) -> list[Path]:
 
 
 def _keep(kept: list[Example], k: int, path: Path, values: NDArray[np.float32], placement: Placement) -> None:
-    """Enter a photo among the k best of a channel, if it is one; of equals the first stays first."""
+    """Add a photo to the k best of a channel, if it is one of them. Of equal ones the first stays first."""
     highest, mean = float(values.max()), float(values.mean())
     # After a ReLU 0 means silent: a photo in which the channel is silent is no example of it.
     if highest <= 0 or (len(kept) == k and (highest, mean) <= (kept[-1].activation, kept[-1].mean)):

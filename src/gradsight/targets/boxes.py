@@ -136,7 +136,7 @@ def detected(context: OutputContext) -> tuple[Floats, Floats] | None:
 
 
 def best_of_classes(indices: Indices, context: OutputContext) -> ScoreSpec:
-    """Targets that are k classes of each image, (n, k), each by the detection that scores highest for it.
+    """Targets for k classes of each image, (n, k). Each is the score of the class's best detection.
 
     Raises:
         InvalidArgument: there is none.
@@ -155,7 +155,7 @@ def _of_predictions(
     asked: Floats | None,
     name: _Naming,
 ) -> ScoreSpec:
-    """One target, of each image the prediction of one class, (n,), that overlaps what is asked for, (n, 4), best."""
+    """One target: for each image the prediction of its class, (n,), that overlaps the wanted box, (n, 4), best."""
     scores, boxes = predictions
     names = [TargetInfo(None, "")] * context.n
     for i in context.images:
@@ -194,7 +194,7 @@ def _score(context: OutputContext, chosen: Floats, asked: Floats | None, outputs
 
 
 def _in_photo(box: Floats, context: OutputContext, i: int) -> tuple[float, ...]:
-    """(left, top, right, bottom) in pixels of the input as (top, left, bottom, right) in pixels of the photo."""
+    """A box (left, top, right, bottom) in pixels of the input as (top, left, bottom, right) in pixels of the photo."""
     corners = box.reshape(2, 2)[:, ::-1]
     if context.placements:
         corners = np.array([context.placements[i].to_pixel(*(corner - 0.5)) for corner in corners]) + 0.5
@@ -202,7 +202,7 @@ def _in_photo(box: Floats, context: OutputContext, i: int) -> tuple[float, ...]:
 
 
 _ALIKE = 0.5
-"""The overlap from which on a prediction counts as right in PASCAL VOC."""
+"""From this overlap on, PASCAL VOC counts a prediction as right."""
 
 
 def _iou(boxes: Array, asked: Array, ops: Ops) -> Array:
@@ -218,7 +218,7 @@ def _iou(boxes: Array, asked: Array, ops: Ops) -> Array:
 
 
 def _of_class(boxes: Floats, index: int) -> Floats:
-    """(q, 4) of a class, where each class has boxes of its own, (q, classes, 4)."""
+    """The boxes (q, 4) of a class. Some detectors have boxes for each class: (q, classes, 4)."""
     return boxes if boxes.ndim == 2 else boxes[:, index]
 
 
@@ -227,7 +227,7 @@ def _of_best_class(boxes: Floats, scores: Floats) -> Floats:
 
 
 def _best_class(scores: Floats, overlap: Floats | None) -> int:
-    """The class of the prediction that overlaps a box best; without a box, of the one that scores highest."""
+    """The class of the prediction that overlaps a box best, or, without a box, of the one that scores highest."""
     highest = scores.max(axis=1)
     if overlap is not None:
         # Several predictions often lie at the same box; the surest of them says the class.

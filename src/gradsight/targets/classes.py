@@ -18,7 +18,7 @@ from gradsight.targets.resolved import ScoreSpec, Term
 
 @dataclass(frozen=True)
 class Top:
-    """The ``k`` classes with the highest scores, of each image its own.
+    """The ``k`` classes with the highest scores in each image.
 
     >>> import torch
     >>> import gradsight as gs
@@ -78,13 +78,13 @@ class Classes:
 
 
 def classes_of_each(rows: Sequence[Sequence[int | str]], context: OutputContext) -> ScoreSpec:
-    """Targets that are k classes of each image."""
+    """Targets for k classes of each image."""
     count = _class_scores(context).shape[1]
     return _of_classes(np.array([[class_index(x, context.labels, count) for x in row] for row in rows]), context)
 
 
 def _class_scores(context: OutputContext) -> Floats:
-    """(n, classes); of a detector those of each class's best prediction."""
+    """The class scores, (n, classes). A detector's score for a class is that of its best prediction."""
     # What is wrong is known from reading the output, and says more than the general error.
     if context.missing:
         raise InvalidArgument(context.missing)
@@ -104,7 +104,7 @@ def _class_scores(context: OutputContext) -> Floats:
 
 
 def _also_dense(context: OutputContext, count: int) -> bool:
-    """Whether a detector has a map of the same classes too, so that a class may mean either."""
+    """Whether a detector also gives a map of the same classes: then a class could mean either."""
     dense = context.dense(context.outputs)
     return dense is not None and dense.shape[1] == count
 

@@ -1,4 +1,4 @@
-"""Targets made of other targets, and the way from what a user asks for to scores."""
+"""Targets made of other targets, and how what a user asks for becomes scores."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def resolve(targets: TargetLike | None, context: OutputContext) -> ScoreSpec:
 
 
 def check_target(*targets: object) -> None:
-    """See that values are of kinds that can be targets.
+    """Check that values can be targets.
 
     Raises:
         InvalidType: one is not.
@@ -217,7 +217,7 @@ def _some(targets: tuple[TargetLike, ...], name: str) -> tuple[TargetLike, ...]:
 
 
 def _as_many(sides: Sequence[ScoreSpec], what: str) -> list[ScoreSpec]:
-    """The same with equally many targets: a single one is set beside each of the others'."""
+    """The sides with equally many targets: a single target is repeated for each of the others."""
     counts = [side.count for side in sides]
     most = max(counts)
     # Anything else would need a rule which of several belongs to which.
@@ -230,7 +230,7 @@ def _as_many(sides: Sequence[ScoreSpec], what: str) -> list[ScoreSpec]:
 
 
 def _of_each(targets: Sequence[TargetLike], context: OutputContext) -> ScoreSpec:
-    """Targets of which each image has its own."""
+    """Targets from a list with one entry for each image."""
     if len(targets) != context.total:
         raise InvalidArgument(
             f"`targets` as a list must have one entry for each of the {context.total} image(s), a target or a list of "
@@ -257,7 +257,7 @@ def _of_each(targets: Sequence[TargetLike], context: OutputContext) -> ScoreSpec
 
 
 def _picked(specs: Sequence[ScoreSpec], context: OutputContext) -> ScoreSpec:
-    """Of the i-th of these targets image i alone."""
+    """Targets in which image i has the scores of the i-th of these."""
     # A factor of 0 takes a target out of the other images; the number of targets stays the same for all.
     own = np.eye(context.n)[list(context.images)]
     names = list(specs[0].names)

@@ -26,7 +26,7 @@ Indices = NDArray[np.intp]
 
 
 class Target(Protocol):
-    """What can be explained: whatever gives scores for a model's output."""
+    """Anything that can be explained: it turns a model's output into scores."""
 
     def resolved(self, context: OutputContext) -> ScoreSpec:
         """The scores of this target, and what they are called.
@@ -81,11 +81,11 @@ class Prediction:
 
 
 def _nothing(_: object) -> None:
-    """What reads from an output that holds nothing of the kind."""
+    """A reader that finds nothing."""
 
 
 def _itself(outputs: Outputs) -> Outputs:
-    """What is given."""
+    """The outputs themselves."""
     return outputs
 
 
@@ -146,7 +146,7 @@ class OutputContext:
             object.__setattr__(self, "images", range(self.n))
 
     def each(self, values: NDArray[np.generic], like: Array) -> Array:
-        """NumPy values of each image, (n, ...), for the rows (m, ...) of an output, as an array of its kind."""
+        """NumPy values of the n images, repeated for the m rows of ``like``, as an array of its kind and precision."""
         return as_rows(values, like, self.n, self.ops)
 
 

@@ -1,4 +1,4 @@
-"""A class of a segmentation, in the part of the picture that the user says."""
+"""A class of a segmentation, in a region of the picture."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Pixels:
         return row, column, row + 1, column + 1
 
     def _weights(self, context: OutputContext, i: int, cells: tuple[int, ...]) -> NDArray[np.float32]:
-        """How much each cell of the output counts for image ``i``, in all 1."""
+        """How much each cell of the output counts for image ``i``; the sum is 1."""
         placement = context.placements[i] if context.placements else None
         size = context.size if placement is None else placement.image_size
         # A mask is of the photo, the output of the model's input: the two meet in the pixels of the photo.

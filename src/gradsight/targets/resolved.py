@@ -33,7 +33,7 @@ class Term:
 
 
 Column = tuple[Term, ...]
-"""The terms that one target's score adds up from."""
+"""The terms of one target's score, which is their sum."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ class ScoreSpec:
 
     @property
     def of_classes(self) -> bool:
-        """Every target is a class, or sums of some."""
+        """Whether every target is a class or a sum of classes."""
         return all(term.classes is not None for term in self._terms())
 
     @property
@@ -140,7 +140,7 @@ class ScoreSpec:
 
 
 def of_function(function: Score, labels: Sequence[TargetInfo]) -> ScoreSpec:
-    """One target that is a function of the output, with the name that it has for each image."""
+    """One target that is a function of the output, with its name for each image."""
     return ScoreSpec(tuple((name,) for name in labels), ((Term(function=function),),))
 
 

@@ -1,4 +1,4 @@
-"""How alike what the model sees is to something else."""
+"""How similar the picture is to something else, as the model sees it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gradsight.targets.resolved import ScoreSpec, of_function
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """What of the picture makes it like another one, like a text, or like an embedding: the cosine of embeddings.
+    """What makes the picture similar to another one, to a text, or to an embedding: the cosine of the embeddings.
 
     For models that give an embedding of each image, (n, d): metric learning, CLIP and its kin, or a classifier without
     its last layer. Of two pictures each has a map: explain both with ``targets=[gs.Similarity(image=b),

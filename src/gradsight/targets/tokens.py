@@ -1,4 +1,4 @@
-"""A word of what a model writes: an answer's, a caption's."""
+"""A word that a model writes, in an answer or a caption."""
 
 from __future__ import annotations
 
