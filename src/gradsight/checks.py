@@ -1,4 +1,4 @@
-"""One way to hold an argument to a rule, for Python's calls, the command line and the options of methods.
+"""One way to check an argument against a rule, for calls in Python, the command line and the options of methods.
 
 So there is one form of message::
 
@@ -44,10 +44,10 @@ def taken(name: str, value: object, rule: Rule[_T], way_out: str = "") -> _T:
 
 
 def optional(name: str, value: object, rule: Rule[_T], way_out: str = "") -> _T | None:
-    """`taken` of an argument that may be None."""
+    """`taken` for an argument that may be None."""
     return None if value is None else taken(name, value, rule, way_out)
 
 
 def index(name: str, value: object, count: int) -> int:
-    """`taken` of the number of one of several things, which are counted from 0; there are no negative ones."""
+    """`taken` for the number of one of ``count`` things, from 0; negative numbers are errors."""
     return taken(name, value, Whole(0, count - 1))

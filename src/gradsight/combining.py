@@ -30,10 +30,13 @@ def against_rivals(probe: Probe, rivals: int, strength: float) -> Probe:
         )
     if logits.shape[1] < 2:
         raise ModelError("the model has one class, and nothing to set it against. Use the plain method.")
+    # A model of two classes has one rival.
     rivals = min(rivals, logits.shape[1] - 1)
     rows = np.arange(len(classes))[:, None, None]
     distance = np.abs(logits[:, None, :] - logits[rows[..., 0], classes][..., None])
+    # A class is not its own rival.
     distance[rows, np.arange(classes.shape[1])[None, :, None], classes[..., None]] = np.inf
+    # Stable, so that ties give the same rivals on every machine.
     nearest = np.argsort(distance, axis=-1, kind="stable")
     columns = tuple(
         (*column, *(Term(-strength / rivals, classes=nearest[:, j, i]) for i in range(rivals)))
@@ -53,6 +56,7 @@ def fused(maps: Sequence[Array], by: str, probe: Probe, ops: Ops) -> Array:
     """Maps (n, k, *s) of several layers as one (n, k, *positions of the image) in [0, 1]."""
     size = probe.image.activations.shape[2:]
     axes = range(-len(size), 0)
+    # Before they are put together, or the layer with the largest values would decide alone.
     scaled = [to_unit(resize(positive(m, ops), size, ops), axes, ops) for m in maps]
     return to_unit(_FUSIONS[by](scaled, ops), axes, ops)
 
@@ -64,6 +68,7 @@ class ChannelProbe:
         n, c, *grid = probe.activations.shape
         self.name, self.spatial = probe.name, probe.spatial
         self.activations = ops.reshape(probe.activations, (n * c, 1, *grid))
+        # Row i * c + j is channel j of image i, in the order of the activations above.
         by_channel = ops.moveaxis(probe.gradients, 2, 1)
         self.gradients = ops.reshape(by_channel, (n * c, -1, 1, *grid))
 

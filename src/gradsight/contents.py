@@ -1,4 +1,4 @@
-"""What was read from a file, as what it must be; else an error that says what is wrong with it.
+"""Checks of what was read from a file: the value has the right kind, or an error says what is wrong.
 
 A file is damaged, or written by a stranger: everything in it is looked at once, before anything is made of it.
 """
@@ -14,19 +14,20 @@ from gradsight.checks import taken
 from gradsight.rules import Number, Text, Whole
 
 _LONGEST = 100_000
-"""Letters of one text; drawing a longer one would take minutes."""
+"""A text has at most so many letters: drawing a longer one would take minutes."""
 
 _LARGEST = 2**53
-"""Of whole numbers, which are exact as floats up to here."""
+"""The largest whole number that is taken: up to here floats are exact."""
 
 
 def fields(value: object, name: str, needed: Collection[str], others: Collection[str] = ()) -> Mapping[str, Any]:
-    """An object of JSON with these keys, and perhaps the others."""
+    """A JSON object with the keys ``needed``, and perhaps some of ``others``."""
     if not isinstance(value, dict):
         raise ValueError(f"{name} must be an object, and is {_kind(value)}")
     for key in needed:
         if key not in value:
             raise ValueError(f"{name} must have {key!r}, which is missing")
+    # What is not known is refused: it may be meant for a later version, and left out it would be lost silently.
     for key in value:
         if key not in needed and key not in others:
             raise ValueError(f"{name} has {key[:80]!r}, which means nothing here")
@@ -34,7 +35,7 @@ def fields(value: object, name: str, needed: Collection[str], others: Collection
 
 
 def rows(value: object, name: str, *counts: int) -> list[Any]:
-    """A list of JSON, of one of these lengths; of any if none is given."""
+    """A JSON list with one of the lengths ``counts``, or of any length if there are none."""
     if not isinstance(value, list):
         raise ValueError(f"{name} must be a list, and is {_kind(value)}")
     if counts and len(value) not in counts:
@@ -56,7 +57,7 @@ def texts(value: object, name: str, *counts: int) -> tuple[str, ...]:
 
 
 def whole(value: object, name: str, least: int = 0) -> int:
-    """A whole number from ``least`` on, that a float holds too."""
+    """A whole number of at least ``least`` that a float can hold exactly."""
     return taken(name, value, Whole(least, _LARGEST))
 
 
@@ -66,7 +67,7 @@ def number(value: object, name: str) -> float:
 
 
 def floats(arrays: Mapping[str, NDArray[Any]], name: str, shape: Sequence[int | None]) -> NDArray[Any]:
-    """An array of floats, as `array`; they may be NaN or infinite, as those of a model that gives such."""
+    """As `array`, of floats. They may be NaN or infinite, since a model may give such values."""
     return array(arrays, name, shape, "f")
 
 
@@ -82,6 +83,7 @@ def array(
     if shape is not None and not _fits(values.shape, shape):
         wanted = ", ".join("any" if length is None else str(length) for length in shape)
         raise ValueError(f"`{name}` must have the shape ({wanted}), and has {values.shape}")
+    # Files keep the byte order of the machine that wrote them.
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 

@@ -13,7 +13,7 @@ from typing import cast
 from gradsight.foreign import Array
 
 _COLOURS = {1: "", 3: "array[..., ::-1]", 4: "array[..., [2, 1, 0, 3]]"}
-"""By the number of a picture's channels, its colours in the other order; OpenCV's are blue, green, red."""
+"""How to exchange red and blue, by the number of channels: OpenCV has blue, green, red."""
 
 _BRACKETS: dict[object, tuple[str, str]] = {
     dict.__repr__: ("{", "}"),
@@ -27,22 +27,22 @@ _BRACKETS: dict[object, tuple[str, str]] = {
 """What the texts of Python's own containers begin and end with."""
 
 _LONGEST = 2000
-"""In characters, of what a message may show of one value."""
+"""A message shows at most so many characters of one value."""
 
 _MESSAGE = 1400
-"""In characters, of a whole message."""
+"""A message has at most so many characters."""
 
 _NAME = 200
-"""In characters, of a name that does not exist."""
+"""A message shows at most so many characters of a name that does not exist."""
 
 _LEAST_SIDE = 5
-"""In pixels, from which on an axis is taken for a side of a picture and not for its channels."""
+"""An axis of at least so many pixels is taken for a side of a picture, not for its channels."""
 
 
 class GradsightError(Exception):
     """Root of every error that gradsight raises on purpose.
 
-    Its text may hold names from files: what a terminal would obey and not show is escaped.
+    Its text may hold names from files, so control characters in it are escaped.
     """
 
     def __str__(self) -> str:
@@ -101,7 +101,7 @@ def cause(error: BaseException) -> BaseException | None:
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """What an exception of a library says, on one line without a final stop, cut at ``limit``; its type if nothing.
+    """The text of another library's exception on one line, without a final stop, cut at ``limit``; else its type.
 
     What cannot be printed is escaped: libraries repeat bytes of the file that they fail on.
     """
@@ -131,7 +131,7 @@ def _shown(value: object, enough: int) -> str:
 
 
 def _pieces(value: object) -> Iterator[str]:
-    """The text of a value bit by bit. Of nested values each level gives a letter before it is gone into."""
+    """The text of a value bit by bit. A nested value gives its opening bracket before its items are read."""
     kind = type(value)
     # A container that shows itself in a way of its own is left to its own text.
     opening, closing = _BRACKETS.get(kind.__repr__, ("", ""))
@@ -170,7 +170,7 @@ def _cut(text: str, limit: int) -> str:
 
 
 def printable(text: str) -> str:
-    """A text in which what is obeyed, or hides, where it is shown is written out: control and bidi characters."""
+    """A text with its control and bidirectional characters written out, which a terminal would obey or hide."""
     return text if text.isprintable() else "".join(x if x.isprintable() else ascii(x)[1:-1] for x in text)
 
 

@@ -44,7 +44,7 @@ INPUT = Layer("(input)")
 
 
 def call_name(module: str, number: int, calls: Mapping[str, int]) -> str:
-    """The name of a call of a module that ran so often: that of the module for its last, ``module#0`` for its first."""
+    """The name of one call of a module: the module's name for its last call, ``module#0`` for the first of several."""
     return module if number == calls[module] - 1 else f"{module}#{number}"
 
 
@@ -127,10 +127,12 @@ def candidates(seen: Sequence[Seen]) -> list[Candidate]:
     """Turn what a backend saw into the layers that can be explained, in the order they ran."""
     listed = []
     for x in seen:
+        # An output that is the argument itself is not listed twice: the module that computed it has the name.
         if not x.layouts or x.same:
             continue
         layout = x.layouts[0]
         channels = layout.channels(x.shape)
+        # Channels without any gradient cannot weigh in a map. How many have one tells features from a map of scores.
         live = x.reacts
         if x.gradient is not None:
             folded = layout.fold(x.gradient, np)[0].reshape(channels, -1)
@@ -145,17 +147,19 @@ def _within(name: str, outer: str) -> bool:
 
 
 def _pools(seen: Sequence[Seen], size: Sequence[int]) -> dict[str, set[tuple[int, ...]]]:
-    """By name, the modules that pool, with the grids that they take.
+    """The modules that pool, by name, with the grids that they take.
 
     A pool takes a map of c channels and gives a vector of c channels: the positions are gone, the channels are not. It
     holds no block of its own that is a cut, or it would be a network, not a pool.
     """
+    # The shape alone does not say how tokens fold. The grids of the other layers do.
     known = {layout.grid for x in seen for layout in x.layouts}
     blocks = [x.name for x in seen if x.cut and x.composite and x.layouts]
     pools = {}
     for x in seen:
         if x.received is None or not x.composite or x.layouts:
             continue
+        # What came in has a grid and as many channels as what goes out has numbers.
         taken = [m for m in layouts(x.received, 1, size, known) if m.channels(x.received) == math.prod(x.shape)]
         if taken and not any(_within(name, x.name) for name in blocks):
             pools[x.name] = {m.grid for m in taken}
@@ -195,9 +199,11 @@ def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
     Raises:
         ModelError: no layer has positions, or no position of any layer has a gradient.
     """
+    # By how well they serve: 0 good, 1 readers of features, 2 bypassed, 3 without a gradient, 4 not looked at.
     groups: dict[int, list[Candidate]] = {0: [], 1: [], 2: [], 3: [], 4: []}
     pools = _pools(seen, size)
     words = _BY_REACTION if any(x.reacts for x in seen) else _BY_GRADIENT
+    # The deepest layers come first: their features say most about the classes.
     for candidate in reversed(candidates(seen)):
         against = _passed_over(candidate, pools) if candidate.cut and candidate.live else ""
         if candidate.cut is None:
@@ -214,12 +220,14 @@ def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
     ranked = list(itertools.chain.from_iterable(groups.values()))
     if not ranked:
         usual = "Grad-CAM needs a convolutional or token layer; pass `layer=`, `layout=` and `grid=` if it has one."
+        # A first axis of more than one for one image: the rows are not images, and the advice is another.
         mixed = any(len(x.shape) > 3 and x.shape[0] > 1 for x in seen)
         raise ModelError(
             f"the model has no layer with positions for an input of size {tuple(size)}, so there is no map to draw. "
             f"{MIXED_ROWS if mixed else usual}"
         )
     best = ranked[0]
+    # A map of zeros looks like an answer, so it is an error here.
     if not any(x.live for x in ranked):
         raise ModelError(
             "the score has a zero gradient at every position of every layer, so the maps would be empty. Is the last "
@@ -244,11 +252,14 @@ def last_of_each_resolution(ranked: Sequence[Candidate]) -> list[Candidate]:
     Returns:
         Layers in the order they ran.
     """
+    # Where no layer is good, one alone is taken: the methods then show something all the same.
     good = [x for x in ranked if x.good] or [ranked[0]]
+    # Later entries replace earlier ones, so for each resolution the deepest layer stays.
     last = {x.layout.grid: x for x in reversed(good)}
     if len(last) > 1:
         chosen = sorted(last.values(), key=good.index)[:STAGES]
     else:
+        # Blocks of one kind are comparable; a layer of another kind between them would be no further stage.
         blocks = [x for x in good if x.kind == good[0].kind]
         count = min(STAGES, len(blocks))
         chosen = [blocks[i * len(blocks) // count] for i in range(count)]

@@ -1,4 +1,4 @@
-"""Arrays, and what is said about them as JSON, in one ``.npz`` file. Nothing in it is executed."""
+"""Arrays, and JSON that describes them, in one ``.npz`` file. Nothing in it is executed."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def pack(path: str | Path, about: Mapping[str, object], arrays: Arrays) -> None:
             not, such as what a ``preprocess`` of the user's own says of itself.
     """
     try:
+        # As an array of text, so that the file holds arrays alone and is read without pickle.
         told = np.array(json.dumps(about))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(
@@ -59,7 +60,7 @@ def unpack(path: str | Path, made: Callable[[object, Arrays], Made], what: str, 
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """One array, which is as large as its file says: by itself NumPy allocates whatever it claims."""
+    """One array, after a check that its file is as large as it claims: NumPy would allocate what it claims."""
     file = io.BytesIO(content(archive, name))
     version = npy.read_magic(file)
     if version not in _HEADERS:

@@ -1,4 +1,4 @@
-"""What values the options of a method take: rules that stand beside the options, as data.
+"""What values the options of a method take: a rule in the annotation of each option.
 
 ``strength: Annotated[float, Number(0, 10)] = 0.6`` declares one; every call of a method or variant is held to it.
 """
@@ -58,6 +58,7 @@ def read_options(name: str, function: Callable[..., object], options: Mapping[st
     for option, value in options.items():
         if option not in defaults:
             raise unknown(f"option of {name}", option, defaults)
+        # None means "not given" where it is the default, and is a mistake elsewhere.
         optional = value is None and defaults[option] is None
         rule = None if optional else rules.get(option)
         way_out = "Leave it out." if defaults[option] is None else f"Pass {option}={defaults[option]!r}, the default."
@@ -69,7 +70,7 @@ _rules = functools.cache(rules_of)
 
 
 def checked(function: Function) -> Function:
-    """The same method or variant, which holds its options to their rules in every call."""
+    """The same method or variant, with its options checked against their rules in every call."""
     if not options_of(function):
         return function
 

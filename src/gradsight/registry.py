@@ -1,4 +1,4 @@
-"""What there is: methods and model sources, each entered by a decorator in the one file that defines it."""
+"""The registries of methods and model sources. Each entry is added by a decorator in the file that defines it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Scope = Literal["layer", "input", "layers"]
 
 _USUAL_CHANNELS = 512
 _FEW_PASSES = 8
-"""A photo takes seconds up to here, even on one core."""
+"""With so many passes a photo takes seconds, even on one core."""
 
 
 def one_pass(_channels: int, _targets: int, **_options: object) -> int:
@@ -74,6 +74,7 @@ class Method:
     def passes(self) -> str:
         """The cost in words, for c channels and k targets: ``"1"``, ``"c + 1"``, ``"2 k + 4"``."""
         many = 1 << 20  # over any number of channels, so that options such as top=64 are at their bound
+        # The costs of all methods grow evenly, so that three values give the whole formula.
         first = self.cost(many, 1)
         by_channel, by_target = self.cost(many + 1, 1) - first, self.cost(many, 2) - first
         slopes = [
@@ -139,9 +140,9 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         self.reserved: frozenset[str] = frozenset()
 
     def add(self, name: str, entry: Entry) -> None:
-        """Enter ``entry`` under a name that nothing else has.
+        """Add an entry under a name that is not taken yet.
 
-        Entered again, as where a cell of a notebook runs once more, a function of the user's replaces itself.
+        A function of the user may be added again, as when a cell of a notebook runs twice: it replaces itself.
 
         Raises:
             InvalidType: the name is no text.
@@ -153,6 +154,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         own = not home.startswith(f"{self._package}.")
         if own:  # those of the package are all there first: the user's module may be the first that asks for one
             self._fill()
+        # A variant and a method of one name could not be told apart in "name(...)".
         if name in self.reserved:
             raise InvalidArgument(f"`name` must be no word for a variant. {received(name)} Pass 'my_{name}'.")
         there = self._entries.get(name)
@@ -166,6 +168,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     def _fill(self) -> dict[str, Entry]:
         if not self._filled:
             package = importlib.import_module(self._package)
+            # Not at import: most commands need no method, and importing all of them takes time.
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self._package}.{module.name}")
             self._filled = True
@@ -194,7 +197,7 @@ SOURCES: Registry[Source] = Registry("model source", "gradsight.models.sources",
 
 
 def without_gradient() -> list[str]:
-    """The methods that need no gradient of the model; no controls, which say nothing of it."""
+    """The methods that need no gradient of the model, without the controls."""
     return [name for name, entry in METHODS.items() if not entry.gradient and not entry.control]
 
 
@@ -237,6 +240,7 @@ def method(
 
     def enter(function: Decorated) -> Decorated:
         taken("function", function, _METHOD)
+        # Here, and not in each method: no method can forget it.
         function = checked(function)
         bound = partial(cost, **options_of(function))
         METHODS.add(name, Method(name, function, title, source, needs, at, gradient, bound, control, alphas))

@@ -1,4 +1,4 @@
-"""Values of any framework, and of objects that only look like them, in Python's and NumPy's own."""
+"""Values of any framework as those of Python and NumPy, also where an object only looks like one."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LONGEST = 1 << 20
-"""Items that a sequence may have: whatever yields more, for ever perhaps, is none."""
+"""A sequence may have so many items. A generator may never end."""
 
 
 def array_in(value: object) -> NDArray[Any] | None:
-    """An array or a tensor of any framework, or lists of numbers, as NumPy's; None for what is none."""
+    """An array or tensor of any framework, or nested lists of numbers, as a NumPy array; None for anything else."""
     import numpy as np  # here, since the help of the command line needs none
 
     try:
@@ -29,7 +29,7 @@ def array_in(value: object) -> NDArray[Any] | None:
 
 
 def has(value: object, *names: str) -> bool:
-    """Whether a value has attributes; one that fails when it is asked has none."""
+    """Whether a value has all these attributes. If asking for one fails, it has not."""
     try:
         return all(hasattr(value, name) for name in names)
     except Exception:  # an object of the user's own, with a ``__getattr__`` of its own

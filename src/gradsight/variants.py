@@ -54,6 +54,7 @@ def _read(text: str) -> Method:
         return _built(ast.parse(text.strip(), mode="eval").body)
     except GradsightError:
         raise
+    # What Python cannot parse, in whatever way, is the same mistake to a user.
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         raise InvalidArgument(
             f"`method` must be a name, or a name with options, such as 'scorecam(top=64)' or 'smooth(gradcam)'. "
@@ -68,6 +69,7 @@ def _built(node: ast.expr) -> Method:
         raise ValueError
     options = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
     name = node.func.id
+    # A dict keeps one of two options of the same name, and has "None" for **.
     if len(options) < len(node.keywords) or "None" in options:  # one twice, or **
         raise ValueError
     if name in VARIANTS:
@@ -90,6 +92,7 @@ def with_options(method: Method, /, **options: object) -> Method:
     """
     if not options:
         return method
+    # Checked here, not at the first call: a name is read long before its method runs.
     options = read_options(method.name, method.function, options)
     return replace(
         method,
@@ -144,6 +147,7 @@ def smooth(method: MethodLike) -> Method:
         total: Array = 0
         for some in rounds(len(_VERSIONS), len(images), probe.batch_size):
             chosen = [_VERSIONS[i] for i in some]
+            # All versions of a round in one pass, as the batch size allows.
             copies = [factor * (ops.flip(images, axis=-1) if mirrored else images) for mirrored, factor in chosen]
             maps = by_copy(inner.function(probe.with_images(ops.concat(copies, axis=0)), ops), len(images), ops)
             for i, (mirrored, _) in enumerate(chosen):
@@ -174,6 +178,7 @@ def eigen_smooth(method: MethodLike) -> Method:
         raise InvalidArgument(f"eigen_smooth needs a method that looks at one layer. {received(inner.name)}")
 
     def smoothed(probe: Probe, ops: Ops) -> Array:
+        # Each channel as an image of its own: the method then gives the part of each channel, not their sum.
         parts = inner.function(ChannelProbe(probe, ops), ops)
         n, c, *grid = probe.activations.shape
         parts = ops.reshape(parts, (n, c, -1, math.prod(grid)))
@@ -207,6 +212,7 @@ def contrastive(
     """
     inner = as_method(method)
     options = {"rivals": rivals, "strength": strength}
+    # The name holds only what differs from the default, so that equal methods have equal names.
     options = {key: value for key, value in options.items() if value != options_of(contrastive)[key]}
 
     def function(probe: Probe, ops: Ops) -> Array:

@@ -9,7 +9,8 @@ from gradsight.layouts.layout import MOST_EXTRA_TOKENS, Grid, Layout
 
 
 def proportional(grid: Sequence[int], size: Sequence[int]) -> bool:
-    """Whether one stride explains every axis: ``size / grid`` agrees up to the rounding of the grid."""
+    """Whether one stride fits every axis: ``size / grid`` is the same, up to the rounding of the grid."""
+    # A grid of g cells comes from any side between (g - 1) and (g + 1) strides, by how a layer rounds.
     low = max(s / (g + 1) for g, s in zip(grid, size, strict=True))
     high = min(s / max(g - 1, 0.5) for g, s in zip(grid, size, strict=True))
     return low < high
@@ -18,6 +19,7 @@ def proportional(grid: Sequence[int], size: Sequence[int]) -> bool:
 def _grids(tokens: int, size: Sequence[int]) -> Iterator[tuple[int, ...]]:
     """Grids of exactly ``tokens`` positions that a patch size would cut from an input of ``size``."""
     seen = set()
+    # Patches are square in every model that folds tokens, so one stride gives all sides.
     for stride in range(1, max(size) + 1):
         for rounding in (math.floor, math.ceil):
             grid = tuple(max(1, rounding(s / stride)) for s in size)
@@ -28,6 +30,7 @@ def _grids(tokens: int, size: Sequence[int]) -> Iterator[tuple[int, ...]]:
 
 def _dense_layouts(shape: Sequence[int], batch: int, size: Sequence[int]) -> list[Layout]:
     """Outputs that keep their positions as axes: (n, c, *s), or (n, *s, c) where only that fits the input."""
+    # Rows are no images: frames or windows, which are treated elsewhere.
     if shape[0] != batch:
         return []
     rank = len(shape)
@@ -48,10 +51,10 @@ def _within(grid: Sequence[int], size: Sequence[int]) -> bool:
 
 
 def _foldings(tokens: int, size: Sequence[int], known: Collection[Grid], most: int) -> list[tuple[int, Grid]]:
-    """(extra tokens, grid) for a number of tokens.
+    """The grids that a number of tokens may fold to, as (extra tokens, grid).
 
-    A known grid if one fits; where none is known, one that a patch size would cut. Beside known grids, another number
-    is no grid's: the words of a text, the queries of a detector.
+    If other layers have known grids, only these are taken: another number of tokens is that of words, or of the
+    queries of a detector. If there are none, a grid is taken that patches of some size would give.
     """
     fits = [(tokens - math.prod(g), g) for g in known if 0 <= tokens - math.prod(g) <= most]
     extra = 0
@@ -102,9 +105,11 @@ def layouts(
     Returns:
         No layout for an output without positions, one where there is no doubt, several where there is.
     """
+    # A network of pictures that gets the frames of a video one by one.
     if len(size) == 3 and len(shape) < 5 and 1 < size[0] == shape[0] / batch:
         of_frames = layouts(shape, shape[0], size[1:], {g[1:] for g in known if g[:1] == size[:1]})
         return [_by_frame(x, size[0]) for x in of_frames if x.axes[0] == 0]
+    # A single cell is a pooled vector; it would make any number of tokens a grid with extra ones.
     known = {g for g in known if math.prod(g) > 1 and len(g) == len(size)}
     if len(shape) == len(size) + 2:
         return _dense_layouts(shape, batch, size)

@@ -35,7 +35,7 @@ class Layout:
         frames: how many rows of the output belong to one image, such as the frames of a video that goes through a
             network of pictures frame by frame, or the windows of an attention. ``axes`` then count them as an axis
             behind the batch. 0 where rows are images.
-        order: for each cell of the grid, row by row, which token lies there; None where they come so.
+        order: for each cell of the grid, row by row, the number of its token; None if the tokens come in this order.
     """
 
     axes: tuple[int, ...]
@@ -46,6 +46,7 @@ class Layout:
 
     def split(self, shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of an output with the rows of an image as an axis of their own."""
+        # Rows are images already.
         if not self.frames:
             return tuple(shape)
         return (shape[0] // self.frames, self.frames, *shape[1:])
@@ -61,15 +62,18 @@ class Layout:
 
     def fold(self, array: Array, ops: Ops) -> Array:
         """Bring an output to (n, c, *grid); axes in front of the output's own, as in (k, n, ...), stay in front."""
+        # Gradients have an axis for targets in front, which is carried along.
         lead = array.ndim - len(self.axes) + bool(self.frames)
         if self.frames:
             array = ops.reshape(array, (*array.shape[:lead], -1, self.frames, *array.shape[lead + 1 :]))
         moved = ops.permute_dims(array, (*range(lead), *(lead + axis for axis in self.axes)))
+        # Nothing to fold: convolutions. No copy is made.
         if self.order is None and moved.shape[lead + 2 :] == self.grid:
             return moved
         tokens = ops.reshape(moved, (*moved.shape[: lead + 2], -1))
         if self.order is not None:
             tokens = _taken(tokens, self.order, ops)
+        # Class and register tokens come first in every model that names no order.
         elif self.extra:
             tokens = tokens[..., self.extra :]
         return ops.reshape(tokens, (*tokens.shape[:-1], *self.grid))
@@ -79,6 +83,7 @@ class Layout:
         sizes = self.split(like.shape)
         rest = tuple(sizes[axis] for axis in self.axes[2:])
         moved = folded
+        # Only tokens have to be laid out again; a convolution has its grid as axes.
         if self.order is not None or rest != self.grid:
             tokens = ops.reshape(folded, (*folded.shape[:2], math.prod(self.grid)))
             moved = ops.reshape(self._with_extra(tokens, like, rest, ops), (*folded.shape[:2], *rest))
@@ -86,11 +91,12 @@ class Layout:
         return ops.reshape(raw, (-1, *raw.shape[2:])) if self.frames else raw
 
     def _with_extra(self, tokens: Array, like: Array, rest: tuple[int, ...], ops: Ops) -> Array:
-        """Tokens in the order of the output, those that are no position as in ``like``."""
+        """Tokens in the order of the output; the extra ones are copied from ``like``."""
         count = math.prod(rest)
         order = range(self.extra, count) if self.order is None else self.order
         others = [i for i in range(count) if i not in set(order)] if len(order) < count else []
         if others:
+            # All tokens in one row, the extra ones among them, to take the extra ones from the original output.
             flat = Layout(self.axes, (count,), frames=self.frames).fold(like, ops)
             tokens = ops.concat((_taken(flat, others, ops), tokens), axis=-1)
         if self.order is None:
@@ -110,6 +116,7 @@ def image_layout(shape: Sequence[int]) -> Layout:
     """
     axes = list(range(len(shape)))
     colours = (1, 3)
+    # A video has its frames before its channels in some libraries. Only the number of colours tells.
     if len(shape) == 5 and shape[2] in colours and shape[1] not in colours:
         axes[1:3] = [2, 1]
     return Layout(tuple(axes), tuple(shape[axis] for axis in axes[2:]))
@@ -127,6 +134,7 @@ def forced_layout(shape: Sequence[int], order: str | None, grid: Sequence[int] |
         return Layout((0, rank - 1, *range(1, rank - 1)), tuple(shape[1:-1]))
     if rank != 3:
         raise InvalidArgument(f"`layout='tokens'` needs a layer output (n, tokens, channels); it is {tuple(shape)}.")
+    # The usual case: a square image, cut into patches. Extra tokens are fewer than one more row and column.
     side = math.isqrt(shape[1])
     grid = tuple(grid) if grid is not None else (side, side)
     extra = shape[1] - math.prod(grid)

@@ -23,6 +23,7 @@ def ablationcam(probe: Probe, ops: Ops) -> Array:
     """
     activations, scores = probe.activations, probe.scores
     n, c = activations.shape[:2]
+    # Row i switches channel i off.
     kept = 1 - ops.eye(c, dtype=activations.dtype, device=activations.device)
     without = []
     for some in rounds(c, n, probe.batch_size):

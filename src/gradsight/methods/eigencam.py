@@ -16,6 +16,7 @@ def eigencam(probe: Probe, ops: Ops) -> Array:
     """
     activations = probe.activations
     n, c, *grid = activations.shape
+    # A position is a sample, its channels are the features.
     samples = ops.matrix_transpose(ops.reshape(activations, (n, c, -1)))
     maps = ops.reshape(principal(samples, ops), (n, 1, *grid))
     return ops.broadcast_to(maps, (n, probe.scores.shape[1], *grid))

@@ -24,5 +24,6 @@ def fem(probe: Probe, ops: Ops, *, deviations: Annotated[float, Number(0, 100)] 
     std = ops.std(activations, axis=probe.spatial, keepdims=True)
     rounding = 1e-5 * ops.abs(mean)  # of a channel that is constant
     out = ops.astype(activations - mean > deviations * std + rounding, activations.dtype)
+    # A channel counts by how active it is on the whole, not at the position.
     maps = ops.sum(out * mean, axis=1, keepdims=True)
     return ops.broadcast_to(maps, (*probe.scores.shape, *activations.shape[2:]))

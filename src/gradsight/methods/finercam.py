@@ -24,4 +24,5 @@ def finercam(
         rivals: how many classes it is set against, at most.
         strength: the factor of their mean score.
     """
+    # Not a variant of its own: the paper takes Grad-CAM and this strength.
     return gradcam(against_rivals(probe, rivals, strength), ops)

@@ -16,6 +16,7 @@ def gradcampp(probe: Probe, ops: Ops) -> Array:
     overflows from S = 89 on. With g = dS/dA, alpha = g^2 / (2 g^2 + sum(A) g^3) = 1 / (2 + sum(A) g) where g is not 0.
     """
     total = ops.sum(probe.activations, axis=probe.spatial, keepdims=True)[:, None]
+    # Only positive gradients weigh (the ReLU of eq. 15), so that the denominator is at least 2 for activations >= 0.
     gains = positive(probe.gradients, ops)
     weights = ops.sum(ratio(gains, 2 + total * gains, ops), axis=probe.spatial)
     return weighted_sum(weights, probe.activations, ops)

@@ -20,5 +20,6 @@ from gradsight.registry import method
 )
 def guidedgradcam(probe: Probe, ops: Ops) -> Array:
     """Multiply guided backpropagation with the enlarged Grad-CAM map, after its ReLU (section 3.2)."""
+    # The fine map decides where exactly, the coarse one which object.
     size = probe.image.activations.shape[2:]
     return resize(positive(gradcam(probe, ops), ops), size, ops) * guidedbackprop(probe, ops)

@@ -31,6 +31,7 @@ def kpcacam(
     activations = probe.activations
     n, c, *grid = activations.shape
     samples = ops.matrix_transpose(ops.reshape(activations, (n, c, -1)))
+    # Centring takes the difference of nearly equal numbers, which float32 has no digits for.
     samples = ops.astype(samples, ops.float64)
     spread = samples - ops.mean(samples, axis=1, keepdims=True)
     # Where all positions are alike, what is left is rounding.

@@ -65,6 +65,7 @@ def occlusion(
     for some in rounds(len(covers), len(images), probe.batch_size):
         masks = like(np.stack([covers[i] for i in some]), images, ops)
         shown = ops.reshape(masks, (len(some), 1, 1, *masks.shape[1:]))
+        # By a mask, which works for any number of axes and on every framework.
         rows = images * (1 - shown) + fill * shown
         scores = probe.image.tail(ops.reshape(rows, (-1, *images.shape[1:])))
         lost = probe.scores - by_copy(scores, len(images), ops)
@@ -85,5 +86,6 @@ def _windows(size: Sequence[int], window: float, stride: float) -> list[Array]:
 def _starts(side: int, window: float, stride: float) -> list[slice]:
     """The windows along one axis; the last one ends where the axis ends."""
     length, step = max(1, round(window * side)), max(1, round(stride * side))
+    # The last window is moved back to the edge, so that all windows have one size.
     last = max(side - length, 0)
     return [slice(first, first + length) for first in (*range(0, last, step), last)]

@@ -55,6 +55,7 @@ def rise(
         shown = ops.reshape(seen, (len(some), 1, 1, *size))
         scores = probe.image.tail(ops.reshape(images * shown, (-1, *images.shape[1:])))
         scores = ops.permute_dims(by_copy(scores, len(images), ops), (1, 2, 0))
+        # Added up at once: a thousand maps of the size of the image are never in memory together.
         total = total + ops.tensordot(scores, seen, axes=1)
         opened, scored = opened + ops.sum(seen, axis=0), scored + ops.sum(scores, axis=-1)
     mean = ops.reshape(scored / masks, (*scored.shape, *[1] * len(size)))
@@ -66,5 +67,6 @@ def _mask(random: np.random.Generator, size: Sequence[int], cells: int, share: f
     coarse = like((random.random((cells,) * len(size)) < share).astype(np.float32), images, ops)
     steps = [-(-side // cells) for side in size]
     large = resize(coarse, [(cells + 1) * step for step in steps], ops)
+    # The shift hides the edges of the cells, which would show in the map.
     shifts = [int(random.integers(step)) for step in steps]
     return large[tuple(slice(shift, shift + side) for shift, side in zip(shifts, size, strict=True))]

@@ -70,6 +70,7 @@ def seen_through(
     """
     images = probe.image.activations
     size = images.shape[2:]
+    # Channels in front, so that a round of them is one slice.
     by_channel = ops.moveaxis(channels, 1, 0)[:, :, None]
     for some in rounds(by_channel.shape[0], len(images), probe.batch_size):
         masks = resize(by_channel[some.start : some.stop], size, ops)
@@ -89,6 +90,7 @@ def chosen(activations: Array, ops: Ops, *, top: int | None, groups: int | None)
         if number is not None and not 1 <= number <= c:
             raise InvalidArgument(f"`{name}` must be between 1 and the layer's {c} channels. {received(number)}")
     if top is not None:
+        # A channel that is the same everywhere masks nothing.
         order = ops.argsort(-ops.std(flat, axis=-1), axis=-1)[:, :top]
         flat = ops.take_along_axis(flat, ops.broadcast_to(order[..., None], (n, top, flat.shape[-1])), axis=1)
     if groups is not None:

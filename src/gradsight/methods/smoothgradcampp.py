@@ -40,6 +40,7 @@ def smoothgradcampp(
     first: Array = 0
     second: Array = 0
     third: Array = 0
+    # Only the running means are kept: all samples at once would be `samples` times the gradients.
     for other in noisy_probes(probe, ops, samples=samples, noise=noise, seed=seed):
         g = by_copy(other.gradients, len(probe.scores), ops)
         first, second, third = (

@@ -41,6 +41,7 @@ def sscam(
 
         def noisy(masks: Array, some: range, sample: int = sample) -> Array:
             shape = (1, 1, *masks.shape[3:])  # the same for every image, whatever it shares a batch with
+            # A prime apart, so that no two samples share the noise of a channel.
             noise = [normal(shape, seed + 7919 * sample + channel, masks, ops) for channel in some]
             return masks + std * ops.stack(noise, axis=0)
 

@@ -17,6 +17,7 @@ def xgradcam(probe: Probe, ops: Ops) -> Array:
     activations = probe.activations
     products = ops.sum(probe.gradients * activations[:, None], axis=probe.spatial)
     total = ops.sum(activations, axis=probe.spatial)
+    # An exact 0 is rare in floats: what is left of a sum that cancels is rounding.
     cancelled = ops.abs(total) <= 1e-5 * ops.sum(ops.abs(activations), axis=probe.spatial)
     total = ops.where(cancelled, 0 * total, total)[:, None]
     return weighted_sum(ratio(products, ops.broadcast_to(total, products.shape), ops), activations, ops)

@@ -14,7 +14,7 @@ from gradsight.errors import ImageError, InvalidArgument, ModelError
 from gradsight.imaging import Placement, nan_to_zero, read_image
 
 _KEPT = 1 << 28
-"""Bytes of activations that are kept for a second reading; where they are more, the photos pass the model again."""
+"""At most so many bytes of activations are kept for a second reading. The other photos pass the model again."""
 
 
 class Activations(NamedTuple):
@@ -36,7 +36,7 @@ ActivationFn = Callable[[Sequence[Image.Image]], Activations]
 
 
 class Batches:
-    """Photos by path, read and passed through the model ``batch_size`` at a time, as often as they are asked for.
+    """The activations of photos. Each iteration reads the photos and passes them through the model, a batch at a time.
 
     Args:
         forward: the forward pass.
@@ -57,12 +57,13 @@ class Batches:
         self._grid: tuple[int, ...] | None = None
 
     def __iter__(self) -> Iterator[tuple[list[int], Activations]]:
-        """Batches: which of the paths they are, and what the layer gave.
+        """For each batch: the numbers of its paths, and the layer's output.
 
         Raises:
             ImageError: a photo cannot be read.
             GradsightError: the layer has no rows and columns, or not the same for all photos.
         """
+        # Dissection reads all photos twice. What fits into memory passes the model once.
         yield from self._kept
         first = sum(len(which) for which, _ in self._kept)
         held = sum(activations.values.nbytes for _, activations in self._kept)

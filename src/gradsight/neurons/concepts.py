@@ -1,4 +1,4 @@
-"""Concepts to name channels by: folders of photos, and where in each photo its concept is."""
+"""Concepts that channels are named by: folders of photos, and where in each photo the concept is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LAYOUT = "A folder of concepts holds NAME/photo.jpg or CATEGORY/NAME/photo.jpg,
 
 
 class Label(NamedTuple):
-    """That a concept is in a photo, and where.
+    """A concept that is in a photo, and where it is.
 
     Attributes:
         concept: its number.
@@ -43,6 +43,7 @@ class Label(NamedTuple):
         Raises:
             ImageError: the mask cannot be read, or has another shape than the photo.
         """
+        # Padding shows nothing, so it belongs to no concept.
         inside = on_photo(placement, cells)
         mask = self._pixels(placement.image_size)
         if mask is None:
@@ -158,6 +159,7 @@ def _concept_folders(top: Path) -> Iterator[tuple[str, Path]]:
     for outer in _folders(top):
         inner = _folders(outer)
         direct = next(_pictures(outer), None) is not None
+        # A photo beside folders has no concept: it was put there by mistake.
         if direct and inner:
             raise InvalidArgument(
                 f"{str(outer)!r} holds pictures and folders: it must be a concept or a category. {_LAYOUT}"
@@ -197,6 +199,7 @@ def _labels(concept: int, folder: Path) -> Iterator[Label]:
     photos = [file for file in files if file not in masks.values()]
     if not photos:
         raise InvalidArgument(f"{str(folder)!r} holds no photo ({', '.join(SUFFIXES)}). {_LAYOUT}")
+    # 1.jpg and 1.png would share one mask.
     stems = Counter(photo.stem for photo in photos)
     for stem, mask in masks.items():
         if stems[stem] != 1:
@@ -207,7 +210,7 @@ def _labels(concept: int, folder: Path) -> Iterator[Label]:
 
 
 def _distinct(concepts: list[tuple[str, str]]) -> tuple[str, ...]:
-    """Names of concepts; one that two categories have says which it is of."""
+    """The names of concepts. Where two categories have the same name, the category is added to it."""
     counts = Counter(name for _, name in concepts)
     return tuple(name if counts[name] == 1 else f"{name} ({category})" for category, name in concepts)
 

@@ -18,7 +18,7 @@ from gradsight.neurons.overlaps import Overlaps, thresholds_of
 from gradsight.rules import Array, Each, Instance, Name, Number, Text, Whole
 
 LEAST = Number(0, 1)
-"""The IoU that a channel is named from."""
+"""A channel gets a name if its IoU is over this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class Dissection:
         return name if iou > least else None
 
     def check(self, layer: str, model: str, channels: int) -> None:
-        """See that it is of the layer that is asked about.
+        """Check that it belongs to the explained layer.
 
         Raises:
             InvalidArgument: it is of another layer or model.
@@ -99,6 +99,7 @@ class Dissection:
         """
         layer, model = taken("layer", layer, Text()), taken("model", model, Text())
         channels = taken("channels", channels, Whole(0))
+        # A dissection of another layer would name channels wrongly, and nothing would look wrong.
         if (self.layer, len(self.iou)) != (layer, channels):
             raise InvalidArgument(
                 f"`dissection` must be of the explained layer, {layer!r} with {channels} channels. Received: one of "
@@ -144,6 +145,7 @@ _TEXTS = ("quantile", "photos", "layer", "model")
 
 def _made(about: object, arrays: Mapping[str, NDArray[np.float32]]) -> Dissection:
     about = contents.fields(about, "what is said about it", (*_TEXTS, *_ROWS))
+    # The file may come from anyone: each value is checked before an object is made of it.
     names = contents.texts(about["concepts"], "concepts")
     if not names:
         raise ValueError("concepts must be one or more")
@@ -193,6 +195,7 @@ def dissect(
     concepts = taken("concepts", concepts, Instance(Concepts, "gs.Concepts, or a folder of them"))
     quantile = taken("quantile", quantile, Number(above=0, most=0.5), "Pass 0.005.")
     batches = Batches(forward, [photo.path for photo in concepts.photos], batch_size)
+    # Twice through the photos: a threshold is known only when all of them were seen.
     thresholds, layer = thresholds_of(batches, len(concepts.photos), float(quantile))
     counts = Overlaps(concepts, len(thresholds))
     for which, activations in batches:

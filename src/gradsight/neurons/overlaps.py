@@ -13,11 +13,11 @@ from gradsight.neurons.activations import Activations
 from gradsight.neurons.concepts import Concepts, LabelledPhoto, on_photo
 
 _FINEST = 112
-"""Rows and columns at which masks are compared at most; those of the paper's data set, Broden, have 112 x 112."""
+"""Masks are compared at no more rows and columns than this, as those of the paper's data set, Broden."""
 
 _CEILING = np.float32(1e-5)
-"""Of its largest value: how far below that a channel's threshold is set where more than the quantile share reaches it,
-so that interpolation between such positions, which rounds, stays over it."""
+"""If many positions share a channel's largest value, its threshold is set below that value by this share of it.
+Interpolation between such positions rounds, and its result must still be over the threshold."""
 
 _AT_ONCE = 256
 """Channels that are enlarged at once."""
@@ -26,7 +26,7 @@ _AT_ONCE = 256
 def thresholds_of(
     batches: Iterable[tuple[list[int], Activations]], photos: int, quantile: float
 ) -> tuple[NDArray[np.float32], str]:
-    """(channels,): the values that ``quantile`` of each channel's are over; and the layer's name.
+    """The threshold of each channel, (channels,), that a share ``quantile`` of its values is over; the layer's name.
 
     Only the top values are held, of which there are ``quantile`` of all.
     """
@@ -44,10 +44,12 @@ def thresholds_of(
             )
         held.append(np.moveaxis(activations.values, 1, 0).reshape(channels, n * rows * columns))
         lowest = np.minimum(lowest, activations.values.min(axis=(0, 2, 3)))
+        # In turns, not after each batch: a partition of all that is held costs more than the memory it frees.
         if sum(x.shape[1] for x in held) > 2 * (most + 1) + rows * columns:
             held = [_top(np.concatenate(held, axis=1), most + 1)]
     top = _top(np.concatenate(held, axis=1), most + 1)
     thresholds = top.min(axis=1)
+    # Many positions share the largest value of a clipped activation; nothing would be over it.
     at_ceiling = (thresholds == top.max(axis=1)) & (thresholds > lowest)
     return np.where(at_ceiling, thresholds - _CEILING * np.abs(thresholds), thresholds), layer
 
@@ -77,6 +79,7 @@ class Overlaps:
         regions: dict[int, NDArray[np.bool_]] = {}
         for label in photo.labels:
             region = label.region(placement, (rows, columns)).ravel()
+            # A photo may have several masks of one concept, such as two dogs.
             regions[label.concept] = regions.get(label.concept, region) | region
         which = np.array(list(regions))
         masks = np.stack(list(regions.values())).astype(np.float32)
@@ -89,6 +92,7 @@ class Overlaps:
         for first in range(0, len(live), _AT_ONCE):
             some = live[first : first + _AT_ONCE]
             over = resize(values[some], (rows, columns)) > thresholds[some, None, None]
+            # As floats: a product of matrices counts all pairs of channels and concepts at once.
             active = (over.reshape(len(some), -1) & inside).astype(np.float32)
             self._both[np.ix_(some, which)] += active @ masks.T
             self._active[np.ix_(some, categories)] += active.sum(axis=1)[:, None]
@@ -100,5 +104,5 @@ class Overlaps:
         return np.asarray(shares, np.float32)
 
     def areas(self) -> NDArray[np.float32]:
-        """Each concept's share of what was seen of its category's photos, (concepts,)."""
+        """The share of the photos of its category that each concept covers, (concepts,)."""
         return np.asarray(self._labelled / self._seen[self._of], np.float32)

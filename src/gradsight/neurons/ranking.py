@@ -70,7 +70,7 @@ class Neurons:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """The numbers of all of them, those for it first."""
+        """The numbers of all channels, those that speak for the target first."""
         return tuple(neuron.channel for neuron in (*self.positive, *self.negative))
 
     @property
@@ -80,6 +80,7 @@ class Neurons:
         Alpha says what more of a channel would do, not what it did: a channel that is silent in this image (its
         contribution is 0, or of the other sign) is ranked, and left out here.
         """
+        # A silent channel had no part in the decision, though more of it would have.
         for_it = _listed([x for x in self.positive if x.contribution > 0])
         against = _listed([x for x in self.negative if x.contribution < 0])
         first = f"{self.label} rested on {for_it}" if for_it else f"nothing among these channels spoke for {self.label}"
@@ -129,6 +130,7 @@ def ranked(
     weights = alphas if by == "alpha" else alphas * means
 
     def chosen(sign: int) -> tuple[Neuron, ...]:
+        # Stable: of equal channels the first comes first.
         order = np.argsort(-sign * weights, kind="stable")[:k]
         return tuple(neuron(int(c)) for c in order if sign * weights[c] > 0)
 
@@ -141,7 +143,7 @@ def ranked(
 
 
 def _listed(neurons: Sequence[Neuron]) -> str:
-    """``"fur (channel 12), stripes (channels 40 and 7) and channel 3"``: names in order, then those without one."""
+    """``"fur (channel 12), stripes (channels 40 and 7) and channel 3"``: channels with names, then those without."""
     by_name: dict[str | None, list[int]] = {}
     for neuron in neurons:
         by_name.setdefault(neuron.name, []).append(neuron.channel)

@@ -52,6 +52,7 @@ class Locations:
 
     def _by(self, halves: slice) -> Floats:
         """The locations by one of the two halves of the channels, or by both."""
+        # The centre of gravity of what an element reacts to.
         energy, moments = self.energy[halves].sum(0), self.moments[:, halves].sum(1)
         locations: Floats = np.divide(moments, energy, out=np.zeros_like(moments), where=energy > 0)
         return locations.reshape(len(moments), -1)
@@ -60,6 +61,7 @@ class Locations:
     def weights(self) -> Floats:
         """How much an element counts: little if it hardly reacts, and never much more than the median one."""
         energy: Floats = self.energy.sum(0).ravel()
+        # Against the median, so that a few very strong elements do not decide alone.
         answering = energy[energy > 0]
         counts: Floats = energy / (energy + np.median(answering)) if answering.size else energy
         return counts
@@ -87,6 +89,7 @@ class Locations:
         """The same, where chance is out of the question: there are many elements, and channels agree."""
         if np.count_nonzero(self.weights) < _FEW:
             return (False,) * len(self.moments)
+        # Noise moves the locations of each half of the channels in its own way; a true location is the same in both.
         halves = zip(self.differ, self._by(slice(0, 1)), self._by(slice(1, 2)), strict=True)
         return tuple(
             differ and (self.single or correlation(first, second, self.weights) > _AGREEMENT)
@@ -108,11 +111,13 @@ class Call(NamedTuple):
     def evidence(self, layout: Layout) -> float:
         """How well the positions that a layout gives to elements agree with their locations, from -1 to 1."""
         by_axis, count = self._agreements(layout)
+        # An axis along which elements do not differ gives no evidence, however well it correlates.
         differ = self.locations[layout.channel_axis].differ if count else ()
         sides = [i for i, side in enumerate(layout.grid) if side > 1 or self._tells(i)]
         agreements = [by_axis[i] if i in by_axis and differ[i] else 0.0 for i in sides]
         if not count or self._lies_at_one_end(layout):
             return 0.0
+        # The weakest axis decides. Few elements agree by chance, so what is missing to 1 counts up to double.
         return 1 - (1 - min(agreements, default=0.0)) * (1 + _FEW / count)
 
     def supports(self, layout: Layout) -> bool:
@@ -154,6 +159,7 @@ class Call(NamedTuple):
         if locations is None:
             return {}, 0
         rest = tuple(1 if i == axis else side for i, side in enumerate(self.shape))
+        # Numbers in place of values show which element the layout puts into which cell.
         source = layout.fold(np.arange(math.prod(rest)).reshape(rest), np)
         cells = np.full(math.prod(rest), -1)
         cells[source.ravel()] = np.arange(source.size)
@@ -196,6 +202,7 @@ def correlation(a: Floats, b: Floats, weights: Floats) -> float:
 def agreement(centres: Floats, laid: Floats, weights: Floats) -> float:
     """How well locations agree with the positions of a layout: their correlation, less for a shift between the two."""
     share = weights / weights.sum()
+    # A layout that is right in order may still begin at the wrong token: then all locations are shifted.
     shift, spread = share @ (centres - laid), _spread(laid, weights)
     return correlation(centres, laid, weights) - float(shift / spread) ** 2 if spread > 0 else 0.0
 

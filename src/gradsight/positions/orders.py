@@ -63,6 +63,7 @@ def _flattened(call: Call) -> Iterator[Tokens]:
         if not any(locations.differ):
             continue
         shape = tuple(side for i, side in enumerate(call.shape) if i != channels)
+        # Without an axis of length 1 the first one cannot be the batch of one image: its rows belong to the image.
         rows = 0 if 1 in shape else call.shape[0]
         if rows and channels == 0:
             continue
@@ -89,6 +90,7 @@ def mixed(call: Call, known: frozenset[Grid]) -> Iterator[Layout]:
 
 def _turned(flat: Tokens, size: Sequence[int]) -> Iterator[Layout]:
     """The axes of the output in any order."""
+    # Height and width may be exchanged, as in models that think in (x, y).
     if len(flat.sides) == len(size):
         for order in itertools.permutations(range(len(size))):
             axes, grid = (tuple(x[i] for i in order) for x in (flat.axes[2:], flat.sides))
@@ -147,6 +149,7 @@ def _digits(
         centres: their locations, (axes, tokens).
         weights: how much each counts.
     """
+    # Windows of a Swin transformer: a token number is (window row, window column, row, column) in digits.
     moves = _moves(np.stack(np.unravel_index(numbers, radices), 1), centres, weights)
     if moves is None:
         return None
@@ -162,6 +165,7 @@ def _digits(
             return None  # a digit that moves tokens less than its size says is no part of the position
         grid.append(int(sides[-1]))
     every = np.stack(np.unravel_index(np.arange(math.prod(radices)), radices), 1)
+    # A digit may count backwards.
     every = np.where(slopes > 0, every, np.array(radices) - 1 - every) * strides
     coordinates = [every[:, axes == axis].sum(1) for axis in range(len(centres))]
     return tuple(grid), np.argsort(np.ravel_multi_index(coordinates, grid))
@@ -169,6 +173,7 @@ def _digits(
 
 def _moves(digits: NDArray[np.intp], centres: Floats, weights: Floats) -> tuple[NDArray[np.intp], Floats] | None:
     """Along which axis each digit moves tokens, and how far; None where one of them moves none, or along two axes."""
+    # Weighted least squares: location = offset + digits x steps.
     root = np.sqrt(weights)[:, None]
     equations = np.hstack([np.ones((len(digits), 1)), digits]) * root
     solved, _, rank, _ = np.linalg.lstsq(equations, centres.T * root, rcond=None)

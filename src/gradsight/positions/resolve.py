@@ -96,6 +96,7 @@ def resolve_layouts(calls: Mapping[str, Call], usual: Mapping[str, Sequence[Layo
     searched: set[tuple[int, ...]] = set()
     pool = _Pool()
     for name, call in calls.items():
+        # The cheap and likely layouts first: a search through all orders costs most of the time.
         best = _best(call, usual[name], _SURE) or _best(
             call, [*usual[name], *pool.like(call.shape), *simple(call, pool.grids, size)], _FOUND, pool.grids
         )
@@ -111,6 +112,7 @@ def resolve_layouts(calls: Mapping[str, Call], usual: Mapping[str, Sequence[Layo
     for name, call in calls.items():
         layout = _certain(call, matches.get(name), pool, usual[name])
         layouts_by_call[name] = _by_shape(call, usual[name], pool, size) if layout is None else (layout,)
+        # The channels of a recurrent layer are no positions, though their number may look like a grid.
         if layout is None and any(_is_of_hidden(x, call.shape, layouts_by_call) for x in layouts_by_call[name]):
             layouts_by_call[name] = ()
         if not layouts_by_call[name] and call.tells(all):
@@ -151,6 +153,7 @@ def _by_shape(call: Call, usual: Sequence[Layout], pool: _Pool, size: Sequence[i
     if alike:
         as_many = len(set(call.shape)) == 2 == len(call.shape) - 1  # nothing tells tokens from channels
         return tuple(dict.fromkeys([alike[0], *map(_exchanged, alike if as_many else ())]))
+    # Axes that stand for themselves are more than a guess; tokens are folded only where there are none.
     dense = [x for x in usual if len(x.axes) - 2 == len(x.grid) == len(size)]
     fits = [x for x in dense or layouts(call.shape, 1, size, pool.grids) if _is_likely(x, call, pool.grids, size)]
     return tuple(fits)
@@ -160,6 +163,7 @@ def _is_likely(layout: Layout, call: Call, known: frozenset[Grid], size: Sequenc
     """Whether the shape alone is reason enough for a layout."""
     if call.contradicts(layout, known) or not (layout.grid in known or proportional(layout.grid, size)):
         return False
+    # With more than three axes the shape has positions of its own.
     if len(layout.axes) > 3 or not (known and call.reached):
         return True
     if len(size) > 1:

@@ -31,7 +31,7 @@ class Rule(Protocol[Read]):
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several words; ``kind`` is what they are, such as ``"kernel"``, and ``way_out`` what else is taken."""
+    """One of several words. ``kind`` says what they are, such as ``"kernel"``; ``way_out`` is the end of the error."""
 
     words: tuple[str, ...]
     kind: str
@@ -50,7 +50,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Either(Generic[_T]):
-    """What the first of several rules takes that takes it at all."""
+    """Several rules, of which the first that takes a value reads it."""
 
     rules: tuple[Rule[_T], ...]
     error: ClassVar[type[GradsightError]] = InvalidArgument
@@ -67,9 +67,9 @@ class Either(Generic[_T]):
 
 @dataclass(frozen=True)
 class Each(Generic[_T]):
-    """Items in order that keep a rule each, as many as ``counts`` holds; where it is empty, any number but none.
+    """A sequence whose items keep a rule each. Its length is one of ``counts``; if these are empty, at least one.
 
-    ``words`` says what they are in place of the rule of each.
+    ``words`` replaces the rule of each item in messages.
     """
 
     of: Rule[_T]
@@ -91,6 +91,7 @@ class Each(Generic[_T]):
 
     def read(self, value: object) -> tuple[_T, ...] | None:
         """The items, or None if something breaks the rule."""
+        # One more than allowed is enough to see that there are too many.
         items = items_in(value, max(self.counts, default=LONGEST))
         if items is None or (len(items) not in self.counts if self.counts else not items):
             return None
@@ -161,7 +162,7 @@ class Instance(Generic[_T]):
 
 
 def tried(rule: Rule[_T], value: object) -> _T | None:
-    """What a rule reads; None where it is broken, also by what the value's own methods raise."""
+    """What a rule reads; None if it is broken, also if the value's own methods raise an error."""
     try:
         return rule.read(value)
     except Exception:  # whatever the value's own methods raise

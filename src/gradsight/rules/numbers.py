@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NARROWEST = 1e-9
-"""Side of a box, in pixels: what is divided by it stays a number."""
+"""The least side of a box, in pixels: a division by it stays finite."""
 
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number, within bounds that belong to it; in any case one that machines count with."""
+    """A whole number of at most 63 bits, from ``least`` to ``most``, both included."""
 
     least: int | None = None
     most: int | None = None
@@ -42,7 +42,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Number:
-    """A finite number, within bounds that belong to it; ``above`` is a lower bound that does not."""
+    """A finite number from ``least`` to ``most``, both included; ``above`` is a lower bound that is not included."""
 
     least: float | None = None
     most: float | None = None
@@ -61,6 +61,7 @@ class Number:
         value = number_in(value)
         if not isinstance(value, Real) or isinstance(value, bool) or not _within(value, self.least, self.most):
             return None
+        # An int stays one, so that messages and names show it as it was written.
         number = value if isinstance(value, int) else float(value)
         if not math.isfinite(number):  # an int of hundreds of digits raises, which is caught
             return None
@@ -69,7 +70,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Sides:
-    """Lengths of so many axes, as numbers of pixels or positions; one number is the length of each of them."""
+    """The lengths of ``axes`` axes, in pixels or positions. One number stands for all of them."""
 
     axes: int = 2
     names: str = ", (height, width)"
@@ -84,6 +85,7 @@ class Sides:
 
     def read(self, value: object) -> tuple[int, ...] | None:
         """The lengths, or None."""
+        # More than any array has along one axis.
         side = Whole(1, 1 << 31)
         one = side.read(value)
         return (one,) * self.axes if one is not None else Each(side, (self.axes,)).read(value)

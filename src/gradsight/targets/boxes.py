@@ -136,7 +136,7 @@ def detected(context: OutputContext) -> tuple[Floats, Floats] | None:
 
 
 def best_of_classes(indices: Indices, context: OutputContext) -> ScoreSpec:
-    """Targets that are k classes of each image, (n, k), each by the detection that scores highest for it.
+    """Targets for k classes of each image, (n, k). Each is the score of the class's best detection.
 
     Raises:
         InvalidArgument: there is none.
@@ -155,7 +155,7 @@ def _of_predictions(
     asked: Floats | None,
     name: _Naming,
 ) -> ScoreSpec:
-    """One target, of each image the prediction of one class, (n,), that overlaps what is asked for, (n, 4), best."""
+    """One target: for each image the prediction of its class, (n,), that overlaps the wanted box, (n, 4), best."""
     scores, boxes = predictions
     names = [TargetInfo(None, "")] * context.n
     for i in context.images:
@@ -163,6 +163,8 @@ def _of_predictions(
         overlap = None if asked is None else _iou(own, asked[i], np)
         of_class = scores[i][:, classes[i]]
         best = own[int(of_class.argmax())]
+        # A detector that gives one class for each prediction has zeros for all others: a maximum of them is no
+        # evidence.
         if asked is None and not of_class.any() and scores[i].any():  # each row has the probability of one class
             raise InvalidArgument(
                 f"the model predicts no {class_name(int(classes[i]), context.labels)} in image {i}, so there is no "
@@ -176,10 +178,12 @@ def _score(context: OutputContext, chosen: Floats, asked: Floats | None, outputs
     """The scores (m,) of an output, for classes ``chosen``, (n, classes) of 0 and 1, and boxes (n, 4) or None."""
     ops = context.ops
     scores, boxes = cast(tuple[Array, Array], context.detections(outputs))  # the first output had them too
+    # By a mask, not by an index: images of one batch may have other classes, and every framework has `where`.
     chosen = context.each(chosen, scores)[:, None] > 0
     own = ops.sum(ops.where(chosen, scores, ops.zeros_like(scores)), axis=-1)
     if asked is None:
         return ops.max(own, axis=1)
+    # Each class has boxes of its own; those of the chosen class are taken.
     if boxes.ndim == 4:
         boxes = ops.sum(ops.where(chosen[..., None], boxes, ops.zeros_like(boxes)), axis=2)
     overlap = _iou(boxes, context.each(asked, boxes)[:, None], ops)
@@ -190,7 +194,7 @@ def _score(context: OutputContext, chosen: Floats, asked: Floats | None, outputs
 
 
 def _in_photo(box: Floats, context: OutputContext, i: int) -> tuple[float, ...]:
-    """(left, top, right, bottom) in pixels of the input as (top, left, bottom, right) in pixels of the photo."""
+    """A box (left, top, right, bottom) in pixels of the input as (top, left, bottom, right) in pixels of the photo."""
     corners = box.reshape(2, 2)[:, ::-1]
     if context.placements:
         corners = np.array([context.placements[i].to_pixel(*(corner - 0.5)) for corner in corners]) + 0.5
@@ -198,7 +202,7 @@ def _in_photo(box: Floats, context: OutputContext, i: int) -> tuple[float, ...]:
 
 
 _ALIKE = 0.5
-"""The overlap from which on a prediction counts as right in PASCAL VOC."""
+"""From this overlap on, PASCAL VOC counts a prediction as right."""
 
 
 def _iou(boxes: Array, asked: Array, ops: Ops) -> Array:
@@ -214,7 +218,7 @@ def _iou(boxes: Array, asked: Array, ops: Ops) -> Array:
 
 
 def _of_class(boxes: Floats, index: int) -> Floats:
-    """(q, 4) of a class, where each class has boxes of its own, (q, classes, 4)."""
+    """The boxes (q, 4) of a class. Some detectors have boxes for each class: (q, classes, 4)."""
     return boxes if boxes.ndim == 2 else boxes[:, index]
 
 
@@ -223,8 +227,9 @@ def _of_best_class(boxes: Floats, scores: Floats) -> Floats:
 
 
 def _best_class(scores: Floats, overlap: Floats | None) -> int:
-    """The class of the prediction that overlaps a box best; without a box, of the one that scores highest."""
+    """The class of the prediction that overlaps a box best, or, without a box, of the one that scores highest."""
     highest = scores.max(axis=1)
     if overlap is not None:
+        # Several predictions often lie at the same box; the surest of them says the class.
         highest = np.where(overlap >= overlap.max(), highest, -np.inf)
     return int(scores[int(highest.argmax())].argmax())

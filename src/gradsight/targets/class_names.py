@@ -1,4 +1,4 @@
-"""Class names as people hand them over, brought to one form: a tuple of texts by index."""
+"""Class names in the forms that users have them, turned into one form: a tuple of texts by index."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradsight.targets.labels import is_class, number_of, plain
 from gradsight.values import has, items_in
 
 Labels = Sequence[str | int] | Mapping[int, str] | Mapping[str, int] | Mapping[str, str] | NDArray[np.generic]
-"""Class names as they are handed over, see `as_labels`; columns and indices of tables are taken too."""
+"""Class names as a user gives them, see `as_labels`. Columns and indices of tables are taken too."""
 
 _FORMS = "a list or an array of names, or a dict: {0: 'cat', 1: 'dog'} or {'cat': 0, 'dog': 1}"
 
@@ -45,7 +45,7 @@ def as_labels(labels: Labels, what: str = "`labels`") -> tuple[str, ...]:
 
 
 def _listed(labels: object, what: str) -> list[object]:
-    """Them in order, whatever they are."""
+    """The labels by index, from any of the forms."""
     pairs = labels.items() if isinstance(labels, Mapping) else _column(labels)
     if pairs is not None:
         return in_order([(plain(a), plain(b)) for a, b in pairs], what, f"{received(labels)} Pass {_FORMS}.")
@@ -63,13 +63,14 @@ def in_order(pairs: Sequence[tuple[object, object]], what: str, way_out: str) ->
     """The names of (index, name) or (name, index) pairs, by index.
 
     Args:
-        pairs: them; which side is the index, the values tell: 0, 1, 2 ..., also as texts.
+        pairs: the pairs. The side with the values 0, 1, 2 ..., also as texts, is the index.
         what: what to call them in an error.
         way_out: the end of an error.
 
     Raises:
         InvalidArgument: neither side has each index from 0 on once, or both have and say different things.
     """
+    # Both directions are common: id2label in transformers, class_to_idx in torchvision.
     sides = [side for side in (0, 1) if _indices([pair[side] for pair in pairs]) == list(range(len(pairs)))]
     readings = [{int(str(pair[side])): pair[1 - side] for pair in pairs} for side in sides]
     named = [[names[index] for index in range(len(pairs))] for names in readings]
@@ -86,13 +87,13 @@ def in_order(pairs: Sequence[tuple[object, object]], what: str, way_out: str) ->
 
 
 def _indices(values: Sequence[object]) -> list[int]:
-    """Whole numbers in order; empty where some value is none."""
+    """The values as sorted whole numbers; empty if one of them is no whole number."""
     numbers = [number_of(str(value)) if is_class(value) else None for value in values]
     return sorted(number for number in numbers if number is not None) if None not in numbers else []
 
 
 def _fault(pairs: Sequence[tuple[object, object]]) -> str:
-    """What is wrong with the indices, in words; empty where there are none."""
+    """What is wrong with the indices, in words; empty if there are no indices."""
     indices = _indices([pair[0] for pair in pairs]) or _indices([pair[1] for pair in pairs])
     have = set(indices)
     missing = next(index for index in range(len(indices) + 1) if index not in have)
@@ -103,20 +104,21 @@ def _fault(pairs: Sequence[tuple[object, object]]) -> str:
 
 
 def _column(labels: Array) -> Iterable[tuple[object, object]] | None:
-    """A column of a table, whose rows have names of their own, as pairs of these and its values; None of others."""
+    """The (row name, value) pairs of a column of a table; None for anything else."""
     if not has(labels, "to_dict", "index") or has(labels, "columns"):
         return None
     return zip(plain(labels.index), plain(labels), strict=True)  # a dict would lose names that are there twice
 
 
 def is_fit(labels: Sequence[str], count: int) -> bool:
-    """Whether labels are those of so many scores; one score is that of two classes, see `Reading.binary`."""
+    """Whether labels fit a number of scores. Two labels fit one score, see `Reading.binary`."""
     return len(labels) == count or (len(labels) == 2 and count == 1)
 
 
 def misfit(labels: Sequence[str], count: int) -> str:
     """The text of the error for labels that do not fit so many scores."""
     named = f"{', '.join(map(repr, labels[:4]))}{f' and {len(labels) - 4} more' if len(labels) > 4 else ''}"
+    # Off by one is nearly always a class for the background, as detectors and segmentations have.
     background = ", that of the background too" if count == len(labels) + 1 else ""
     return (
         f"`labels` must be one for each of the model's scores, in their order, and there are {len(labels)} labels for "
@@ -126,10 +128,10 @@ def misfit(labels: Sequence[str], count: int) -> str:
 
 
 def check_fit(labels: Sequence[str] | None, count: int) -> None:
-    """See that labels, if there are some, are those of so many scores.
+    """Check that labels, if there are any, fit a number of scores.
 
     Raises:
-        InvalidArgument: they are not.
+        InvalidArgument: they do not.
     """
     if labels is not None and not is_fit(labels, count):
         raise InvalidArgument(misfit(labels, count))

@@ -18,7 +18,7 @@ from gradsight.targets.resolved import ScoreSpec, Term
 
 @dataclass(frozen=True)
 class Top:
-    """The ``k`` classes with the highest scores, of each image its own.
+    """The ``k`` classes with the highest scores in each image.
 
     >>> import torch
     >>> import gradsight as gs
@@ -43,6 +43,7 @@ class Top:
         logits = _class_scores(context)
         if self.k > logits.shape[1]:
             raise InvalidArgument(f"Top({self.k}) asks for more classes than the model's {logits.shape[1]}.")
+        # Stable, so that of equal scores the lower class comes first on every framework.
         return _of_classes(np.argsort(-logits, axis=1, kind="stable")[:, : self.k], context)
 
 
@@ -77,18 +78,20 @@ class Classes:
 
 
 def classes_of_each(rows: Sequence[Sequence[int | str]], context: OutputContext) -> ScoreSpec:
-    """Targets that are k classes of each image."""
+    """Targets for k classes of each image."""
     count = _class_scores(context).shape[1]
     return _of_classes(np.array([[class_index(x, context.labels, count) for x in row] for row in rows]), context)
 
 
 def _class_scores(context: OutputContext) -> Floats:
-    """(n, classes); of a detector those of each class's best prediction."""
+    """The class scores, (n, classes). A detector's score for a class is that of its best prediction."""
+    # What is wrong is known from reading the output, and says more than the general error.
     if context.missing:
         raise InvalidArgument(context.missing)
     if context.logits is not None:
         return context.logits
     detections = detected(context)
+    # A model with boxes and a map of classes: the best box of a class and its pixels would be two answers.
     if detections is None or _also_dense(context, detections[0].shape[-1]):
         raise ModelError(
             "a class can be explained where the model gives one row of class scores for each image; it gives "
@@ -101,7 +104,7 @@ def _class_scores(context: OutputContext) -> Floats:
 
 
 def _also_dense(context: OutputContext, count: int) -> bool:
-    """Whether a detector has a map of the same classes too, so that a class may mean either."""
+    """Whether a detector also gives a map of the same classes: then a class could mean either."""
     dense = context.dense(context.outputs)
     return dense is not None and dense.shape[1] == count
 
@@ -109,6 +112,7 @@ def _also_dense(context: OutputContext, count: int) -> bool:
 def _of_classes(indices: Indices, context: OutputContext) -> ScoreSpec:
     if context.logits is None:
         return best_of_classes(indices, context)
+    # Each class is named once, however many images have it.
     known = {int(i): TargetInfo(int(i), class_name(int(i), context.labels)) for i in np.unique(indices)}
     names = tuple(tuple(known[int(i)] for i in row) for row in indices)
     return ScoreSpec(names, tuple((Term(classes=column),) for column in indices.T))

@@ -1,4 +1,4 @@
-"""Targets made of other targets, and the way from what a user asks for to scores."""
+"""Targets made of other targets, and how what a user asks for becomes scores."""
 
 from __future__ import annotations
 
@@ -74,6 +74,7 @@ class Contrast:
     def resolved(self, context: OutputContext) -> ScoreSpec:
         """See `resolve`."""
         sides = [resolve(side, context) for side in (self.target, self.rather_than)]
+        # Checked together, so that the error names both sides.
         one, other = _as_many(sides, "the two sides of Contrast")
         names = tuple(
             tuple(
@@ -167,6 +168,7 @@ def resolve(targets: TargetLike | None, context: OutputContext) -> ScoreSpec:
     """
     check_target(targets)
     asked: TargetLike | None = plain(targets)
+    # Checked before functions: a text or a number is never callable, an index of NumPy is made plain above.
     if asked is None or is_class(asked):
         return (Top() if asked is None else Classes(asked)).resolved(context)
     if hasattr(asked, "resolved"):
@@ -179,18 +181,20 @@ def resolve(targets: TargetLike | None, context: OutputContext) -> ScoreSpec:
             ) from None
     if callable(asked):
         name = TargetInfo(None, getattr(asked, "__name__", type(asked).__name__))
+        # A function of the user may write into what it gets, and the output is read again later.
         return of_function(lambda outputs: asked(context.private(outputs)), [name] * context.n)
     return _of_each(cast(Sequence[TargetLike], asked), context)
 
 
 def check_target(*targets: object) -> None:
-    """See that values are of kinds that can be targets.
+    """Check that values can be targets.
 
     Raises:
         InvalidType: one is not.
     """
     for target in targets:
         value = plain(target)
+        # A class such as gs.Top, without brackets, has `resolved` too: the type is refused, its objects are taken.
         kind = value is None or is_class(value) or has(value, "resolved") or callable(value)
         if isinstance(value, type) or not (kind or isinstance(value, list | tuple)):
             raise _not_a_target(value)
@@ -213,9 +217,10 @@ def _some(targets: tuple[TargetLike, ...], name: str) -> tuple[TargetLike, ...]:
 
 
 def _as_many(sides: Sequence[ScoreSpec], what: str) -> list[ScoreSpec]:
-    """The same with equally many targets: a single one is set beside each of the others'."""
+    """The sides with equally many targets: a single target is repeated for each of the others."""
     counts = [side.count for side in sides]
     most = max(counts)
+    # Anything else would need a rule which of several belongs to which.
     if not {1, most} >= set(counts):
         raise InvalidArgument(
             f"{what} must name equally many targets, or one of them a single one. "
@@ -225,7 +230,7 @@ def _as_many(sides: Sequence[ScoreSpec], what: str) -> list[ScoreSpec]:
 
 
 def _of_each(targets: Sequence[TargetLike], context: OutputContext) -> ScoreSpec:
-    """Targets of which each image has its own."""
+    """Targets from a list with one entry for each image."""
     if len(targets) != context.total:
         raise InvalidArgument(
             f"`targets` as a list must have one entry for each of the {context.total} image(s), a target or a list of "
@@ -252,7 +257,8 @@ def _of_each(targets: Sequence[TargetLike], context: OutputContext) -> ScoreSpec
 
 
 def _picked(specs: Sequence[ScoreSpec], context: OutputContext) -> ScoreSpec:
-    """Of the i-th of these targets image i alone."""
+    """Targets in which image i has the scores of the i-th of these."""
+    # A factor of 0 takes a target out of the other images; the number of targets stays the same for all.
     own = np.eye(context.n)[list(context.images)]
     names = list(specs[0].names)
     for i, spec in zip(context.images, specs, strict=True):

@@ -26,7 +26,7 @@ Indices = NDArray[np.intp]
 
 
 class Target(Protocol):
-    """What can be explained: whatever gives scores for a model's output."""
+    """Anything that can be explained: it turns a model's output into scores."""
 
     def resolved(self, context: OutputContext) -> ScoreSpec:
         """The scores of this target, and what they are called.
@@ -81,11 +81,11 @@ class Prediction:
 
 
 def _nothing(_: object) -> None:
-    """What reads from an output that holds nothing of the kind."""
+    """A reader that finds nothing."""
 
 
 def _itself(outputs: Outputs) -> Outputs:
-    """What is given."""
+    """The outputs themselves."""
     return outputs
 
 
@@ -139,17 +139,19 @@ class OutputContext:
     private: Callable[[Outputs], Outputs] = _itself
 
     def __post_init__(self) -> None:
+        # Most callers have one output of the whole batch.
         if not self.total:
             object.__setattr__(self, "total", self.n)
         if not self.images:
             object.__setattr__(self, "images", range(self.n))
 
     def each(self, values: NDArray[np.generic], like: Array) -> Array:
-        """NumPy values of each image, (n, ...), for the rows (m, ...) of an output, as an array of its kind."""
+        """NumPy values of the n images, repeated for the m rows of ``like``, as an array of its kind and precision."""
         return as_rows(values, like, self.n, self.ops)
 
 
 def as_rows(values: NDArray[np.generic], like: Array, n: int, ops: Ops) -> Array:
     """NumPy values of each of n images, for the rows of ``like``; row j belongs to image j % n."""
+    # Further passes hold the batch several times, one whole batch behind the other.
     tiled = np.tile(values, (like.shape[0] // n, *[1] * (np.ndim(values) - 1)))
     return ops.asarray(tiled, dtype=like.dtype, device=getattr(like, "device", None))  # JAX's tracers have none

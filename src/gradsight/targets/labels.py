@@ -19,7 +19,8 @@ from gradsight.values import has
 
 
 def plain(value: Array) -> Array:
-    """Arrays of any framework, and their numbers, as Python's own: ``np.array([1, 2])`` is ``[1, 2]``."""
+    """An array of any framework as Python's own lists and numbers; any other value as it is."""
+    # A text of NumPy has a dtype and a shape too.
     if isinstance(value, str) or not has(value, "dtype", "shape"):
         return value
     try:
@@ -49,12 +50,12 @@ _A_CLASS: Rule[int | str] = AClass()
 
 
 def number_of(text: str) -> int | None:
-    """The whole number that a text is, from 0 on; None for another text, and for one of more digits than count."""
+    """The whole number, from 0, that a text stands for; None for any other text, and for more than 18 digits."""
     return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
 def class_name(index: int, labels: Sequence[str] | None) -> str:
-    """The name that a class is shown by, no other class's; its number in words where the labels are not known."""
+    """The name that a class is shown by, which no other class has. Without labels it is ``"class 3"``."""
     return shown_names(tuple(labels))[index] if labels is not None and index < len(labels) else f"class {index}"
 
 
@@ -80,7 +81,7 @@ def shown_names(labels: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _forms(index: int, label: str, labels: Set[str]) -> list[str]:
-    """What a class may be called, the shortest first; the last is no other class's."""
+    """The names that a class may be shown by, the shortest first; no other class has the last one."""
     first, whole = label.partition(",")[0].strip(), label.strip()
     numbered = f"{whole or 'class'} ({index})"
     while numbered in labels:
@@ -110,6 +111,7 @@ def class_index(which: object, labels: Sequence[str] | None, count: int) -> int:
     if isinstance(read, str):
         return _by_label(read, labels, count)
     index, name = int(read), str(int(read))
+    # Labels such as "0", "8", "3" in another order: an index and a label look alike, and a guess would be silent.
     if labels is not None and name in labels and labels.index(name) != index:
         raise _two_meanings(index, labels, count)
     return _checked(index, count)
@@ -117,6 +119,7 @@ def class_index(which: object, labels: Sequence[str] | None, count: int) -> int:
 
 def _by_label(which: str, labels: Sequence[str] | None, count: int) -> int:
     matches = _matches(which, labels or ())
+    # Where every label is a number, "3" is meant as a label: as an index it would be another class.
     numbers = labels is not None and all(label.isdecimal() for label in labels)
     if not matches and (number := number_of(which)) is not None and not numbers:
         return _checked(number, count)
@@ -145,7 +148,7 @@ def _checked(index: int, count: int) -> int:
 
 
 def _two_meanings(number: int, labels: Sequence[str], count: int) -> InvalidArgument:
-    """The error for a number that is the label of a class whose index is another."""
+    """The error for a number that is the index of one class and the label of another."""
     other = labels.index(str(number))
     if not 0 <= number < count:
         return InvalidArgument(
@@ -164,8 +167,9 @@ def _key(label: str) -> str:
 
 
 def _matches(which: str, labels: Sequence[str]) -> list[int]:
-    """The classes that a text may mean: those that fit it best, whole labels before shown names before synonyms."""
+    """The classes that a text fits best: by the whole label, else by the shown name, else by a synonym."""
     shown = shown_names(tuple(labels))
+    # To the letter first: "crane" (the bird) and "Crane" (the machine) may both be labels.
     for wanted, as_read in ((which, str), (_key(which), _key)):
         if not wanted:
             continue

@@ -1,4 +1,4 @@
-"""A class of a segmentation, in the part of the picture that the user says."""
+"""A class of a segmentation, in a region of the picture."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ class Pixels:
         if len(given) > 1:
             raise InvalidArgument(f"Pixels takes one of mask, box and point. Received: {' and '.join(given)}.")
         point = Each(Number(-1e9, 1e9), (2,), words="2 numbers, (row, column)")
+        # Read before it is compared: it may be a tensor on a GPU, or a list.
         mask = optional("`mask` of Pixels", self.mask, _MASK)
         if mask is not None and not (np.isfinite(mask).all() and (mask >= 0).all() and mask.any()):
             raise InvalidArgument(f"`mask` of Pixels must be {_MASK.rule}. Received: values that are not.")
@@ -79,6 +80,7 @@ class Pixels:
             )
         check_fit(context.labels, int(dense.shape[1]))
         index = class_index(self.which, context.labels, int(dense.shape[1]))
+        # In NumPy and once: the region does not change with the outputs of further passes.
         weights = np.zeros((context.n, *dense.shape[2:]), np.float32)
         for i in context.images:
             weights[i] = self._weights(context, i, tuple(dense.shape[2:]))
@@ -103,16 +105,19 @@ class Pixels:
         """(top, left, bottom, right) of the box or of the pixel at the point."""
         if self.point is None:
             return self.box
+        # Positions count from the centres of pixels: 3.4 lies in pixel 3, 3.6 in pixel 4.
         row, column = (math.floor(value + 0.5) for value in self.point)
         return row, column, row + 1, column + 1
 
     def _weights(self, context: OutputContext, i: int, cells: tuple[int, ...]) -> NDArray[np.float32]:
-        """How much each cell of the output counts for image ``i``, in all 1."""
+        """How much each cell of the output counts for image ``i``; the sum is 1."""
         placement = context.placements[i] if context.placements else None
         size = context.size if placement is None else placement.image_size
+        # A mask is of the photo, the output of the model's input: the two meet in the pixels of the photo.
         region = self._region(context.first + i, size, context.total)
         box = (0.0, 0.0, float(size[0]), float(size[1])) if placement is None else placement.box
         down, across = (_covered(region.shape[k], box[k], box[k + 2], cells[k]) for k in range(2))
+        # Rows and columns are separate, so that the overlap of all cells is two small products.
         weights: Floats = down @ region @ across.T
         if not weights.sum() > 0:
             raise InvalidArgument(

@@ -34,6 +34,7 @@ def detections_in(
     """
     logits, relative, boxes, scores = (_entry(outputs, name) for name in ("logits", "pred_boxes", "boxes", "scores"))
     if _has_axes(logits, 3) and _has_axes(relative, 3):
+        # DETR has one class more, "no object", which is nothing to explain.
         nothing = labels is not None and logits.shape[2] == len(labels) + 1
         return logits[..., :-1] if nothing else logits, in_pixels(corners(relative, ops), size, ops)
     is_list = isinstance(outputs, list | tuple) and len(outputs) > 0
@@ -46,11 +47,13 @@ def detections_in(
 
 
 def _chosen(outputs: Outputs, labels: Sized | None, ops: Ops) -> tuple[Array, Array]:
-    """Of predictions that were chosen, each of one class with a probability; images have different numbers of them.
+    """Scores and boxes from final predictions, each with one class and its probability.
 
-    Every image has as many rows, one at least: those that it lacks have a box without a size, and score 0.
+    Images have different numbers of predictions. All get as many rows as the largest number, at least one; the added
+    rows have a box without a size, and score 0.
     """
     predictions = [(x["labels"], x["scores"], x["boxes"]) for x in outputs]
+    # One at least: an image without any prediction still needs a row.
     most = max(1, *(boxes.shape[0] for _, _, boxes in predictions))
     if labels is None:
         count = 1 + max((int(ops.max(classes)) for classes, *_ in predictions if classes.shape[0]), default=0)
@@ -75,7 +78,7 @@ def one_hot(numbers: Array, count: int, ops: Ops) -> Array:
 
 
 def embedding_in(outputs: Outputs, otherwise: Array | None) -> Array | None:
-    """The embeddings (n, d) in a model's output: what is called one, or else ``otherwise``."""
+    """The embeddings (n, d) in a model's output, found by their usual names; ``otherwise`` if there are none."""
     entries = (_entry(outputs, name) for name in _EMBEDDINGS)
     return next((x for x in entries if _has_axes(x, 2)), otherwise)
 

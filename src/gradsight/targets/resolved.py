@@ -33,7 +33,7 @@ class Term:
 
 
 Column = tuple[Term, ...]
-"""The terms that one target's score adds up from."""
+"""The terms of one target's score, which is their sum."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +61,14 @@ class ScoreSpec:
         """
         values: dict[int, Array] = {}
         if self.indices is not None and logits is not None:
+            # Every class once, in one operation: the gradient of one gather is cheaper than that of many.
             picked = ops.pick(logits, np.tile(self.indices, (logits.shape[0] // len(self.names), 1)))
             if self.classes is not None and self.classes.shape == self.indices.shape:  # none is named twice
                 return picked
             values = {id(term): picked[:, column] for term, _, column in self._picks()}
         called: dict[int, Array] = {}
         for term in self._terms():
+            # A function that stands in several terms runs once: it may be costly, and it may count its calls.
             if term.function is not None:
                 key = id(term.function)
                 values[id(term)] = called[key] = called[key] if key in called else _called(term.function, outputs)
@@ -90,6 +92,7 @@ class ScoreSpec:
         numbers: dict[bytes, int] = {}
         for term in self._terms():
             if term.classes is not None:
+                # By value: targets made one by one name the same classes in different arrays.
                 key = np.asarray(term.classes, np.int64).tobytes()
                 yield term, term.classes, numbers.setdefault(key, len(numbers))
 
@@ -101,7 +104,7 @@ class ScoreSpec:
 
     @property
     def of_classes(self) -> bool:
-        """Every target is a class, or sums of some."""
+        """Whether every target is a class or a sum of classes."""
         return all(term.classes is not None for term in self._terms())
 
     @property
@@ -125,6 +128,7 @@ class ScoreSpec:
             return self
 
         def tiled(term: Term) -> Term:
+            # A factor of each image belongs to the rows, a single one to all.
             factor = np.tile(term.factor, times) if isinstance(term.factor, np.ndarray) else term.factor
             return replace(term, factor=factor, classes=None if term.classes is None else np.tile(term.classes, times))
 
@@ -136,7 +140,7 @@ class ScoreSpec:
 
 
 def of_function(function: Score, labels: Sequence[TargetInfo]) -> ScoreSpec:
-    """One target that is a function of the output, with the name that it has for each image."""
+    """One target that is a function of the output, with its name for each image."""
     return ScoreSpec(tuple((name,) for name in labels), ((Term(function=function),),))
 
 

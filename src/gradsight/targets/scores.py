@@ -1,4 +1,4 @@
-"""How classes' scores are read from what a model gives, where that is not one row of them."""
+"""How class scores are read from the output of a model that does not simply give one row of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradsight.rules import Choice, Function, Text
 
 @dataclass(frozen=True)
 class Scores:
-    """How the classes' scores are read from what a model gives, where that is not one row of them for each image.
+    """How class scores are read from the output of a model that does not simply give one row for each image.
 
     >>> import gradsight as gs
     >>> gs.Scores(lambda output: output["logits"], activation="sigmoid").activation

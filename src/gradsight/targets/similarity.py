@@ -1,4 +1,4 @@
-"""How alike what the model sees is to something else."""
+"""How similar the picture is to something else, as the model sees it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gradsight.targets.resolved import ScoreSpec, of_function
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """What of the picture makes it like another one, like a text, or like an embedding: the cosine of embeddings.
+    """What makes the picture similar to another one, to a text, or to an embedding: the cosine of the embeddings.
 
     For models that give an embedding of each image, (n, d): metric learning, CLIP and its kin, or a classifier without
     its last layer. Of two pictures each has a map: explain both with ``targets=[gs.Similarity(image=b),
@@ -70,10 +70,12 @@ class Similarity:
             raise InvalidArgument(
                 f"Similarity compares one embedding of {own.shape[-1]} numbers, as this model gives. {received(other)}"
             )
+        # In float64 and of length 1, so that the score is the cosine and does not depend on the size of the other.
         direction = other.reshape(1, -1).astype(np.float64)
         length = np.linalg.norm(direction)
         if not length > 0 or not np.isfinite(length):
             raise InvalidArgument("the embedding of Similarity must be finite and not zero: it has no direction.")
+        # One row for each image, as all values that targets keep: `each` tiles them for further passes.
         rows = np.repeat(direction / length, context.n, axis=0)
 
         def score(outputs: Outputs) -> Array:

@@ -1,4 +1,4 @@
-"""A word of what a model writes: an answer's, a caption's."""
+"""A word that a model writes, in an answer or a caption."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ class Token:
                 f"{received(self.at)}"
             )
         if self.which is None:
+            # The word that the model would write here is asked for, image by image.
             indices = context.numpy(scores[:, self.at]).argmax(axis=1)
         else:
             indices = np.full(context.n, class_index(self.which, context.labels, int(words)))
