@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TypeVar, Unpack, overload
+from typing import TypeVar, Unpack, cast, overload
 
 from gradsight.errors import InvalidArgument, received
 from gradsight.explaining.asked import Methods, check_words
@@ -26,17 +26,22 @@ class _Loading(Picture, total=False):
     """What is said of a model where it is loaded."""
 
     weights: str | os.PathLike[str] | None
-    text: str | None
     arguments: Mapping[str, object] | None
     device: object
 
 
-class Options(_Loading, About, total=False):
-    """Keyword arguments of `load_model` and of `Explainer`."""
+class SharedOptions(_Loading, About, total=False):
+    """Keyword arguments of `load_model` and of `Explainer` that everything takes which names a model."""
 
     layout: str | None
     grid: int | Sequence[int] | None
     batch_size: int
+
+
+class Options(SharedOptions, total=False):
+    """Those that `explain` takes."""
+
+    text: str | None
 
 
 @overload
@@ -93,7 +98,7 @@ def explain(
     >>> import numpy as np
     >>> import torch
     >>> import gradsight as gs
-    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.LazyLinear(5))
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     >>> photo = np.zeros((40, 60, 3), np.uint8)
     >>> gs.explain(photo, net, size=32, top=2).maps.shape
     (1, 2, 30, 30)
@@ -121,16 +126,21 @@ def explain(
     check_words(options, [*_LOADING, *ABOUT, *OPTIONS, "top"], "explain")
     if top is not None and targets is not None:
         raise InvalidArgument(f"`top` and `targets` exclude each other. {received(top)} Leave one of them out.")
-    loading = {name: value for name, value in options.items() if _is_for_loading(name, value, model)}
-    others = {name: value for name, value in options.items() if name not in loading}
+    loading, others = split_options(options, model)
     explainer = Explainer(
-        as_model(model, **loading),  # type: ignore[arg-type]
+        as_model(model, **loading),
         method="gradcam" if method is None else method,
         layer=layer,
         targets=targets if top is None else Top(top),
         **others,  # type: ignore[arg-type]
     )
     return explainer(photos)
+
+
+def split_options(options: Mapping[str, object], model: ModelLike) -> tuple[LoadOptions, dict[str, object]]:
+    """Keyword arguments for `load_model`, and those for `Explainer`."""
+    loading = {name: value for name, value in options.items() if _is_for_loading(name, value, model)}
+    return cast("LoadOptions", loading), {name: value for name, value in options.items() if name not in loading}
 
 
 _LOADING = tuple(name for name in LoadOptions.__annotations__ if name not in ABOUT)

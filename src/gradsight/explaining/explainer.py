@@ -38,13 +38,11 @@ OPTIONS = ("method", "layer", "targets", "layout", "grid", "batch_size")
 
 
 class Explainer:
-    """Explains one model. Threads may share it; it does not change, and the model stays as it is.
-
-    Another layer, method or target goes into the call, or into another Explainer.
+    """Explains one model. Threads may share it: it does not change, and the model stays as it is.
 
     >>> import torch
     >>> from gradsight import Explainer
-    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(5))
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     >>> explainer = Explainer(net, targets=2)
     >>> explainer(torch.rand(1, 3, 8, 8)).maps.shape
     (1, 1, 6, 6)
@@ -192,10 +190,9 @@ class Explainer:
             layer: a layer's name, a module of the model, or a list of them, instead of the explainer's own.
 
         Returns:
-            An `Explanation`; for a list of methods or layers a tuple of them: each layer with each method in turn, then
-            the methods that look at several layers at once, then those that look at the input alone. Where the former
-            are given fewer than two layers, they take the last good one of each resolution. An explainer that was made
-            with a list gives a tuple too, which type checkers are not told: pass the list in the call for them.
+            An `Explanation`; for a list of methods or layers, here or in the explainer's own, a tuple of them: each
+            layer with each method in turn, then the methods that look at several layers at once, then those of the
+            input alone. With fewer than two layers, the former take the last good one of each resolution.
 
         Raises:
             GradsightError: with what was wrong, what was received and what to do.
@@ -230,7 +227,7 @@ class Explainer:
 
         >>> import numpy as np, torch
         >>> from gradsight import Explainer, Preprocess
-        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.LazyLinear(5))
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
         >>> photos = (np.full((9, 9, 3), value, np.uint8) for value in range(40))
         >>> with Explainer(net, preprocess=Preprocess(8)).stream(photos, batch_size=16) as stream:
         ...     print(sum(done.explanations[0].maps.shape[0] for done in stream))
