@@ -1,13 +1,15 @@
 """gradsight shows what a vision model looked at when it decided.
 
 >>> import gradsight as gs
->>> explanation = gs.explain("photo.jpg")  # doctest: +SKIP
+>>> gs.Top(3)
+Top(k=3)
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gradsight.lazy import lazy
 
 __version__ = "0.1.0"
 
@@ -43,7 +45,7 @@ _HOMES = {
     "compare": "comparing",
     "Comparison": "comparing",
     "eigen_smooth": "variants",
-    "explain": "explaining.explainer",
+    "explain": "explaining.explain",
     "fuse": "variants",
     "load_model": "models.load",
     "method": "registry",
@@ -56,7 +58,8 @@ if TYPE_CHECKING:
     from gradsight.captioning import ask, caption
     from gradsight.comparing import Comparison, compare
     from gradsight.errors import GradsightError
-    from gradsight.explaining.explainer import Explainer, explain
+    from gradsight.explaining.explain import explain
+    from gradsight.explaining.explainer import Explainer
     from gradsight.imaging import Placement, Preprocess
     from gradsight.layers import Candidate
     from gradsight.models.load import load_model
@@ -109,11 +112,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'gradsight' has no attribute {name!r}")
-    return getattr(import_module(f"gradsight.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy(__name__, _HOMES)

@@ -14,7 +14,7 @@ from gradsight.cli.terminal import complain, progress, say, say_json
 from gradsight.errors import InvalidArgument
 from gradsight.photos import Explained, Failed, Photo
 
-Stream = Callable[[Sequence[Photo]], Iterable[Explained | Failed]]
+Stream = Callable[[Sequence[Photo]], Iterable[Explained[Photo] | Failed[Photo]]]
 """From photos to what comes of each, in their order; the model is loaded when it is called."""
 
 _EVERYTHING = PhotosOptions()

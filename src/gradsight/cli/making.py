@@ -23,7 +23,7 @@ def loaded(model: ModelOptions, picture: PictureOptions) -> gs.Model:
     Raises:
         GradsightError: there is none, or it cannot be loaded so.
     """
-    return gs.load_model(model.model, **model.loading(), **picture.loading())  # type: ignore[misc]
+    return gs.load_model(model.model, **model.loading(), **picture.loading())
 
 
 def explainer_of(model: ModelOptions, picture: PictureOptions, **more: Any) -> gs.Explainer:

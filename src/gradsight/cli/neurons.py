@@ -64,7 +64,7 @@ def tell_neurons(explainer: gs.Explainer, targets: Any, asked: Asked, output: Ou
     for note in of_preprocess(explanation.preprocess):
         complain(note, "Note")
     dissection, shown = _dissected(explainer, asked, explanation.layer, output)
-    kept = {"dissection": dissection, "least": asked.least, "by": asked.by}
+    kept: dict[str, Any] = {"dissection": dissection, "least": asked.least, "by": asked.by}
     found = [explanation.neurons(asked.count, 0, j, **kept) for j in range(len(explanation.targets[0]))]
     photos, errors = find_photos(asked.images or shown)
     for error in errors:

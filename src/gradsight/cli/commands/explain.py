@@ -55,7 +55,6 @@ def explain(
     """
     from gradsight.cli import making
     from gradsight.cli.each import each_photo
-    from gradsight.cli.outcomes import streamed
     from gradsight.cli.output import Form, OneFile, Output, Results
     from gradsight.cli.targets import targets_of
 
@@ -71,9 +70,9 @@ def explain(
     # Whatever else can be wrong with the options is told before the model is loaded.
     picture.loading(), model.loading(), axes.axes()
 
-    def stream(found: Sequence[Photo]) -> Iterable[Explained | Failed]:
+    def stream(found: Sequence[Photo]) -> Iterable[Explained[Photo] | Failed[Photo]]:
         explainer = making.explainer_of(model, picture, layer=look.layers(), method=methods, **axes.axes())
-        return streamed(found, lambda photo: explainer([photo.source], targets=wanted))
+        return explainer.stream(found, targets=wanted)
 
     return each_photo(images, stream, results, reply, photos)
 
