@@ -282,7 +282,7 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
     ],
     "eigen_smooth": [(lambda w: gs.eigen_smooth(5), InvalidType, "`method` must be")],
     "explain": [(lambda w: gs.explain(5, w.loaded), InvalidType, "`inputs` must be")],
-    "fuse": [(lambda w: gs.fuse("gradcam", by="sum"), UnknownName, "no way to fuse 'sum'")],
+    "fuse": [(lambda w: gs.fuse("gradcam", by="sum"), UnknownName, "no fusion 'sum'")],
     "load_model": [
         (lambda w: load_model(5), InvalidType, "`model` must be a name or a path"),
         (lambda w: load_model("demo", size="7x7"), InvalidArgument, "`size` must be 2 positive"),

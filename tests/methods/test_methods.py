@@ -371,7 +371,7 @@ def test_methods_of_rectifiers_need_one(name: str) -> None:
         ("scorecam(tops=1)", UnknownName, "no option of scorecam 'tops'. Did you mean 'top'"),
         ("gradcam(top=1)", UnknownName, "no option of gradcam 'top'"),
         ("smooth(gradcam, top=1)", UnknownName, "no option of smooth 'top'"),
-        ("fuse(gradcam, by='sum')", UnknownName, "There is no fusion 'sum'"),
+        ("fuse(gradcam, by='sum')", UnknownName, "no fusion 'sum'"),
         ("smooth()", InvalidArgument, r"say of which, such as smooth\(gradcam\)"),
         ("smooth(gradcam", InvalidArgument, r"`method` must be a name, or a name with options"),
         ("smooth(gradcam, layercam)", InvalidArgument, "`method` must be a name"),
