@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
 from gradsight.backends.torch import tap
-from gradsight.backends.torch.graph import differentiable, dominators, topological
+from gradsight.backends.torch.graph import Node, differentiable, dominators, topological
 from gradsight.backends.torch.reaction import Run, by_reaction
 from gradsight.backends.torch.view import View
+from gradsight.foreign import Inputs
 from gradsight.layers import Seen, call_name, candidates
 from gradsight.layouts import Layout
 
@@ -25,7 +25,7 @@ class _Record:
     received: tuple[int, ...] | None
     same: bool
     output: torch.Tensor
-    node: Any = None  # the graph node that only this output leads to; None where the input does not reach it
+    node: Node | None = None  # the graph node that only this output leads to; None where the input does not reach it
 
 
 def record(view: View, run: Run, source: torch.Tensor, ways: Mapping[str, tuple[Layout, ...]]) -> list[Seen]:
@@ -33,14 +33,14 @@ def record(view: View, run: Run, source: torch.Tensor, ways: Mapping[str, tuple[
 
     Args:
         view: the view that ``run`` runs.
-        run: ``(taps, image) -> score``: one forward pass of one image to the score that is explained, a scalar.
+        run: one pass to the score.
         source: the image as it goes in; requires a gradient.
         ways: by call, the layouts that its output may have.
     """
     records: list[_Record] = []
     calls: dict[str, int] = {}
 
-    def see(name: str, module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
+    def see(name: str, module: nn.Module, arguments: tuple[Inputs, ...], output: torch.Tensor) -> torch.Tensor:
         first = next((a for a in arguments if isinstance(a, torch.Tensor)), None)
         shape = None if first is None else tuple(first.shape)
         # What arrives is our clone of an earlier output. An in-place operation hands it on too, but raises its version.
@@ -48,9 +48,9 @@ def record(view: View, run: Run, source: torch.Tensor, ways: Mapping[str, tuple[
         seen = _Record(name, calls.get(name, 0), module, shape, same, output)
         calls[name] = seen.call + 1
         records.append(seen)
-        given = output.clone()  # its graph node is this output's alone, and so are the values that the model writes
-        seen.node = given.grad_fn
-        return given
+        copy = output.clone()  # its graph node is this output's alone, and so are the values that the model writes
+        seen.node = copy.grad_fn
+        return copy
 
     names = [name for name in view.modules if name]
     tap.install(view.modules, names)
