@@ -175,8 +175,8 @@ def test_a_rule_stays_with_the_probe_for_other_images_and_targets_and_leaves_wit
     probe, other = probe_of(model, "4", batch), images()
     guided = probe.image.rectified("guided")
     expected = Plain(model, "4", other, CLASSES).rectified_gradients("guided")
-    close(guided.at(other).gradients, expected)
-    close(probe.rectified("guided").at(other).image.gradients, expected)
+    close(guided.with_images(other).gradients, expected)
+    close(probe.rectified("guided").with_images(other).image.gradients, expected)
     swapped = [[b, a] for a, b in CLASSES]
     turned = guided.with_targets(resolve(swapped, OutputContext(2, probe.logits)))
     close(turned.gradients, Plain(model, "4", batch, swapped).rectified_gradients("guided"))
@@ -218,7 +218,7 @@ def test_curvature_of_the_image_and_of_differences_of_scores() -> None:
     direction = torch.randn_like(image.activations)
 
     def slopes(step: float) -> torch.Tensor:
-        return image.at(batch + step * direction).gradients
+        return image.with_images(batch + step * direction).gradients
 
     differences = (8 * (slopes(1e-3) - slopes(-1e-3)) - (slopes(2e-3) - slopes(-2e-3))) / 12e-3
     close(image.curvature(direction), differences.numpy(), 1e-6)
@@ -376,7 +376,7 @@ def test_the_image_is_a_layer(layer: str) -> None:
 
 def test_other_images_have_the_targets_of_the_image_in_their_place() -> None:
     model, batch, many = toys.curved().double(), images(), images(6)
-    for probe in (probe_of(model, "4", batch), probe_of(model, "4", batch).at(batch.flip(0)).at(batch)):
+    for probe in (probe_of(model, "4", batch), probe_of(model, "4", batch).with_images(batch.flip(0)).with_images(batch)):
         other, view = probe.with_images(many), Plain(model, "4", batch, CLASSES)
         close(other.activations, view.activations_at(many.numpy()))
         close(other.gradients, view.gradients_at(many.numpy()))
@@ -437,7 +437,7 @@ def test_other_targets_of_the_same_pass() -> None:
 def test_all_layers_of_a_pass_are_seen_from_each_and_move_together() -> None:
     model, batch, other = toys.curved().double(), images(), images()
     probes = probes_of(model, ["2", "4"], batch)
-    moved = probes[0].at(other)
+    moved = probes[0].with_images(other)
     assert [probe.name for probe in probes[1].layers] == ["2", "4"]
     assert moved.name == "2"
     for probe, name in zip(moved.layers, ("2", "4"), strict=True):
