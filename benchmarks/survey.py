@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))  # the shim
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/support"))  # the shim
 
 import torchvision_shim
 

@@ -19,15 +19,19 @@ from PIL import Image
 import gradsight as gs
 from gradsight import imaging
 from gradsight.cli.neurons import Asked, tell_neurons
+from gradsight.cli.options import ReplyOptions
+from gradsight.cli.output import Output
+from gradsight.photos import photo_at
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests/support"))
 
 import torchvision_shim  # noqa: E402
 
 torchvision_shim.install()
 
 import test_worlds_neurons  # noqa: E402
+
 import worlds  # noqa: E402
 import worlds_places  # noqa: E402
 import worlds_words  # noqa: E402
@@ -135,8 +139,8 @@ def neurons(folder: Path) -> None:
         asked = Path(scratch) / "scene.png"
         photo(worlds.drawn(worlds.pair, 1)[0]).save(asked)
         shown = explainer(net, labels=test_worlds_neurons.CLASSES, layer="11", name="shapes and colours")
-        question = Asked(asked, concepts, [], count=3, examples=4, least=0.04, by="alpha", quantile=0.005)
-        tell_neurons(shown, gs.Classes("square"), question, Path(scratch), as_json=False)
+        question = Asked(photo_at(asked), concepts, [], count=3, examples=4, least=0.04, by="alpha", quantile=0.005)
+        tell_neurons(shown, gs.Classes("square"), question, Output(Path(scratch)), ReplyOptions())
         drawn = Image.open(Path(scratch) / "scene.neurons.square.png").convert("RGB")
         small = drawn.resize((1200, round(1200 * drawn.height / drawn.width)), Image.Resampling.LANCZOS)
         small.save(folder / "neurons.jpg", quality=80, optimize=True)

@@ -21,7 +21,7 @@ import gradsight as gs
 import toys
 from gradsight import imaging
 from gradsight.checks import index, optional, taken
-from gradsight.cli.options import numbers, sides
+from gradsight.cli.parsing import numbers, sides
 from gradsight.errors import GradsightError, ImageError, InvalidArgument, InvalidType, UnknownName
 from gradsight.models.load import load_model
 from gradsight.rules import Array, Box, Choice, Each, Either, Flag, Function, Instance, Name, Number, Sides, Text, Whole
@@ -277,7 +277,9 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: gs.ask([w.photo], "a", model=w.answering), InvalidType, "`photo` must be one photo"),
     ],
     "caption": [(lambda w: gs.caption(w.photo, model=5), InvalidType, "`model` must be the name of a model source")],
-    "contrast": [(lambda w: gs.contrast("gradcam", rivals=0), InvalidArgument, "`rivals` must be a whole number")],
+    "contrastive": [
+        (lambda w: gs.contrastive("gradcam", rivals=0), InvalidArgument, "`rivals` must be a whole number")
+    ],
     "eigen_smooth": [(lambda w: gs.eigen_smooth(5), InvalidType, "`method` must be")],
     "explain": [(lambda w: gs.explain(5, w.loaded), InvalidType, "`inputs` must be")],
     "fuse": [(lambda w: gs.fuse("gradcam", by="sum"), UnknownName, "no way to fuse 'sum'")],
@@ -292,7 +294,7 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
     "method": [
         (lambda w: gs.method(5, title="A", source="B")(len), InvalidType, "`name` must be a text"),
         (lambda w: gs.method("no name", title="A", source="B")(len), InvalidArgument, "`name` must be a word"),
-        (lambda w: gs.method("mine", title="A", source="B", at="top"), UnknownName, "no place 'top'"),
+        (lambda w: gs.method("mine", title="A", source="B", at="top"), UnknownName, "no scope 'top'"),
         (lambda w: gs.method("mine", title="A", source="B")(5), InvalidType, "`function` must be a function"),
         (lambda w: gs.method("mine", title=5, source="B"), InvalidType, "`title` must be a text"),
     ],

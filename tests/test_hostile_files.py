@@ -427,7 +427,7 @@ def test_strips_of_a_picture_are_all_of_it(monkeypatch: pytest.MonkeyPatch) -> N
 
 _WRITER = """
 import sys, numpy as np
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from pathlib import Path
 import test_hostile_files as here
 from gradsight import imaging
@@ -456,7 +456,7 @@ def _whole(path: Path) -> None:
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_nothing_is_torn_by_a_kill(tmp_path: Path, kills: int) -> None:
     draw, seen = random.Random(7), set[str]()
-    code = _WRITER.format(tests=str(Path(__file__).parent))
+    code = _WRITER.format(tests=[str(Path(__file__).parent), str(Path(__file__).parent / "support")])
     for number in range(kills):
         how = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[number % 3]
         process = subprocess.Popen(
@@ -480,7 +480,7 @@ def test_nothing_is_torn_by_a_kill(tmp_path: Path, kills: int) -> None:
 
 _FULL = """
 import sys, resource, signal
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from pathlib import Path
 import test_hostile_files as here
 from gradsight import imaging
@@ -505,7 +505,7 @@ for write in (
 def test_a_disk_that_is_full_leaves_the_old_files(tmp_path: Path) -> None:
     for suffix in ("png", "webp", "json", "npz"):
         (tmp_path / f"a.{suffix}").write_bytes(b"old")
-    code = _FULL.format(tests=str(Path(__file__).parent))
+    code = _FULL.format(tests=[str(Path(__file__).parent), str(Path(__file__).parent / "support")])
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     told = done.stdout.splitlines()
     assert [line.partition("' cannot be written: File too large")[0][-6:] for line in told] == [

@@ -35,10 +35,13 @@ _HOMES = {
     "Sum": "targets",
     "Token": "targets",
     "Top": "targets",
+    "Within": "targets",
     "Writing": "models.model",
     "ask": "captioning",
     "caption": "captioning",
-    "contrast": "variants",
+    "contrastive": "variants",
+    "compare": "comparing",
+    "Comparison": "comparing",
     "eigen_smooth": "variants",
     "explain": "explaining.explainer",
     "fuse": "variants",
@@ -51,6 +54,7 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from gradsight.captioning import ask, caption
+    from gradsight.comparing import Comparison, compare
     from gradsight.errors import GradsightError
     from gradsight.explaining.explainer import Explainer, explain
     from gradsight.imaging import Placement, Preprocess
@@ -60,15 +64,16 @@ if TYPE_CHECKING:
     from gradsight.neurons import Concepts, Dissection, Neurons, TopActivating
     from gradsight.registry import method, source
     from gradsight.results.explanation import Explanation
-    from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top
+    from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top, Within
     from gradsight.targets.scores import Scores
-    from gradsight.variants import contrast, eigen_smooth, fuse, refine, smooth
+    from gradsight.variants import contrastive, eigen_smooth, fuse, refine, smooth
 
 __all__ = [
     "Against",
     "Box",
     "Candidate",
     "Classes",
+    "Comparison",
     "Concepts",
     "Contrast",
     "Dissection",
@@ -87,10 +92,12 @@ __all__ = [
     "Token",
     "Top",
     "TopActivating",
+    "Within",
     "Writing",
     "ask",
     "caption",
-    "contrast",
+    "compare",
+    "contrastive",
     "eigen_smooth",
     "explain",
     "fuse",

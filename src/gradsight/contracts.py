@@ -52,13 +52,6 @@ class Probe(Protocol):
         """d scores[n, k] / d activations[n]: (n, k, c, *s), from one batched backward pass of the tail alone."""
 
     @property
-    def known_gradients(self) -> Array | None:
-        """``gradients``, if they were asked of this probe already; None otherwise."""
-
-    def anew(self) -> Probe:
-        """The same probe as nobody has used it yet; the pass behind it is shared."""
-
-    @property
     def scores(self) -> Array:
         """The explained scores, logits where the model has them: (n, k)."""
 

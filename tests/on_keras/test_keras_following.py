@@ -103,7 +103,7 @@ def test_what_a_file_does_not_say_is_assumed(tmp_path: Path) -> None:
 
 
 def test_keras_says_which_values_its_own_weights_take() -> None:
-    from gradsight.models.keras import _preprocess
+    from gradsight.models.sources.keras import _preprocess
 
     builder = keras.applications.MobileNetV2
     model = bright((224, 224, 3))

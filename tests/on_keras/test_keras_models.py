@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from keras import layers as L
+from test_methods import FEW, asked
 from torch import nn
 
 import gradsight as gs
@@ -17,7 +18,6 @@ import twins
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, UnknownName
 from oracles import ORACLES
 from plain import Plain, activations_and_gradients
-from test_methods import FEW, asked
 
 # Keras's own convert_to_numpy on PyTorch
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -270,7 +270,7 @@ def test_similarity_and_sums_are_those_of_the_twin() -> None:
     np.testing.assert_allclose(ours.scores[:, :2], np.stack([cosines, logits[:, 0] - logits[:, 3]], 1), rtol=1e-4)
 
 
-@pytest.mark.parametrize("text", ["smooth(gradcam)", "fuse(gradcam)", "eigen_smooth(gradcam)", "contrast(gradcam)"])
+@pytest.mark.parametrize("text", ["smooth(gradcam)", "fuse(gradcam)", "eigen_smooth(gradcam)", "contrastive(gradcam)"])
 def test_variants_give_the_maps_of_the_twin(text: str) -> None:
     twin, batch = twins.curved(), twins.images()
     layers = (["m2", "m4"], ["2", "4"]) if text.startswith("fuse") else ("m4", "4")

@@ -777,8 +777,12 @@ def process(*arguments: str, code: str = MAIN, **environment: str) -> subprocess
 @pytest.mark.parametrize(
     ("engine", "missing", "words"),
     [
-        (ENGINE, ENGINE, (f"the engine {ENGINE!r}, which is missing", f"pip install {ENGINE}", "set KERAS_BACKEND to")),
-        ("theano", "nothing", ("the engine 'theano'", "KERAS_BACKEND to one of: tensorflow, jax, torch")),
+        (
+            ENGINE,
+            ENGINE,
+            (f"the backend {ENGINE!r}, which is missing", f"pip install {ENGINE}", "set KERAS_BACKEND to"),
+        ),
+        ("theano", "nothing", ("the backend 'theano'", "KERAS_BACKEND to one of: tensorflow, jax, torch")),
     ],
 )
 def test_an_engine_that_is_missing_is_one_line(engine: str, missing: str, words: Any, tmp_path: Path) -> None:

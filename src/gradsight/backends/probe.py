@@ -55,15 +55,6 @@ class LayerProbe:
         folded = self.layout.fold(shared.gradients[self.leaf], self._ops)
         return self._backend.full_precision(self._ops.moveaxis(folded, 0, 1))
 
-    def anew(self) -> LayerProbe:
-        """The same probe as nobody has used it yet; the pass behind it is shared."""
-        return LayerProbe(self._pass, self.leaf, self.layout)
-
-    @property
-    def known_gradients(self) -> Array | None:
-        """`gradients`, if something has asked for them; None otherwise."""
-        return vars(self).get("gradients")
-
     def tail(self, activations: Array) -> Array:
         """Scores of other activations: (m, c, *s) -> (m, k); row j belongs to image j % n."""
         with self._backend.no_gradient():

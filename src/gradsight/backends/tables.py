@@ -18,7 +18,7 @@ from gradsight.backends.outputs import Entry, Path, at, entries
 from gradsight.contracts import Floats
 from gradsight.foreign import Array, Ops, Outputs
 from gradsight.targets.predictions import sigmoid, softmax
-from gradsight.targets.reading import corners, in_pixels
+from gradsight.targets.reading import corners, in_pixels, one_hot
 
 _SAMPLE = 256
 """How many rows are looked at; which is what is the same in all of them."""
@@ -93,16 +93,16 @@ class Table:
         return scores * rows[..., 4:5] if self.start == 5 else scores, boxes
 
     def _of_chosen(self, rows: Array, boxes: Array, outputs: Outputs, ops: Ops) -> tuple[Array, Array]:
-        one_hot = _one_hot(rows[..., 5], self.count, ops)
+        own_class = one_hot(rows[..., 5], self.count, ops)
         if self.logits is None:  # a row says nothing of other classes: their boxes have no size
-            return one_hot * rows[..., 4:5], one_hot[..., None] * boxes[:, :, None]
+            return own_class * rows[..., 4:5], own_class[..., None] * boxes[:, :, None]
         logits = self.logits.rows.of(outputs, ops)
         found = _activated(logits, self.logits.exclusive, ops)
-        own = ops.matmul(one_hot, ops.permute_dims(found, (0, 2, 1)))  # of all predictions, for a row's class
+        own = ops.matmul(own_class, ops.permute_dims(found, (0, 2, 1)))  # of all predictions, for a row's class
         chosen = ops.argmin(ops.abs(own - rows[..., 4:5]), axis=-1)
         # Every prediction keeps its scores, so that they stay what they are where other ones are chosen; the boxes of
         # those that are not chosen are not told, and have no size.
-        where = ops.permute_dims(_one_hot(ops.astype(chosen, logits.dtype), logits.shape[1], ops), (0, 2, 1))
+        where = ops.permute_dims(one_hot(ops.astype(chosen, logits.dtype), logits.shape[1], ops), (0, 2, 1))
         times = ops.sum(where, axis=-1)[..., None]
         return logits, ops.matmul(where, boxes) / ops.where(times > 0, times, ops.ones_like(times))
 
@@ -231,11 +231,6 @@ def _gap(found: _Values, expected: _Values, half: bool) -> float | None:
 
 def _sample(count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, _SAMPLE).astype(np.int64))
-
-
-def _one_hot(index: Array, count: int, ops: Ops) -> Array:
-    like = {"dtype": index.dtype, "device": getattr(index, "device", None)}
-    return ops.astype(index[..., None] == ops.asarray(np.arange(count), **like), index.dtype)
 
 
 def _activated(logits: Array, exclusive: bool, ops: Ops) -> Array:

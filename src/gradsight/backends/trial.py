@@ -15,7 +15,7 @@ from gradsight.errors import GradsightError
 from gradsight.foreign import Array, Inputs
 from gradsight.layers import call_name
 from gradsight.locks import Lock
-from gradsight.positions import Call, Places, Positions, settle
+from gradsight.positions import Call, Locations, Positions, resolve_layouts
 from gradsight.recent import Recent
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def positions_of(backend: ModelBackend[Any], inputs: Inputs) -> Positions:
     names, told = _named(seen), seen.calls
     calls = {name: told[key] for name, key in names.items()}
     usual = {name: backend.usual(key, told[key].shape, first) for name, key in names.items()}
-    return settle(calls, usual, size)
+    return resolve_layouts(calls, usual, size)
 
 
 def _looked_at(backend: ModelBackend[Any], first: Inputs) -> _Seen:
@@ -181,12 +181,12 @@ class _Seen:
     @property
     def tells(self) -> bool:
         """Whether elements of any call look at different places."""
-        return any(any(places.differ) for call in self.calls.values() for places in call.places.values())
+        return any(any(locations.differ) for call in self.calls.values() for locations in call.locations.values())
 
     def _call(self, key: str) -> Call:
         shape = self.shapes[key]
-        looks = {axis: self._picked[key, axis].places() for axis in _channel_axes(shape)}
-        return Call(shape, {axis: places for axis, places in looks.items() if places is not None})
+        looks = {axis: self._picked[key, axis].locations() for axis in _channel_axes(shape)}
+        return Call(shape, {axis: locations for axis, locations in looks.items() if locations is not None})
 
 
 def _channel_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -228,14 +228,14 @@ class _Picked:
         else:
             self._moments.append(_halves((values - self._base) * self._even))
 
-    def places(self) -> Places | None:
+    def locations(self) -> Locations | None:
         """Where the elements look; None where nothing tells: it was not asked, or they are no numbers."""
         if self._energy is None or not self._moments or self._is_rounding():
             return None
         moments = np.stack(self._moments)
         if not (np.isfinite(self._energy).all() and np.isfinite(moments).all()):
             return None
-        return Places(self._indices, self._energy, moments)
+        return Locations(self._indices, self._energy, moments)
 
     def _is_rounding(self) -> bool:
         """Whether elements change no more than rounding changes them, as far behind saturated ones."""

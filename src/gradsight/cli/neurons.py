@@ -11,14 +11,16 @@ from PIL import Image
 
 import gradsight as gs
 from gradsight import imaging
-from gradsight.cli.explain import Output
-from gradsight.cli.naming import Photo, find_photos, label_names
+from gradsight.cli.options import ReplyOptions
 from gradsight.cli.outcomes import each
+from gradsight.cli.output import Output
 from gradsight.cli.terminal import complain, say, say_json, say_table
 from gradsight.errors import ImageError
 from gradsight.explaining.notes import of_preprocess
-from gradsight.files import is_file, is_folder
+from gradsight.files import is_file
 from gradsight.neurons.top_activating import shaped
+from gradsight.photos import Photo, find_photos
+from gradsight.results.files import label_names
 
 _MANY, _FEW = 200, 10
 _DISSECTION = "dissection.npz"
@@ -29,7 +31,7 @@ class Asked:
     """What is wanted to know of one photo.
 
     Attributes:
-        image: the photo.
+        photo: which one.
         concepts: a folder of concepts, or a saved dissection; None to call channels by their numbers.
         images: photos or folders of photos to search for what excites the channels; the concepts' own if empty.
         count: how many channels for and against.
@@ -39,7 +41,7 @@ class Asked:
         quantile: the share of positions that a channel counts as active at.
     """
 
-    image: Path
+    photo: Photo
     concepts: Path | None
     images: Sequence[Path]
     count: int
@@ -49,7 +51,7 @@ class Asked:
     quantile: float
 
 
-def tell_neurons(explainer: gs.Explainer, targets: Any, asked: Asked, folder: Path, *, as_json: bool) -> int:
+def tell_neurons(explainer: gs.Explainer, targets: Any, asked: Asked, output: Output, reply: ReplyOptions) -> int:
     """Rank the channels, name them, and draw what excites them.
 
     Returns:
@@ -58,10 +60,7 @@ def tell_neurons(explainer: gs.Explainer, targets: Any, asked: Asked, folder: Pa
     Raises:
         GradsightError: the photo cannot be explained, or what was given does not fit the model.
     """
-    output = Output(folder)
-    if is_folder(asked.image):
-        raise ImageError(f"{str(asked.image)!r} is a folder; neurons takes one photo.")
-    explanation = explainer([asked.image], targets=targets, method="gradcam")
+    explanation = explainer([asked.photo.source], targets=targets, method="gradcam")
     for note in of_preprocess(explanation.preprocess):
         complain(note, "Note")
     dissection, shown = _dissected(explainer, asked, explanation.layer, output)
@@ -76,12 +75,12 @@ def tell_neurons(explainer: gs.Explainer, targets: Any, asked: Asked, folder: Pa
     for neurons, label in zip(found, named, strict=True):
         file = None
         if exciting and neurons.channels:
-            file = f"{asked.image.stem[:60]}.neurons.{label}.png"
-            imaging.save(_drawn(exciting, neurons, explanation), folder / file)
-        if as_json:
-            say_json({"image": str(asked.image), **_record(neurons, explanation, exciting), "file": file})
+            file = f"{asked.photo.stem[:60]}.neurons.{label}.png"
+            imaging.save(_drawn(exciting, neurons, explanation), output.folder / file)
+        if reply.as_json:
+            say_json({"image": asked.photo.name, **_record(neurons, explanation, exciting), "file": file})
         else:
-            _say(neurons, asked, None if file is None else folder / file)
+            _say(neurons, asked, None if file is None else output.folder / file)
     return failed
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from gradsight.cli.naming import Photo
 from gradsight.cli.terminal import SHOW_FAULTS, complain, told
 from gradsight.errors import GradsightError, ImageError, MissingDependency, UnknownName
+from gradsight.photos import Explained, Failed, Photo
+
+if TYPE_CHECKING:
+    from gradsight.results.explanation import Explanation
 
 Result = TypeVar("Result")
 
@@ -41,27 +45,65 @@ class Outcome(Generic[Result]):
 
 
 def each(photos: Sequence[Photo], make: Callable[[Photo], Result]) -> Iterator[Outcome[Result]]:
-    """Make something of each photo, whatever becomes of the others.
+    """Make something of each photo, whatever becomes of the others; see `judged`."""
+    return judged((_tried(photo, make) for photo in photos), len(photos))
+
+
+def streamed(
+    photos: Sequence[Photo], make: Callable[[Photo], Explanation | tuple[Explanation, ...]]
+) -> Iterator[Explained | Failed]:
+    """Explain photos one by one, in their order."""
+    for photo in photos:
+        outcome = _tried(photo, make)
+        if outcome.error is not None:
+            yield Failed(photo, outcome.error)
+        elif outcome.result is not None:
+            found = outcome.result
+            yield Explained(photo, found if isinstance(found, tuple) else (found,))
+
+
+def written(
+    stream: Iterable[Explained | Failed], write: Callable[[Photo, tuple[Explanation, ...]], Result]
+) -> Iterator[Outcome[Result]]:
+    """Write what comes out of a stream; what cannot be written fails its photo."""
+    for done in stream:
+        if isinstance(done, Failed):
+            yield Outcome(done.photo, error=_freed(done.error))
+        else:
+            yield _tried(done.photo, partial(_write, write, done.explanations))
+
+
+def _write(
+    write: Callable[[Photo, tuple[Explanation, ...]], Result], explanations: tuple[Explanation, ...], photo: Photo
+) -> Result:
+    return write(photo, explanations)
+
+
+def judged(outcomes: Iterable[Outcome[Result]], total: int) -> Iterator[Outcome[Result]]:
+    """Tell failures of photos from one of the request.
 
     A failure is about this photo or about what was asked for of all of them, and its type seldom says which: a class
     number is too large for the model, a point too large for the picture. So the photos are the trial. While none has
     worked, failures in the same words are held back. Where all fail so, it is the request, said once; else each was
     about its photo.
 
+    Args:
+        outcomes: as they come.
+        total: how many.
+
     Raises:
         Exception: what was asked for fits no photo.
     """
     held: list[Outcome[Result]] = []
     open_question = True
-    for photo in photos:
-        outcome = _tried(photo, make)
+    for outcome in outcomes:
         if outcome.error is not None and _of_photo(outcome.error):
             yield outcome
         elif open_question and outcome.error is not None and _alike(outcome.error, held):
             held.append(outcome)
             if isinstance(outcome.error, UnknownName | MissingDependency):  # about the model, whatever the photo
                 raise outcome.error
-            if len(held) == _NAMED < len(photos) - _NAMED:
+            if len(held) == _NAMED < total - _NAMED:
                 complain(f"the first {_NAMED} photos failed alike, the others are tried. {told(outcome.error)}", "Note")
         else:
             open_question = False
@@ -78,11 +120,20 @@ def _tried(photo: Photo, make: Callable[[Photo], Result]) -> Outcome[Result]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        if SHOW_FAULTS and not isinstance(error, GradsightError):
-            raise
-        failed = MemoryError(str(error)) if _out_of_memory(error) else error
-        failed.__cause__ = failed.__context__ = None  # their frames hold the pass that failed, and its memory
-        return Outcome(photo, error=failed.with_traceback(None))
+        return Outcome(photo, error=_freed(error))
+
+
+def _freed(error: BaseException) -> BaseException:
+    """An error to keep: without the frames that hold the pass that failed, and its memory.
+
+    Raises:
+        BaseException: it itself, where what nobody foresaw is to be seen.
+    """
+    if SHOW_FAULTS and not isinstance(error, GradsightError):
+        raise error
+    failed = MemoryError(str(error)) if _out_of_memory(error) else error
+    failed.__cause__ = failed.__context__ = None
+    return failed.with_traceback(None)
 
 
 def _of_photo(error: BaseException) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,60 +10,75 @@ import numpy as np
 
 import gradsight as gs
 from gradsight import imaging
-from gradsight.cli.naming import is_photo
-from gradsight.errors import ImageError, InvalidArgument, received
-from gradsight.targets import OutputContext, ScoreSpec, resolve
+from gradsight.cli.options import TargetOptions
+from gradsight.cli.parsing import positions
+from gradsight.errors import ImageError, InvalidArgument
+from gradsight.photos import is_photo
 
 
-def targets_of(
-    classes: list[str] | None,
-    top: int | None,
-    against: list[str] | None,
-    rather_than: list[str] | None,
-    box: str | None = None,
-    point: str | None = None,
-    mask: Path | None = None,
-    like: list[str] | None = None,
-    together: bool = False,
-) -> Any:
+def targets_of(asked: TargetOptions) -> Any:
     """What is to be explained.
 
     Raises:
-        InvalidArgument: options that exclude each other.
-        ImageError: the mask cannot be read.
+        InvalidArgument: options that exclude each other, or a mask that cannot be read.
     """
-    kinds = (("--class", classes), ("--top", top), ("--against", against), ("--like", like))
+    _check(asked)
+    chosen = asked.class_ or asked.like
+    if chosen:
+        target: Any = _named(asked, chosen)
+    elif asked.against:
+        target = gs.Against(_named(asked, asked.against))
+    else:
+        target = gs.Top(asked.top or 1)
+    return gs.Contrast(target, _named(asked, asked.rather_than)) if asked.rather_than else target
+
+
+def _check(asked: TargetOptions) -> None:
+    kinds = (("--class", asked.class_), ("--top", asked.top), ("--against", asked.against), ("--like", asked.like))
     given = [name for name, value in kinds if value]
     if len(given) > 1:
         raise InvalidArgument(
             f"{given[0]} and {given[1]} exclude each other: name the classes, ask for the best ones, or for what "
             "speaks against some, or for what makes it like something else."
         )
-    if against and rather_than:
+    if asked.against and asked.rather_than:
         raise InvalidArgument(
             "--against and --rather-than exclude each other: --class A --rather-than B shows what speaks for A and B."
         )
-    region: dict[str, Any] = {
-        "box": _positions(box, "--box", 4),
-        "point": _positions(point, "--point", 2),
-        "mask": None if mask is None else np.asarray(imaging.read_image(mask).convert("L")) > 127,
-    }
-    placed = any(value is not None for value in region.values())
-    if not (classes or against) and placed:
+    if not (asked.class_ or asked.against) and _has_region(asked):
         raise InvalidArgument("--box, --point and --mask need the class that is looked for there. Add --class NAME.")
-    if together and not (classes or against or like):
+    if asked.together and not (asked.class_ or asked.against or asked.like):
         raise InvalidArgument("--together needs the classes that are to be one. Add --class A --class B.")
 
-    def named(names: list[str]) -> Any:
-        names = list(dict.fromkeys(names))
-        if not (like or placed or together):
-            return gs.Classes(*names)
-        each = [likeness(x) if like else _Placed(gs.Pixels(x, **region)) if placed else x for x in names]
-        return (gs.Sum if together else gs.Several)(*each)
 
-    chosen = classes or like
-    found: Any = named(chosen) if chosen else gs.Against(named(against)) if against else gs.Top(top or 1)
-    return gs.Contrast(found, named(rather_than)) if rather_than else found
+def _has_region(asked: TargetOptions) -> bool:
+    return any(value is not None for value in (asked.box, asked.point, asked.mask))
+
+
+def _named(asked: TargetOptions, names: list[str]) -> Any:
+    """Classes, or what a photo is compared with, by their names."""
+    names = list(dict.fromkeys(names))
+    if not (asked.like or asked.together or _has_region(asked)):
+        return gs.Classes(*names)
+    each = list(map(_one(asked), names))
+    return (gs.Sum if asked.together else gs.Several)(*each)
+
+
+def _one(asked: TargetOptions) -> Callable[[str], Any]:
+    if asked.like:
+        return likeness
+    if not _has_region(asked):
+        return str
+    box, point = positions(asked.box, "--box", 4), positions(asked.point, "--point", 2)
+    mask = None if asked.mask is None else _mask(asked.mask)
+    return lambda name: gs.Within(name, mask=mask, box=box, point=point)
+
+
+def _mask(path: Path) -> Any:
+    try:
+        return np.asarray(imaging.read_image(path).convert("L")) > 127
+    except ImageError as error:
+        raise InvalidArgument(f"--mask must be a picture. {error}") from error
 
 
 def likeness(text: str) -> gs.Similarity:
@@ -80,26 +94,3 @@ def likeness(text: str) -> gs.Similarity:
     except ImageError as error:
         raise InvalidArgument(f"what a photo is compared with must be a photo or a text. {error}") from error
     return gs.Similarity(image=text)
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """A class in a region: of a detector that is a box, of a segmentation pixels."""
-
-    pixels: gs.Pixels
-
-    def resolved(self, setting: OutputContext) -> ScoreSpec:
-        """Which of them, the model's output tells."""
-        detector = setting.detections(setting.outputs) is not None and self.pixels.box is not None
-        return resolve(gs.Box(self.pixels.which, self.pixels.box) if detector else self.pixels, setting)
-
-
-def _positions(text: str | None, option: str, count: int) -> tuple[float, ...] | None:
-    """``"20,60,52,100"`` as that many numbers."""
-    if text is None:
-        return None
-    found = re.findall(r"-?\d+(?:\.\d+)?", text)
-    if len(found) != count or ",".join(found) != text.replace(" ", ""):
-        example = ",".join(str(10 * (i + 1)) for i in range(count))
-        raise InvalidArgument(f"{option} must be {count} numbers. {received(text)} Pass {option} {example}.")
-    return tuple(map(float, found))

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import typer
@@ -21,7 +22,7 @@ from rich.text import Text
 
 from gradsight.cli.quiet import take
 from gradsight.cli.streams import others_to_stderr, stdout
-from gradsight.errors import GradsightError, MissingDependency, ModelError, one_line, printable
+from gradsight.errors import GradsightError, ImageError, MissingDependency, ModelError, one_line, printable
 
 Item = TypeVar("Item")
 Part = str | tuple[str, str]
@@ -29,6 +30,7 @@ Part = str | tuple[str, str]
 
 _LONGEST = 120
 _UNBROKEN = 10_000
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
 def short(text: str) -> str:
@@ -43,6 +45,8 @@ def _assembled(parts: Sequence[Part]) -> Text:
 
 def say(*parts: Part) -> None:
     """Write one line to stdout, never broken, so that paths can be copied."""
+    if _quiet.get():
+        return
     Console(file=stdout()).print(_assembled(parts), soft_wrap=True)
 
 
@@ -73,6 +77,8 @@ def _finite(value: Any) -> Any:
 
 def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table to stdout; on a terminal its last column folds, elsewhere a row is one line."""
+    if _quiet.get():
+        return
     console = Console(file=stdout())
     if not console.is_terminal:
         console = Console(file=stdout(), width=_UNBROKEN)
@@ -85,8 +91,15 @@ def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 @contextmanager
-def mistakes() -> Iterator[None]:
-    """Turn whatever is raised into one line and status 2; what others print meanwhile goes to stderr."""
+def mistakes(*, quiet: bool = False) -> Iterator[None]:
+    """Turn whatever is raised into one line and a status; what others print meanwhile goes to stderr.
+
+    The status is 1 where it is the photo that cannot be read, else 2.
+
+    Args:
+        quiet: say nothing on stdout, and show no bar.
+    """
+    before = _quiet.set(quiet)
     try:
         with others_to_stderr():
             yield
@@ -94,6 +107,9 @@ def mistakes() -> Iterator[None]:
         raise
     except KeyboardInterrupt as ended:
         raise typer.Exit(getattr(ended, "status", 130)) from ended
+    except ImageError as error:
+        complain(told(error), "Failed")
+        raise typer.Exit(1) from error
     except BaseException as error:  # a model may call sys.exit, or raise what is no Exception
         if SHOW_FAULTS and not isinstance(error, GradsightError):
             raise
@@ -102,6 +118,8 @@ def mistakes() -> Iterator[None]:
                 complain(remark, "Note")
         complain(told(error))
         raise typer.Exit(2) from error
+    finally:
+        _quiet.reset(before)
 
 
 SHOW_FAULTS = os.environ.get("GRADSIGHT_TRACEBACK", "0") not in ("", "0")
@@ -132,7 +150,7 @@ def progress(outcomes: Iterable[Item], total: int) -> Iterator[Item]:
     The bar is away while the receiver works, because what that writes may go to the same terminal.
     """
     console = Console(stderr=True)
-    if total < 2 or not console.is_terminal:
+    if total < 2 or _quiet.get() or not console.is_terminal:
         yield from outcomes
         return
     columns = (TextColumn("explaining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -144,3 +162,14 @@ def progress(outcomes: Iterable[Item], total: int) -> Iterator[Item]:
             item = next(iterator)
         bar.advance(task)
         yield item
+
+
+@contextmanager
+def waiting(words: str) -> Iterator[None]:
+    """Say on a terminal's stderr what is waited for, and take it away afterwards."""
+    console = Console(stderr=True)
+    if _quiet.get() or not console.is_terminal:
+        yield
+        return
+    with console.status(words):
+        yield

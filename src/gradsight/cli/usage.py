@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from gradsight.cli.options import MODEL, PICTURE, RESULT, WHAT
 from gradsight.cli.streams import unsaid
 from gradsight.cli.terminal import complain
 
 # Typer has a copy of Click inside, or uses the one that is installed: its errors are of one or the other.
 _Mistake = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+_OTHERS = "Other options"
+_TITLES = ("Arguments", WHAT.title, RESULT.title, MODEL.title, PICTURE.title, _OTHERS)
+"""Of the help, in their order: what most people ask for comes first."""
+
+_COLUMN = 26
+"""The widest that the names of options may be, for what they mean to begin on the same line."""
+
+
+_RANGE = re.compile(r"  \[(?:\d+<=)?x[<>]=\d+\]|; (?:\d+<=)?x[<>]=\d+(?=\])")
+"""The range of a number as formula, ``[x>=1]``: words and the error say it better."""
+
+
+def _order(title: str) -> int:
+    return _TITLES.index(title) if title in _TITLES else len(_TITLES)
 
 
 class Command(TyperCommand):
@@ -31,6 +48,31 @@ class Command(TyperCommand):
             if "" in (value if isinstance(value, list | tuple) else [value]):
                 raise typer.BadParameter("must not be empty. Leave it out.", ctx=context, param=parameter)
         return context
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The arguments as they are typed; some versions of Typer put those that are needed in braces."""
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The options under the titles of their panels. Plain text: its words are not broken to fit a table."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is None:
+                continue
+            if parameter.param_type_name == "argument":
+                # Not as Typer has it, with a Python type behind the name.
+                title, record = (
+                    "Arguments",
+                    (parameter.metavar or parameter.name or "", getattr(parameter, "help", None) or ""),
+                )
+            else:
+                title = getattr(parameter, "rich_help_panel", None) or _OTHERS
+            name, text = record
+            sections.setdefault(title, []).append((name, _RANGE.sub("", text)))
+        for title in sorted(sections, key=_order):
+            with formatter.section(title):
+                formatter.write_dl(sections[title], col_max=_COLUMN)
 
 
 class Commands(TyperGroup):

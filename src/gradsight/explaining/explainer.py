@@ -29,7 +29,7 @@ from gradsight.models.model import Model
 from gradsight.models.wrapped import opened
 from gradsight.neurons import ActivationFn, Activations, Concepts, Dissection, TopActivating, dissect, top_activating
 from gradsight.recent import Recent
-from gradsight.registry import PLACES, Method
+from gradsight.registry import SCOPES, Method
 from gradsight.results.explanation import Explanation, joined
 from gradsight.rules import Choice, Each, Either, Flag, Function, Sides, Text, Whole
 from gradsight.targets import (
@@ -311,7 +311,7 @@ class Explainer:
         self, given: Batch, names: Sequence[Any], methods: Sequence[Method], wanted: Any, study: Study | None
     ) -> list[_Way]:
         """Each method with its pass, its probe, and what to call its layer. One pass serves all that it can."""
-        at = {place: [m for m in methods if m.at == place] for place in PLACES}
+        at = {scope: [m for m in methods if m.at == scope] for scope in SCOPES}
         stages_wanted = at["layers"] and len(names) < 2
         chosen = None
         if stages_wanted or (at["layer"] and None in names):
@@ -403,7 +403,7 @@ class Explainer:
     def _explanation(
         self, given: Batch, predictions: Any, method: Method, shared: Pass, probe: Any, layer: str
     ) -> Explanation:
-        backend, placements, probe = given.backend, given.placements, probe.anew()  # nobody else has used it
+        backend, placements = given.backend, given.placements
         maps = method.function(probe, backend.ops)
         n, k = shared.scores.shape
         if tuple(getattr(maps, "shape", ()))[:2] != (n, k) or maps.ndim < 3:
@@ -490,11 +490,10 @@ def _noted(explanation: Explanation, note: str) -> Explanation:
 
 
 def _of_channels(method: Method, probe: Any, backend: Backend) -> dict[str, Any]:
-    """The alphas and mean activations of an explanation, where the method took the gradient of the one layer."""
-    gradients = probe.known_gradients if method.gradient and method.at == "layer" else None
-    if gradients is None:
+    """The alphas and mean activations of an explanation, where the method says that it has them."""
+    if not method.alphas:
         return {}
-    means = (backend.ops.mean(values, axis=probe.spatial) for values in (gradients, probe.activations))
+    means = (backend.ops.mean(values, axis=probe.spatial) for values in (probe.gradients, probe.activations))
     alphas, channel_means = (backend.numpy(values).astype(np.float32) for values in means)
     return {"alphas": alphas, "channel_means": channel_means}
 

@@ -5,7 +5,8 @@ NumPy and Pillow only, no framework.
 
 from gradsight.imaging.colour import DEFAULT, DIVERGING, NAME, colorize, colormap, colormaps, ends
 from gradsight.imaging.fit import PARTS, Preprocess, name_of
-from gradsight.imaging.grid import Legend, Row, grid
+from gradsight.imaging.grid import Row, grid
+from gradsight.imaging.legend import Legend, draw_legend, stacked
 from gradsight.imaging.overlay import OPACITY, draw, outlined, overlay
 from gradsight.imaging.panel import HEIGHT, strip
 from gradsight.imaging.placement import Placement
@@ -14,7 +15,7 @@ from gradsight.imaging.region import Region, display_max, nan_to_zero, region, s
 from gradsight.imaging.resample import resize
 from gradsight.imaging.signal import signal
 from gradsight.imaging.slices import slices
-from gradsight.imaging.write import encoded, save
+from gradsight.imaging.write import encoded, format_of, save
 
 __all__ = [
     "DEFAULT",
@@ -34,8 +35,10 @@ __all__ = [
     "colormaps",
     "display_max",
     "draw",
+    "draw_legend",
     "encoded",
     "ends",
+    "format_of",
     "grid",
     "name_of",
     "nan_to_zero",
@@ -49,5 +52,6 @@ __all__ = [
     "signal",
     "slices",
     "smoothed",
+    "stacked",
     "strip",
 ]

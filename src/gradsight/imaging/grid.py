@@ -6,12 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, received
-from gradsight.imaging.colour import colorize
+from gradsight.imaging.legend import Legend, draw_legend
 from gradsight.imaging.panel import HEIGHT, INK, Font, shortened, wrapped
 from gradsight.limits import PIXELS
 
@@ -42,21 +41,6 @@ class Row:
     remarks: Sequence[str] = ()
     cells: Sequence[tuple[Image.Image, str]] = ()
     failure: str = ""
-
-
-@dataclass(frozen=True)
-class Legend:
-    """What the colours mean.
-
-    Attributes:
-        colormap: their name.
-        low: what the first of them stands for.
-        high: what the last of them stands for.
-    """
-
-    colormap: str
-    low: str
-    high: str
 
 
 @dataclass(frozen=True)
@@ -222,19 +206,9 @@ def _band(
         draw.text((left, top), line, fill=ink, font=font)
         top += sizes.line
     for chosen in legends:
-        _draw_legend(band, chosen, (left, top + sizes.gap // 2), sizes)
+        draw_legend(band, chosen, (left, top + sizes.gap // 2), sizes.small, sizes.text)
         top += legend
     return band
-
-
-def _draw_legend(canvas: Image.Image, legend: Legend, at: tuple[int, int], sizes: _Sizes) -> None:
-    draw, (left, top) = ImageDraw.Draw(canvas), at
-    draw.text(at, legend.low, fill=INK, font=sizes.small)
-    left += round(sizes.small.getlength(legend.low)) + sizes.gap
-    ramp = np.tile(np.linspace(0, 1, 7 * sizes.text), (sizes.text - 2, 1))
-    bar = Image.fromarray((colorize(ramp, legend.colormap) * 255).astype(np.uint8))
-    canvas.paste(bar, (left, top + 1))
-    draw.text((left + bar.width + sizes.gap, top), legend.high, fill=INK, font=sizes.small)
 
 
 def _draw_head(canvas: Image.Image, columns: Sequence[Sequence[str]], at: tuple[int, int], sizes: _Sizes) -> None:

@@ -13,13 +13,13 @@ from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, received, unknown
 from gradsight.files import exists
 from gradsight.imaging import Preprocess
-from gradsight.models import files
-from gradsight.models.huggingface import is_model_folder
-from gradsight.models.keras.engine import is_keras
+from gradsight.models.keras.backend import is_keras
 from gradsight.models.keras.inputs import check_fits
 from gradsight.models.labels import imagenet_labels, read_labels
 from gradsight.models.model import Model
 from gradsight.models.preprocess import named, overridden
+from gradsight.models.sources.file import is_model_file
+from gradsight.models.sources.hf.models import is_model_folder
 from gradsight.registry import SOURCES
 from gradsight.rules import Instance, Name, Sides, Text
 from gradsight.targets import Labels, as_labels
@@ -118,7 +118,7 @@ def _scheme(spec: str) -> tuple[str, str]:
     scheme, _, name = spec.partition(":")
     if scheme in SOURCES:
         return scheme, name
-    if exists(spec) or files.is_model_file(spec):
+    if exists(spec) or is_model_file(spec):
         return "hf" if is_model_folder(spec) else "file", spec
     if _FUNCTION.fullmatch(spec):
         return "function", spec

@@ -41,7 +41,7 @@ class Explanation:
         placements: where the model's input lies on each photo.
         title: the method's name in its paper.
         alphas: (n, k, c) float32: the mean gradient of each channel of the layer over positions (Grad-CAM, eq. 1); None
-            where the method did not take the gradient at a single layer.
+            for a method that does not take this gradient (`Method.alphas`).
         channel_means: (n, c) float32: the mean activation of each channel over positions; None where ``alphas`` is.
         question: what the model was asked; empty if nothing.
         written: for each image what the model wrote, a caption or the answer; empty where it writes nothing.

@@ -53,8 +53,8 @@ class Biases:
 
     def _folded(self, name: str, term: Array) -> Array:
         backend, shape = self._backend, tuple(term.shape)
-        ways = backend.positions(self._inputs).ways_of(name, shape, len(term), backend.size(self._inputs))
-        return ways[0].fold(term, backend.ops) if ways else ops.reshape(term, (len(term), -1))
+        fitting = backend.positions(self._inputs).layouts_of(name, shape, len(term), backend.size(self._inputs))
+        return fitting[0].fold(term, backend.ops) if fitting else ops.reshape(term, (len(term), -1))
 
 
 class _Watching(Tap):

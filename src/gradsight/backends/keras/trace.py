@@ -61,11 +61,11 @@ def record(backend: KerasBackend, inputs: Inputs, targets: Resolve) -> list[Seen
         return keras.ops.sum(resolved.scores(outputs, backend.scores_in(outputs), backend.ops)[:, 0])
 
     cuts = backend.engine.cuts(score, [backend.batches.image(inputs)])
-    ways = backend.positions(inputs).ways
-    able = [r for r in records if r.floating and ways.get(_name(r, calls))]
+    layouts = backend.positions(inputs).layouts
+    able = [r for r in records if r.floating and layouts.get(_name(r, calls))]
     asked = [r for r in able if r.key in cuts] or able  # nothing is a cut: the gradients of whatever there is decide
     gradients = backend.raw_gradients(inputs, [r.key for r in asked], resolved) if asked else {}
-    return [_seen(r, r.key in cuts, calls, gradients.get(r.key), ways, backend) for r in records]
+    return [_seen(r, r.key in cuts, calls, gradients.get(r.key), layouts, backend) for r in records]
 
 
 class _Seeing(Tap):
@@ -109,7 +109,7 @@ def _seen(
     cut: bool,
     calls: dict[str, int],
     gradient: Array | None,
-    ways: Mapping[str, tuple[Layout, ...]],
+    layouts: Mapping[str, tuple[Layout, ...]],
     backend: KerasBackend,
 ) -> Seen:
     name = _name(r, calls)
@@ -122,7 +122,7 @@ def _seen(
         same=r.same,
         cut=cut,
         gradient=None if gradient is None else numpy_of(gradient[0]),
-        ways=ways.get(name, ()),
+        layouts=layouts.get(name, ()),
     )
 
 

@@ -169,7 +169,7 @@ class TorchBackend(ModelBackend[TorchForward]):
             return Biases(
                 looking.view.modules,
                 lambda: shared.score(looking.execute(inputs, {})),
-                lambda name, shape: positions.ways_of(name, shape, count, size),
+                lambda name, shape: positions.layouts_of(name, shape, count, size),
                 count,
                 size,
                 self.ops,
@@ -190,7 +190,7 @@ class TorchBackend(ModelBackend[TorchForward]):
                 score: torch.Tensor = resolved[0].scores(outputs, self.scores_in(outputs), self.ops)[:, 0]
                 return score.sum()
 
-            return record(looking.view, run, source, self.positions(inputs).ways)
+            return record(looking.view, run, source, self.positions(inputs).layouts)
 
     def watch(self, several: Sequence[Inputs], see: See) -> None:
         """Run several inputs one after the other; ``see(number, call, output)`` sees what each call of modules gave."""

@@ -51,7 +51,7 @@ class Biases:
         self,
         modules: Mapping[str, nn.Module],
         run: Callable[[], torch.Tensor],
-        ways: Callable[[str, Sequence[int]], Sequence[Layout]],
+        layouts: Callable[[str, Sequence[int]], Sequence[Layout]],
         count: int,
         size: tuple[int, ...],
         ops: Ops,
@@ -61,7 +61,7 @@ class Biases:
         Args:
             modules: the modules of a view that is this run's own, by name: they get hooks.
             run: one forward pass, from the input's leaf to the scores (n, k).
-            ways: from a call, ``name#0`` the first, and its output's shape to the layouts that it may have.
+            layouts: from a call, ``name#0`` the first, and its output's shape to the layouts that it may have.
             count: how many images go in.
             size: the positions of the input.
             ops: array functions.
@@ -70,7 +70,7 @@ class Biases:
         self._arguments: dict[nn.Module, Arguments] = {}
         self._calls: dict[str, int] = {}
         self._names = {module: name for name, module in modules.items()}
-        self._ways, self._count, self._size, self._ops = ways, count, size, ops
+        self._layouts, self._count, self._size, self._ops = layouts, count, size, ops
         hooks = []
         # Innermost ones alone: what a block adds is what the modules in it add.
         for module in modules.values():
@@ -120,9 +120,9 @@ class Biases:
                 yield self._folded(added.call, grad * added.bias)
 
     def _folded(self, call: str, term: torch.Tensor) -> torch.Tensor:
-        ways = self._ways(call, term.shape)
-        if ways:
-            folded: torch.Tensor = ways[0].fold(term, self._ops)
+        fitting = self._layouts(call, term.shape)
+        if fitting:
+            folded: torch.Tensor = fitting[0].fold(term, self._ops)
             return folded
         frames = self._size[0] if len(self._size) == 3 else 1
         if math.prod(term.shape[2:]) > 1 and term.ndim > 3 and len(term) not in (self._count, self._count * frames):

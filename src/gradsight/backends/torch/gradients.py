@@ -125,6 +125,7 @@ class ClassGradients:
             leaves: by layer, its output.
             batch_axes: by layer, the axis of its output that counts images.
         """
+        assert targets.indices is not None
         self._add(targets.indices, logits, leaves)
         if targets.classes is not None and self.classes is not None and np.array_equal(self.classes, targets.classes):
             return self.columns
@@ -162,6 +163,7 @@ class ClassGradients:
         rows = np.arange(len(mix))
         for j, column in enumerate(targets.columns):
             for term in column:
+                assert term.classes is not None
                 first = np.argmax(term.classes[:, None] == self.classes, axis=1)  # the first that fits, (n,)
                 mix[rows, j, first] += term.factor
         return mix

@@ -35,8 +35,8 @@ def by_reaction(seen: Sequence[Seen], outputs: Sequence[torch.Tensor], run: Run,
     resolved: set[tuple[int, ...]] = set()
     score, other = float(run({}, image)), _noise(image)
     for i, (module, call) in reversed(list(enumerate(_calls(seen)))):
-        ways = seen[i].ways
-        if seen[i].same or not ways or ways[0].grid in resolved:
+        layouts = seen[i].layouts
+        if seen[i].same or not layouts or layouts[0].grid in resolved:
             continue
 
         def changes(image: torch.Tensor, value: torch.Tensor, module: str = module, call: int = call) -> bool:
@@ -44,10 +44,10 @@ def by_reaction(seen: Sequence[Seen], outputs: Sequence[torch.Tensor], run: Run,
             return not math.isclose(again, score, rel_tol=1e-5, abs_tol=1e-12)
 
         own = outputs[i].dequantize() if outputs[i].is_quantized else outputs[i]
-        reacts = _channels(own, ways[0], lambda value: changes(image, value))
+        reacts = _channels(own, layouts[0], lambda value: changes(image, value))
         told[i] = replace(seen[i], cut=not changes(other, own), reacts=reacts)
         if told[i].cut and reacts > 1:
-            resolved.add(ways[0].grid)
+            resolved.add(layouts[0].grid)
     return told
 
 

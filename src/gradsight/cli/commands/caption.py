@@ -1,0 +1,61 @@
+"""``gradsight caption``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+from gradsight.cli.groups import command
+from gradsight.cli.options import (
+    MODEL,
+    AxesOptions,
+    DrawingOptions,
+    FileOptions,
+    FolderOptions,
+    Images,
+    LookOptions,
+    ModelOptions,
+    PhotosOptions,
+    PictureOptions,
+    ReplyOptions,
+)
+
+if TYPE_CHECKING:
+    from gradsight.photos import Explained, Failed, Photo
+
+
+@command("gradsight caption photo.jpg --model hf:NAME")
+def caption(
+    images: Images,
+    look: LookOptions,
+    axes: AxesOptions,
+    model: ModelOptions,
+    picture: PictureOptions,
+    folder: FolderOptions,
+    photos: PhotosOptions,
+    drawing: DrawingOptions,
+    files: FileOptions,
+    reply: ReplyOptions,
+    text: Annotated[str | None, MODEL.option(metavar="TEXT", help="The caption's beginning.")] = None,
+) -> int:
+    """Let a model write captions of photos, and show what it looked at for every word.
+
+    Into DIR go PHOTO.METHOD.caption.png, the photo and one map for each word, and PHOTO.caption.json.
+    """
+    import gradsight as gs
+    from gradsight.cli import making
+    from gradsight.cli.each import each_photo
+    from gradsight.cli.outcomes import streamed
+    from gradsight.cli.output import Form, Output
+
+    asked = {**making.asked(model, look, axes, picture, drawing, files), **({"text": text} if text else {})}
+    form = Form(files.suffix(), files.quality, files.max_side)
+    output = Output(folder.out, drawing.look(), form, "caption", strip=True, overwrite=folder.overwrite, asked=asked)
+    settings = making.writing(model, look, axes)
+    picture.loading()
+
+    def stream(found: Sequence[Photo]) -> Iterable[Explained | Failed]:
+        loaded = making.loaded(model, picture)
+        return streamed(found, lambda photo: gs.caption(photo.source, model=loaded, text=text, **settings))
+
+    return each_photo(images, stream, output, reply, photos)

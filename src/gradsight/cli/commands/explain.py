@@ -1,0 +1,94 @@
+"""``gradsight explain``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from gradsight.cli.groups import command
+from gradsight.cli.options import (
+    RESULT,
+    AxesOptions,
+    ClassifierOptions,
+    DrawingOptions,
+    FileOptions,
+    FolderOptions,
+    Images,
+    LookOptions,
+    PhotosOptions,
+    PictureOptions,
+    ReplyOptions,
+    TargetOptions,
+)
+from gradsight.cli.parsing import PICTURES
+from gradsight.errors import InvalidArgument, received
+from gradsight.files import is_folder
+
+if TYPE_CHECKING:
+    from gradsight.photos import Explained, Failed, Photo
+
+
+@command("gradsight explain photo.jpg --class tabby --class 243 --out pictures")
+def explain(
+    images: Images,
+    look: LookOptions,
+    target: TargetOptions,
+    axes: AxesOptions,
+    model: ClassifierOptions,
+    picture: PictureOptions,
+    folder: FolderOptions,
+    *,
+    figure: Annotated[
+        bool,
+        RESULT.option("--figure", help="One more picture of each photo: it and all its maps, with a legend."),
+    ] = False,
+    photos: PhotosOptions,
+    drawing: DrawingOptions,
+    files: FileOptions,
+    reply: ReplyOptions,
+) -> int:
+    """Show what the model looked at in photos.
+
+    Into DIR go PHOTO.METHOD.CLASS.png for each photo and class, and PHOTO.json with predictions and positions. For one
+    photo --out may also name a picture, which shows it and all its maps.
+    """
+    from gradsight.cli import making
+    from gradsight.cli.each import each_photo
+    from gradsight.cli.outcomes import streamed
+    from gradsight.cli.output import Form, OneFile, Output, Results
+    from gradsight.cli.targets import targets_of
+
+    wanted = targets_of(target)
+    form = Form(files.suffix(), files.quality, files.max_side)
+    results: Results
+    if is_picture(folder.out, images, form.suffix):
+        results = OneFile(folder.out, drawing.look(), form)
+    else:
+        asked = making.asked(model, look, target, axes, picture, drawing, files)
+        results = Output(folder.out, drawing.look(), form, figure=figure, overwrite=folder.overwrite, asked=asked)
+    methods = look.methods()
+    # Whatever else can be wrong with the options is told before the model is loaded.
+    picture.loading(), model.loading(), axes.axes()
+
+    def stream(found: Sequence[Photo]) -> Iterable[Explained | Failed]:
+        explainer = making.explainer_of(model, picture, layer=look.layers(), method=methods, **axes.axes())
+        return streamed(found, lambda photo: explainer([photo.source], targets=wanted))
+
+    return each_photo(images, stream, results, reply, photos)
+
+
+def is_picture(out: Path, images: Sequence[Path], suffix: str | None) -> bool:
+    """Whether ``--out`` names a picture, and no folder.
+
+    Raises:
+        InvalidArgument: it does, and there are several photos, or it has the ending of another format than is asked.
+    """
+    ending = PICTURES.get(out.suffix.lower())
+    if ending is None or is_folder(out):
+        return False
+    if len(images) > 1 or is_folder(images[0]):
+        raise InvalidArgument(f"--out must be a folder where there are several photos. {received(str(out))}")
+    if suffix not in (None, ending):
+        raise InvalidArgument(f"--format must be that of --out. {received(str(out))} Leave --format out.")
+    return True

@@ -1,0 +1,76 @@
+"""What earlier calls wrote: it is not replaced by another photo's or model's, and not made again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gradsight.errors import GradsightError, InvalidArgument
+from gradsight.files import is_file, read_text
+
+
+def check(planned: Sequence[tuple[Path, str]], model: str | None) -> None:
+    """See that no record is written over that is of another photo or model.
+
+    Args:
+        planned: for each photo the file of its record and its name.
+        model: what the model is called; None where that does not count.
+
+    Raises:
+        InvalidArgument: a file is another's.
+    """
+    others = [(path, of) for path, image in planned if (of := _other(path, image, model))]
+    if not others:
+        return
+    path, of = others[0]
+    more = f", and {len(others) - 1} more are of others" if len(others) > 1 else ""
+    raise InvalidArgument(
+        f"--out must not hold results of other photos or models. Received: {str(path)!r}, which is {of}{more}. "
+        "Name another folder, --out other, or replace them: --overwrite."
+    )
+
+
+def is_done(path: Path, image: str, asked: Mapping[str, Any]) -> bool:
+    """Whether a record says that this was asked of this photo, and all files are there that it names."""
+    records = _records(path) if is_file(path) else []
+    if not records or any(record.get("image") != image or record.get("asked") != asked for record in records):
+        return False
+    folder = path.parent
+    # Names in records begin at the folder of all results, which is above this one where the stem has folders.
+    return all(is_file(folder / Path(name).name) for record in records for name in _files(record))
+
+
+def _other(path: Path, image: str, model: str | None) -> str:
+    """Whose a file is, if it is not of this photo and model; empty if it is, or is not there."""
+    if not is_file(path):
+        return ""
+    records = _records(path)
+    if not records:
+        return "no record of gradsight's"
+    for record in records:
+        if record.get("image") != image:
+            return f"of the photo {record.get('image')!r}"
+        if model is not None and record.get("model") != model:
+            return f"of the model {record.get('model')!r}"
+    return ""
+
+
+def _records(path: Path) -> list[Mapping[str, Any]]:
+    """What a file of records holds; empty where it is none."""
+    try:
+        read = json.loads(read_text(path, "a record"))
+    except (GradsightError, ValueError, RecursionError):
+        return []
+    records = read if isinstance(read, list) else [read]
+    ours = all(isinstance(record, dict) and {"image", "model", "targets"} <= record.keys() for record in records)
+    return records if ours else []
+
+
+def _files(record: Mapping[str, Any]) -> list[str]:
+    """The files that a record names."""
+    targets = record["targets"] if isinstance(record["targets"], list) else []
+    named = [record.get("file"), record.get("figure")]
+    named += [target.get("file") for target in targets if isinstance(target, dict)]
+    return [name for name in named if isinstance(name, str)]

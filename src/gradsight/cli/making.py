@@ -1,0 +1,64 @@
+"""From options to what does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import gradsight as gs
+from gradsight.cli.options import AxesOptions, LookOptions, ModelOptions, PictureOptions
+
+if TYPE_CHECKING:
+    from gradsight.registry import Method
+
+_SAME_RESULT = {"batch_size", "device"}
+"""Options that change how long it takes and not what comes out."""
+
+
+def loaded(model: ModelOptions, picture: PictureOptions) -> gs.Model:
+    """The model that is asked for.
+
+    Raises:
+        GradsightError: there is none, or it cannot be loaded so.
+    """
+    return gs.load_model(model.model, **model.loading(), **picture.loading())  # type: ignore[misc]
+
+
+def explainer_of(model: ModelOptions, picture: PictureOptions, **more: Any) -> gs.Explainer:
+    """The explainer of the model that is asked for; ``more`` are keyword arguments of `Explainer`."""
+    return gs.Explainer(loaded(model, picture), **model.settings(), **more)
+
+
+class Writing(TypedDict):
+    """Keyword arguments of `gradsight.caption` and `gradsight.ask` that are not about the photo."""
+
+    name: str
+    batch_size: int
+    layer: list[str] | None
+    method: list[Method]
+    layout: str | None
+    grid: tuple[int, ...] | None
+
+
+def writing(model: ModelOptions, look: LookOptions, axes: AxesOptions) -> Writing:
+    """Keyword arguments of `gradsight.caption` and `gradsight.ask` that are not about the photo."""
+    return {
+        "name": model.model,
+        "batch_size": model.batch_size,
+        **axes.axes(),
+        "layer": look.layers(),
+        "method": look.methods(),
+    }
+
+
+def asked(*groups: object) -> Mapping[str, Any]:
+    """What was asked for, as plain values by the names of options: those that are not their defaults, and the model."""
+    found: dict[str, Any] = {}
+    for group in groups:
+        for field in fields(group):  # type: ignore[arg-type]
+            value = getattr(group, field.name)
+            if field.name == "model" or (value != field.default and field.name not in _SAME_RESULT):
+                found[field.name.rstrip("_")] = str(value) if isinstance(value, Path) else value
+    return found

@@ -1,0 +1,29 @@
+"""A process of the command line, from its start to its status."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line and end the process: status 0 all done, 1 some images failed, 2 wrong usage."""
+    try:
+        from gradsight.cli.signals import heed
+
+        heed()
+        try:
+            from gradsight.cli.app import app
+            from gradsight.cli.streams import own_process
+        except ModuleNotFoundError as error:
+            missing = error.name or ""
+            if missing.partition(".")[0] not in ("typer", "rich", "click"):
+                raise
+            if sys.stderr is not None:
+                sys.stderr.write(
+                    f"The command line needs {missing}, which is not installed: pip install 'gradsight[cli]'\n"
+                )
+            sys.exit(2)
+        with own_process():
+            app(prog_name="gradsight")
+    except KeyboardInterrupt as ended:  # outside of a command, which ends with the same status
+        sys.exit(getattr(ended, "status", 130))

@@ -1,0 +1,46 @@
+"""Names that differ from each other, and that any file system takes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from itertools import count
+
+_LONGEST = 60
+"""Of a safe text, in letters."""
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Make names distinct, also where case does not count: the second ``cat`` becomes ``cat-2``.
+
+    The first holder of a name keeps it, so that ``cat, cat, cat-2`` becomes ``cat, cat-3, cat-2``.
+
+    >>> distinct(["cat", "Cat", "dog"])
+    ['cat', 'Cat-2', 'dog']
+    """
+    first: dict[str, int] = {}
+    for i, name in enumerate(names):
+        first.setdefault(key(name), i)
+    taken, result = set(first), []
+    for i, name in enumerate(names):
+        if first[key(name)] != i:
+            name = next(other for n in count(2) if key(other := f"{name}-{n}") not in taken)
+            taken.add(key(name))
+        result.append(name)
+    return result
+
+
+def key(name: str) -> str:
+    """What two names share where they are one to a file system that does not tell cases or forms of accents apart."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def safe(text: str, also: str = "") -> str:
+    """Reduce a text to ASCII letters, digits, ``_``, ``-`` and what ``also`` holds; empty where nothing is left.
+
+    >>> safe("jack-o'-lantern, crème")
+    'jack-o-lantern_creme'
+    """
+    known = unicodedata.normalize("NFKD", text.replace("'", "")).encode("ascii", "ignore").decode("ascii")
+    return re.sub(rf"[^A-Za-z0-9_\-{also}]+", "_", known)[:_LONGEST]

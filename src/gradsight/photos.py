@@ -1,0 +1,204 @@
+"""Which photos are meant, and what came of each: a photo that fails is a value, so that it ends no folder."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from gradsight.errors import ImageError
+from gradsight.imaging import SUFFIXES, read_image
+from gradsight.names import distinct
+
+if TYPE_CHECKING:
+    from gradsight.results.explanation import Explanation
+
+_LONGEST_STEM = 94
+"""In bytes: with the method, the layer and the label a name stays under the 255 of most file systems."""
+
+_BUNDLED = "cat_and_coffee"
+
+
+class Photo(NamedTuple):
+    """A picture to explain.
+
+    Attributes:
+        name: what the user called it.
+        stem: how the names of its files begin, such as ``"cats/1"`` for the photo ``cats/1.jpg`` of a folder.
+        source: what is read: a path, or the bytes of a file.
+    """
+
+    name: str
+    stem: str
+    source: Path | bytes
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A photo that was explained.
+
+    Attributes:
+        photo: which one.
+        explanations: one for each layer and method.
+    """
+
+    photo: Photo
+    explanations: tuple[Explanation, ...]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A photo that could not be read or explained.
+
+    Attributes:
+        photo: which one.
+        error: why.
+    """
+
+    photo: Photo
+    error: BaseException
+
+
+def find_photos(
+    given: Iterable[str | os.PathLike[str]],
+    recursive: bool = True,
+    leave_out: Iterable[str | os.PathLike[str]] = (),
+) -> tuple[list[Photo], list[ImageError]]:
+    """Replace folders by the pictures in them, and sort out what is not there.
+
+    Stems follow the tree: those of a folder are the paths in it, and where several folders are given, each begins with
+    its folder's own name. Photos that would get one stem are numbered.
+
+    Args:
+        given: paths of photos and folders.
+        recursive: look into the folders of a folder too. What is hidden is left out, and of links to folders those
+            that lead to one which was looked into before, as a link to a folder above it does.
+        leave_out: folders that are not looked into, such as that of the results.
+
+    Returns:
+        The photos, each with a stem of its own, and an error for each path that leads to none.
+
+    >>> photos, errors = find_photos(["nothing.jpg"])
+    >>> photos, [str(error).partition(".")[0] for error in errors]
+    ([], ["There is no file 'nothing"])
+    """
+    paths = [Path(path) for path in given]
+    skipped = {key for path in leave_out if (key := _identity(Path(path))) is not None}
+    several = sum(path.is_dir() for path in paths if _is_taken(path)) > 1
+    found: list[tuple[Path, str]] = []
+    errors: list[ImageError] = []
+    for path in paths:
+        try:
+            pictures = _pictures(path, recursive, skipped, errors)
+        except ImageError as error:
+            errors.append(error)
+        else:
+            found += [(picture, _stem(picture, path, several)) for picture in pictures]
+    stems = distinct([stem for _, stem in found])
+    return [Photo(str(path), stem, path) for (path, _), stem in zip(found, stems, strict=True)], errors
+
+
+def photo_at(path: str | os.PathLike[str]) -> Photo:
+    """The one photo at a path, which may not be there.
+
+    >>> photo_at("photos/cat.jpg").stem
+    'cat'
+    """
+    return Photo(str(path), cut(Path(path).stem), Path(path))
+
+
+def bundled_photo() -> Photo:
+    """The photo of a cat and a cup of coffee that comes with gradsight.
+
+    >>> bundled_photo().name
+    'cat_and_coffee.jpg'
+    """
+    content = resources.files("gradsight").joinpath(f"data/{_BUNDLED}.jpg").read_bytes()
+    return Photo(f"{_BUNDLED}.jpg", _BUNDLED, content)
+
+
+def is_photo(text: str) -> bool:
+    """Whether a text means a photo, or a folder of them: there is one, or its ending is that of a picture's file.
+
+    >>> is_photo("cat.JPG"), is_photo("a photo of a cat")
+    (True, False)
+    """
+    return os.path.exists(text) or text.lower().endswith(SUFFIXES)
+
+
+def cut(stem: str) -> str:
+    """The beginning of a name that leaves room for what is put behind it."""
+    while len(os.fsencode(stem)) > _LONGEST_STEM:
+        stem = stem[:-1]
+    return stem
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether the system takes such a name; `Path.is_dir` raises for one that is too long."""
+    return os.path.exists(path)
+
+
+def _pictures(path: Path, recursive: bool, skipped: set[_Identity], errors: list[ImageError]) -> list[Path]:
+    if not _is_taken(path):
+        read_image(path)  # raises, and says why
+    if not os.path.isdir(path):
+        return [path]
+    found = sorted(_walked(path, recursive, skipped, errors))
+    if not found:
+        raise ImageError(f"{str(path)!r} is a folder without pictures ({', '.join(SUFFIXES)}).")
+    return found
+
+
+def _walked(root: Path, recursive: bool, skipped: set[_Identity], errors: list[ImageError]) -> Iterator[Path]:
+    """The pictures in a folder and, if ``recursive``, in those below; each real folder once."""
+    # Links wait until all real folders are seen: a folder is called by its own path, whatever links to it.
+    folders, links, seen = deque([root]), deque[Path](), set[_Identity]()
+    while folders or links:
+        folder = folders.popleft() if folders else links.popleft()
+        key = _identity(folder)
+        if key is None or key in seen or (key in skipped and folder != root):
+            continue
+        seen.add(key)
+        for entry in _entries(folder, root, errors):
+            if not entry.is_dir():
+                if entry.suffix.lower() in SUFFIXES:
+                    yield entry
+            elif recursive:
+                (links if entry.is_symlink() else folders).append(entry)
+
+
+def _entries(folder: Path, root: Path, errors: list[ImageError]) -> Sequence[Path]:
+    try:
+        return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    except OSError as error:
+        failed = ImageError(f"{str(folder)!r} cannot be opened: {error.strerror}.")
+        if folder == root:
+            raise failed from error
+        errors.append(failed)
+        return []
+
+
+_Identity = tuple[int, int]
+"""The device and the number of a folder, which all paths to it share."""
+
+
+def _identity(folder: Path) -> _Identity | None:
+    try:
+        status = os.stat(folder)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _stem(picture: Path, given: Path, several: bool) -> str:
+    """The stem of a picture that was found at a given path."""
+    if picture == given:
+        return cut(picture.stem)
+    parts = list(picture.relative_to(given).parent.parts)
+    # `..` and `.` have no name; their own one is that of the folder that they lead to.
+    first = [Path(os.path.realpath(given)).name] if several else []
+    return "/".join([*filter(None, first), *parts, cut(picture.stem)])

@@ -1,0 +1,68 @@
+"""Numbers and positions in words, for people: on a terminal, in a picture, on a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_AXES = {1: ("sample",), 2: ("row", "column"), 3: ("slice", "row", "column")}
+
+
+def share(value: float) -> str:
+    """A share in per cent.
+
+    >>> share(0.731), share(1e-9), share(float("nan"))
+    ('73%', '<1%', 'not a number')
+    """
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "infinite"
+    return f"{value:.0%}" if value >= 0.005 or not value else "<1%"
+
+
+def place(layer: str) -> str:
+    """Of which layer a map is, in words."""
+    if layer == "input":
+        return "of the image itself"
+    first, *rest = layer.split(" + ")
+    return f"at {len(rest) + 1} layers, {first} to {rest[-1]}" if rest else f"at layer {first}"
+
+
+def is_of_one_layer(layer: str) -> bool:
+    """Whether a map is of one layer, and neither of several nor of the image itself."""
+    return layer != "input" and " + " not in layer
+
+
+def where(target: Mapping[str, Any], size: Sequence[int]) -> str:
+    """Where a target's heat is.
+
+    Args:
+        target: its part of a record.
+        size: of what positions are in: (height, width) of a photo.
+    """
+    speaks = "no place speaks for it"
+    if target["peak"] is not None:
+        speaks = f"strongest at {position(target['peak'], size)}; the hot area is {share(target['area'])} of the photo"
+    against = target["against"]
+    if against is None or against["peak"] is None:
+        return speaks
+    return f"{speaks}; most against it at {position(against['peak'], size)}"
+
+
+def position(peak: Sequence[int], size: Sequence[int]) -> str:
+    """A position by its numbers, and in a picture by thirds too.
+
+    >>> position((128, 320), (448, 448))
+    'row 128, column 320 (top right)'
+    """
+    numbers = ", ".join(f"{axis} {number}" for axis, number in zip(_AXES[len(peak)], peak, strict=True))
+    return f"{numbers} ({corner(peak, size)})" if len(peak) == 2 else numbers
+
+
+def corner(peak: Sequence[int], size: Sequence[int]) -> str:
+    """A position by thirds of the photo, or by its numbers where a model makes something else of photos."""
+    if len(peak) != 2:
+        return position(peak, size)
+    down = ("top", "middle", "bottom")[3 * peak[0] // size[0]]
+    across = ("left", "centre", "right")[3 * peak[1] // size[1]]
+    return "centre" if (down, across) == ("middle", "centre") else f"{down} {across}"
