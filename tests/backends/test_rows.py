@@ -278,7 +278,7 @@ def test_rows_that_leave_each_other_alone_are_not_told_apart() -> None:
     explainer = gs.Explainer(Plain(nn.BatchNorm2d), layer="features.2", targets=1)
     found = explainer(images(3), method=WITHOUT_CAM)
     assert not any("influence each other" in note for explanation in found for note in explanation.notes)
-    assert [*explainer._model.backend().rows.values()] == [Rows()]
+    assert [*explainer._model.backend().batches.rows.values()] == [Rows()]
 
 
 # What belongs to an image and what to all of them.

@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from gradsight.backends import probe
+from gradsight.backends.passes import Forward, ModelPass
 from gradsight.backends.torch.gradients import ClassGradients, check_graph, jacobian, with_gradient
 from gradsight.backends.torch.tail import Tail
 from gradsight.errors import ModelError
 
-
-def full_precision(tensor: torch.Tensor) -> torch.Tensor:
-    """Half precisions as float32: methods sum over thousands of products."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+if TYPE_CHECKING:
+    from gradsight.foreign import Array
 
 
 @dataclass(frozen=True)
-class Forward(probe.Forward):
+class TorchForward(Forward):
     """One forward pass of one batch.
 
     Attributes:
@@ -35,20 +32,24 @@ class Forward(probe.Forward):
     tails: dict[str, tuple[Tail, tuple[torch.Tensor, ...]] | None] = field(default_factory=dict)
 
 
-def gradients(shared: Any) -> dict[str, torch.Tensor]:
+def gradients(shared: ModelPass[TorchForward], quantized: str) -> dict[str, torch.Tensor]:
     """By layer, d scores[:, k] / d output: (k, *output).
+
+    Args:
+        shared: the pass.
+        quantized: the kind of a quantized module in the model; empty where there is none.
 
     Raises:
         ModelError: the scores carry no gradient back to a layer.
     """
     forward = shared.forward
-    check_graph(shared.graph, forward.held, shared.backend.view.quantized)
+    check_graph(shared.graph, forward.leaves, quantized)
     if not shared.targets.of_classes:
-        return jacobian(shared.graph, forward.held)
+        return jacobian(shared.graph, forward.leaves)
     axes = {name: x.axes[0] for name, x in forward.layouts.items()}
-    logits: Any = shared.backend.scores_in(forward.outputs)  # there are some, since the targets are classes
-    found: dict[str, torch.Tensor] = forward.by_class.combined(shared.targets, logits, forward.held, axes)
-    return found
+    logits: Array = shared.backend.scores_in(forward.outputs)  # there are some, since the targets are classes
+    # Differences and sums of classes are made of the gradients of single classes, which are differentiated once.
+    return forward.by_class.combined(shared.targets, logits, forward.leaves, axes)
 
 
 def curvature(
@@ -82,12 +83,8 @@ def hessian_products(
         for j in range(scores.shape[1]):
             (gradient,) = torch.autograd.grad(scores[:, j].sum(), leaf, create_graph=True)
             product = None
+            # Of a score that is linear in the leaf the gradient is a constant, and the product zero.
             if gradient.requires_grad:
                 (product,) = torch.autograd.grad(gradient, leaf, direction, retain_graph=True, allow_unused=True)
             columns.append(torch.zeros_like(leaf) if product is None else product.detach())
         return columns
-
-
-def pick(logits: torch.Tensor, indices: np.ndarray[Any, Any]) -> torch.Tensor:
-    """Some classes of each row: (m, classes), (m, k) -> (m, k)."""
-    return logits.gather(1, torch.from_numpy(np.ascontiguousarray(indices)).to(logits.device))

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeAlias
 
 import torch
 from torch import nn
 
-from gradsight.backends.parts import Part
-from gradsight.backends.torch.graph import topological
+from gradsight.backends.torch.graph import Node, topological
 from gradsight.backends.torch.memory import tensors_of
 from gradsight.backends.torch.outputs import tensors_in
-from gradsight.foreign import Outputs
+from gradsight.contracts import Part
+from gradsight.foreign import Inputs, Outputs
+
+Result: TypeAlias = tuple[Node | None, int]
+"""A node of autograd's graph, and which of its results; None for what has no graph."""
+
+Uses: TypeAlias = dict[Result, list[Node]]
+"""By result, the nodes that use it."""
 
 
 @dataclass(frozen=True)
-class Place:
+class TapPoint:
     """Where the output of one call of a module is made.
 
     Attributes:
@@ -45,8 +51,8 @@ class _Birth:
     """A tensor as it was made, and the copy that the model went on with; both may be written into later on.
 
     Attributes:
-        place: where.
-        given: the copy.
+        point: where.
+        copy: the copy.
         version: of the copy.
         made: the graph's node that made the tensor, and which of its results it is.
         copied: the node that made the copy.
@@ -55,21 +61,21 @@ class _Birth:
         is_shared: it lies in the memory of an argument or a weight.
     """
 
-    place: Place
-    given: torch.Tensor
+    point: TapPoint
+    copy: torch.Tensor
     version: int
-    made: tuple[Any, int]
-    copied: Any
+    made: Result
+    copied: Node | None
     same: tuple[str, int] | None
     is_argument: bool
     is_shared: bool
 
     def gave(self, output: torch.Tensor) -> bool:
         """Whether something is the copy, which nobody has written into."""
-        return output is self.given and output._version == self.version
+        return output is self.copy and output._version == self.version
 
 
-class Trial:
+class TapSearch:
     """A pass that sees where outputs are made; see `tap.Pass`.
 
     Every output is given as a copy. By whatever other way the model's outputs depend on it, it was kept. Nodes of the
@@ -85,7 +91,7 @@ class Trial:
         self._births: dict[tuple[str, int], list[_Birth]] = {}
         self._by_tensor: dict[int, tuple[str, int]] = {}
 
-    def at(self, name: str, gap: int, _module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
+    def at(self, name: str, gap: int, _module: nn.Module, arguments: Inputs, output: torch.Tensor) -> torch.Tensor:
         """See an output at one gap, and give the model a copy where it is new there."""
         if gap == 0:
             self._counts[name] = self._counts.get(name, -1) + 1
@@ -93,55 +99,55 @@ class Trial:
         births = self._births.setdefault(key, [])
         if births and births[-1].gave(output):
             return output
-        given = output.clone() if output.is_floating_point() else output
+        copy = output.clone() if output.is_floating_point() else output
         births.append(
             _Birth(
-                place=Place(*key, gap),
-                given=given,
-                version=given._version,
+                point=TapPoint(*key, gap),
+                copy=copy,
+                version=copy._version,
                 made=(output.grad_fn, output.output_nr),
-                copied=given.grad_fn,
+                copied=copy.grad_fn,
                 same=self._giver(output) if gap == 0 else None,
                 is_argument=any(output is x for x in arguments),
                 is_shared=_memory(output) in {*map(_memory, tensors_of(arguments)), *self._weights},
             )
         )
-        self._by_tensor[id(given)] = key
-        return given
+        self._by_tensor[id(copy)] = key
+        return copy
 
     def _giver(self, output: torch.Tensor) -> tuple[str, int] | None:
         key = self._by_tensor.get(id(output))
         return key if key is not None and self._births[key][-1].gave(output) else None
 
-    def places(self, outputs: Outputs) -> dict[tuple[str, int], Place]:
-        """The places that are not simply what forward gives."""
+    def points(self, outputs: Outputs) -> dict[tuple[str, int], TapPoint]:
+        """The points that are not simply what forward gives."""
         used = _uses(outputs)
-        own = {key: _settled(births, used) for key, births in self._births.items()}
-        found = {}
-        for key, place in own.items():
+        own = {key: _resolved(births, used) for key, births in self._births.items()}
+        points: dict[tuple[str, int], TapPoint] = {}
+        for key, point in own.items():
             inner: tuple[str, int] | None = key
             while inner is not None:  # of calls that give one tensor, the innermost that counts
                 if inner[0] in self._hooked or own[inner].kept:
-                    found[key] = own[inner]
+                    points[key] = own[inner]
                 birth = self._births[inner][-1]
-                inner = None if birth.is_argument or birth.place.gap else birth.same
-            if place != Place(*key):
-                found.setdefault(key, place)
-        return found
+                inner = None if birth.is_argument or birth.point.gap else birth.same
+            if point != TapPoint(*key):
+                points.setdefault(key, point)
+        return points
 
 
-def _settled(births: list[_Birth], used: dict[Any, list[Any]]) -> Place:
+def _resolved(births: list[_Birth], used: Uses) -> TapPoint:
     """Where a call's output is made in the end, and what becomes of it."""
     birth = births[-1]
     if birth.is_argument or birth.made[0] is None or birth.copied is None:
-        return birth.place
+        return birth.point
     if len(births) > 1 and _number(birth.made[0]) <= _number(births[-2].copied):
-        return birth.place  # a hook put something older in its place
+        return birth.point  # a hook put something older in its place
     others = [x for x in used.get(birth.made, ()) if x is not birth.copied]
     inside = any(_number(x) < _number(birth.copied) for x in others)
     after = any(_number(x) > _number(birth.copied) for x in others)
-    refused = (birth.place.gap > 0 and inside) or (after and birth.is_shared and birth.same is None)
-    return replace(birth.place, kept=after, refused=refused)
+    refused = (birth.point.gap > 0 and inside) or (after and birth.is_shared and birth.same is None)
+    return replace(birth.point, kept=after, refused=refused)
 
 
 def _memory(tensor: torch.Tensor) -> int:
@@ -152,15 +158,15 @@ def _memory(tensor: torch.Tensor) -> int:
         return id(tensor)
 
 
-def _number(node: Any) -> int:
+def _number(node: Node | None) -> int:
     """When a node of the graph was made in this thread."""
     return -1 if node is None else int(node._sequence_nr())
 
 
-def _uses(outputs: Outputs) -> dict[Any, list[Any]]:
+def _uses(outputs: Outputs) -> Uses:
     """By node and which of its results, the nodes that use it on the way to a model's outputs."""
     ends = [x.float().sum() for x in tensors_in(outputs) if x.requires_grad and x.is_floating_point()]
-    used: dict[Any, list[Any]] = {}
+    used: Uses = {}
     for node in topological(torch.stack(ends).sum().grad_fn) if ends else ():
         for child, number in node.next_functions:
             used.setdefault((child, number), []).append(node)
