@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, received, unknown
@@ -14,6 +14,9 @@ from gradsight.ranges import checked
 from gradsight.rules import Choice, Each, Flag, Function, Text
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+At = Literal["layer", "layers", "input"]
+"""What maps are of: one layer, several layers at once, or the model's input itself."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Method:
     title: str
     source: str
     needs: str = ""
-    at: str = "layer"
+    at: At = "layer"
     gradient: bool = True
     passes: str = "1"
     costly: bool = False
@@ -152,7 +155,7 @@ def without_gradient() -> list[str]:
 
 _METHOD = Function("a function (probe, ops) -> maps, defined below the decorator")
 _SOURCE = Function("a function (name, *, weights) -> Model, defined below the decorator")
-PLACES = ("layer", "input", "layers")
+PLACES: tuple[At, ...] = ("layer", "input", "layers")
 
 
 def method(
@@ -161,7 +164,7 @@ def method(
     title: str,
     source: str,
     needs: str = "",
-    at: str = "layer",
+    at: At = "layer",
     gradient: bool = True,
     passes: str = "1",
     costly: bool = False,

@@ -186,7 +186,7 @@ def _one_by_one(
 def _drawn(rows: Sequence[_Row], done: Sequence[gs.Explanation], drawing: Drawing) -> Image.Image:
     first = done[0]
     everywhere = _common(done)
-    layers = {e.layer for e in done if e.layer != "input" and " + " not in e.layer}
+    layers = {e.layers[0] for e in done if e.at == "layer"}
     about = [drawing.image.name, _predictions(first)]
     about += [f"model {first.model}" + (f", layer {min(layers)}" if len(layers) == 1 else "")]
     about += [
@@ -222,7 +222,12 @@ def _predictions(explanation: gs.Explanation) -> str:
 
 def _common(done: Sequence[gs.Explanation]) -> set[str]:
     """Notes that every map of every row has."""
-    return set.intersection(*(set(notes) for e in done for notes in e.target_notes[0]))
+    return set.intersection(*(notes for e in done for notes in _notes(e)))
+
+
+def _notes(explanation: gs.Explanation) -> list[set[str]]:
+    """What is to be known of each map, as people say it who type options here."""
+    return [{note.in_shell for note in notes} for notes in explanation.target_notes[0]]
 
 
 def _strengths(explanation: gs.Explanation) -> list[float]:
@@ -235,9 +240,9 @@ def _drawn_row(row: _Row, drawing: Drawing, everywhere: set[str], *, remark_laye
     found = row.explanation
     if found is None:
         return imaging.Row(row.method.title, [], failure=f"Not drawn: {row.reason}")
-    remarks = [place(found.layer)] if remark_layer or found.layer == "input" or " + " in found.layer else []
+    remarks = [place(found.layers)] if remark_layer or found.at != "layer" else []
     if len(found.targets[0]) > 1:
-        remarks += sorted(set.intersection(*(set(notes) for notes in found.target_notes[0])) - everywhere)
+        remarks += sorted(set.intersection(*_notes(found)) - everywhere)
     cells = []
     for j, strength in enumerate(_strengths(found)):
         picture = found.overlay(0, j, colormap=drawing.colormap, opacity=drawing.opacity, scale=drawing.scale)
@@ -253,8 +258,8 @@ def _records(rows: Sequence[_Row], drawing: Drawing) -> Iterator[dict[str, Any]]
         if row.explanation is None:
             yield {**about, "error": row.reason}
             continue
-        record, strengths = row.explanation.record(0), _strengths(row.explanation)
-        shared = {key: record[key] for key in ("layer", "model", "width", "height", "size")}
+        record, strengths = row.explanation.record(0).in_shell().to_dict(), _strengths(row.explanation)
+        shared = {key: record[key] for key in ("version", "layers", "at", "model", "width", "height", "size")}
         for column, (target, strength) in enumerate(zip(record["targets"], strengths, strict=True)):
             yield {**about, **shared, "column": column, **target, "strength": strength, "file": str(drawing.path)}
 
@@ -267,10 +272,10 @@ def _say(rows: Sequence[_Row], done: Sequence[gs.Explanation], drawing: Drawing)
     lines = []
     for row in rows:
         if row.explanation is not None:
-            record = row.explanation.record(0)
+            record = row.explanation.record(0).to_dict()
             peaks = [target["peak"] for target in record["targets"]]
             where = [corner(peak, record) if peak else "nothing" for peak in peaks]
-            lines.append([row.method.title, *where, place(row.explanation.layer)])
+            lines.append([row.method.title, *where, place(row.explanation.layers)])
     say_table(["strongest for", *done[0].labels[0], ""], lines)
     say()
     say("Look at ", (str(drawing.path), "bold cyan"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,25 +74,35 @@ class Output:
         return records
 
     def _records(self, photo: Photo, explanations: Sequence[gs.Explanation]) -> list[Record]:
-        layers = layer_names([explanation.layer for explanation in explanations])
+        layers = layer_names([_file_name(explanation) for explanation in explanations])
         methods = method_names([explanation.method for explanation in explanations])
         several = len(methods) < len(explanations)
         records = []
         for explanation in explanations:
-            parts = [photo.stem, methods[explanation.method], *([layers[explanation.layer]] if several else [])]
+            parts = [photo.stem, methods[explanation.method], *([layers[_file_name(explanation)]] if several else [])]
             if self.strip:
                 file = ".".join((*parts, self.kind, "png"))
                 picture = explanation.figure(0, colormap=self.colormap, opacity=self.opacity)
                 imaging.save(picture, self.folder / file)
-                records.append({"image": photo.name, "file": file, **explanation.record(0)})
+                records.append(_plain(explanation.record(0), photo, file))
                 continue
             labels = label_names([(target.index, target.label) for target in explanation.targets[0]])
             files = [".".join((*parts, label, "png")) for label in labels]
             for j, file in enumerate(files):
                 picture = explanation.overlay(0, j, colormap=self.colormap, opacity=self.opacity)
                 imaging.save(picture, self.folder / file)
-            records.append({"image": photo.name, **explanation.record(0, files)})
+            records.append(_plain(explanation.record(0, files), photo))
         return records
+
+
+def _plain(record: gs.ImageRecord, photo: Photo, file: str | None = None) -> Record:
+    """A record for JSON and for people, who type options here."""
+    return replace(record.in_shell(), image=photo.name, file=file).to_dict()
+
+
+def _file_name(explanation: gs.Explanation) -> str:
+    """What the layers are called in names of files."""
+    return "_".join(explanation.layers) or "input"
 
 
 def nearest_of(path: Path) -> Path:
@@ -185,17 +195,17 @@ def show(records: Sequence[Record], folder: Path) -> None:
         seen = ", ".join(f"{short(p['label'])} {share(p['probability'])}" for p in first["predictions"])
         say("  The model says: ", seen)
     for record in records:
-        say(f"  {record['title']}, {place(record['layer'])}:")
-        notes = [set(target["notes"]) for target in record["targets"]]
-        shared = set.intersection(*notes)
-        for target in record["targets"]:
+        say(f"  {record['title']}, {place(record['layers'])}:")
+        notes = [[note["text"] for note in target["notes"]] for target in record["targets"]]
+        shared = set.intersection(*map(set, notes))
+        for target, own in zip(record["targets"], notes, strict=True):
             say("    ", (short(target["label"]), "bold"), f": {_where(target, first)}")
             if target["file"] is not None:
                 say("      ", (str(folder / target["file"]), "cyan"))
-            for note in target["notes"]:
+            for note in own:
                 if note not in shared:
                     say(("      Note: ", "yellow"), note)
-        for note in record["targets"][0]["notes"]:
+        for note in notes[0]:
             if note in shared:
                 say(("    Note: ", "yellow"), note)
         if "file" in record:
@@ -209,12 +219,11 @@ def share(value: float) -> str:
     return f"{value:.0%}" if value >= 0.005 or not value else "<1%"
 
 
-def place(layer: str) -> str:
-    """Of which layer a map is, in words."""
-    if layer == "input":
+def place(layers: Sequence[str]) -> str:
+    """Of which layers a map is, in words."""
+    if not layers:
         return "of the image itself"
-    first, *rest = layer.split(" + ")
-    return f"at {len(rest) + 1} layers, {first} to {rest[-1]}" if rest else f"at layer {first}"
+    return f"at {len(layers)} layers, {layers[0]} to {layers[-1]}" if len(layers) > 1 else f"at layer {layers[0]}"
 
 
 def _where(target: Record, photo: Record) -> str:

@@ -63,7 +63,7 @@ def tell_neurons(explainer: gs.Explainer, targets: Any, asked: Asked, folder: Pa
         raise ImageError(f"{str(asked.image)!r} is a folder; neurons takes one photo.")
     explanation = explainer([asked.image], targets=targets, method="gradcam")
     for note in of_preprocess(explanation.preprocess):
-        complain(note, "Note")
+        complain(note.in_shell, "Note")
     dissection, shown = _dissected(explainer, asked, explanation.layer, output)
     kept = {"dissection": dissection, "least": asked.least, "by": asked.by}
     found = [explanation.neurons(asked.count, 0, j, **kept) for j in range(len(explanation.targets[0]))]
@@ -156,7 +156,7 @@ def _drawn(exciting: gs.TopActivating, neurons: gs.Neurons, explanation: gs.Expl
 
 def _record(neurons: gs.Neurons, explanation: gs.Explanation, exciting: gs.TopActivating | None) -> dict[str, Any]:
     """One target as plain values."""
-    record = {"model": explanation.model, "preprocess": explanation.record(0)["preprocess"], **neurons.record()}
+    record = {"model": explanation.model, "preprocess": explanation.record(0).preprocess, **neurons.record()}
     for row in (*record["positive"], *record["negative"]):
         examples = exciting[row["channel"]] if exciting else ()
         row["examples"] = [{"image": str(x.path), "activation": x.activation, "peak": list(x.peak)} for x in examples]

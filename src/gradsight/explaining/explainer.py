@@ -31,6 +31,8 @@ from gradsight.neurons import ActivationFn, Activations, Concepts, Dissection, T
 from gradsight.recent import Recent
 from gradsight.registry import PLACES, Method
 from gradsight.results.explanation import Explanation, joined
+from gradsight.results.explanations import Explanations
+from gradsight.results.note import Note
 from gradsight.rules import Choice, Each, Either, Flag, Function, Sides, Text, Whole
 from gradsight.targets import (
     Labels,
@@ -49,8 +51,8 @@ from gradsight.targets.scores import Scores
 from gradsight.variants import as_method
 
 _T = TypeVar("_T")
-_Way = tuple[Method, Pass, Any, str]
-"""A method with its pass, its probe, and what to call its layer."""
+_Way = tuple[Method, Pass, Any, tuple[str, ...]]
+"""A method with its pass, its probe, and the names of its layers."""
 
 
 class Explainer:
@@ -200,7 +202,7 @@ class Explainer:
                 first += given.size
         of_one_size({part[0].input_size for part in parts if part}, inputs)
         found = [joined(pieces) for pieces in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
-        return tuple(found) if isinstance(method, list | tuple) or isinstance(layer, list | tuple) else found[0]
+        return Explanations(found) if isinstance(method, list | tuple) or isinstance(layer, list | tuple) else found[0]
 
     def _explained(
         self, given: Batch, names: Sequence[Any], methods: Sequence[Method], wanted: Any
@@ -310,7 +312,7 @@ class Explainer:
     def _ways(
         self, given: Batch, names: Sequence[Any], methods: Sequence[Method], wanted: Any, study: Study | None
     ) -> list[_Way]:
-        """Each method with its pass, its probe, and what to call its layer. One pass serves all that it can."""
+        """Each method with its pass, its probe, and the names of its layers. One pass serves all that it can."""
         at = {place: [m for m in methods if m.at == place] for place in PLACES}
         stages_wanted = at["layers"] and len(names) < 2
         chosen = None
@@ -325,12 +327,12 @@ class Explainer:
             joint = [self._layer(name, chosen) for name in names]
         needs_graph = any(m.gradient for m in at["input"])
         shared = self._passed(given, single or joint or [INPUT] * needs_graph, wanted, thought)
-        found = [(m, shared, probe, probe.name) for probe in shared.probes for m in at["layer"]]
+        found = [(m, shared, probe, (probe.name,)) for probe in shared.probes for m in at["layer"]]
         if joint:
             together = self._passed(given, joint, wanted, thought) if single and single != joint else shared
-            names = " + ".join(probe.name for probe in together.probes)
+            names = tuple(probe.name for probe in together.probes)
             found += [(m, together, together.probes[0], names) for m in at["layers"]]
-        return [*found, *((m, shared, shared.image, "input") for m in at["input"])]
+        return [*found, *((m, shared, shared.image, ()) for m in at["input"])]
 
     def _passed(self, given: Batch, layers: Sequence[Layer], wanted: Any, thought: Study | None) -> Pass:
         """A pass; ``thought`` is the study that the layers were chosen by, where it may be another target's.
@@ -401,7 +403,7 @@ class Explainer:
         return self._studies.of(given, settle, best, reads)
 
     def _explanation(
-        self, given: Batch, predictions: Any, method: Method, shared: Pass, probe: Any, layer: str
+        self, given: Batch, predictions: Any, method: Method, shared: Pass, probe: Any, layers: tuple[str, ...]
     ) -> Explanation:
         backend, placements, probe = given.backend, given.placements, probe.anew()  # nobody else has used it
         maps = method.function(probe, backend.ops)
@@ -413,7 +415,8 @@ class Explainer:
             maps=raw,
             scores=backend.numpy(shared.scores).astype(np.float32),
             targets=shared.targets.names,
-            layer=layer,
+            layers=layers,
+            at=method.at,
             method=method.name,
             model=self.name,
             input_size=backend.size(given.batch),
@@ -432,7 +435,7 @@ class Explainer:
         if method.at == "layer" and self._is_elsewhere(given, probe):
             general.append(notes.ELSEWHERE)
         if method.at == "layer":
-            general += notes.of_part(layer, backend.part(layer))
+            general += notes.of_part(layers[0], backend.part(layers[0]))
         general += notes.of_preprocess(given.preprocess)
         scale = explanation.scale
         rows = []
@@ -483,7 +486,7 @@ def explain(photos: Any, model: Any = "demo", **options: Any) -> Any:
     return Explainer(loaded, **options)(photos)
 
 
-def _noted(explanation: Explanation, note: str) -> Explanation:
+def _noted(explanation: Explanation, note: Note) -> Explanation:
     """The same with one note more on every map."""
     rows = tuple(tuple((*found, note) for found in row) for row in explanation.target_notes)
     return replace(explanation, target_notes=rows)
@@ -499,7 +502,7 @@ def _of_channels(method: Method, probe: Any, backend: Backend) -> dict[str, Any]
     return {"alphas": alphas, "channel_means": channel_means}
 
 
-def _of_place(explanation: Explanation, i: int, j: int) -> list[str]:
+def _of_place(explanation: Explanation, i: int, j: int) -> list[Note]:
     """Notes on a map whose target is a class in a place."""
     target = explanation.targets[i][j]
     if target.index is None or not target.place or explanation.maps.ndim != 4:

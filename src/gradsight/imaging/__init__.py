@@ -6,29 +6,33 @@ NumPy and Pillow only, no framework.
 from gradsight.imaging.colour import DEFAULT, DIVERGING, NAME, colorize, colormap, colormaps, ends
 from gradsight.imaging.fit import PARTS, Preprocess, name_of
 from gradsight.imaging.grid import Legend, Row, grid
-from gradsight.imaging.overlay import OPACITY, draw, outlined, overlay
-from gradsight.imaging.panel import HEIGHT, strip
+from gradsight.imaging.overlay import MAX_SIDE, OPACITY, Paint, draw, outlined, overlay, shrunk, transparent
+from gradsight.imaging.panel import HEIGHT, stacked, strip
 from gradsight.imaging.placement import Placement
 from gradsight.imaging.read import SUFFIXES, read_image, read_opacity
-from gradsight.imaging.region import Region, display_max, nan_to_zero, region, smoothed
-from gradsight.imaging.resample import resize
+from gradsight.imaging.region import Region, areas, display_max, hot, hot_rows, nan_to_zero, region, smoothed
+from gradsight.imaging.resample import Floats, resize, stretched
 from gradsight.imaging.signal import signal
 from gradsight.imaging.slices import slices
-from gradsight.imaging.write import encoded, save
+from gradsight.imaging.write import encoded, format_of, save
 
 __all__ = [
     "DEFAULT",
     "DIVERGING",
     "HEIGHT",
+    "MAX_SIDE",
     "NAME",
     "OPACITY",
     "PARTS",
     "SUFFIXES",
+    "Floats",
     "Legend",
+    "Paint",
     "Placement",
     "Preprocess",
     "Region",
     "Row",
+    "areas",
     "colorize",
     "colormap",
     "colormaps",
@@ -36,7 +40,10 @@ __all__ = [
     "draw",
     "encoded",
     "ends",
+    "format_of",
     "grid",
+    "hot",
+    "hot_rows",
     "name_of",
     "nan_to_zero",
     "outlined",
@@ -46,8 +53,12 @@ __all__ = [
     "region",
     "resize",
     "save",
+    "shrunk",
     "signal",
     "slices",
     "smoothed",
+    "stacked",
+    "stretched",
     "strip",
+    "transparent",
 ]
