@@ -127,7 +127,7 @@ class Explanation(Pictures):
         >>> from gradsight.results.example import example
         >>> record = example().record()
         >>> record.size, record.targets[0].box
-        ((40, 60), (17, 0, 40, 35))
+        ((40, 60), (20, 0, 40, 30))
         """
         image = index_of("image", image, len(self.maps))
         names = _names_of_files(files, len(self.targets[image]))

@@ -108,7 +108,7 @@ class Pictures(Regions):
 
         >>> from gradsight.results.example import example
         >>> example().figure(height=100).size
-        (314, 121)
+        (312, 126)
         """
         _check_words(look)
         image = index_of("image", image, len(self.maps))
@@ -134,7 +134,7 @@ class Pictures(Regions):
         >>> from gradsight.results.example import example
         >>> picture = example().heat_image()
         >>> picture.mode, picture.size, picture.getpixel((59, 39))
-        ('RGBA', (60, 40), (13, 8, 135, 0))
+        ('RGBA', (60, 40), (0, 0, 0, 0))
         """
         _check_words(look)
         image, target = self._at(image, target)

@@ -46,7 +46,7 @@ class Regions(Heat):
 
         >>> from gradsight.results.example import example
         >>> example().region()
-        Region(peak=(34, 7), box=(17, 0, 40, 35), area=0.2725)
+        Region(peak=(34, 7), box=(20, 0, 40, 30), area=0.22833333333333333)
         """
         image, target = self._at(image, target)
         against = taken("against", against, Flag())
@@ -71,7 +71,7 @@ class Regions(Heat):
 
         >>> from gradsight.results.example import example
         >>> example().boxes(threshold=0.9)
-        ((27, 0, 40, 19),)
+        ((28, 0, 40, 18),)
         """
         image, target = self._at(image, target)
         threshold = taken("threshold", threshold, _THRESHOLD, "Pass 0.5.")
@@ -97,7 +97,7 @@ class Regions(Heat):
         >>> from gradsight.results.example import example
         >>> mask = example().mask()
         >>> mask.shape, int(mask.sum())
-        ((40, 60), 654)
+        ((40, 60), 548)
         """
         image, target = self._at(image, target)
         threshold = taken("threshold", threshold, _THRESHOLD, "Pass 0.5.")
