@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw
 
 from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, received
-from gradsight.imaging.colour import DEFAULT, colorize
+from gradsight.imaging.colour import DEFAULT
+from gradsight.imaging.colour import colormap as table_of
 from gradsight.imaging.resample import Floats, bands, stretched
 from gradsight.rules import Array, Choice, Either, Flag, Number, Rule, Whole
 from gradsight.values import array_in
@@ -65,7 +66,7 @@ class Paint:
     def __post_init__(self) -> None:
         object.__setattr__(self, "opacity", taken("opacity", self.opacity, OPACITY, "Pass 0.5."))
         object.__setattr__(self, "signed", taken("signed", self.signed, Flag()))
-        colorize(np.zeros(1), self.colormap)  # which knows what names there are
+        table_of(self.colormap)  # which knows what names there are
 
     @property
     def by_value(self) -> bool:
@@ -89,7 +90,7 @@ class Paint:
     def _layer(self, heat: Floats, means: NDArray[np.float64]) -> tuple[Image.Image, Image.Image]:
         """Heat in [0, 1] as colours; ``means`` says which value each of 256 levels stands for."""
         level = Image.fromarray((np.clip(heat, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8))
-        colours = colorize((means + 1) / 2 if self.signed else means, self.colormap)
+        colours = _between(table_of(self.colormap), (means + 1) / 2 if self.signed else means)
         opaque = _OPAQUEST * np.abs(means) ** _CURVE if isinstance(self.opacity, str) else np.full(256, self.opacity)
         alpha = level.point(_bytes(opaque).tolist())
         level.putpalette(_bytes(colours).tobytes())  # a look-up by Pillow, which is ten times as quick as NumPy's
@@ -199,6 +200,15 @@ def shrunk(picture: Image.Image, max_side: int | None) -> Image.Image:
     width, height = (max(1, round(side * max_side / longer)) for side in picture.size)
     # The gap makes a large photo small in two steps, of which the first is quick.
     return picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _between(table: NDArray[np.float32], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Colours of values in [0, 1], (n, 3), interpolated between those of a table (m, 3).
+
+    Levels of a signed heat fall between entries of the table, and the nearest one may be two grey levels off.
+    """
+    places = values * (len(table) - 1)
+    return np.stack([np.interp(places, np.arange(len(table)), channel) for channel in table.T], axis=1)
 
 
 def _picture(image: NDArray[np.uint8] | Floats) -> Image.Image:

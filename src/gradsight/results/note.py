@@ -29,7 +29,7 @@ class Note:
 
     code: str
     text: str
-    in_shell: str = field(default="", repr=False)
+    in_shell: str = field(default="", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("code", "text", "in_shell"):

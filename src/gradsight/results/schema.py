@@ -70,7 +70,7 @@ def arrow(kind: type[DataclassInstance], metadata: Mapping[str, str]) -> pyarrow
 
     def typed(column: Column) -> pyarrow.DataType:
         if isinstance(column, str):
-            return getattr(pyarrow, column)()
+            return pyarrow.type_for_alias(column)
         if isinstance(column, list):
             return pyarrow.list_(typed(column[0]))
         return pyarrow.struct([pyarrow.field(name, typed(inner)) for name, inner in column.items()])
