@@ -121,13 +121,13 @@ def _of_channels(arrays: npz.Arrays, n: int, k: int) -> dict[str, Any]:
     return {"alphas": alphas, "channel_means": contents.floats(arrays, "channel_means", (n, alphas.shape[2]))}
 
 
-def _input_size(value: Any) -> tuple[int, ...]:
+def _input_size(value: object) -> tuple[int, ...]:
     size = tuple(contents.whole(length, "input_size", least=1) for length in contents.rows(value, "input_size"))
     PIXELS.check(math.prod(size), f"`input_size` is too large: {size}")
     return size
 
 
-def _named(value: Any) -> TargetInfo:
+def _named(value: object) -> TargetInfo:
     target = contents.fields(value, "a target", ("index", "label"), ("sides", "place"))
     index = target["index"]
     return TargetInfo(
@@ -138,7 +138,7 @@ def _named(value: Any) -> TargetInfo:
     )
 
 
-def _predictions(value: Any, n: int) -> tuple[tuple[Prediction, ...], ...]:
+def _predictions(value: object, n: int) -> tuple[tuple[Prediction, ...], ...]:
     made = []
     for row in contents.rows(value, "predictions", 0, n):
         if not contents.rows(row, "predictions"):
@@ -147,7 +147,7 @@ def _predictions(value: Any, n: int) -> tuple[tuple[Prediction, ...], ...]:
     return tuple(made)
 
 
-def _prediction(value: Any) -> Prediction:
+def _prediction(value: object) -> Prediction:
     found = contents.fields(value, "a prediction", ("index", "label", "probability"))
     return Prediction(
         contents.whole(found["index"], "a prediction's index"),
@@ -174,20 +174,20 @@ def _written(note: Note) -> list[str]:
     return [note.code, note.text, *([note.in_shell] if note.in_shell != note.text else [])]
 
 
-def _notes(value: Any, n: int, k: int) -> tuple[tuple[tuple[Note, ...], ...], ...]:
+def _notes(value: object, n: int, k: int) -> tuple[tuple[tuple[Note, ...], ...], ...]:
     return tuple(
         tuple(tuple(map(_note, contents.rows(notes, "notes"))) for notes in contents.rows(row, "notes", k))
         for row in contents.rows(value, "notes", 0, n)
     )
 
 
-def _note(value: Any) -> Note:
+def _note(value: object) -> Note:
     if isinstance(value, str):  # from before notes had codes
         return Note(OLDER, contents.text(value, "a note"))
     return Note(*contents.texts(value, "a note", 2, 3))
 
 
-def _preprocess(value: Any) -> Mapping[str, Any] | None:
+def _preprocess(value: object) -> Mapping[str, Any] | None:
     if value is None:
         return None
     if not isinstance(value, dict) or "assumed" not in value:
@@ -195,7 +195,7 @@ def _preprocess(value: Any) -> Mapping[str, Any] | None:
     return value
 
 
-def _photos(value: Any, arrays: npz.Arrays, n: int) -> tuple[tuple[Image.Image, ...], tuple[imaging.Placement, ...]]:
+def _photos(value: object, arrays: npz.Arrays, n: int) -> tuple[tuple[Image.Image, ...], tuple[imaging.Placement, ...]]:
     placements = tuple(_placement(item) for item in contents.rows(value, "placements", 0, n))
     photos = []
     for i, placement in enumerate(placements):
@@ -206,5 +206,5 @@ def _photos(value: Any, arrays: npz.Arrays, n: int) -> tuple[tuple[Image.Image, 
     return tuple(photos), placements
 
 
-def _placement(value: Any) -> imaging.Placement:
+def _placement(value: object) -> imaging.Placement:
     return imaging.Placement(**contents.fields(value, "a placement", ("image_size", "input_size", "box")))
