@@ -26,8 +26,10 @@ _HOMES = {
     "Explainer": "explaining.explainer",
     "Explanation": "results.explanation",
     "GradsightError": "errors",
+    "ImageRecord": "results.records",
     "Model": "models.model",
     "Neurons": "neurons",
+    "Note": "results.note",
     "Pixels": "targets",
     "Placement": "imaging",
     "Preprocess": "imaging",
@@ -67,6 +69,8 @@ if TYPE_CHECKING:
     from gradsight.neurons import Concepts, Dissection, Neurons, TopActivating
     from gradsight.registry import method, source
     from gradsight.results.explanation import Explanation
+    from gradsight.results.note import Note
+    from gradsight.results.records import ImageRecord
     from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top, Within
     from gradsight.targets.scores import Scores
     from gradsight.variants import contrastive, eigen_smooth, fuse, refine, smooth
@@ -83,8 +87,10 @@ __all__ = [
     "Explainer",
     "Explanation",
     "GradsightError",
+    "ImageRecord",
     "Model",
     "Neurons",
+    "Note",
     "Pixels",
     "Placement",
     "Preprocess",

@@ -6,7 +6,7 @@ import base64
 import html
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +108,19 @@ class Comparison:
         """The rows that did not work."""
         return tuple(row for row in self.rows if row.error is not None)
 
+    def in_shell(self) -> Comparison:
+        """The same, with notes that name options as they are typed on the command line."""
+        told = (
+            row if row.explanation is None else replace(row, explanation=row.explanation.in_shell())
+            for row in self.rows
+        )
+        return replace(self, rows=tuple(told))
+
     def figure(self) -> Image.Image:
         """The grid as a picture, with what the model says and what the colours mean."""
         first = self.explanations[0]
         general = _common(self.explanations)
-        layers = {e.layer for e in self.explanations if wording.is_of_one_layer(e.layer)}
+        layers = {e.layers[0] for e in self.explanations if e.at == "layer"}
         about = [self.name, said_by(first)]
         about += [f"model {first.model}" + (f", layer {min(layers)}" if len(layers) == 1 else "")]
         about += [
@@ -131,8 +139,8 @@ class Comparison:
         explanation = row.explanation
         if explanation is None:
             return imaging.Row(row.method.title, [], failure=f"Not drawn: {row.reason}")
-        told = tell_layer or not wording.is_of_one_layer(explanation.layer)
-        remarks = [wording.place(explanation.layer)] if told else []
+        told = tell_layer or explanation.at != "layer"
+        remarks = [wording.place(explanation.layers)] if told else []
         if len(explanation.targets[0]) > 1:
             remarks += sorted(_shared_notes(explanation) - general)
         cells = []
@@ -166,8 +174,8 @@ class Comparison:
         if row.explanation is None:
             yield {**about, "error": row.reason}
             return
-        record, strengths = row.explanation.record(0), _strengths(row.explanation)
-        shared = {key: record[key] for key in ("layer", "model", "width", "height", "size")}
+        record, strengths = row.explanation.record(0).to_dict(), _strengths(row.explanation)
+        shared = {key: record[key] for key in ("version", "layers", "at", "model", "width", "height", "size")}
         for column, (target, strength) in enumerate(zip(record["targets"], strengths, strict=True)):
             yield {**about, **shared, "column": column, **target, "strength": strength}
 

@@ -17,6 +17,7 @@ from gradsight.explaining.method_runs import MethodRun, method_runs
 from gradsight.explaining.passes import Passes
 from gradsight.registry import Method
 from gradsight.results.explanation import Explanation, joined
+from gradsight.results.note import Note
 from gradsight.targets import Prediction, Reading, TargetLike
 
 
@@ -60,7 +61,8 @@ def _explanation(
         maps=raw,
         scores=backend.numpy(shared.scores).astype(np.float32),
         targets=shared.targets.names,
-        layer=" + ".join(run.layers) or "input",
+        layers=run.layers,
+        at=method.at,
         method=method.name,
         model=passes.model.name,
         input_size=backend.size(batch.inputs),
@@ -94,7 +96,7 @@ def _of_channels(method: Method, probe: Probe, backend: Backend) -> dict[str, ND
     return {"alphas": alphas, "channel_means": channel_means}
 
 
-def _general_notes(batch: Batch, run: MethodRun, *, is_elsewhere: bool) -> list[str]:
+def _general_notes(batch: Batch, run: MethodRun, *, is_elsewhere: bool) -> list[Note]:
     """Notes on every map of a run."""
     backend = batch.backend
     general = notes.of_model(backend.was_training, backend.left_out, backend.draws)
@@ -106,8 +108,8 @@ def _general_notes(batch: Batch, run: MethodRun, *, is_elsewhere: bool) -> list[
 
 
 def _target_notes(
-    explanation: Explanation, batch: Batch, shared: Pass, general: Sequence[str], labels: Sequence[str] | None
-) -> tuple[tuple[tuple[str, ...], ...], ...]:
+    explanation: Explanation, batch: Batch, shared: Pass, general: Sequence[Note], labels: Sequence[str] | None
+) -> tuple[tuple[tuple[Note, ...], ...], ...]:
     """For each image and target what the reader must know."""
     reading = batch.backend.reading(shared.outputs)
     if not shared.targets.of_classes:  # gs.Pixels asks about a place
@@ -118,13 +120,13 @@ def _target_notes(
     )
 
 
-def _of_scores(shared: Pass, i: int, reading: Reading, labels: Sequence[str] | None) -> list[str]:
+def _of_scores(shared: Pass, i: int, reading: Reading, labels: Sequence[str] | None) -> list[Note]:
     return [] if shared.logits is None else notes.of_scores(shared.logits[i], reading, labels)
 
 
 def _notes_of_image(
-    explanation: Explanation, i: int, scale: NDArray[np.float64], general: Sequence[str], of_scores: Sequence[str]
-) -> tuple[tuple[str, ...], ...]:
+    explanation: Explanation, i: int, scale: NDArray[np.float32], general: Sequence[Note], of_scores: Sequence[Note]
+) -> tuple[tuple[Note, ...], ...]:
     maps, placements = explanation.maps[i], explanation.placements
     of_beside = notes.among_targets(maps, scale)
     seen = notes.of_placement(placements[i].seen, placements[i].image_size) if placements else []
@@ -141,7 +143,7 @@ def _notes_of_image(
     )
 
 
-def _of_box(explanation: Explanation, i: int, j: int) -> list[str]:
+def _of_box(explanation: Explanation, i: int, j: int) -> list[Note]:
     """Notes on a map whose target is a class in a box of the picture."""
     target = explanation.targets[i][j]
     if target.index is None or not target.place or explanation.maps.ndim != 4:
@@ -152,7 +154,7 @@ def _of_box(explanation: Explanation, i: int, j: int) -> list[str]:
     return notes.of_place(None if found is None else found.peak, target.place, cell)
 
 
-def _noted(explanation: Explanation, note: str) -> Explanation:
+def _noted(explanation: Explanation, note: Note) -> Explanation:
     """The same with one note more on every map."""
     rows = tuple(tuple((*found, note) for found in row) for row in explanation.target_notes)
     return replace(explanation, target_notes=rows)

@@ -25,6 +25,7 @@ from gradsight.models.model import ABOUT, About, Model, PlacesPhotos
 from gradsight.neurons import ActivationFn, Concepts, Dissection, TopActivating, dissect, top_activating
 from gradsight.photos import P
 from gradsight.results.explanation import Explanation
+from gradsight.results.explanations import Explanations
 from gradsight.rules import Choice, Whole
 from gradsight.targets import TargetLike, check_target
 from gradsight.variants import MethodLike
@@ -210,7 +211,7 @@ class Explainer:
         """
         asked = self._asked(targets, method, layer)
         made = explained(self._passes, inputs, asked)
-        return made if asked.several else made[0]
+        return Explanations(made) if asked.several else made[0]
 
     def _asked(self, targets: TargetLike | None, method: Methods | None, layer: Layers) -> Asked:
         """What a call asks for, and what it leaves to the explainer."""

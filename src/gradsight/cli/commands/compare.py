@@ -90,7 +90,7 @@ def compare(
     steps = rows(explainer, pixels, chosen, chosen_layers, wanted)
     costly = sum(method.costly for method in chosen)
     found = [row for some in progress(steps, costly + (costly < len(chosen))) for row in some]
-    comparison = ordered(found, chosen, photo.name, scale, look["colormap"], look["opacity"])
+    comparison = ordered(found, chosen, photo.name, scale, look["colormap"], look["opacity"]).in_shell()
     comparison.save(path)
     _tell(comparison, path, reply)
     return 1 if {row.method.name for row in comparison.failed} & {method.name for method in named} else 0
@@ -142,10 +142,10 @@ def _say(comparison: Comparison, path: Path) -> None:
     lines = []
     for row in comparison.rows:
         if row.explanation is not None:
-            record = row.explanation.record(0)
+            record = row.explanation.record(0).to_dict()
             peaks = [target["peak"] for target in record["targets"]]
             where = [corner(peak, record["size"]) if peak else "nothing" for peak in peaks]
-            lines.append([row.method.title, *where, place(row.explanation.layer)])
+            lines.append([row.method.title, *where, place(row.explanation.layers)])
     say_table(["strongest for", *first.labels[0], ""], lines)
     say()
     say("Look at ", (str(path), "bold cyan"))
