@@ -181,6 +181,7 @@ def _failure(row: Row, sizes: _Sizes) -> list[str]:
 
 def _folded(heights: Sequence[int], head: int, sizes: _Sizes) -> list[list[int]]:
     """The rows in blocks of about one height, as many as come nearest to the shape of a screen."""
+    # What fits on a screen is easiest to read from the top down.
     if sum(heights) <= _UNFOLDED:
         return [list(range(len(heights)))]
 
@@ -195,6 +196,7 @@ def _divided(heights: Sequence[int], count: int) -> Iterator[list[int]]:
     """Rows in order, in ``count`` blocks at most."""
     limit, block, filled = sum(heights) / count, list[int](), 0.0
     for i, height in enumerate(heights):
+        # By its half: a row goes to the block that most of it belongs to.
         if block and filled + height / 2 > limit:
             yield block
             block, filled = [], 0.0
@@ -212,6 +214,7 @@ def _band(
     lines = [(line, sizes.font, INK) for line in wrapped(first, sizes.font, width - left, 2)]
     for text in rest:
         lines += [(line, sizes.small, _FAINT) for line in wrapped(text, sizes.small, width - left, 4)]
+    # The bar of colours is a little higher than a line of text.
     legend = round(1.2 * sizes.line)
     tall = max(0 if photo is None else sizes.cell[1], len(lines) * sizes.line + len(legends) * legend) + 2 * sizes.gap
     band = Image.new("RGB", (width, tall), "white")
@@ -231,6 +234,7 @@ def _draw_legend(canvas: Image.Image, legend: Legend, at: tuple[int, int], sizes
     draw, (left, top) = ImageDraw.Draw(canvas), at
     draw.text(at, legend.low, fill=INK, font=sizes.small)
     left += round(sizes.small.getlength(legend.low)) + sizes.gap
+    # Drawn by the same look-up as the heat, so that the legend cannot differ from it.
     ramp = np.tile(np.linspace(0, 1, 7 * sizes.text), (sizes.text - 2, 1))
     bar = Image.fromarray((colorize(ramp, legend.colormap) * 255).astype(np.uint8))
     canvas.paste(bar, (left, top + 1))

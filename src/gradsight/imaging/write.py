@@ -37,9 +37,11 @@ def encoded(picture: Image.Image, form: str, *, quality: int = _QUALITY) -> byte
     """
     buffer = io.BytesIO()
     quality = taken("quality", quality, QUALITY, "Pass 90.")
+    # WebP and JPEG take a quality; PNG has none, it is always without loss.
     options = {"compress_level": 1} if form == "PNG" else {"quality": quality}
     try:
         picture.save(buffer, form, **options)
+    # Pillow raises these for sizes and modes that a form cannot hold, each plugin its own.
     except (OSError, ValueError, KeyError, SystemError) as error:
         raise InvalidArgument(
             f"a picture of {picture.width} x {picture.height} pixels ({picture.mode}) cannot be written as {form}: "
@@ -62,6 +64,7 @@ def save(
     Raises:
         InvalidArgument: it cannot be written there, or not in that form; what was there before is left as it was.
     """
+    # Without this Pillow knows the names of a few forms only, those that something has opened before.
     Image.init()
     form = Image.EXTENSION.get(Path(path).suffix.lower())
     if form is None:
