@@ -44,7 +44,12 @@ def spots(*places: tuple[int, int], size: tuple[int, int] = (4, 4)) -> np.ndarra
 
 def placed(kind: str) -> gs.Placement:
     """Where the model's input of 40 x 40 lies on a photo of 40 x 80 (height x width)."""
-    boxes = {"squash": (0, 0, 40, 80), "crop": (0, 20, 40, 60), "letterbox": (-20, 0, 60, 80)}
+    boxes = {
+        "squash": (0, 0, 40, 80),
+        "crop": (0, 20, 40, 60),
+        "inner": (10, 20, 30, 60),
+        "letterbox": (-20, 0, 60, 80),
+    }
     return gs.Placement((40, 80), (40, 40), tuple(map(float, boxes[kind])))  # type: ignore[arg-type]
 
 
@@ -136,7 +141,7 @@ def test_a_signal_has_intervals_and_a_mask_of_samples() -> None:
 # The heat alone.
 
 
-@pytest.mark.parametrize("kind", ["squash", "crop", "letterbox"])
+@pytest.mark.parametrize("kind", ["squash", "crop", "inner", "letterbox"])
 @pytest.mark.parametrize("signed", [False, True])
 def test_the_heat_laid_on_its_photo_is_the_overlay(kind: str, signed: bool) -> None:
     photo = Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 80, 3), dtype=np.uint8))

@@ -40,6 +40,7 @@ def of_map(values: NDArray[np.float32], signed: bool = False) -> list[Note]:
         return [Note("not_finite", "the map holds values that are not finite (NaN or infinity); they are drawn as 0")]
     if not values.any():
         return [Note("zero_map", "the map is zero everywhere: the score does not react to this layer's positions")]
+    # Of a signed map the other side is drawn, so that the heatmap is not empty.
     if values.max() <= 0 and signed:
         return [Note("negative_map", "nothing in the map speaks for this side; it is negative everywhere")]
     if values.max() <= 0:
@@ -49,6 +50,7 @@ def of_map(values: NDArray[np.float32], signed: bool = False) -> list[Note]:
                 "nothing in the map speaks for this target; it is negative everywhere, and the heatmap is empty",
             )
         ]
+    # By float32's own precision: a constant map comes out of a sum with its last digits apart.
     if np.ptp(values) <= 1e-6 * np.abs(values).max():
         return [Note("constant_map", "the map is the same at every position: it points nowhere")]
     return []
@@ -65,6 +67,7 @@ def of_place(peak: Sequence[float] | None, place: Sequence[float], cell: Sequenc
     if peak is None:
         return []
     sides = zip(peak, place[:2], place[2:], cell, strict=True)
+    # The peak is known to half a position of the map, whatever the photo's size.
     inside = all(start - room / 2 <= at < stop + room / 2 for at, start, stop, room in sides)
     return [] if inside else [OUTSIDE]
 
@@ -81,6 +84,7 @@ def among_targets(maps: NDArray[np.float32], scale: NDArray[np.float32]) -> list
     lengths = np.linalg.norm(flat, axis=1)
     if len(maps) > 1 and lengths.all():
         directions = flat / lengths[:, None]
+        # All are compared to the first: maps that are one direction are so pairwise too.
         if (directions @ directions[0]).min() > 1 - 1e-6:
             for row in notes:
                 row.append(_SAME)
@@ -143,6 +147,7 @@ def of_scores(scores: NDArray[np.float64], reading: Reading, labels: Sequence[st
         notes.append(_MEAN)
     if reading.gives:
         top = float(scores.max())
+        # The gradient of a softmax is p (1 - p): from here on it is under a hundredth.
         weak = f"; at {top:.4f} they hardly react to anything" if top > 0.99 else ""
         said = f"the scores are probabilities ({reading.gives}), whose gradients saturate{weak}; explain logits instead"
         notes.append(Note("saturated", said))
@@ -187,6 +192,7 @@ def of_placement(seen: Sequence[int], size: Sequence[int]) -> list[Note]:
     """A note on what the model did not see of a photo of ``size`` (height, width)."""
     top, left, bottom, right = seen
     share = (bottom - top) * (right - left) / (size[0] * size[1])
+    # Crops lose a row or a column by rounding, of which nobody needs to know.
     if share >= 0.995:
         return []
     said = f"the model saw {share:.0%} of the photo, the part that is not dimmed;"

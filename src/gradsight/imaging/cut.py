@@ -73,8 +73,10 @@ def cut_out(
     top, left = (min(start, 0) for start in cut.start)
     placement = cut.placement((picture.height, picture.width))
     height, width = cut.size
+    # Most pictures need no padding, and a second copy of them no time.
     if (top, left) == (0, 0) and resized.size == (width, height):
         return resized, placement
+    # A grey picture (mode L) takes a number for its colour, one in RGB a tuple.
     colour = tuple(round(float(value) * 255) for value in fill)
     window = Image.new(resized.mode, (width, height), colour if len(colour) > 1 else colour[0])
     window.paste(resized, (-left, -top))
@@ -102,6 +104,7 @@ def _resized(picture: Image.Image, size: tuple[int, int], inside: Box, resample:
     height, width = size
     top, left, bottom, right = inside
     rows, columns = bottom - top, right - left
+    # Values are those of torchvision to the bit wherever the whole can be made.
     if height * width <= max(_WHOLE, _TIMES * rows * columns):
         whole = picture.resize((width, height), resample)
         return whole if (rows, columns) == size else whole.crop((left, top, right, bottom))

@@ -108,6 +108,7 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         size = taken("size", self.size, Sides(), "Pass 224 or (240, 320).")
+        # Here and not at the first photo: nothing of that size could go through a model.
         INPUT_PIXELS.check(size[0] * size[1], f"`size` is too large: {size[0]} x {size[1]} pixels")
         parts = taken("assumed", self.assumed, Each(Text(), range(len(PARTS) + 1)))
         plain: dict[str, Any] = {
@@ -128,6 +129,7 @@ class Preprocess:
     def _values(self) -> dict[str, Any]:
         """Mean, std and fill, each of them a value for each channel; fill may be one for all."""
         given = {name: taken(name, getattr(self, name), rule, _UNITS) for name, rule in _VALUES.items()}
+        # How many channels there are is said by mean or std, whichever has several values; fill follows them.
         fill = given.pop("fill")
         channels = next((len(value) for value in given.values() if isinstance(value, tuple)), 3)
         values = {name: value if isinstance(value, tuple) else (value,) * channels for name, value in given.items()}
@@ -222,6 +224,7 @@ class Preprocess:
         return made.astype(np.float32)
 
     def _cut(self, image: Readable) -> tuple[Image.Image, Placement]:
+        # Looked at without a copy: a photo is resized from here, and never changed.
         picture = looked_at(image)
         original = (picture.height, picture.width)
         if len(self.mean) == 1:

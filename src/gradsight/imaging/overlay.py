@@ -64,6 +64,7 @@ class Paint:
     signed: bool = False
 
     def __post_init__(self) -> None:
+        # Here and not where it is drawn: a mistake shows before a folder of photos is explained.
         object.__setattr__(self, "opacity", taken("opacity", self.opacity, OPACITY, "Pass 0.5."))
         object.__setattr__(self, "signed", taken("signed", self.signed, Flag()))
         table_of(self.colormap)  # which knows what names there are
@@ -89,6 +90,7 @@ class Paint:
 
     def _layer(self, heat: Floats, means: NDArray[np.float64]) -> tuple[Image.Image, Image.Image]:
         """Heat in [0, 1] as colours; ``means`` says which value each of 256 levels stands for."""
+        # In a few rows at a time these floats stay in the cache; of a whole photo they would be 48 MB each.
         level = Image.fromarray((np.clip(heat, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8))
         colours = _between(table_of(self.colormap), (means + 1) / 2 if self.signed else means)
         opaque = _OPAQUEST * np.abs(means) ** _CURVE if isinstance(self.opacity, str) else np.full(256, self.opacity)
@@ -148,11 +150,14 @@ def draw(image: Image.Image, heat: Rows, paint: Paint, *, seen: tuple[int, int, 
         paint: how it is drawn.
         seen: as in `overlay`.
     """
+    # Drawn on as it is where it can be: a copy of a 12-megapixel photo is 48 MB.
     photo = image if image.mode == "RGB" else image.convert("RGB")
     top, left, bottom, right = seen or (0, 0, photo.height, photo.width)
+    # Only what was not seen is dimmed. Heat is drawn in the seen part alone: a constant opacity would veil the rest.
     drawn = photo.copy() if (top, left, bottom, right) == (0, 0, photo.height, photo.width) else _dimmed(photo)
     for rows in bands((bottom - top, photo.width)):
         first, last = rows.start + top, rows.stop + top
+        # A crop is small here: Pillow compares its size to a limit that belongs to the whole process.
         band = photo.crop((left, first, right, last))
         for colours, alpha in paint.layers(heat(slice(first, last))[:, left:right]):
             band.paste(colours, (0, 0), alpha)
@@ -166,6 +171,7 @@ def transparent(heat: Rows, size: tuple[int, int], paint: Paint) -> Image.Image:
     for rows in bands(size):
         band = Image.new("RGBA", (size[1], rows.stop - rows.start))
         for colours, alpha in paint.layers(heat(rows)):
+            # Composited, not pasted: of a signed heat the second layer must not wipe out the first.
             colours.putalpha(alpha)
             band.alpha_composite(colours)
         drawn.paste(band, (0, rows.start))

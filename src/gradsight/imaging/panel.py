@@ -51,6 +51,7 @@ def strip(
     height = taken("height", height, HEIGHT)
     if not panels:
         raise InvalidArgument("a figure needs a panel at least. Received: none.")
+    # One very wide picture would make a figure that no screen shows and no memory holds.
     height = max(1, min(height, *(_WIDEST * height * picture.height // picture.width for picture, _ in panels)))
     widths = [picture.width * height // picture.height for picture, _ in panels]
     PIXELS.check(height * sum(widths), f"`height` is too large: pictures of {max(widths)} x {height} pixels")
@@ -106,6 +107,7 @@ def _scaled(picture: Image.Image, height: int) -> Image.Image:
 
 def _drawable(text: str) -> str:
     """A text on one line without accents: Pillow's font draws whatever is beyond ASCII as empty boxes."""
+    # Pillow's own font is the only one that is there on every machine.
     letters = unicodedata.normalize("NFKD", text)
     return " ".join("".join(letter for letter in letters if not unicodedata.combining(letter)).split())
 

@@ -72,6 +72,7 @@ class Placement:
         Raises:
             InvalidArgument: ``heat`` has fewer than two axes, or is empty.
         """
+        # A matrix multiplies NaN by 0 too, and gives NaN: one bad position would spread along its row and column.
         heat = taken("heat", heat, _MAP)
         return apply(self._matrices(heat), np.nan_to_num(heat, nan=0.0, posinf=0.0, neginf=0.0))
 
@@ -92,6 +93,7 @@ class Placement:
 
     def resized(self, image_size: tuple[int, int]) -> Placement:
         """The same placement on the picture resized to (height, width)."""
+        # The box moves with the picture; the model's input stays what it was.
         (height, width), small = self.image_size, taken("image_size", image_size, Sides())
         if small == (height, width):
             return self
@@ -129,6 +131,7 @@ def _position(row: float, column: float) -> tuple[float, float]:
 
 def _whole(start: float, stop: float, length: int) -> tuple[int, int]:
     """Round to whole pixels within the picture, and keep one at least."""
+    # A crop may begin beside the picture where it was padded; a rectangle of no pixel could not be drawn.
     first = min(max(round(start), 0), length - 1)
     return first, max(min(round(stop), length), first + 1)
 
@@ -137,5 +140,6 @@ def _axis(length: int, start: float, stop: float, cells: int) -> NDArray[np.floa
     """Make the (length, cells) matrix of one axis, with no weight for pixels whose centre lies outside the box."""
     matrix = interpolation(sample_positions(length, start, stop, cells), cells)
     centres = np.arange(length) + 0.5
+    # What is not seen has no evidence: without this the edge of the map would be drawn on to the end of the photo.
     matrix[(centres < start) | (centres >= stop)] = 0
     return matrix

@@ -104,6 +104,7 @@ def _read_stream(stream: BinaryIO, name: str, convert: Callable[[Image.Image], M
     prefix = stream.read(16)
     if not isinstance(prefix, bytes):
         raise ImageError(f"{name} yields text. Open it in binary mode: open(path, 'rb').")
+    # Before any plugin is asked: each would call an empty file damaged in words of its own.
     if not prefix:
         raise ImageError(f"{name} cannot be read: it is empty (0 bytes). Get the file again.")
     with _damage(name):

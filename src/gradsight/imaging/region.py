@@ -59,11 +59,13 @@ def display_max(
         (n, k); 0 where nothing is over 0.
     """
     flat = nan_to_zero(maps).reshape(*maps.shape[:2], -1)
+    # A map that is signed is as strong as its strongest side, so that both sides are drawn by one number.
     flat = np.where(np.broadcast_to(signed, maps.shape[:2])[..., None], np.abs(flat), flat.clip(0, None))
     highest: NDArray[Value] = flat.max(axis=-1, initial=0.0)
     if fine:
         for place in zip(*np.nonzero(highest), strict=True):
             values = flat[place]
+            # Of the values over 0 alone: how many others there are says nothing about how strong these are.
             usual = np.quantile(values[values > 0], _HIGH)
             highest[place] = max(usual, highest[place] / _AMPLIFIED)
     return highest
@@ -76,6 +78,7 @@ def smoothed(heat: NDArray[Value]) -> NDArray[Value]:
     """
     from scipy import ndimage
 
+    # For two axes this is the share of the side; for others the bell holds the same share of all positions.
     spread = _SPREAD ** (2 / heat.ndim) * min(heat.shape)
     averaged: NDArray[Value] = ndimage.gaussian_filter(nan_to_zero(heat), spread)
     return averaged
@@ -105,6 +108,7 @@ class Region:
         times = [new / old for old, new in zip(size, larger, strict=True)]
         if all(factor == 1 for factor in times):
             return self
+        # A pixel of the copy stands for several of the photo: its centre is meant, and of a box the outer edges.
         peak = tuple(int((place + 0.5) * factor) for place, factor in zip(self.peak, times, strict=True))
         starts = tuple(math.floor(x * factor) for x, factor in zip(self.box[:axes], times, strict=True))
         stops = zip(self.box[axes:], times, larger, strict=True)
@@ -133,6 +137,7 @@ def region(heatmap: Floats, threshold: float = 0.5) -> Region | None:
     if not hottest.any():
         return None
     peak = _peak(heat)
+    # Areas far from the peak count as hot, but are no part of its box: two cats do not make one wide box.
     labels, sides = _connected(hottest)
     return Region(peak, _box(sides[labels[peak] - 1]), float(hottest.mean()))
 
@@ -156,6 +161,7 @@ def areas(heatmap: Floats, threshold: float = 0.5) -> list[Region]:
     sizes = np.bincount(labels.ravel(), minlength=len(sides) + 1)[1:]
     found: list[tuple[int, float, Region]] = []
     for number, side in enumerate(sides, start=1):
+        # The box of one area may hold positions of another one, as of a ring around a spot.
         inside = np.where(labels[side] == number, heat[side], 0)
         peak = tuple(place + axis.start for place, axis in zip(_peak(inside), side, strict=True))
         count = int(sizes[number - 1])
@@ -197,6 +203,7 @@ def _connected(marked: NDArray[np.bool_]) -> tuple[NDArray[np.int32], list[tuple
     """The number of the area at each position, 0 for none, and the box of each; what touches at a corner is one."""
     from scipy import ndimage
 
+    # With corners: a thin diagonal thing, such as a tail, is one area and not a row of dots.
     labels, _ = ndimage.label(marked, structure=np.ones((3,) * marked.ndim))
     return labels, ndimage.find_objects(labels)
 
@@ -207,6 +214,7 @@ def _box(side: tuple[slice, ...]) -> tuple[int, ...]:
 
 def _peak(heat: Floats) -> tuple[int, ...]:
     """The position of the maximum; of several, the one nearest to their mean."""
+    # Of a plateau its middle is meant: the first position would be a corner of it, far from what is seen as hot.
     tied = np.argwhere(heat == heat.max())
     away = np.square(tied - tied.mean(axis=0)).sum(axis=1)
     return tuple(int(place) for place in tied[away.argmin()])

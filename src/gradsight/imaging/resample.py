@@ -49,6 +49,7 @@ def resize(values: Floats, size: Sequence[int]) -> Floats:
 def stretched(values: Floats, size: Sequence[int]) -> Callable[[slice], Floats]:
     """A map (h, w) as `resize` makes it (H, W) large, of which rows are made where they are asked for."""
     down, across = (sample_positions(n, 0.0, float(n), old) for n, old in zip(size, trailing(values, 2), strict=True))
+    # Across first: the map has few rows then, and all that grows with the photo is made row by row.
     wide = _resampled(across, values, 1)
     return lambda rows: _resampled(down[rows], wide, 0)
 
@@ -85,6 +86,7 @@ def sample_positions(count: int, start: float, stop: float, cells: int) -> NDArr
 
 def _neighbours(positions: NDArray[np.float64], cells: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
     """The two cells that each position lies between, edges clamped, and the share of the second."""
+    # Beyond the middle of the first and last cell there is nothing to interpolate with: their values go on.
     clamped = positions.clip(0, cells - 1)
     lower = np.floor(clamped).astype(np.intp)
     return lower, np.minimum(lower + 1, cells - 1), clamped - lower
@@ -95,6 +97,7 @@ def interpolation(positions: NDArray[np.float64], cells: int) -> NDArray[np.floa
     lower, upper, share = _neighbours(positions, cells)
     rows = np.arange(len(positions))
     matrix = np.zeros((len(positions), cells))
+    # Added, not set, for the upper one: at the edges it is the same cell as the lower one.
     matrix[rows, lower] = 1 - share
     matrix[rows, upper] += share
     return matrix
@@ -119,6 +122,7 @@ def _resampled(positions: NDArray[np.float64], values: Floats, axis: int) -> Flo
 def product(matrix: NDArray[np.float64], values: Floats, axis: int) -> Floats:
     """One axis multiplied by its matrix."""
     values = _floating(values)
+    # In the precision of the values: a float64 matrix would make a float64 picture of a float32 map.
     weights = matrix.astype(values.dtype)
     made: Floats = np.moveaxis(np.moveaxis(values, axis, -1) @ weights.T, -1, axis)
     return made

@@ -91,6 +91,7 @@ def _draw_lines(picture: Image.Image, values: NDArray[np.generic], tall: int) ->
 def _points(channel: NDArray[np.generic], width: int, top: int, tall: int) -> list[list[tuple[float, float]]]:
     """The points of one channel's line; several lines where there are gaps."""
     known = np.isfinite(channel)
+    # In float64: the range of a signal around a large offset is lost in float32.
     finite = channel[known].astype(np.float64)
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
     share = np.full(len(channel), 0.5)
@@ -98,6 +99,7 @@ def _points(channel: NDArray[np.generic], width: int, top: int, tall: int) -> li
         share[known] = (high - finite) / (high - low)
     across = (np.arange(len(channel)) + 0.5) * (width / len(channel))
     down = top + tall * (0.1 + 0.8 * share)
+    # A line over a gap would show samples that were never measured.
     runs = np.split(np.arange(len(channel)), np.flatnonzero(np.diff(known)) + 1)
     return [list(zip(across[run].tolist(), down[run].tolist(), strict=True)) for run in runs if known[run[0]]]
 

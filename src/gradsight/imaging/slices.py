@@ -71,6 +71,7 @@ def _papers(heat: Floats, values: NDArray[np.generic] | None, indices: list[int]
     if values is None:
         height, width = heat.shape[1:]
         return {index: _sized(Image.new("RGB", (width, height), PAPER)) for index in indices}
+    # One range for all slices: by its own, an empty slice would look as full of contrast as the others.
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
     found = {}
@@ -88,5 +89,6 @@ def _sized(picture: Image.Image) -> Image.Image:
     if longer > _LARGEST:
         width, height = (max(1, round(side * _LARGEST / longer)) for side in picture.size)
         return picture.resize((width, height), Image.Resampling.BOX)
+    # By a whole number, and without smoothing, so that a voxel is seen as the square that it is.
     times = -(-_SMALLEST // longer)
     return picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)

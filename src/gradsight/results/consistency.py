@@ -41,6 +41,7 @@ def check(explanation: Maps) -> None:
     for name in ("method", "model", "title", "question"):
         taken(name, getattr(explanation, name), Text())
     optional("preprocess", explanation.preprocess, Instance(Mapping, "a dict of plain values"))
+    # None at all, or one for each image: a batch of arrays has no photos.
     photos = len(taken("photos", explanation.photos, Each(Instance(Image.Image, "a PIL image"), (n, 0))))
     rows: dict[str, Rule[object]] = {
         "targets": Each(Each(_NAMED, (k,)), (n,)),
@@ -66,6 +67,7 @@ def _check_shapes(explanation: Maps, n: int, k: int) -> None:
     """See that arrays beside the maps are of as many images and targets."""
     shapes: dict[str, tuple[int, ...]] = {"scores": (n, k)}
     if explanation.alphas is not None:
+        # How many channels a layer has is not said by the maps, only by the alphas themselves.
         channels = taken("alphas", explanation.alphas, Array((3,), "an array (n, k, channels)")).shape[2]
         shapes |= {"alphas": (n, k, channels), "channel_means": (n, channels)}
     for name, shape in shapes.items():

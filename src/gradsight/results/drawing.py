@@ -53,6 +53,7 @@ def laid_out(photo: Array, size: Sequence[int], channel_axis: int) -> NDArray[np
     size, values = tuple(size), _numbers(photo, size)
     if values.shape == size:
         return values[None]
+    # The model's own order first: of (3, 3, 3) lengths say nothing.
     for axis in (channel_axis, 0, values.ndim - 1):
         if values.ndim == len(size) + 1 and values.shape[:axis] + values.shape[axis + 1 :] == size:
             return np.moveaxis(values, axis, 0)
@@ -129,11 +130,13 @@ def figure(
     lead = _caption(explanation, image)
     panels: list[tuple[Image.Image, str | Sequence[str]]] = []
     if plain is not None:
+        # What was asked stands under the photo, or, where there is none, under the first heat.
         panels, lead = [(plain, lead or [_KINDS[len(explanation.input_size)]])], []
     for j, picture in enumerate(pictures):
         panels.append((picture, [*lead, *_under(explanation, image, j, look)]))
         lead = []
     wrap = _MOST_LINES if explanation.question or explanation.written else 1
+    # Text beside a photo grows with the photo; signals are of any height, and their text must be read.
     if len(explanation.input_size) == 2:
         return imaging.strip(panels, height=height or _HEIGHT, wrap=wrap)
     return imaging.strip(panels, height=height or pictures[0].height, wrap=wrap, across=1, text=_TEXT)

@@ -131,6 +131,7 @@ class Explanation(Pictures):
         """
         image = index_of("image", image, len(self.maps))
         names = _names_of_files(files, len(self.targets[image]))
+        # Positions of a photo count in its own pixels, those of an array in the input's.
         size = self.placements[image].image_size if self._lies_on_photo else tuple(self.input_size)
         best = self.predictions[image][0].label if self.predictions else None
         written = self.written[image] if self.written else None
@@ -147,6 +148,7 @@ class Explanation(Pictures):
             preprocess=None if self.preprocess is None else dict(self.preprocess),
             assumed=bool(self.preprocess and self.preprocess["assumed"]),
             question=self.question or None,
+            # The best class answers a question only where one was asked; else it is a prediction as any other.
             answer=answer if self.question else None,
             caption=None if self.question else written,
             predictions=self.predictions[image] if self.predictions else (),
@@ -233,6 +235,7 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
     changed: dict[str, object] = {}
     for field in fields(Explanation):
         values = [getattr(part, field.name) for part in parts]
+        # Every array has an axis of images first, and so has every tuple that is not shared.
         if isinstance(values[0], np.ndarray):
             changed[field.name] = np.concatenate(values)
         elif isinstance(values[0], tuple) and field.name not in _SHARED:

@@ -79,6 +79,7 @@ class Heat(Maps):
     def _one_heat(self, image: int, target: int, scale: float | str, signed: NDArray[np.bool_]) -> NDArray[np.float32]:
         """(*s) of one map; the others are looked at only where their scale is shared."""
         one = slice(image, image + 1), slice(target, target + 1)
+        # A slice and not a number: what divides needs the axes of images and targets.
         heat: NDArray[np.float32] = _divided(self.maps[one], self._divisor(scale, signed), signed[one], self._fine)[
             0, 0
         ]

@@ -38,12 +38,14 @@ def of_one(explanation: Explanation, photos: int = PHOTOS) -> str:
 def of_several(explanations: Iterable[Explanation]) -> str:
     """Several explanations one under the other, with fewer photos of each the more they are."""
     several = list(explanations)
+    # Thirty methods must stay a small page too.
     shown = several[:STRIPS]
     each = min(PHOTOS, max(1, STRIPS // max(1, len(shown))))
     return "".join((*(of_one(explanation, each) for explanation in shown), *_rest(len(several), len(shown))))
 
 
 def _strips(explanation: Explanation, photos: int) -> Iterator[str]:
+    # Maps of other axes than the input cannot be drawn; a notebook must show something all the same.
     if explanation.maps.ndim - 2 != len(explanation.input_size):  # nothing to lay the maps on
         yield f"<p>{_escaped(repr(explanation))}</p>"
         return
@@ -76,6 +78,7 @@ def _small(picture: Image.Image) -> bytes:
             data = imaging.encoded(picture, "JPEG", quality=quality)
             if len(data) <= _BYTES:
                 return data
+        # Noise does not compress: then it is made smaller, and the browser enlarges it again.
         picture = imaging.shrunk(picture, max(1, max(picture.size) * 3 // 4))
 
 

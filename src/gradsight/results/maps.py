@@ -66,6 +66,7 @@ class Maps:
         for i, row in enumerate(self.target_notes):
             for target, notes in zip(self.targets[i], row, strict=True):
                 for note in notes:
+                    # One sentence for all maps that it is true of: the same note ten times would hide the others.
                     found.setdefault(note, []).append(f"image {i}, {target.label}")
         count = sum(len(row) for row in self.targets)
         return tuple(
@@ -106,6 +107,7 @@ class Maps:
     def _matching_input(self) -> tuple[int, ...]:
         """The input's positions, which those of the maps lie on."""
         positions, size = tuple(self.maps.shape[2:]), tuple(self.input_size)
+        # A layer of another shape, as of a text beside a picture, has a map, but no place on the input.
         if len(positions) != len(size):
             raise InvalidArgument(
                 f"a map must have as many axes as the model's input to lie on it, which has the positions {size}. "

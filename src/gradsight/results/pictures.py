@@ -84,6 +84,7 @@ class Pictures(Regions):
             self._need_photo()
             return self._on_photo(image, target, imaging.shrunk(self.photos[image], max_side), look)
         drawn_on = imaging.shrunk(imaging.read_image(photo), max_side)
+        # Nothing says where the input lay on a photo that is given here: as a batch has it, it is the whole.
         whole = imaging.Placement.whole((drawn_on.height, drawn_on.width), self._input_of_picture)
         return self._drawn(image, target, drawn_on, whole, look)
 
@@ -154,6 +155,7 @@ class Pictures(Regions):
 
     def _paint(self, image: int, target: int, look: Look) -> imaging.Paint:
         signed = bool(self._signed(look.get("signed"))[image, target])
+        # A map with two signs in a colour map with one end would show what speaks against as nothing.
         otherwise = imaging.DIVERGING if signed else imaging.DEFAULT
         chosen = optional("colormap", look.get("colormap"), imaging.NAME) or otherwise
         return imaging.Paint(chosen, look.get("opacity", "value"), signed)
@@ -181,6 +183,7 @@ class Pictures(Regions):
         paint = self._paint(image, target, look)
         heat = self._one_heat(image, target, look.get("scale", "own"), self._signed(look.get("signed")))
         dense = self._dense(image, target)
+        # Slices are chosen around the strongest place, whichever side it speaks for.
         region = self._hottest(image, np.abs(dense) if paint.signed else dense)
         return drawing.on_input(imaging.resize(heat, self.input_size), values, region, paint)
 
@@ -190,6 +193,7 @@ class Pictures(Regions):
             return self.overlay(image, target, photo=photo, **look)
         if not self.photos:
             size = self._input_of_picture
+            # As signals and volumes are drawn without what they are of: dark, on which every colour map is seen.
             paper = Image.new("RGB", size[::-1], drawing.PAPER)
             return self._drawn(image, target, paper, self._whole_input(), look)
         own = self.photos[image]

@@ -123,6 +123,7 @@ class ImageRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain values for JSON: dicts, lists, texts, numbers, truth values and None."""
+        # None where a value is missing is told; a field that has no meaning for this model is not there at all.
         plain = schema.to_plain(self)
         return {name: value for name, value in plain.items() if value is not None or name not in _SAID}
 
@@ -138,6 +139,7 @@ class ImageRecord:
     def to_row(self) -> dict[str, Any]:
         """The record as a row of a table that has `arrow_schema`; ``preprocess`` is JSON text in it."""
         row = schema.to_plain(self)
+        # The keys are the preprocessing's own, and differ between models: a table has the same columns for all.
         row["preprocess"] = None if self.preprocess is None else json.dumps(row["preprocess"], default=str)
         return row
 

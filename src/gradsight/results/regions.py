@@ -76,6 +76,7 @@ class Regions(Heat):
         image, target = self._at(image, target)
         threshold = taken("threshold", threshold, _THRESHOLD, "Pass 0.5.")
         heat, placed, small = self._laid_out(image, self._dense(image, target))
+        # Found as all hot areas are, so that the box of `region` is one of these.
         found = (region.scaled(small, placed) for region in imaging.areas(heat, threshold))
         return tuple(region.box for region in found)
 
@@ -105,6 +106,7 @@ class Regions(Heat):
         if not self._lies_on_photo:
             return imaging.hot(imaging.resize(heat, self._matching_input()), threshold)
         placed = self.placements[image]
+        # In the photo's own pixels, since it is laid on the photo; but no floats of its size are held.
         return imaging.hot_rows(placed.stretched(heat), placed.image_size, threshold)
 
     def _dense(self, image: int, target: int) -> NDArray[np.float32]:
@@ -126,5 +128,6 @@ class Regions(Heat):
             size = self._matching_input()
             return imaging.resize(heat, size), size, size
         placed = self.placements[image]
+        # A fine map must not lose positions: the copy has at least as many pixels as the model's input.
         small = placed.within(max(_PIXELS, math.prod(self.input_size)))
         return small.to_image(heat), placed.image_size, small.image_size

@@ -43,6 +43,7 @@ def from_plain(kind: type[_Made], plain: object, name: str, version: int) -> _Ma
         InvalidArgument: a field is missing or of another type, or ``plain`` is of a newer version.
     """
     if isinstance(plain, Mapping):
+        # Asked before anything else: a newer record may lack a field, and then the version is what is wrong.
         found = plain.get("version", version)
         if not isinstance(found, int) or found > version:
             raise InvalidArgument(f"{name} must be of version {version} or older. {received(found)} Update gradsight.")
@@ -75,6 +76,7 @@ def arrow(kind: type[DataclassInstance], metadata: Mapping[str, str]) -> pyarrow
             return pyarrow.list_(typed(column[0]))
         return pyarrow.struct([pyarrow.field(name, typed(inner)) for name, inner in column.items()])
 
+    # Every column may be empty: Arrow's own default, and true of most of them.
     found = [pyarrow.field(name, typed(column)) for name, column in columns(kind).items()]
     return pyarrow.schema(found, metadata=dict(metadata))
 
@@ -104,8 +106,10 @@ def _made(kind: object, value: object, name: str) -> object:
         return tuple(_made(get_args(one)[0], inner, f"{name}[{i}]") for i, inner in enumerate(value))
     if get_origin(one) is Mapping and isinstance(value, Mapping):
         return dict(value)
+    # JSON has one kind of number, and 1.0 may come back as 1.
     if one is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    # Not isinstance: True is an int to Python, and no number here.
     if type(value) is one:
         return value
     raise InvalidArgument(f"{name} must be {_words(one)}{' or None' if optional else ''}. {received(value)}")
@@ -114,6 +118,7 @@ def _made(kind: object, value: object, name: str) -> object:
 def _made_of_fields(kind: type[DataclassInstance], value: Mapping[str, object], name: str) -> object:
     hints, found = get_type_hints(kind), {}
     for each in _written(kind):
+        # Names that are not fields are passed over, so that an older gradsight reads what a newer one adds.
         if each.name in value:
             found[each.name] = _made(hints[each.name], value[each.name], f"{name}: {each.name}")
         elif each.default is MISSING:

@@ -60,6 +60,7 @@ def write(path: str | Path, fields: Mapping[str, Any]) -> None:
     arrays: dict[str, Any] = {name: fields[name] for name in ("maps", "scores")}
     arrays |= {name: fields[name] for name in _OPTIONAL if fields[name] is not None}
     for i, photo in enumerate(fields["photos"]):
+        # PNG: an overlay that is drawn again must be drawn on the very pixels.
         arrays[f"photo_{i}"] = np.frombuffer(imaging.encoded(photo, "PNG"), np.uint8)
     npz.pack(path, about, arrays)
 
@@ -74,6 +75,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def _fields(about: Any, arrays: npz.Arrays) -> dict[str, Any]:
+    # Before the fields are looked at: those of a newer format would be called meaningless.
     if isinstance(about, dict) and contents.whole(about.get("format", 1), "format") > FORMAT:
         raise ValueError(f"it is of format {about['format']}, and this gradsight reads up to {FORMAT}: update it")
     about = contents.fields(about, "what is said about it", _NEEDED, _NEWER)
@@ -115,6 +117,7 @@ def _maps(arrays: npz.Arrays) -> NDArray[Any]:
 
 def _of_channels(arrays: npz.Arrays, n: int, k: int) -> dict[str, Any]:
     """What is known of the layer's channels, all or nothing."""
+    # Both or none: means without alphas say nothing that can be used.
     if not any(name in arrays for name in _OPTIONAL):
         return dict.fromkeys(_OPTIONAL)
     alphas = contents.floats(arrays, "alphas", (n, k, None))
@@ -123,6 +126,7 @@ def _of_channels(arrays: npz.Arrays, n: int, k: int) -> dict[str, Any]:
 
 def _input_size(value: object) -> tuple[int, ...]:
     size = tuple(contents.whole(length, "input_size", least=1) for length in contents.rows(value, "input_size"))
+    # A size that a stranger wrote: maps are resized to it when they are drawn.
     PIXELS.check(math.prod(size), f"`input_size` is too large: {size}")
     return size
 
@@ -163,6 +167,7 @@ def _names(about: Mapping[str, Any]) -> tuple[tuple[str, ...], str, str, str]:
         at = contents.text(about.get("at", ""), "at")
         return contents.texts(about["layers"], "layers"), at, method, model
     layer, method, model = contents.texts(about["names"], "names", 3)
+    # Format 1 could not tell a layer of this name from the input; the input is what it nearly always was.
     if layer == "input":
         return (), "input", method, model
     layers = tuple(layer.split(_JOINT))
@@ -200,6 +205,7 @@ def _photos(value: object, arrays: npz.Arrays, n: int) -> tuple[tuple[Image.Imag
     photos = []
     for i, placement in enumerate(placements):
         photo = imaging.read_image(contents.array(arrays, f"photo_{i}", (None,), "u").tobytes())
+        # A box that belongs to another photo would draw the heat on the wrong place.
         if placement.image_size != (photo.height, photo.width):
             raise ValueError(f"photo {i} has {photo.width} x {photo.height} pixels, and not those of its placement")
         photos.append(photo)
