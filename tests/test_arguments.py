@@ -191,6 +191,11 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: w.explainer(np.array(["a", "b"])), InvalidType, "`inputs` must be a batch"),
         (lambda w: w.explainer.dissect(w.concepts, quantile=math.nan), InvalidArgument, "`quantile` must be a number"),
     ],
+    "ExplainSpec": [(lambda w: gs.ExplainSpec(layer=5), InvalidType, "`layer` must be a layer's name")],
+    "Explained": [(lambda w: next(w.explainer.stream(["", w.photo], batch_size=0)), InvalidArgument, "`batch_size`")],
+    "Failed": [
+        (lambda w: w.explainer.stream([w.photo], targets=[1]), InvalidArgument, "`targets` must be one for all")
+    ],
     "Explanation": [
         (lambda w: w.explanation.overlay(-1), InvalidArgument, "`image` must be a whole number from 0 to 1"),
         (lambda w: w.explanation.overlay(0, 2), InvalidArgument, "`target` must be a whole number from 0 to 1"),
@@ -222,6 +227,10 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: gs.Model(w.model, feed=5), InvalidType, "`feed` must be a function"),
         (lambda w: gs.Model(w.model, scores="a"), InvalidType, "`scores` must be a gs.Scores"),
         (lambda w: w.loaded.about(5), InvalidType, "`text` must be a text"),
+    ],
+    "ModelSpec": [
+        (lambda w: gs.ModelSpec(5), InvalidType, "`model` must be a name or a path"),
+        (lambda w: gs.ModelSpec("demo", picture={"sise": 3}), UnknownName, "no argument of load_model 'sise'"),
     ],
     "Neurons": [(lambda w: gs.Neurons((1,), (), "a", "b"), InvalidType, "`positive` must be")],
     "Pixels": [

@@ -23,10 +23,14 @@ _HOMES = {
     "Contrast": "targets",
     "Dissection": "neurons",
     "TopActivating": "neurons",
+    "ExplainSpec": "explaining.spec",
+    "Explained": "photos",
     "Explainer": "explaining.explainer",
     "Explanation": "results.explanation",
+    "Failed": "photos",
     "GradsightError": "errors",
     "Model": "models.model",
+    "ModelSpec": "models.spec",
     "Neurons": "neurons",
     "Pixels": "targets",
     "Placement": "imaging",
@@ -56,11 +60,14 @@ if TYPE_CHECKING:
     from gradsight.errors import GradsightError
     from gradsight.explaining.explain import explain
     from gradsight.explaining.explainer import Explainer
+    from gradsight.explaining.spec import ExplainSpec
     from gradsight.imaging import Placement, Preprocess
     from gradsight.layers import Candidate
     from gradsight.models.load import load_model
     from gradsight.models.model import Model, Writing
+    from gradsight.models.spec import ModelSpec
     from gradsight.neurons import Concepts, Dissection, Neurons, TopActivating
+    from gradsight.photos import Explained, Failed
     from gradsight.registry import method, source
     from gradsight.results.explanation import Explanation
     from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top
@@ -75,10 +82,14 @@ __all__ = [
     "Concepts",
     "Contrast",
     "Dissection",
+    "ExplainSpec",
+    "Explained",
     "Explainer",
     "Explanation",
+    "Failed",
     "GradsightError",
     "Model",
+    "ModelSpec",
     "Neurons",
     "Pixels",
     "Placement",
