@@ -200,6 +200,11 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: gs.Note(5, "x"), InvalidType, "`code` must be a text"),
         (lambda w: gs.Note("x", None), InvalidType, "`text` must be a text"),
     ],
+    "ExplainSpec": [(lambda w: gs.ExplainSpec(layer=5), InvalidType, "`layer` must be a layer's name")],
+    "Explained": [(lambda w: next(w.explainer.stream(["", w.photo], batch_size=0)), InvalidArgument, "`batch_size`")],
+    "Failed": [
+        (lambda w: w.explainer.stream([w.photo], targets=[1]), InvalidArgument, "`targets` must be one for all")
+    ],
     "Explanation": [
         (lambda w: w.explanation.overlay(alpha=0.5), InvalidType, "no argument `alpha`. It is called `opacity` here"),
         (lambda w: w.explanation.figure(cmap="jet"), InvalidType, "no argument `cmap`. It is called `colormap` here"),
@@ -237,6 +242,10 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: gs.Model(w.model, feed=5), InvalidType, "`feed` must be a function"),
         (lambda w: gs.Model(w.model, scores="a"), InvalidType, "`scores` must be a gs.Scores"),
         (lambda w: w.loaded.about(5), InvalidType, "`text` must be a text"),
+    ],
+    "ModelSpec": [
+        (lambda w: gs.ModelSpec(5), InvalidType, "`model` must be a name or a path"),
+        (lambda w: gs.ModelSpec("demo", picture={"sise": 3}), UnknownName, "no argument of load_model 'sise'"),
     ],
     "Neurons": [(lambda w: gs.Neurons((1,), (), "a", "b"), InvalidType, "`positive` must be")],
     "Pixels": [

@@ -23,11 +23,15 @@ _HOMES = {
     "Contrast": "targets",
     "Dissection": "neurons",
     "TopActivating": "neurons",
+    "ExplainSpec": "explaining.spec",
+    "Explained": "photos",
     "Explainer": "explaining.explainer",
     "Explanation": "results.explanation",
+    "Failed": "photos",
     "GradsightError": "errors",
     "ImageRecord": "results.records",
     "Model": "models.model",
+    "ModelSpec": "models.spec",
     "Neurons": "neurons",
     "Note": "results.note",
     "Pixels": "targets",
@@ -62,11 +66,14 @@ if TYPE_CHECKING:
     from gradsight.errors import GradsightError
     from gradsight.explaining.explain import explain
     from gradsight.explaining.explainer import Explainer
+    from gradsight.explaining.spec import ExplainSpec
     from gradsight.imaging import Placement, Preprocess
     from gradsight.layers import Candidate
     from gradsight.models.load import load_model
     from gradsight.models.model import Model, Writing
+    from gradsight.models.spec import ModelSpec
     from gradsight.neurons import Concepts, Dissection, Neurons, TopActivating
+    from gradsight.photos import Explained, Failed
     from gradsight.registry import method, source
     from gradsight.results.explanation import Explanation
     from gradsight.results.note import Note
@@ -84,11 +91,15 @@ __all__ = [
     "Concepts",
     "Contrast",
     "Dissection",
+    "ExplainSpec",
+    "Explained",
     "Explainer",
     "Explanation",
+    "Failed",
     "GradsightError",
     "ImageRecord",
     "Model",
+    "ModelSpec",
     "Neurons",
     "Note",
     "Pixels",
