@@ -20,8 +20,8 @@ DECLARED = re.compile(r"(?P<name>[\w.-]+)(?:\[[^]]*\])?\s*(?:>=|==)\s*(?P<versio
 
 def lowest(project: dict[str, object], given: dict[str, str]) -> list[str]:
     """The requirements, in the order of letters."""
-    extras = {name: lines for name, lines in project["optional-dependencies"].items() if name != "dev"}
-    declared = [DECLARED.match(line) for line in (*project["dependencies"], *sum(extras.values(), []))]
+    extras = [line for name, lines in project["optional-dependencies"].items() if name != "dev" for line in lines]
+    declared = [DECLARED.match(line) for line in (*project["dependencies"], *extras)]
     versions = {found["name"]: found["version"] for found in declared if found and found["name"] not in LEFT_OUT}
     return sorted(f"{name}=={version}" for name, version in (versions | given).items())
 
