@@ -93,7 +93,7 @@ def _moved(found: NDArray[np.floating], wanted: NDArray[np.floating], placement:
     allowed = [max(1.0, times) for times in zoom]
     reach = [int(np.ceil(0.5 * max(1.0, times) + 0.5)) for times in zoom]
     window = (2 * reach[0] + 1, 2 * reach[1] + 1, 1)
-    from scipy import ndimage  # half a second, which who follows no function need not wait
+    from scipy import ndimage  # a fifth of a second, and most models come with a preprocessing that is known
 
     low, high = ndimage.minimum_filter(wanted, window) - 1.5, ndimage.maximum_filter(wanted, window) + 1.5
     outside = ((found < low) | (found > high)).any(axis=-1)
