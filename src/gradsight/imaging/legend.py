@@ -49,7 +49,7 @@ def draw_legend(canvas: Image.Image, legend: Legend, at: tuple[int, int], font: 
 
 def stacked(pictures: Sequence[Image.Image], legends: Sequence[Legend], font: Font, text: int) -> Image.Image:
     """Pictures one under the other on white, and under them a line for each legend."""
-    gap, line = max(6, text // 2), round(1.6 * text)
+    gap, line = max(6, round(0.75 * text)), round(1.6 * text)
     height = sum(picture.height for picture in pictures)
     canvas = Image.new("RGB", (max(x.width for x in pictures), height + line * len(legends) + gap), "white")
     top = 0

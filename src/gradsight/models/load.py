@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from gradsight.checks import optional, taken
-from gradsight.errors import InvalidArgument, received, unknown
+from gradsight.errors import InvalidArgument, UnknownName, received, unknown
 from gradsight.files import exists
 from gradsight.imaging import Preprocess
 from gradsight.models import files
 from gradsight.models.huggingface import is_model_folder
 from gradsight.models.keras.engine import is_keras
 from gradsight.models.keras.inputs import check_fits
+from gradsight.models.known import suggestions
 from gradsight.models.labels import imagenet_labels, read_labels
 from gradsight.models.model import Model
 from gradsight.models.preprocess import named, overridden
@@ -122,6 +123,9 @@ def _scheme(spec: str) -> tuple[str, str]:
         return "hf" if is_model_folder(spec) else "file", spec
     if _FUNCTION.fullmatch(spec):
         return "function", spec
+    meant = [] if ":" in spec else suggestions(spec)
+    if meant:
+        raise UnknownName(f"There is no model source {spec!r}. Did you mean {' or '.join(map(repr, meant))}? {_LIST}")
     examples = ", ".join(repr(source.example) for source in SOURCES.values())
     raise unknown("model source", spec, SOURCES, f"Models are named as in {examples}; {_LIST}")
 
