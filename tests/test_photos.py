@@ -52,7 +52,7 @@ def test_the_folder_of_results_is_left_out_unless_it_is_what_is_asked_for(tree):
 
 def test_what_is_not_there_is_an_error_beside_the_others(tree):
     Path("empty").mkdir()
-    photos, errors = find_photos(["gone.jpg", "q", "empty", "n" * 300 + ".png"])
+    photos, errors = find_photos(["gone.jpg", "q/a.jpg", "empty", "n" * 300 + ".png"])
     assert [photo.stem for photo in photos] == ["a"]
     for error, words in zip(errors, ("gone.jpg", "without pictures", "too long"), strict=True):
         assert words in str(error)
