@@ -199,7 +199,7 @@ def _walked(root: Path, recursive: bool, skipped: set[_Identity], errors: list[I
 
 def _entries(folder: Path, root: Path, errors: list[ImageError]) -> Sequence[Path]:
     try:
-        return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         failed = ImageError(f"{str(folder)!r} cannot be opened: {error.strerror}.")
         if folder == root:

@@ -21,7 +21,7 @@ from gradsight.errors import GradsightError, InvalidArgument, InvalidType, recei
 from gradsight.foreign import Array, Ops
 from gradsight.layers import STAGES
 from gradsight.ranges import checked, options_of, read_options
-from gradsight.registry import METHODS, Method, MethodFunction
+from gradsight.registry import METHODS, Method, MethodFunction, as_registered
 from gradsight.rules import Choice, Number, Whole
 
 MethodLike: TypeAlias = str | Method | Callable[[Probe, Ops], Array]
@@ -38,7 +38,8 @@ def as_method(method: MethodLike) -> Method:
     if isinstance(method, Method):
         return method
     if isinstance(method, str):
-        return METHODS[method] if method.isidentifier() else _read(method)
+        written = as_registered(method, METHODS)
+        return METHODS[written] if written.isidentifier() else _read(written)
     if not callable(method):
         raise InvalidType(
             "`method` must be a method's name, such as 'gradcam', or a function (probe, ops) -> maps. "

@@ -553,7 +553,7 @@ MISTAKES = {
     "class": (["--class", "reed"], "Did you mean 'red'"),
     "class index": (["--class", "3"], "between 0 and 2"),
     "top": (["--top", "4"], "the model's 3"),
-    "method": (["--method", "grad-cam"], "gradcam"),
+    "method": (["--method", "grad-camm"], "gradcam"),
     "model": (["--model", "cli_models:color"], "'colours'"),
     "source": (["--model", "torchvison:resnet50"], "'torchvision'"),
     "colour map": (["--colormap", "plasmaa"], "'plasma'"),

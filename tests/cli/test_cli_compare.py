@@ -204,7 +204,7 @@ def test_the_picture_has_a_name_of_its_own_if_none_is_given(here):
 
 
 MISTAKES = {
-    "method": (["--methods", "grad-cam"], "gradcam"),
+    "method": (["--methods", "grad-camm"], "gradcam"),
     "one of two methods": (["--methods", "gradcam,layrcam"], "'layercam'"),
     "option": (["--method", "scorecam(tip=2)"], "'top'"),
     "class": (["--class", "reed"], "Did you mean 'red'"),

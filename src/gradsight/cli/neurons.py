@@ -155,7 +155,11 @@ def _drawn(exciting: gs.TopActivating, neurons: gs.Neurons, explanation: gs.Expl
 
 def _record(neurons: gs.Neurons, explanation: gs.Explanation, exciting: gs.TopActivating | None) -> dict[str, Any]:
     """One target as plain values."""
-    record: dict[str, Any] = {"model": explanation.model, "preprocess": explanation.record(0).preprocess, **neurons.record()}
+    record: dict[str, Any] = {
+        "model": explanation.model,
+        "preprocess": explanation.record(0).preprocess,
+        **neurons.record(),
+    }
     for row in (*record["positive"], *record["negative"]):
         examples = exciting[row["channel"]] if exciting else ()
         row["examples"] = [{"image": str(x.path), "activation": x.activation, "peak": list(x.peak)} for x in examples]

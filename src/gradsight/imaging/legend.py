@@ -49,7 +49,7 @@ def draw_legend(canvas: Image.Image, legend: Legend, at: tuple[int, int], font: 
 
 def with_legends(picture: Image.Image, legends: Sequence[Legend], font: Font, text: int) -> Image.Image:
     """A picture, and under it on white a line for each legend."""
-    gap, line = max(6, text // 2), round(1.6 * text)
+    gap, line = max(6, round(0.75 * text)), round(1.6 * text)
     canvas = Image.new("RGB", (picture.width, picture.height + line * len(legends) + gap), "white")
     canvas.paste(picture)
     top = picture.height

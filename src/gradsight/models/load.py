@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Unpack
 
-from gradsight.errors import InvalidArgument, received, unknown
+from gradsight.errors import InvalidArgument, UnknownName, received, unknown
 from gradsight.files import exists
 from gradsight.imaging import Preprocess
 from gradsight.models.device import move
 from gradsight.models.keras.backend import is_keras
 from gradsight.models.keras.inputs import check_fits
+from gradsight.models.known import suggestions
 from gradsight.models.labels import imagenet_labels, read_labels
 from gradsight.models.model import Model, PreprocessLike
 from gradsight.models.preprocess import named, overridden
@@ -131,6 +132,9 @@ def _scheme(spec: str) -> tuple[str, str]:
         return "hf" if is_model_folder(spec) else "file", spec
     if _FUNCTION.fullmatch(spec):
         return "function", spec
+    meant = [] if ":" in spec else suggestions(spec)
+    if meant:
+        raise UnknownName(f"There is no model source {spec!r}. Did you mean {' or '.join(map(repr, meant))}? {_LIST}")
     examples = ", ".join(repr(source.example) for source in SOURCES.values())
     raise unknown("model source", spec, SOURCES, f"Models are named as in {examples}; {_LIST}")
 
