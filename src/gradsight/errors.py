@@ -175,7 +175,9 @@ def _cut(text: str, limit: int) -> str:
 
 def printable(text: str) -> str:
     """A text with its control and bidirectional characters written out, which a terminal would obey or hide."""
-    return text if text.isprintable() else "".join(x if x.isprintable() else ascii(x)[1:-1] for x in text)
+    if text.isprintable():
+        return text
+    return "".join(x if x.isprintable() else ascii(x)[1:-1] for x in text)
 
 
 def unknown(kind: str, name: object, choices: Iterable[str], way_out: str = "") -> UnknownName:
