@@ -81,7 +81,7 @@ def test_photos_of_every_kind_come_back_in_their_order_and_as_in_a_call(tmp_path
             assert (ours.method, ours.targets, ours.target_notes) == (alone.method, alone.targets, alone.target_notes)
             assert np.array_equal(np.asarray(ours.photos[0]), np.asarray(picture))
             assert ours.placements == alone.placements
-            assert ours.record(0)["targets"][0]["label"] == alone.record(0)["targets"][0]["label"]
+            assert ours.record(0).targets[0].label == alone.record(0).targets[0].label
     assert outcome.explanation is outcome.explanations[0]
     assert len(photos) == 9
 

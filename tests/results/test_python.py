@@ -251,13 +251,10 @@ def test_the_figures_of_several_images_are_one_under_the_other(tmp_path: Path) -
 
 
 def test_the_form_follows_the_photo_and_is_small(tmp_path: Path) -> None:
-    assert [imaging.format_of(name) for name in ("a.JPG", "a.jpeg", Path("b/a.jfif"), "a.png", "a.webp", "a")] == [
-        *([".jpg"] * 3),
-        *([".png"] * 3),
-    ]
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8))
     for name, quality in (("a.jpg", 95), ("b.jpg", 30), ("c.webp", 95), ("d.webp", 30), ("e.png", 30)):
         imaging.save(picture, tmp_path / name, quality=quality)
+        assert imaging.format_of(tmp_path / name) == ("JPEG" if name.endswith(".jpg") else "PNG")
     size = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert size["a.jpg"] > 1.5 * size["b.jpg"]
     assert size["c.webp"] > 1.5 * size["d.webp"]

@@ -432,6 +432,7 @@ def test_a_model_that_makes_a_video_of_photos_is_drawn_at_its_input(
     assert (record.size, len(record.targets[0].box or ())) == ((4, 16, 16), 6)
     assert explanation.figure().height > explanation.overlay().height
     photo = Photo("photo.png", "photo", tmp_path / "photo.png")
+    explanation.photos[0].save(tmp_path / "photo.png")
     records = Output(tmp_path / "out").write(photo, [explanation])
     show(records, tmp_path.joinpath)
     said = capsys.readouterr().out
