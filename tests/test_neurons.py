@@ -192,7 +192,7 @@ def plain_iou(explainer: gs.Explainer, top: Path, quantile: float) -> tuple[np.n
         for path in sorted((top / name).glob("?.png")):
             photos.setdefault(path.read_bytes(), {})[i] = path
     maps = {key: explainer([next(iter(found.values()))]) for key, found in photos.items()}
-    seen = {key: explainer._looking_at(None)([found.photos[0]]).values[0].astype(float) for key, found in maps.items()}
+    seen = {key: explainer._activations(None)([found.photos[0]]).values[0].astype(float) for key, found in maps.items()}
     regions = {path: marked(path) for labels in photos.values() for path in labels.values()}
     channels = len(next(iter(seen.values())))
     thresholds, iou = np.zeros(channels), np.zeros((channels, 3))
