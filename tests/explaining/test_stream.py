@@ -6,6 +6,7 @@ import gc
 import io
 import itertools
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -240,6 +241,7 @@ def test_functions_of_the_user_run_in_one_thread_at_a_time() -> None:
         def place(self, picture: Image.Image) -> Any:
             assert inside.acquire(blocking=False)
             try:
+                time.sleep(0.003)  # long enough for the others to come
                 return PREPROCESS.place(picture)
             finally:
                 inside.release()
