@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gradsight.foreign import Array
 from gradsight.locks import Lock
+
+Operator: TypeAlias = torch._ops.OpOverload[..., Any]
+
+Arguments: TypeAlias = tuple[Any, ...]
+"""What an operator is called with by position: tensors, numbers, lists of them."""
+
+Keywords: TypeAlias = dict[str, Any]
 
 _SEEDED = torch.Tag.nondeterministic_seeded
 _PROBABILITIES = ("dropout_p", "dropout", "p")
@@ -38,13 +46,14 @@ class OwnNumbers(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.drew = False
         self._generators: dict[torch.device, torch.Generator] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Operator, types: Iterable[type], args: Arguments = (), kwargs: Keywords | None = None
+    ) -> Array:
         """Run one operator."""
         kwargs = kwargs or {}
         if _SEEDED not in getattr(func, "tags", ()) or not _draws(func, args, kwargs):
             return func(*args, **kwargs)
-        given = kwargs.get("generator")
-        if given is not None:  # the model's own, which its state is restored with
+        if kwargs.get("generator") is not None:  # the model's own, which its state is restored with
             return func(*args, **kwargs)
         self.drew = True
         generator = self._generator(_device(args, kwargs))
@@ -61,7 +70,7 @@ class OwnNumbers(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._generators[device]
 
 
-def _draws(func: Any, args: Any, kwargs: Any) -> bool:
+def _draws(func: Operator, args: Arguments, kwargs: Mapping[str, Any]) -> bool:
     """Whether an operator that may draw does: one with a probability of 0 of dropping anything does not."""
     for argument, value in zip(func._schema.arguments, args, strict=False):
         kwargs = {**kwargs, argument.name: value}
@@ -72,17 +81,17 @@ def _draws(func: Any, args: Any, kwargs: Any) -> bool:
     return not shares or any(shares)
 
 
-def _is_share(func: Any, name: str) -> bool:
+def _is_share(func: Operator, name: str) -> bool:
     """Whether an argument is the share of what is dropped, and no parameter of a distribution."""
     dropping = any(word in func._schema.name for word in ("dropout", "attention", "rnn", "lstm", "gru"))
     return dropping and any(argument.name == name for argument in func._schema.arguments)
 
 
 @cache
-def _with_generator(func: Any) -> Any:
+def _with_generator(func: Operator) -> Operator | None:
     """The overload of an operator that takes a generator; None where there is none."""
 
-    def told(overload: Any) -> list[tuple[str, str]]:
+    def told(overload: Operator) -> list[tuple[str, str]]:
         return [(a.name, str(a.type)) for a in overload._schema.arguments if a.name != "generator"]
 
     if any(argument.name == "generator" for argument in func._schema.arguments):
@@ -92,7 +101,7 @@ def _with_generator(func: Any) -> Any:
     return next((x for x in others if told(x) == told(func) and x._schema != func._schema), None)
 
 
-def _device(args: Any, kwargs: Any) -> torch.device:
+def _device(args: Arguments, kwargs: Keywords) -> torch.device:
     for x in (*args, *kwargs.values()):
         if isinstance(x, torch.Tensor):
             return x.device
@@ -115,7 +124,7 @@ def _dropped(
     return x * mask / (1 - share) if share < 1 else x * 0, mask.bool()
 
 
-def _lent(generator: torch.Generator, run: Callable[[], Any]) -> Any:
+def _lent(generator: torch.Generator, run: Callable[[], Array]) -> Array:
     """Run what takes no generator, such as attention on a GPU that drops out: the process's is lent for the moment."""
     process = _of_process(generator.device)
     with _borrowing:

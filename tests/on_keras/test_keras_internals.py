@@ -179,5 +179,6 @@ def functional_on(model: Any) -> Any:
 
 
 def compiled(model: Any) -> Any:
-    model.compile("sgd", "sparse_categorical_crossentropy")
+    if not model.compiled:
+        model.compile("sgd", "sparse_categorical_crossentropy")
     return model

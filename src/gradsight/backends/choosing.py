@@ -40,6 +40,7 @@ def user_model(
         from gradsight.backends.keras.model import KerasModel
 
         return KerasModel(model, known, probabilities=probabilities)
+    # A model can be PyTorch's only where PyTorch was imported already.
     if "torch" in sys.modules:
         from gradsight.backends.torch.model import TorchModel, is_torch
 

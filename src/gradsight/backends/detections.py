@@ -64,6 +64,7 @@ class Detections:
         found = detections_in(self._part(self._first), self._size, None, self._ops)
         if found is None or found[0].shape[-1] < 2:
             return None
+        # The last class of most predictions is "nothing": no other class is that of most of them.
         last = found[0].shape[-1] - 1
         return range(last) if float(np.mean(self._numpy(found[0]).argmax(-1) == last)) > 0.5 else None
 

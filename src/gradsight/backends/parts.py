@@ -10,6 +10,7 @@ from gradsight.foreign import Array, Outputs
 
 def path_to(value: Array, outputs: Outputs) -> str | None:
     """Where a tensor of an output is, as Python writes it: ``[0]``, ``['logits']``, ``.features``; None if nowhere."""
+    # By identity: of two tensors with equal numbers one is meant.
     if outputs is value:
         return ""
     paths = ((step, path_to(value, inside)) for step, inside in _steps(outputs))

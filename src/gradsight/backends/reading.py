@@ -89,6 +89,7 @@ class Reader:
             InvalidType: the user's function gives no rows of scores.
         """
         key = _shapes(outputs)
+        # Once for each kind of output, so that a batch is read as the one before, whatever its values.
         reading = self._readings.get(key) or self._chosen(outputs, self._values, n)
         if not reading.missing:  # what is open for want of finite values may be settled by the next
             self._readings[key] = reading
@@ -199,6 +200,7 @@ class Reader:
                 check_fit(self._labels, count)
             return self._as_binary(Reading((), "", own.activation, missing=own.missing), count)
         found = [entry for entry in entries(outputs) if entry.is_floating]
+        # Tensors with other rows are about no image: anchors, prototypes, a temperature.
         found = [entry for entry in found if tuple(entry.tensor.shape[:1]) == (n,)] or found
         choice = Choice(found, self._count, self._labels, values)
         entry, missing = choice.made(outputs)

@@ -20,5 +20,6 @@ def is_close(values: Floats, expected: Floats, unit: float) -> bool:
     """
     if values.shape != expected.shape:
         return False
+    # Of the largest number, not of each: small ones are what is left of large ones that cancel.
     scale = float(np.abs(expected).max(initial=0, where=np.isfinite(expected)))
     return np.allclose(values, expected, rtol=0, atol=_UNITS * unit * scale, equal_nan=True)

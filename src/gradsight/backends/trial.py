@@ -79,6 +79,7 @@ def _looked_at(backend: ModelBackend[Any], first: Inputs) -> _Seen:
     its least value and its greatest.
     """
     seen = None
+    # The likeliest first: a pattern upon the image itself, which is of values that the model takes.
     for made in (_around, _from_0_to_1, _within):
         tried = _watched(backend, first, made(backend, first))
         if tried is not None and tried.tells:
@@ -167,6 +168,7 @@ class _Seen:
         shape = () if output is None else tuple(int(side) for side in output.shape)
         if number == 0:
             self.shapes[key] = shape
+        # A call whose shape depends on the image's values cannot be compared over passes.
         if self.shapes.get(key) == shape:
             for axis in _channel_axes(shape):
                 if number == 0:

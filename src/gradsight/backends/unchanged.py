@@ -27,6 +27,7 @@ def unchanged(stamp: Stamp, same: Callable[[object, object], bool] = operator.eq
     try:
         yield
     except Exception as error:
+        # Autograd fails where a weight was written into between its two passes: the change is why, and is told.
         if changed():
             raise ModelError(_CHANGED) from cause(error)
         raise

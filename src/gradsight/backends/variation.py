@@ -17,6 +17,7 @@ def varied(values: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
 
     Biases and their kin, of one axis, get noise that takes a score out of [0, 1] even where everything else is small.
     """
+    # The same seed gives the same weights, and with them the same answer for every copy of the model.
     random = np.random.default_rng([seed, values.size])
     signs = random.choice([-1.0, 1.0], values.shape)
     own = float(np.sqrt(np.square(values, dtype=np.float64).mean()))

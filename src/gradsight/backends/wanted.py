@@ -32,6 +32,7 @@ class Wanted:
         """Count a call of a layer; the name that means this very call, or None."""
         if layer is None or layer not in self._names:
             return None
+        # A call without a number of its own stands for all: the last one that comes is then the one that stays.
         number, names = self.calls[layer], self._names[layer]
         self.calls[layer] = number + 1
         return names.get(number, names.get(None))

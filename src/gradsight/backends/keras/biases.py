@@ -31,6 +31,7 @@ class Biases:
     def __init__(self, backend: KerasBackend, shared: ModelPass[KerasForward]) -> None:
         """Run once more the inputs of a pass."""
         self._backend, self._inputs = backend, shared.inputs
+        # What is added is an output of the body too: an engine that traces can give nothing out by another way.
         both, self._leaves, self._pull = backend.engine.linearize("biases", self._body, shared.inputs)
         outputs, self._added = both
         _, self._cotangents = backend.slopes(shared, outputs)
@@ -42,6 +43,7 @@ class Biases:
 
     def terms(self, target: int) -> Iterator[Array]:
         """The gradient of each output times its bias: (n, c, *s), or (n, c) for an output without positions."""
+        # Of one target alone: for all of them at once every output of every layer would have its gradient k times.
         rows = [c[target : target + 1] for c in self._cotangents]
         rows += [ops.zeros((1, *x.shape), x.dtype) for x in floating_in(self._added)]
         gradients = pulled(self._pull, rows)
@@ -79,6 +81,7 @@ class _Watching(Tap):
     def __call__(self, call: Call) -> Array:
         """See a call, and start at its output if the layer may add something."""
         name = self._numbered.name(call)
+        # Of a bare product nothing is added, and its derivative along its own input need not be computed.
         bare = getattr(call.layer, "use_bias", True) is False and _is_linear(call.layer)
         if name is None or bare or not call.is_one or not is_floating(call.output):
             return call.output

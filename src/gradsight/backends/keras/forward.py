@@ -34,6 +34,7 @@ class KerasForward(Forward):
             whole model has to run.
     """
 
+    # Of a pass without layers nothing is asked that needs the rest.
     key: Hashable = None
     body: Body = _nothing_ran
     pull: Pull = _nothing_to_pull

@@ -84,6 +84,7 @@ class Running:
             _check_reached(names, tap)
             return outputs
 
+        # All that the body closes over, beside the view that keeps what is compiled: another key is another body.
         key = ("layers", rule, *names)
         with told(inputs):
             outputs, leaves, pull = self._engine.linearize(key, body, inputs)
@@ -95,6 +96,7 @@ class Running:
         Raises:
             ModelError: the model failed.
         """
+        # Private, since the model may write into what it is given, and the next pass is given the same.
         root, inputs = self.view.root, private(inputs)
         with told(inputs), tapped(tap, self._engine.trace_level):
             if isinstance(inputs, dict) and len(self._arguments) > 1 and self._arguments >= inputs.keys():
@@ -127,6 +129,7 @@ class Running:
             seen[:] = [(call.layer, call.output is outputs) for call in tap.calls]
             return outputs
 
+        # Where two layers give the output, or one gives it and ran before, there is no telling which call is the last.
         self._engine.plain(None, body, self.batches.row(inputs, 0))
         giving = [layer for layer, gives in seen if gives]
         if giving and sum(layer is giving[0] for layer, _ in seen) == 1:

@@ -21,7 +21,7 @@ UNREAD = {
     *("_called", "_compile_config", "_compile_loss", "_compile_metrics", "_compiled_trainable_state"),
     *("_eval_epoch_iterator", "_jax_state", "_jit_compile", "_loss_tracker", "compiled", "history", "loss"),
     *("optimizer", "predict_function", "test_function", "train_function"),
-    *("stop_evaluating", "stop_predicting", "stop_training", "training"),
+    *("_torch_params", "stop_evaluating", "stop_predicting", "stop_training", "training"),
     *("_self_unconditional_checkpoint_dependencies", "_self_unconditional_dependency_names"),
 }
 
@@ -35,7 +35,12 @@ class State:
     def __init__(self, layers: Iterable[Module]) -> None:
         """Remember what layers, and nodes of graphs, hold now."""
         self._inside = _Numbers()
-        self._attributes = [_Attributes(layer.__dict__) for layer in layers]
+        spaces: list[dict[str, object]] = [layer.__dict__ for layer in layers]
+        # Where a layer is a module of PyTorch, those inside are attributes in a dict of their own, and evaluating the
+        # model puts a new list of its parameters there each time.
+        modules = [inside for space in spaces if isinstance(inside := space.get("_modules"), dict)]
+        self._inside.leave_out(map(id, modules))
+        self._attributes = [_Attributes(space) for space in (*spaces, *modules)]
         for attributes in self._attributes:
             for value in attributes.read.values():
                 self._inside.look_into(value)

@@ -129,6 +129,7 @@ def listening(layer: Module, function: Callable[..., Outputs]) -> Callable[..., 
             tap.inside(layer)
             return function(*arguments, **keywords)
         positional, named = tap.before((arguments, keywords))
+        # Calls end from the inside out, so that what ran within this one is known once it has ended.
         within, began = Within(), _running.ended
         _running.within = within
         try:
@@ -166,6 +167,7 @@ def tapped(tap: Tap | None, level: Callable[[], object] = lambda: None) -> Itera
         tap: sees it.
         level: tells what the engine traces at the moment; it changes within a loop.
     """
+    # Put back whole: a trial of a layer, untapped, may run in the middle of a pass that is tapped.
     before = dict(vars(_running))
     vars(_running).update(tap=tap, level=level, home=level(), within=Within(), ended=0)
     try:

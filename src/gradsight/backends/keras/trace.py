@@ -42,6 +42,7 @@ def record(backend: KerasBackend, inputs: Inputs, targets: Resolve) -> list[Seen
     seeing = _Seeing()
 
     def whole(inputs: Inputs, _start: Start) -> Outputs:
+        # Shapes are outputs: within a trace a side may be a symbol, whose number is known when it runs.
         return backend.running.execute(inputs, seeing), [r.shape for r in seeing.records]
 
     backend.running.find_end(inputs)
@@ -60,6 +61,7 @@ def record(backend: KerasBackend, inputs: Inputs, targets: Resolve) -> list[Seen
         outputs = backend.running.execute(backend.batches.with_image(inputs, images[0]), _Starting(start))
         return keras.ops.sum(resolved.scores(outputs, backend.scores_in(outputs), backend.ops)[:, 0])
 
+    # Which layers are cuts is read off the graph of the score, which no second forward pass has to be run for.
     cuts = backend.engine.cuts(score, [backend.batches.image(inputs)])
     layouts = backend.positions(inputs).layouts
     able = [r for r in records if r.floating and layouts.get(_name(r, calls))]

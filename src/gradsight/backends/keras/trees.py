@@ -41,7 +41,7 @@ class Form:
     def __init__(self, tree: Outputs) -> None:
         """Keep all but the tensors of a tree."""
         self._tree = mapped(lambda value: _TENSOR if keras.ops.is_tensor(value) else value, tree)
-        self._key = _key(self._tree)
+        self._key = _key(self._tree)  # once: forms are looked up in every pass
 
     def filled(self, tensors: Iterable[Array]) -> Outputs:
         """The tree, with tensors in their places."""

@@ -107,6 +107,7 @@ class View:
         if isinstance(layer, keras.layers.Softmax):
             self.left_out = "softmax"
             layer.__dict__["call"] = listening(layer, lambda inputs, *_, **__: inputs)
+        # Of these kinds alone an activation is the last thing they do; other layers may use theirs inside.
         elif activation in _SQUASHING and isinstance(layer, _ENDS):
             self.left_out = activation
             layer.__dict__["activation"] = keras.activations.linear
@@ -132,6 +133,7 @@ class View:
     def _copy(self, layer: Module) -> Module:
         if id(layer) in self._copies:
             return self._copies[id(layer)]
+        # Neither ``__init__`` nor `keras.models.clone_model` runs: they are the user's code, and need a config.
         copy = object.__new__(type(layer))
         self._copies[id(layer)] = copy
         self._originals.append(layer)
@@ -143,6 +145,7 @@ class View:
         if isinstance(layer, keras.Layer):
             # It would be added up as a loss of the model, whose list the user reads.
             copy.__dict__["activity_regularizer"] = None
+        # An attribute of the copy comes before the method of its class, which is the user's and stays as it is.
         copy.__dict__["call"] = listening(copy, rectifiable(copy, copy.call))
         return copy
 

@@ -163,6 +163,7 @@ class TorchBackend(ModelBackend[TorchForward]):
     def biases(self, shared: ModelPass[TorchForward]) -> Biases:
         """See a pass again, with every innermost module's own contribution."""
         with with_gradient():
+            # A view of its own, whose hooks end with it: even hooks that were removed leave modules slower.
             looking = self.running.another()
             _, inputs = self.running.from_leaf(shared.inputs)
             positions, count, size = self.positions(shared.inputs), self.count(inputs), self.size(inputs)
@@ -184,6 +185,7 @@ class TorchBackend(ModelBackend[TorchForward]):
             resolved: list[ScoreSpec] = []  # by the image itself, for the others that it may be compared with
 
             def run(taps: Mapping[str, tap.Tap], image: torch.Tensor) -> torch.Tensor:
+                # The image itself is a leaf; others, that it is compared with, need no graph.
                 batch = fed if image is source else self.batches.with_image(fed, image)
                 outputs = looking.execute(batch, taps)
                 resolved[:] = resolved or [targets(logits_in(self, first, outputs), outputs)]

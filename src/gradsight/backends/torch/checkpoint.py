@@ -48,12 +48,14 @@ def _around(
 
 
 def _plainly(context: Contexts) -> Iterator[None]:
+    # A context of the user's own, as for selective checkpoints, is kept: it may do more than recompute.
     forward, _recompute = context()
     with forward:
         yield
 
 
 def _ours() -> list[Replacement]:
+    # Looked up when the first pass comes in, since another tool may have put its own there in the meantime.
     module: ModuleType = torch_checkpoint
     _theirs.update({name: getattr(module, name) for name in _KINDS})
     return [(module, name, ours) for name, ours in zip(_KINDS, (_Reentrant, _around), strict=True)]

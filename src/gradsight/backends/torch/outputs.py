@@ -20,6 +20,7 @@ def mapped(function: Callable[[torch.Tensor], torch.Tensor], outputs: Outputs) -
             return function(x)
         if not hasattr(x, "__dict__") or isinstance(x, type) or callable(x):
             return x
+        # Classes and functions are looked into by no reader, and have no copies.
         other = copy.copy(x)  # an object of the user's own, such as a dataclass
         vars(other).update({name: pytree.tree_map(change, value) for name, value in vars(x).items()})
         return other

@@ -43,6 +43,7 @@ def by_reaction(seen: Sequence[Seen], outputs: Sequence[torch.Tensor], run: Run,
             again = float(run({module: tap.replacing(value, call)}, image))
             return not math.isclose(again, score, rel_tol=1e-5, abs_tol=1e-12)
 
+        # Integers of a quantized layer are no numbers to add noise to.
         own = outputs[i].dequantize() if outputs[i].is_quantized else outputs[i]
         reacts = _channels(own, layouts[0], lambda value: changes(image, value))
         told[i] = replace(seen[i], cut=not changes(other, own), reacts=reacts)
@@ -75,6 +76,7 @@ def _channels(output: torch.Tensor, layout: Layout, changes: Callable[[torch.Ten
     first, end = 0, folded.shape[1]
     if not react(first, end):
         return 0
+    # Two channels or more are told from one by halving: few passes, however many channels there are.
     while end - first > 1:
         middle = (first + end) // 2
         low, high = react(first, middle), react(middle, end)

@@ -76,6 +76,7 @@ class Rectified(TorchFunctionMode):
         if not rectifies:
             return func(*args, **kwargs)
         self.met += 1
+        # A function that writes into its argument is applied to a copy, and the result written over the argument.
         result = _Rectifier.apply(x, lambda value: func(value, *rest, **named), self._rule)  # type: ignore[no-untyped-call]
         return x.copy_(result) if in_place else result
 

@@ -34,6 +34,7 @@ class Tails:
         """
         raw = raw.contiguous()
         with torch.inference_mode(False):
+            # A second derivative is asked for: fused attention has none, and a traced graph may hold it.
             if not traced:
                 with sdpa_kernel(SDPBackend.MATH):
                     return self._replay(name, raw, forward, times)

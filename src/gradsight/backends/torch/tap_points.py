@@ -143,6 +143,8 @@ def _resolved(births: list[_Birth], used: Uses) -> TapPoint:
         return birth.point
     if len(births) > 1 and _number(birth.made[0]) <= _number(births[-2].copied):
         return birth.point  # a hook put something older in its place
+    # What used the tensor itself and not the copy has it from somewhere else: before the copy was made it is the
+    # module or a hook that keeps what it made of it, after that it is whoever kept the tensor.
     others = [x for x in used.get(birth.made, ()) if x is not birth.copied]
     inside = any(_number(x) < _number(birth.copied) for x in others)
     after = any(_number(x) > _number(birth.copied) for x in others)

@@ -55,6 +55,7 @@ def record(view: View, run: Run, source: torch.Tensor, layouts: Mapping[str, tup
     names = [name for name in view.modules if name]
     tap.install(view.modules, names)
     score = run(dict.fromkeys(names, see), source)
+    # By the graph of one pass: that all paths pass a layer is true of it, whatever the model does for other images.
     order = topological(score.grad_fn)
     cuts, whole = dominators(order, source), differentiable(order)
     able = [r for r in records if r.node in whole and layouts.get(call_name(r.name, r.call, calls))]

@@ -62,6 +62,7 @@ class View:
         self.has_hooks = any(map(has_hooks, model.modules()))
         self._everywhere = hooks_everywhere()
         self.was_training = any(module.training for module in model.modules())
+        # A caller in inference mode would else get a view whose tensors can be in no graph.
         with torch.inference_mode(False):
             self.root = self._copies.module(model)
         self.modules: dict[str, nn.Module] = dict(self.root.named_modules())
@@ -71,6 +72,7 @@ class View:
         self.kinds = {name: type(module).__qualname__ for name, module in self.modules.items()}
         self._written = _tensors_kept(self.modules.values())
         self.like = example_of(_weights(self.modules.values()))
+        # Not those of the view: they share memory with the model's, but each counts its own writes.
         self._counting = [x for x in (*model.parameters(), *model.buffers()) if _counts(x)]
         quantized = (m for m in self.modules.values() if ".quantized" in type(m).__module__)
         self.quantized: str = next((m._get_name() for m in quantized), "")  # type: ignore[no-untyped-call]

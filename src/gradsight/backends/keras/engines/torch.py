@@ -79,6 +79,7 @@ class Torch:
             gradients = _pulled([ends[i] for i in live], list(leaves.values()), [cotangents[i] for i in live])
             return dict(zip(leaves, gradients, strict=True))
 
+        # Without the graph, which the way back holds: a caller that keeps the outputs need not keep it.
         bare = mapped(lambda x: x.detach() if isinstance(x, torch.Tensor) and x.requires_grad else x, outputs)
         return Linearized(bare, {name: x.detach() for name, x in leaves.items()}, pull)
 

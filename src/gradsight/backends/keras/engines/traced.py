@@ -44,6 +44,7 @@ class Traced:
             self._marked[name] = tf.identity(output)  # a layer that hands its argument through shares it with others
             return self._marked[name]
 
+        # What is no tensor among the inputs is fixed in the graph; `TensorFlow._traced` keeps one for each.
         form = Form(inputs)
 
         def run(*tensors: Array) -> None:
