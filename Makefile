@@ -13,12 +13,12 @@ INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 # Keras is one engine a process.
 ENGINES ?= tensorflow jax torch
 ENGINE ?= tensorflow
-KERAS_TESTS := tests/test_methods.py tests/on_keras
+KERAS_TESTS := tests/methods/test_methods.py tests/on_keras
 # One thread a process, since there are two processes.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 # The core on PyTorch: methods against their formulas, targets, places, pictures, files, arguments.
-QUICK := tests/test_methods.py tests/test_axioms.py tests/test_targets.py tests/test_regions.py tests/test_files.py
+QUICK := tests/methods/test_methods.py tests/methods/test_axioms.py tests/targets/test_targets.py tests/results/test_regions.py tests/test_files.py tests/test_doctests.py
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

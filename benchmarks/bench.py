@@ -30,7 +30,8 @@ from typing import Any, NamedTuple
 
 os.environ["TQDM_DISABLE"] = "1"  # a peer draws a bar for each call
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))  # the networks, the counters, the shim
+# The networks, the counters, the shim.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/support"))
 
 import torchvision_shim
 

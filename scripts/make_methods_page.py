@@ -27,14 +27,14 @@ Made from the registry by `scripts/make_methods_page.py`; `gradsight methods` pr
 The picture is made by `scripts/make_methods_picture.py`, which runs `gradsight compare`. A row of it is a method, a
 column a class, and every map is scaled by itself: how strong one method's map is says nothing about another's.
 
-Maps are raw and signed, as the paper's formula gives them before any display; drawing cuts them at 0. *Passes* are
-forward passes of the whole model for one image, all layers and targets together; *there and back* is a forward and a
-backward pass of the whole model. Where no target is named, one batched backward pass of the part behind the layer comes
-with it.
+Maps are raw and signed, as the paper's formula gives them before any display; drawing cuts them at 0. *Passes*
+are those of the model for one image, with c channels of the layer and k targets. A forward pass is one, of the whole
+model or of the part behind the layer; a backward pass from the scores to the image is one for each target. The one
+batched backward pass to the layer, which Grad-CAM and its kin take, is not counted.
 
 """
 
-_PLACES = {
+_SCOPES = {
     "layer": "## At a layer\n\nThe map has the layer's positions.",
     "layers": "## At several layers\n\nThe map has the image's positions. Without `layer=` the last good layer of each "
     "of the last four resolutions is taken; of a transformer, four blocks.",
@@ -65,19 +65,19 @@ def row(method: Method) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def table(place: str) -> str:
-    rows = [row(method) for method in METHODS.values() if method.at == place]
+def table(scope: str) -> str:
+    rows = [row(method) for method in METHODS.values() if method.at == scope]
     head = "| name | title | source | what | passes | options |\n|---|---|---|---|---|---|"
-    return "\n".join((_PLACES[place], "", head, *rows))
+    return "\n".join((_SCOPES[scope], "", head, *rows))
 
 
 def variants() -> str:
     lines = [
         "## Variants",
         "",
-        'Each takes a method and gives one, and nests: `method="smooth(contrast(layercam, rivals=2))"`, on the command '
-        'line `--method "smooth(gradcam)"`, in Python also `gs.smooth("gradcam")`. Options of methods are given in the '
-        "same way: `scorecam(top=64)`.",
+        'Each takes a method and gives one, and nests: `method="smooth(contrastive(layercam, rivals=2))"`, on the '
+        'command line `--method "smooth(gradcam)"`, in Python also `gs.smooth("gradcam")`. Options of methods are '
+        "given in the same way: `scorecam(top=64)`.",
         "",
         "| variant | what | passes | options |",
         "|---|---|---|---|",
@@ -91,7 +91,7 @@ def variants() -> str:
 
 def page() -> str:
     """The text of docs/methods.md."""
-    return _HEAD + "\n\n".join((*(table(place) for place in _PLACES), variants())) + "\n"
+    return _HEAD + "\n\n".join((*(table(scope) for scope in _SCOPES), variants())) + "\n"
 
 
 def readme(text: str) -> str:

@@ -24,13 +24,14 @@ from gradsight.cli.output import Output
 from gradsight.photos import photo_at
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests/support"))
 
 import torchvision_shim  # noqa: E402
 
 torchvision_shim.install()
 
 import test_worlds_neurons  # noqa: E402
+
 import worlds  # noqa: E402
 import worlds_places  # noqa: E402
 import worlds_words  # noqa: E402

@@ -74,7 +74,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def subprocess_env() -> dict[str, str]:
     """The environment for a Python process that may import torchvision, as a dict for ``subprocess.run(env=...)``."""
-    paths = [str(TESTS / "site"), str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(TESTS / "support/site"), str(TESTS / "support"), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 

@@ -191,7 +191,22 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: w.explainer(np.array(["a", "b"])), InvalidType, "`inputs` must be a batch"),
         (lambda w: w.explainer.dissect(w.concepts, quantile=math.nan), InvalidArgument, "`quantile` must be a number"),
     ],
+    "ImageRecord": [
+        (lambda w: gs.ImageRecord.from_dict(5), InvalidArgument, "a record must be an object"),
+        (lambda w: gs.ImageRecord.from_dict({}), InvalidArgument, "a record must have 'width', which is missing"),
+        (lambda w: gs.ImageRecord.from_dict({"version": 9}), InvalidArgument, "a record must be of version 1 or older"),
+    ],
+    "Note": [
+        (lambda w: gs.Note(5, "x"), InvalidType, "`code` must be a text"),
+        (lambda w: gs.Note("x", None), InvalidType, "`text` must be a text"),
+    ],
     "Explanation": [
+        (lambda w: w.explanation.overlay(alpha=0.5), InvalidType, "no argument `alpha`. It is called `opacity` here"),
+        (lambda w: w.explanation.figure(cmap="jet"), InvalidType, "no argument `cmap`. It is called `colormap` here"),
+        (lambda w: w.explanation.overlay(max_side=0), InvalidArgument, "`max_side` must be a whole number"),
+        (lambda w: w.explanation.boxes(threshold=0), InvalidArgument, "`threshold` must be a number above 0"),
+        (lambda w: w.explanation.mask(threshold=2), InvalidArgument, "`threshold` must be a number above 0"),
+        (lambda w: w.explanation.heat_image(5), InvalidArgument, "`image` must be a whole number from 0 to 1"),
         (lambda w: w.explanation.overlay(-1), InvalidArgument, "`image` must be a whole number from 0 to 1"),
         (lambda w: w.explanation.overlay(0, 2), InvalidArgument, "`target` must be a whole number from 0 to 1"),
         (lambda w: w.explanation.region(7), InvalidArgument, "`image` must be a whole number from 0 to 1"),
@@ -277,10 +292,12 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: gs.ask([w.photo], "a", model=w.answering), InvalidType, "`photo` must be one photo"),
     ],
     "caption": [(lambda w: gs.caption(w.photo, model=5), InvalidType, "`model` must be the name of a model source")],
-    "contrast": [(lambda w: gs.contrast("gradcam", rivals=0), InvalidArgument, "`rivals` must be a whole number")],
+    "contrastive": [
+        (lambda w: gs.contrastive("gradcam", rivals=0), InvalidArgument, "`rivals` must be a whole number")
+    ],
     "eigen_smooth": [(lambda w: gs.eigen_smooth(5), InvalidType, "`method` must be")],
     "explain": [(lambda w: gs.explain(5, w.loaded), InvalidType, "`inputs` must be")],
-    "fuse": [(lambda w: gs.fuse("gradcam", by="sum"), UnknownName, "no way to fuse 'sum'")],
+    "fuse": [(lambda w: gs.fuse("gradcam", by="sum"), UnknownName, "no fusion 'sum'")],
     "load_model": [
         (lambda w: load_model(5), InvalidType, "`model` must be a name or a path"),
         (lambda w: load_model("demo", size="7x7"), InvalidArgument, "`size` must be 2 positive"),
@@ -292,7 +309,7 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
     "method": [
         (lambda w: gs.method(5, title="A", source="B")(len), InvalidType, "`name` must be a text"),
         (lambda w: gs.method("no name", title="A", source="B")(len), InvalidArgument, "`name` must be a word"),
-        (lambda w: gs.method("mine", title="A", source="B", at="top"), UnknownName, "no place 'top'"),
+        (lambda w: gs.method("mine", title="A", source="B", at="top"), UnknownName, "no scope 'top'"),
         (lambda w: gs.method("mine", title="A", source="B")(5), InvalidType, "`function` must be a function"),
         (lambda w: gs.method("mine", title=5, source="B"), InvalidType, "`title` must be a text"),
     ],
@@ -383,8 +400,8 @@ def test_masks_are_one_for_all_or_one_for_each_image(count: int, world: fuzz_api
 
 def test_files_of_a_record_are_one_for_each_target(world: fuzz_api.World) -> None:
     record = world.explanation.record
-    assert [x["file"] for x in record(0, ["a.png", None])["targets"]] == ["a.png", None]
-    assert [x["file"] for x in record(0)["targets"]] == [None, None]
+    assert [x.file for x in record(0, ["a.png", None]).targets] == ["a.png", None]
+    assert [x.file for x in record(0).targets] == [None, None]
     for files in (["a"], ["a", "b", "c"], [1, 2], "ab", {"a", "b"}, itertools.repeat("a")):
         with pytest.raises(InvalidArgument, match="`files` must be"):
             record(0, files)
@@ -407,7 +424,9 @@ def test_saving_makes_the_folder(world: fuzz_api.World, tmp_path: Path) -> None:
         ({"placements": ()}, "`placements` must be"),
         ({"alphas": np.ones((2, 2, 5))}, "`channel_means` must be an array of shape"),
         ({"target_notes": (("a",), ("b",))}, "`target_notes` must be"),
-        ({"layer": 5}, "`layer` must be a text"),
+        ({"layers": 5}, "`layers` must be a sequence"),
+        ({"layers": ("a", "b")}, r"`layers` must have 1 name\(s\) where `at` is 'layer'"),
+        ({"at": "nowhere"}, "There is no place of maps 'nowhere'"),
         ({"written": ("a",)}, "`written` must be"),
     ],
 )

@@ -25,8 +25,10 @@ from gradsight import imaging, limits
 from gradsight.errors import GradsightError, ImageError, InvalidArgument
 from gradsight.imaging import Placement, read_image
 from gradsight.models.labels import read_labels
+from gradsight.results.note import Note
 from gradsight.targets import Prediction, TargetInfo
 
+WEAK = Note("weak", "weak")
 KINDS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
 
 
@@ -42,12 +44,13 @@ def made(*positions: int, photos: bool = True) -> gs.Explanation:
         maps=rng.normal(size=(2, 2, *positions)).astype(np.float32),
         scores=rng.normal(size=(2, 2)).astype(np.float32),
         targets=((TargetInfo(3, "cat"), TargetInfo(None, "cat, not dog", ("cat", "dog"), (2.0, 3.5, 9.0, 12.0))),) * 2,
-        layer="layer4",
+        layers=("layer4",),
+        at="layer",
         method="gradcam",
         model="demo",
         input_size=size,
         predictions=((Prediction(3, "cat", 0.5), Prediction(1, "dog", 0.25)),) * 2,
-        target_notes=((("weak",), ()), ((), ("drawn by lot", "weak"))),
+        target_notes=(((WEAK,), ()), ((), (Note("lot", "drawn by lot", "by --lot"), WEAK))),
         photos=(photo(), photo()) if photos else (),
         placements=(Placement((30, 40), size, (0.0, 5.0, 30.0, 35.0)),) * 2 if photos else (),  # type: ignore[arg-type]
         title="Grad-CAM",
@@ -70,7 +73,7 @@ def look_at(found: gs.Explanation) -> None:
         return
     assert found.heatmaps().shape[:2] == found.maps.shape[:2]
     for i in range(len(found.maps)):
-        json.dumps(found.record(i))
+        json.dumps(found.record(i).to_dict())
         for j in range(found.maps.shape[1]):
             found.region(i, j)
         if found.photos or len(found.input_size) != 2:
@@ -176,7 +179,7 @@ def _changed(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None
             lambda about, _: about["targets"][0][1].update(place=[1, 2, 3]),
             "`a target's place` must be 4 numbers of pixels, or none",
         ),
-        (lambda about, _: about["notes"][0][0].append(7), "`notes` must be a text"),
+        (lambda about, _: about["notes"][0][0].append(7), "a note must be a list"),
         (lambda _, arrays: arrays.update(scores=arrays["scores"][:1]), r"`scores` must have the shape \(2, 2\)"),
         (lambda _, arrays: arrays.update(maps=arrays["maps"].astype("i4")), "`maps` must hold floats"),
         (lambda _, arrays: arrays.update(maps=arrays["maps"][:, :, 0, 0]), "and has 2 axes"),
@@ -233,7 +236,7 @@ def test_notebooks_show_no_letter_that_is_obeyed() -> None:
         **{
             **{field: getattr(found, field) for field in found.__dataclass_fields__},
             "targets": ((TargetInfo(3, name), TargetInfo(4, "dog")),) * 2,
-            "target_notes": (((name,), ()), ((), ())),
+            "target_notes": (((Note("x", name),), ()), ((), ())),
             "model": name,
         }
     )._repr_html_()
@@ -427,7 +430,7 @@ def test_strips_of_a_picture_are_all_of_it(monkeypatch: pytest.MonkeyPatch) -> N
 
 _WRITER = """
 import sys, numpy as np
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from pathlib import Path
 import test_hostile_files as here
 from gradsight import imaging
@@ -456,7 +459,7 @@ def _whole(path: Path) -> None:
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_nothing_is_torn_by_a_kill(tmp_path: Path, kills: int) -> None:
     draw, seen = random.Random(7), set[str]()
-    code = _WRITER.format(tests=str(Path(__file__).parent))
+    code = _WRITER.format(tests=[str(Path(__file__).parent), str(Path(__file__).parent / "support")])
     for number in range(kills):
         how = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[number % 3]
         process = subprocess.Popen(
@@ -480,7 +483,7 @@ def test_nothing_is_torn_by_a_kill(tmp_path: Path, kills: int) -> None:
 
 _FULL = """
 import sys, resource, signal
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from pathlib import Path
 import test_hostile_files as here
 from gradsight import imaging
@@ -505,7 +508,7 @@ for write in (
 def test_a_disk_that_is_full_leaves_the_old_files(tmp_path: Path) -> None:
     for suffix in ("png", "webp", "json", "npz"):
         (tmp_path / f"a.{suffix}").write_bytes(b"old")
-    code = _FULL.format(tests=str(Path(__file__).parent))
+    code = _FULL.format(tests=[str(Path(__file__).parent), str(Path(__file__).parent / "support")])
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     told = done.stdout.splitlines()
     assert [line.partition("' cannot be written: File too large")[0][-6:] for line in told] == [

@@ -125,7 +125,7 @@ def test_at_the_bounds_a_method_runs(name: str, option: str) -> None:
         ("rise(masks=0)", "`masks` must be a whole number of at least 1. Received: 0 (int). Pass masks=1000, the"),
         ("rise(share=1.5)", "`share` must be a number above 0 and at most 1. Received: 1.5 (float)."),
         ("scorecam(top=0)", "`top` must be a whole number of at least 1. Received: 0 (int). Leave it out."),
-        ("smooth(contrast(layercam, strength=-2))", "`strength` must be a number from 0 to 10. Received: -2 (int)."),
+        ("smooth(contrastive(layercam, strength=-2))", "`strength` must be a number from 0 to 10. Received: -2 (int)."),
         ("fuse(finercam(rivals='3'), by='max')", "`rivals` must be a whole number of at least 1. Received: '3' (str)."),
     ],
 )
@@ -139,7 +139,7 @@ def test_numbers_of_numpy_and_fractions_are_numbers_and_named_as_such() -> None:
     assert with_options(METHODS["scorecam"], top=np.int64(3)).name == "scorecam(top=3)"
     assert with_options(METHODS["finercam"], strength=np.float32(0.5)).name == "finercam(strength=0.5)"
     assert with_options(METHODS["finercam"], strength=Fraction(1, 4)).name == "finercam(strength=0.25)"
-    assert gs.contrast("gradcam", rivals=np.uint8(2)).name == "contrast(gradcam, rivals=2)"
+    assert gs.contrastive("gradcam", rivals=np.uint8(2)).name == "contrastive(gradcam, rivals=2)"
     with pytest.raises(InvalidArgument, match="`top` must be a whole number"):
         with_options(METHODS["scorecam"], top=np.bool_(True))
     with pytest.raises(UnknownName, match=r"no kernel 'cubic'\. Choose from: sigmoid, rbf"):

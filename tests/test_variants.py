@@ -136,12 +136,12 @@ def test_contrast_is_the_method_of_the_score_minus_its_rivals(name: str, rivals:
         return score
 
     expected = ORACLES[name](Plain(model, "4", batch, [difference(0), difference(1)]))
-    assert_same(maps_of(f"contrast({name}, rivals={rivals}, strength={strength})", model, batch), expected)
+    assert_same(maps_of(f"contrastive({name}, rivals={rivals}, strength={strength})", model, batch), expected)
 
 
 def test_contrast_of_grad_cam_is_finer_cam_at_its_strength() -> None:
     model, batch = toys.curved().double(), images()
-    assert_same(maps_of("contrast(gradcam, strength=0.6)", model, batch), maps_of("finercam", model, batch))
+    assert_same(maps_of("contrastive(gradcam, strength=0.6)", model, batch), maps_of("finercam", model, batch))
 
 
 def test_rivals_are_the_nearest_scores_above_or_below_and_ties_go_to_the_lower_class() -> None:
@@ -157,16 +157,16 @@ def test_rivals_are_the_nearest_scores_above_or_below_and_ties_go_to_the_lower_c
             return x - x.detach() + torch.tensor([0.0, 3.0, 4.0, 10.0, 3.5], dtype=x.dtype)
 
     model, batch = Fixed().double(), images(1)
-    found = maps_of("contrast(gradcam, rivals=2)", model, batch, "layer", [1])
+    found = maps_of("contrastive(gradcam, rivals=2)", model, batch, "layer", [1])
     one, rivals = (maps_of("gradcam", model, batch, "layer", gs.Classes(*c)) for c in ((1,), (4, 2)))
     assert_same(found[:, 0], one[:, 0] - rivals.mean(axis=1))
-    tied = maps_of("contrast(gradcam, rivals=1)", model, batch, "layer", [4])
+    tied = maps_of("contrastive(gradcam, rivals=1)", model, batch, "layer", [4])
     assert_same(tied[:, 0], (maps_of("gradcam", model, batch, "layer", [4]) - one)[:, 0])
 
 
 def test_more_rivals_than_there_are_classes_are_all_of_them() -> None:
     model, batch = toys.curved().double(), images()
-    for name in ("finercam(rivals={})", "contrast(layercam, rivals={})"):
+    for name in ("finercam(rivals={})", "contrastive(layercam, rivals={})"):
         assert_same(maps_of(name.format(9), model, batch), maps_of(name.format(4), model, batch))
 
 
@@ -188,7 +188,7 @@ def test_maps_of_several_layers_are_put_together(text: str, together: Any, name:
     parts = [ORACLES[name](Plain(model, layer, batch, CLASSES)) for layer in ("2", "4", "5")]
     expected = fused(parts, (12, 10), together)
     explanation = gs.Explainer(model, layer=["2", "4", "5"], method=text.format(name))(batch, targets=CLASSES)[0]
-    assert explanation.layer == "2 + 4 + 5"
+    assert explanation.layers == ("2", "4", "5")
     assert_same(explanation.maps, expected)
 
 
@@ -209,7 +209,7 @@ def test_refinecam_is_refined_grad_cam_plus_plus() -> None:
 def test_one_layer_is_not_enough_to_fuse_so_each_resolution_gives_one() -> None:
     model, batch = toys.curved().double(), images()
     explanation = gs.Explainer(model, method="fuse(gradcam)")(batch, targets=CLASSES)
-    assert explanation.layer == "2 + 6 + 7"  # of each resolution the last one
+    assert explanation.layers == ("2", "6", "7")  # of each resolution the last one
     parts = [ORACLES["gradcam"](Plain(model, layer, batch, CLASSES)) for layer in ("2", "6", "7")]
     assert_same(explanation.maps, fused(parts, (12, 10), np.mean))
 
@@ -238,14 +238,16 @@ def test_maps_are_scaled_before_they_are_put_together() -> None:
 
 def test_variants_of_variants() -> None:
     model, batch = toys.curved().double(), images()
-    nested = maps_of("smooth(contrast(gradcam, rivals=2))", model, batch)
+    nested = maps_of("smooth(contrastive(gradcam, rivals=2))", model, batch)
     total: Any = 0
     for factor in (0.9, 1.0, 1.1):
-        total = total + maps_of("contrast(gradcam, rivals=2)", model, factor * batch).astype(float)
-        total = total + maps_of("contrast(gradcam, rivals=2)", model, factor * batch.flip(-1)).astype(float)[..., ::-1]
+        total = total + maps_of("contrastive(gradcam, rivals=2)", model, factor * batch).astype(float)
+        total = (
+            total + maps_of("contrastive(gradcam, rivals=2)", model, factor * batch.flip(-1)).astype(float)[..., ::-1]
+        )
     assert_same(nested, total / 6)
-    every_rival = maps_of("smooth(contrast(gradcam, rivals=4))", model, batch)
-    assert_same(maps_of("contrast(smooth(gradcam), rivals=4)", model, batch), every_rival)
+    every_rival = maps_of("smooth(contrastive(gradcam, rivals=4))", model, batch)
+    assert_same(maps_of("contrastive(smooth(gradcam), rivals=4)", model, batch), every_rival)
 
 
 def test_smooth_of_several_layers_and_several_layers_of_smooth() -> None:
@@ -269,10 +271,14 @@ def test_smooth_of_several_layers_and_several_layers_of_smooth() -> None:
         ("fuse(layercam)", "fuse(layercam)", "Fused LayerCAM"),
         ("fuse(layercam, by='mean')", "fuse(layercam)", "Fused LayerCAM"),
         ("fuse(layercam, by='max')", "fuse(layercam, by='max')", "Fused LayerCAM"),
-        ("contrast(gradcam)", "contrast(gradcam)", "Contrastive Grad-CAM"),
-        ("contrast(gradcam, rivals=3)", "contrast(gradcam)", "Contrastive Grad-CAM"),
-        ("contrast(gradcam, strength=2)", "contrast(gradcam, strength=2)", "Contrastive Grad-CAM"),
-        ("smooth(contrast(gradcam, rivals=2))", "smooth(contrast(gradcam, rivals=2))", "Smoothed Contrastive Grad-CAM"),
+        ("contrastive(gradcam)", "contrastive(gradcam)", "Contrastive Grad-CAM"),
+        ("contrastive(gradcam, rivals=3)", "contrastive(gradcam)", "Contrastive Grad-CAM"),
+        ("contrastive(gradcam, strength=2)", "contrastive(gradcam, strength=2)", "Contrastive Grad-CAM"),
+        (
+            "smooth(contrastive(gradcam, rivals=2))",
+            "smooth(contrastive(gradcam, rivals=2))",
+            "Smoothed Contrastive Grad-CAM",
+        ),
         ("scorecam(top=64)", "scorecam(top=64)", "Score-CAM"),
         ("smooth(scorecam(top=4, groups=2))", "smooth(scorecam(top=4, groups=2))", "Smoothed Score-CAM"),
         ("gradcam()", "gradcam", "Grad-CAM"),
@@ -286,11 +292,11 @@ def test_names_and_titles(text: str, name: str, title: str) -> None:
 
 
 def test_a_variant_keeps_what_its_method_is_and_says_what_it_changes() -> None:
-    smoothed, fused_, set_against = as_method("smooth(gradient)"), as_method("fuse(scorecam)"), gs.contrast("cam")
+    smoothed, fused_, set_against = as_method("smooth(gradient)"), as_method("fuse(scorecam)"), gs.contrastive("cam")
     assert (smoothed.at, smoothed.gradient, smoothed.source) == ("input", True, METHODS["gradient"].source)
     assert (fused_.at, fused_.gradient) == ("layers", False)
     assert set_against.needs == "class scores"
-    assert smoothed.passes == "7 x (1 there and back a target)"
+    assert smoothed.passes == "6 k + 7"
 
 
 @pytest.mark.parametrize(
@@ -299,8 +305,8 @@ def test_a_variant_keeps_what_its_method_is_and_says_what_it_changes() -> None:
         (lambda: gs.smooth("gradcam"), "smooth(gradcam)"),
         (lambda: gs.smooth(METHODS["gradcam"]), "smooth(gradcam)"),
         (lambda: gs.smooth(METHODS["gradcam"].function), "smooth(gradcam)"),
-        (lambda: gs.contrast("layercam", rivals=2), "contrast(layercam, rivals=2)"),
-        (lambda: gs.smooth(gs.contrast("gradcam", rivals=2)), "smooth(contrast(gradcam, rivals=2))"),
+        (lambda: gs.contrastive("layercam", rivals=2), "contrastive(layercam, rivals=2)"),
+        (lambda: gs.smooth(gs.contrastive("gradcam", rivals=2)), "smooth(contrastive(gradcam, rivals=2))"),
         (lambda: gs.eigen_smooth("hirescam"), "eigen_smooth(hirescam)"),
         (lambda: gs.fuse("gradcam", by="max"), "fuse(gradcam, by='max')"),
         (lambda: gs.refine("gradcam"), "refine(gradcam)"),
@@ -340,7 +346,7 @@ def test_every_option_of_a_method_or_variant_has_a_default_and_is_told() -> None
     assert {name: options_of(function) for name, function in VARIANTS.items()} == {
         "smooth": {},
         "refine": {},
-        "contrast": {"rivals": 3, "strength": 1.0},
+        "contrastive": {"rivals": 3, "strength": 1.0},
         "fuse": {"by": "mean"},
         "eigen_smooth": {},
     }

@@ -1,13 +1,15 @@
 """gradsight shows what a vision model looked at when it decided.
 
 >>> import gradsight as gs
->>> explanation = gs.explain("photo.jpg")  # doctest: +SKIP
+>>> gs.Top(3)
+Top(k=3)
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gradsight.lazy import lazy
 
 __version__ = "0.1.0"
 
@@ -24,8 +26,10 @@ _HOMES = {
     "Explainer": "explaining.explainer",
     "Explanation": "results.explanation",
     "GradsightError": "errors",
+    "ImageRecord": "results.records",
     "Model": "models.model",
     "Neurons": "neurons",
+    "Note": "results.note",
     "Pixels": "targets",
     "Placement": "imaging",
     "Preprocess": "imaging",
@@ -39,11 +43,11 @@ _HOMES = {
     "Writing": "models.model",
     "ask": "captioning",
     "caption": "captioning",
+    "contrastive": "variants",
     "compare": "comparing",
-    "Comparison": "comparing",
-    "contrast": "variants",
+    "Comparison": "results.comparison",
     "eigen_smooth": "variants",
-    "explain": "explaining.explainer",
+    "explain": "explaining.explain",
     "fuse": "variants",
     "load_model": "models.load",
     "method": "registry",
@@ -54,19 +58,23 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from gradsight.captioning import ask, caption
-    from gradsight.comparing import Comparison, compare
+    from gradsight.comparing import compare
     from gradsight.errors import GradsightError
-    from gradsight.explaining.explainer import Explainer, explain
+    from gradsight.explaining.explain import explain
+    from gradsight.explaining.explainer import Explainer
     from gradsight.imaging import Placement, Preprocess
     from gradsight.layers import Candidate
     from gradsight.models.load import load_model
     from gradsight.models.model import Model, Writing
     from gradsight.neurons import Concepts, Dissection, Neurons, TopActivating
     from gradsight.registry import method, source
+    from gradsight.results.comparison import Comparison
     from gradsight.results.explanation import Explanation
+    from gradsight.results.note import Note
+    from gradsight.results.records import ImageRecord
     from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top, Within
     from gradsight.targets.scores import Scores
-    from gradsight.variants import contrast, eigen_smooth, fuse, refine, smooth
+    from gradsight.variants import contrastive, eigen_smooth, fuse, refine, smooth
 
 __all__ = [
     "Against",
@@ -80,8 +88,10 @@ __all__ = [
     "Explainer",
     "Explanation",
     "GradsightError",
+    "ImageRecord",
     "Model",
     "Neurons",
+    "Note",
     "Pixels",
     "Placement",
     "Preprocess",
@@ -97,7 +107,7 @@ __all__ = [
     "ask",
     "caption",
     "compare",
-    "contrast",
+    "contrastive",
     "eigen_smooth",
     "explain",
     "fuse",
@@ -109,11 +119,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'gradsight' has no attribute {name!r}")
-    return getattr(import_module(f"gradsight.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy(__name__, _HOMES)

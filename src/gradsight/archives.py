@@ -16,7 +16,7 @@ from gradsight.files import opened
 from gradsight.limits import UNPACKED_BYTES
 
 _USUAL = 20
-"""How many times its own size an archive may unpack to, however large it is: arrays of results are mostly zeros."""
+"""An archive may unpack to so many times its own size, at any size: arrays of results are mostly zeros."""
 
 _KNOWN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """The compressions that NumPy, PyTorch and Keras write. Of others Python unpacks more than was asked for."""
@@ -26,7 +26,7 @@ _KNOWN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 def unpacking(
     source: str | os.PathLike[str] | BinaryIO, what: str, kind: type[GradsightError] = InvalidArgument
 ) -> Iterator[zipfile.ZipFile]:
-    """Open a zip file, which is seen first to unpack to no more than is taken on.
+    """Open a zip file, after a check that it does not unpack to too much.
 
     Args:
         source: its path, or the open file, whose position is put back.
@@ -52,6 +52,7 @@ def unpacking(
 @contextmanager
 def _measured(file: BinaryIO, name: str, what: str, kind: type[GradsightError]) -> Iterator[zipfile.ZipFile]:
     try:
+        # The true size: what the archive says of itself is not trusted.
         size = file.seek(0, os.SEEK_END)
         with zipfile.ZipFile(file) as archive:
             _check(archive, size, name, kind)
@@ -66,11 +67,11 @@ def content(archive: zipfile.ZipFile, name: str) -> bytes:
     """One file of an archive, of no more bytes than it claims: by itself Python unpacks up to 2 GB of it at once."""
     entry = archive.getinfo(name)
     with archive.open(entry) as file:
-        found = file.read(entry.file_size)
+        data = file.read(entry.file_size)
         file.read(1)  # compares the checksum
-    if len(found) != entry.file_size:
+    if len(data) != entry.file_size:
         raise zipfile.BadZipFile(f"{name!r} is cut off")
-    return found
+    return data
 
 
 def _check(archive: zipfile.ZipFile, size: int, name: str, kind: type[GradsightError]) -> None:
@@ -82,7 +83,7 @@ def _check(archive: zipfile.ZipFile, size: int, name: str, kind: type[GradsightE
 
 
 def check_claim(claimed: int, size: int, name: str, kind: type[GradsightError]) -> None:
-    """See that a file of ``size`` bytes does not claim to hold far more, and more than `limits.UNPACKED_BYTES`.
+    """Check that a file of ``size`` bytes does not claim to hold far more, and more than `limits.UNPACKED_BYTES`.
 
     Raises:
         GradsightError: it does.

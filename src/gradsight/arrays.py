@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradsight.foreign import Array, Ops
 from gradsight.imaging.resample import interpolation, sample_positions
@@ -15,6 +15,7 @@ from gradsight.imaging.resample import interpolation, sample_positions
 def weighted_sum(weights: Array, activations: Array, ops: Ops) -> Array:
     """Sum channels by weight: (n, k, c), (n, c, *s) -> (n, k, *s), without an array of (n, k, c, *s)."""
     n, c, *grid = activations.shape
+    # A product of matrices: the products of all targets and channels would be as large as the gradients.
     maps = ops.matmul(weights, ops.reshape(activations, (n, c, math.prod(grid))))
     return ops.reshape(maps, (*maps.shape[:2], *grid))
 
@@ -27,11 +28,13 @@ def positive(values: Array, ops: Ops) -> Array:
 def ratio(above: Array, below: Array, ops: Ops) -> Array:
     """``above / below``, and 0 where ``below`` is 0."""
     zero = below == 0
+    # The inner `where` keeps the division from warning and from giving NaN gradients.
     return ops.where(zero, ops.zeros_like(above), above / ops.where(zero, ops.ones_like(below), below))
 
 
 def softmax(values: Array, ops: Ops) -> Array:
     """Softmax over the last axis."""
+    # Without the shift exp overflows from 89 on.
     shifted = ops.exp(values - ops.max(values, axis=-1, keepdims=True))
     return shifted / ops.sum(shifted, axis=-1, keepdims=True)
 
@@ -43,7 +46,7 @@ def to_unit(values: Array, axes: Sequence[int], ops: Ops) -> Array:
     return ratio(values - low, ops.broadcast_to(high - low, values.shape), ops)
 
 
-def like(values: Any, array: Array, ops: Ops) -> Array:
+def like(values: NDArray[np.generic] | Sequence[float], array: Array, ops: Ops) -> Array:
     """NumPy values as an array of the framework, with the precision and on the device of ``array``."""
     return ops.asarray(values, dtype=array.dtype, device=array.device)
 
@@ -58,6 +61,7 @@ def resize(values: Array, size: Sequence[int], ops: Ops) -> Array:
     """
     for axis, new in zip(range(-len(size), 0), size, strict=True):
         old = values.shape[axis]
+        # No copy where nothing changes.
         if old != new:
             matrix = interpolation(sample_positions(new, 0.0, float(new), old), old)
             values = ops.moveaxis(ops.matmul(ops.moveaxis(values, axis, -1), like(matrix.T, values, ops)), -1, axis)
@@ -66,6 +70,7 @@ def resize(values: Array, size: Sequence[int], ops: Ops) -> Array:
 
 def normal(shape: Sequence[int], seed: int, array: Array, ops: Ops) -> Array:
     """Normally distributed numbers, the same on every framework: zero mean, unit deviation."""
+    # By NumPy: generators of the frameworks give different numbers for one seed.
     return like(np.random.default_rng(seed).standard_normal(tuple(shape), dtype=np.float32), array, ops)
 
 
@@ -96,6 +101,7 @@ def principal(samples: Array, ops: Ops, *, centred: bool = False) -> Array:
         samples = samples - ops.mean(samples, axis=-2, keepdims=True)
     turned = ops.matrix_transpose(samples)
     p, c = samples.shape[-2:]
+    # Both Gram matrices have the same eigenvalues; the smaller one costs far less.
     if p <= c:
         projection = first_component(ops.matmul(samples, turned), ops)
     else:
@@ -123,5 +129,6 @@ def first_component(gram: Array, ops: Ops) -> Array:
 
 def agreeing(projection: Array, samples: Array, ops: Ops) -> Array:
     """Give a projection (..., p) of samples (..., p, c), whose sign is arbitrary, the sign of the sum over features."""
+    # An eigenvector and its negation are equally right, and libraries differ in which they give.
     together = ops.sum(projection * ops.sum(samples, axis=-1), axis=-1, keepdims=True)
     return ops.where(together < 0, -projection, projection)

@@ -1,4 +1,4 @@
-"""One way to hold an argument to a rule, for Python's calls, the command line and the options of methods.
+"""One way to check an argument against a rule, for calls in Python, the command line and the options of methods.
 
 So there is one form of message::
 
@@ -10,7 +10,7 @@ infinity.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gradsight.errors import received, unknown
 from gradsight.rules import Choice, Rule, Whole, tried
@@ -19,7 +19,7 @@ from gradsight.values import number_in
 _T = TypeVar("_T")
 
 
-def taken(name: str, value: Any, rule: Rule[_T], way_out: str = "") -> _T:
+def taken(name: str, value: object, rule: Rule[_T], way_out: str = "") -> _T:
     """An argument in its plain form.
 
     Args:
@@ -33,9 +33,9 @@ def taken(name: str, value: Any, rule: Rule[_T], way_out: str = "") -> _T:
         InvalidType: the same, where the rule is one of types.
         UnknownName: it is a word that is not among those of a `Choice`.
     """
-    found = tried(rule, value)
-    if found is not None:
-        return found
+    read = tried(rule, value)
+    if read is not None:
+        return read
     words = next((x for x in (rule, *getattr(rule, "rules", ())) if isinstance(x, Choice)), None)
     if words is not None and type(value) is str:
         raise unknown(words.kind, value, words.words, words.way_out)
@@ -43,11 +43,11 @@ def taken(name: str, value: Any, rule: Rule[_T], way_out: str = "") -> _T:
     raise rule.error(f"{argument} must be {rule.rule}. {received(number_in(value))} {way_out}".rstrip())
 
 
-def optional(name: str, value: Any, rule: Rule[_T], way_out: str = "") -> _T | None:
-    """`taken` of an argument that may be None."""
+def optional(name: str, value: object, rule: Rule[_T], way_out: str = "") -> _T | None:
+    """`taken` for an argument that may be None."""
     return None if value is None else taken(name, value, rule, way_out)
 
 
-def index(name: str, value: Any, count: int) -> int:
-    """`taken` of the number of one of several things, which are counted from 0; there are no negative ones."""
+def index(name: str, value: object, count: int) -> int:
+    """`taken` for the number of one of ``count`` things, from 0; negative numbers are errors."""
     return taken(name, value, Whole(0, count - 1))

@@ -1,4 +1,4 @@
-"""What was read from a file, as what it must be; else an error that says what is wrong with it.
+"""Checks of what was read from a file: the value has the right kind, or an error says what is wrong.
 
 A file is damaged, or written by a stranger: everything in it is looked at once, before anything is made of it.
 """
@@ -14,27 +14,28 @@ from gradsight.checks import taken
 from gradsight.rules import Number, Text, Whole
 
 _LONGEST = 100_000
-"""Letters of one text; drawing a longer one would take minutes."""
+"""A text has at most so many letters: drawing a longer one would take minutes."""
 
 _LARGEST = 2**53
-"""Of whole numbers, which are exact as floats up to here."""
+"""The largest whole number that is taken: up to here floats are exact."""
 
 
-def fields(value: Any, name: str, needed: Collection[str], others: Collection[str] = ()) -> Mapping[str, Any]:
-    """An object of JSON with these keys, and perhaps the others."""
+def fields(value: object, name: str, needed: Collection[str], others: Collection[str] = ()) -> Mapping[str, Any]:
+    """A JSON object with the keys ``needed``, and perhaps some of ``others``."""
     if not isinstance(value, dict):
         raise ValueError(f"{name} must be an object, and is {_kind(value)}")
     for key in needed:
         if key not in value:
             raise ValueError(f"{name} must have {key!r}, which is missing")
+    # What is not known is refused: it may be meant for a later version, and left out it would be lost silently.
     for key in value:
         if key not in needed and key not in others:
             raise ValueError(f"{name} has {key[:80]!r}, which means nothing here")
     return value
 
 
-def rows(value: Any, name: str, *counts: int) -> list[Any]:
-    """A list of JSON, of one of these lengths; of any if none is given."""
+def rows(value: object, name: str, *counts: int) -> list[Any]:
+    """A JSON list with one of the lengths ``counts``, or of any length if there are none."""
     if not isinstance(value, list):
         raise ValueError(f"{name} must be a list, and is {_kind(value)}")
     if counts and len(value) not in counts:
@@ -42,31 +43,31 @@ def rows(value: Any, name: str, *counts: int) -> list[Any]:
     return value
 
 
-def text(value: Any, name: str) -> str:
+def text(value: object, name: str) -> str:
     """A text."""
-    found = taken(name, value, Text())
-    if len(found) > _LONGEST:
-        raise ValueError(f"{name} has {len(found)} letters, over the {_LONGEST} that are taken")
-    return found
+    read = taken(name, value, Text())
+    if len(read) > _LONGEST:
+        raise ValueError(f"{name} has {len(read)} letters, over the {_LONGEST} that are taken")
+    return read
 
 
-def texts(value: Any, name: str, *counts: int) -> tuple[str, ...]:
+def texts(value: object, name: str, *counts: int) -> tuple[str, ...]:
     """Texts in a list, so many of them."""
     return tuple(text(item, name) for item in rows(value, name, *counts))
 
 
-def whole(value: Any, name: str, least: int = 0) -> int:
-    """A whole number from ``least`` on, that a float holds too."""
+def whole(value: object, name: str, least: int = 0) -> int:
+    """A whole number of at least ``least`` that a float can hold exactly."""
     return taken(name, value, Whole(least, _LARGEST))
 
 
-def number(value: Any, name: str) -> float:
+def number(value: object, name: str) -> float:
     """A number, or NaN or infinity."""
     return value if isinstance(value, float) else taken(name, value, Number())
 
 
 def floats(arrays: Mapping[str, NDArray[Any]], name: str, shape: Sequence[int | None]) -> NDArray[Any]:
-    """An array of floats, as `array`; they may be NaN or infinite, as those of a model that gives such."""
+    """As `array`, of floats. They may be NaN or infinite, since a model may give such values."""
     return array(arrays, name, shape, "f")
 
 
@@ -76,13 +77,14 @@ def array(
     """An array with these lengths of its axes (None: any but 0), of a kind of numbers, in this machine's byte order."""
     if name not in arrays:
         raise ValueError(f"the array `{name}` is missing")
-    found = arrays[name]
-    if found.dtype.kind not in kinds or not _LEAST[kinds] <= found.dtype.itemsize <= _MOST[kinds]:
-        raise ValueError(f"`{name}` must hold {_NUMBERS[kinds]}, and holds {found.dtype}")
-    if shape is not None and not _fits(found.shape, shape):
+    values = arrays[name]
+    if values.dtype.kind not in kinds or not _LEAST[kinds] <= values.dtype.itemsize <= _MOST[kinds]:
+        raise ValueError(f"`{name}` must hold {_NUMBERS[kinds]}, and holds {values.dtype}")
+    if shape is not None and not _fits(values.shape, shape):
         wanted = ", ".join("any" if length is None else str(length) for length in shape)
-        raise ValueError(f"`{name}` must have the shape ({wanted}), and has {found.shape}")
-    return found.astype(found.dtype.newbyteorder("="), copy=False)
+        raise ValueError(f"`{name}` must have the shape ({wanted}), and has {values.shape}")
+    # Files keep the byte order of the machine that wrote them.
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 _NUMBERS = {"f": "floats of 32 or 64 bits", "iu": "whole numbers", "u": "bytes"}
@@ -93,5 +95,5 @@ def _fits(have: Sequence[int], want: Sequence[int | None]) -> bool:
     return len(have) == len(want) and all(x > 0 if y is None else x == y for x, y in zip(have, want, strict=True))
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return "nothing" if value is None else f"of type {type(value).__name__}"

@@ -1,18 +1,35 @@
-"""What the floors promise each other: the probe, the backend, a loaded model."""
+"""What the floors promise each other: the probe, the pass, the backend of a model as it is, and the user's model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
 
-from gradsight.foreign import Array, Inputs, Ops, Outputs
+import numpy as np
+from numpy.typing import NDArray
+
+from gradsight.foreign import Array, Inputs, Module, Ops, Outputs
+from gradsight.layers import Layer, Seen
 from gradsight.targets import Reading, ScoreSpec
 
-Reads = str | tuple[tuple[int, bool], ...]
+Floats: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+"""Numbers copied to NumPy: float64 stays, all else becomes float32."""
+
+Kind: TypeAlias = tuple[Hashable, tuple[Hashable, ...]]
+"""What tells inputs apart, whatever the number of rows: how they are nested, and the shapes of one row."""
+
+Part: TypeAlias = tuple[int, str]
+"""Of a layer that gives several tensors that could be maps: how many, and where the one that is meant is."""
+
+Reads: TypeAlias = str | tuple[tuple[int, bool], ...]
 """What targets read of a model's output: ``"classes"``, its class scores, or which of its tensors, and whether of
 more than one channel."""
+
+Resolve: TypeAlias = Callable[[NDArray[np.float64] | None, Outputs], ScoreSpec]
+"""``(logits, outputs) -> targets``, what is explained of a model's output; ``logits`` are its class scores
+(n, classes), None where it has none."""
 
 
 class Probe(Protocol):
@@ -35,13 +52,6 @@ class Probe(Protocol):
         """d scores[n, k] / d activations[n]: (n, k, c, *s), from one batched backward pass of the tail alone."""
 
     @property
-    def known_gradients(self) -> Array | None:
-        """``gradients``, if they were asked of this probe already; None otherwise."""
-
-    def anew(self) -> Probe:
-        """The same probe as nobody has used it yet; the pass behind it is shared."""
-
-    @property
     def scores(self) -> Array:
         """The explained scores, logits where the model has them: (n, k)."""
 
@@ -54,8 +64,8 @@ class Probe(Protocol):
         """What is explained."""
 
     @property
-    def logits(self) -> Any:
-        """The class scores as a NumPy array (n, classes); None where the model gives something else."""
+    def logits(self) -> NDArray[np.float64] | None:
+        """The class scores (n, classes); None where the model gives something else."""
 
     @property
     def batch_size(self) -> int:
@@ -140,19 +150,23 @@ class Pass(Protocol):
         """The targets, resolved against the model's output."""
 
     @property
-    def outputs(self) -> Any:
+    def outputs(self) -> Outputs:
         """The model's own output."""
 
     @property
-    def logits(self) -> Any:
-        """The output as a float64 NumPy array (n, classes), or None where it is no row of class scores."""
+    def logits(self) -> NDArray[np.float64] | None:
+        """The class scores (n, classes) in the output, or None where it is no row of class scores."""
 
 
 class Backend(Protocol):
-    """All that gradsight asks of a framework."""
+    """One model as it is now, in the hands of its framework: all that the floors above ask of it.
 
-    ops: Ops
-    """Array functions under the names of the Array API standard."""
+    How a framework does it is a matter of `gradsight.backends`: `backends.backend.ModelBackend` is what both share.
+    """
+
+    @property
+    def ops(self) -> Ops:
+        """Array functions under the names of the Array API standard."""
 
     @property
     def was_training(self) -> bool:
@@ -173,42 +187,44 @@ class Backend(Protocol):
     def unchanged(self) -> AbstractContextManager[None]:
         """See that nobody changes the model's weights within it; else a `ModelError` says so."""
 
-    def prepare(self, inputs: Inputs) -> Any:
+    def prepare(self, inputs: Inputs) -> Inputs:
         """Turn NumPy arrays or tensors into a batch on the model's device, in its precision."""
 
     def count(self, inputs: Inputs) -> int:
         """How many images a batch holds."""
 
     def size(self, inputs: Inputs) -> tuple[int, ...]:
-        """The positions of the image in a batch."""
+        """The positions of the image in a batch, such as (224, 224)."""
 
     def channel_axis(self, inputs: Inputs) -> int:
         """Which axis of one image of a batch, without that of the batch, holds its channels."""
 
+    def kind(self, inputs: Inputs) -> Kind:
+        """What tells inputs apart, whatever the number of rows: how they are nested, in which order, and shapes."""
+
+    def row(self, inputs: Inputs, i: int) -> Inputs:
+        """A batch of image ``i`` alone, with what belongs to it."""
+
     def names(self) -> Mapping[str, str]:
         """The names of the model's layers, and the kind of each."""
 
-    def name_of(self, layer: Any) -> str | None:
-        """The name of a layer: one of the user's own modules, or a name as it may be given. None for anything else."""
+    def name_of(self, layer: str | Module) -> str | None:
+        """The name of a layer of the user's, or a name as they may write it; None for anything else."""
 
-    def part(self, layer: str) -> tuple[int, str] | None:
+    def part(self, layer: str) -> Part | None:
         """Of a layer that gives several tensors that could be maps: how many, and where the one that is meant is."""
 
-    def trace(self, inputs: Inputs, targets: Any) -> Any:
-        """Run the first image once and return what was seen of each layer, in the order they ran (`layers.Seen`)."""
+    def trace(self, inputs: Inputs, targets: Resolve) -> list[Seen]:
+        """Run the first image once, and tell what was seen of each layer, in the order they ran."""
 
-    def run(self, inputs: Inputs, layers: Sequence[Any], targets: Any, batch_size: int = 32) -> Pass:
-        """Push a batch through the model, seen at ``layers`` (`layers.Layer`; `layers.INPUT` is the input itself).
+    def run(self, inputs: Inputs, layers: Sequence[Layer], targets: Resolve, batch_size: int = 32) -> Pass:
+        """Push a batch through the model, seen at ``layers`` (`layers.INPUT` is the input itself).
 
-        ``targets(logits, outputs)`` settles what is explained. Without layers no graph is recorded. ``batch_size``
-        bounds the rows that methods push through at once.
+        Without layers no graph is recorded. ``batch_size`` bounds the rows that methods push through at once.
         """
 
-    def kind(self, inputs: Inputs) -> tuple[Any, Any]:
-        """What tells inputs apart, whatever the number of rows: how they are nested, in which order, and shapes."""
-
-    def row(self, inputs: Inputs, i: int) -> Any:
-        """A batch of image ``i`` alone, with what belongs to it."""
+    def outputs(self, inputs: Inputs) -> Outputs:
+        """Run the model."""
 
     def reads(self, outputs: Outputs, resolved: ScoreSpec) -> Reads:
         """Which tensors of an output targets read: of a model with several heads each has layers of its own."""
@@ -216,19 +232,16 @@ class Backend(Protocol):
     def reading(self, outputs: Outputs) -> Reading:
         """How class scores are read from a model's output, and what they are."""
 
-    def scores_in(self, outputs: Outputs) -> Any:
+    def scores_in(self, outputs: Outputs) -> Array | None:
         """The class scores in a model's output, (n, classes); None where it has none."""
 
-    def dense_in(self, outputs: Outputs) -> Any:
+    def dense_in(self, outputs: Outputs) -> Array | None:
         """The class scores at positions in a model's output, (n, classes, rows, columns); None where it has none."""
 
-    def sequence_in(self, outputs: Outputs) -> Any:
-        """The class scores at places of a sequence in a model's output, (n, length, classes); None if none."""
+    def sequence_in(self, outputs: Outputs) -> Array | None:
+        """The class scores along a sequence in a model's output, (n, length, classes); None if none."""
 
-    def outputs(self, inputs: Inputs) -> Any:
-        """Run the model."""
-
-    def numpy(self, array: Array) -> Any:
+    def numpy(self, array: Array, /) -> Floats:
         """Copy an array to NumPy: float32, or float64 where it already is."""
 
 

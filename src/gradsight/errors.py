@@ -8,13 +8,15 @@ from __future__ import annotations
 import difflib
 import re
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import cast
+
+from gradsight.foreign import Array
 
 _COLOURS = {1: "", 3: "array[..., ::-1]", 4: "array[..., [2, 1, 0, 3]]"}
-"""By the number of a picture's channels, its colours in the other order; OpenCV's are blue, green, red."""
+"""How to exchange red and blue, by the number of channels: OpenCV has blue, green, red."""
 
-_BRACKETS: dict[Any, tuple[str, str]] = {
+_BRACKETS: dict[object, tuple[str, str]] = {
     dict.__repr__: ("{", "}"),
     OrderedDict.__repr__: ("OrderedDict({", "})"),
     list.__repr__: ("[", "]"),
@@ -26,25 +28,25 @@ _BRACKETS: dict[Any, tuple[str, str]] = {
 """What the texts of Python's own containers begin and end with."""
 
 _LONGEST = 2000
-"""In characters, of what a message may show of one value."""
+"""A message shows at most so many characters of one value."""
 
 _MESSAGE = 1400
-"""In characters, of a whole message."""
+"""A message has at most so many characters."""
 
 _NAME = 200
-"""In characters, of a name that does not exist."""
+"""A message shows at most so many characters of a name that does not exist."""
 
 _MOST = 5
 """How many names are offered that hold the one that was typed."""
 
 _LEAST_SIDE = 5
-"""In pixels, from which on an axis is taken for a side of a picture and not for its channels."""
+"""An axis of at least so many pixels is taken for a side of a picture, not for its channels."""
 
 
 class GradsightError(Exception):
     """Root of every error that gradsight raises on purpose.
 
-    Its text may hold names from files: what a terminal would obey and not show is escaped.
+    Its text may hold names from files, so control characters in it are escaped.
     """
 
     def __str__(self) -> str:
@@ -81,7 +83,7 @@ class MissingDependency(GradsightError, ImportError):
     """A package that the request needs is not installed or does not work."""
 
 
-def received(value: Any, limit: int = 80) -> str:
+def received(value: object, limit: int = 80) -> str:
     """Describe a value for the end of a message, as in ``Received: 'x' (str)``.
 
     Arrays are described by their shape and dtype. Long values are cut at ``limit`` characters, and no more of them than
@@ -89,7 +91,7 @@ def received(value: Any, limit: int = 80) -> str:
     """
     kind = type(value).__name__
     try:
-        return f"Received: {kind} of shape {_cut(str(tuple(value.shape)), limit)}, dtype {_dtype(value)}."
+        return f"Received: {kind} of shape {_cut(str(tuple(cast(Array, value).shape)), limit)}, dtype {_dtype(value)}."
     except Exception:  # no array; or an object of the user's that fails whatever it is asked
         return f"Received: {_cut(_shown(value, 4 * limit), limit)} ({kind})."
 
@@ -103,7 +105,7 @@ def cause(error: BaseException) -> BaseException | None:
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """What an exception of a library says, on one line without a final stop, cut at ``limit``; its type if nothing.
+    """The text of another library's exception on one line, without a final stop, cut at ``limit``; else its type.
 
     What cannot be printed is escaped: libraries repeat bytes of the file that they fail on.
     """
@@ -114,44 +116,53 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     return _cut(text, limit) or type(error).__name__
 
 
-def _dtype(value: Any) -> str:
+def _dtype(value: Array) -> str:
     try:
         return _cut(str(value.dtype), 20)
     except Exception:
         return "?"
 
 
-def _shown(value: Any, enough: int) -> str:
+def _shown(value: object, enough: int) -> str:
     """The beginning of a value's text on one line, of which about ``enough`` characters are made and no more."""
-    found, length = [], 0
+    pieces, length = [], 0
     for piece in _pieces(value):
-        found.append(piece)
+        pieces.append(piece)
         length += len(piece)
         if length > enough:
             break
-    return _on_one_line("".join(found))
+    return _on_one_line("".join(pieces))
 
 
-def _pieces(value: Any) -> Iterator[str]:
-    """The text of a value bit by bit. Of nested values each level gives a letter before it is gone into."""
-    kind: Any = type(value)
+def _pieces(value: object) -> Iterator[str]:
+    """The text of a value bit by bit. A nested value gives its opening bracket before its items are read."""
+    kind = type(value)
+    # A container that shows itself in a way of its own is left to its own text.
     opening, closing = _BRACKETS.get(kind.__repr__, ("", ""))
     if opening and (value or kind in (list, tuple, dict)):
         yield opening
-        for place, item in enumerate(dict.items(value) if isinstance(value, dict) else value):
-            yield ", " if place else ""
-            if isinstance(value, dict):
-                yield from _pieces(item[0])
-                yield ": "
-            yield from _pieces(item[1] if isinstance(value, dict) else item)
-        yield ",)" if closing == ")" and len(value) == 1 else closing
-    elif kind in (str, bytes, bytearray):
+        yield from _items(cast(Collection[object], value))
+        yield ",)" if closing == ")" and len(cast(Collection[object], value)) == 1 else closing
+    elif isinstance(value, str | bytes | bytearray) and kind in (str, bytes, bytearray):
         yield repr(value[:_LONGEST])
     else:
         try:
             yield repr(value)[:_LONGEST]
         except Exception:  # a number of 5,000 digits, or an object of the user's
             yield f"<a value of {kind.__name__} that cannot be shown>"
+
+
+def _items(values: Collection[object]) -> Iterator[str]:
+    """The text within the brackets of a container."""
+    # A subclass of dict may list other items than those that it shows.
+    pairs = dict.items(values) if isinstance(values, dict) else None
+    for number, item in enumerate(values if pairs is None else pairs):
+        yield ", " if number else ""
+        if pairs is not None:
+            key, item = cast(tuple[object, object], item)
+            yield from _pieces(key)
+            yield ": "
+        yield from _pieces(item)
 
 
 def _on_one_line(text: str) -> str:
@@ -163,11 +174,11 @@ def _cut(text: str, limit: int) -> str:
 
 
 def printable(text: str) -> str:
-    """A text in which what is obeyed, or hides, where it is shown is written out: control and bidi characters."""
+    """A text with its control and bidirectional characters written out, which a terminal would obey or hide."""
     return text if text.isprintable() else "".join(x if x.isprintable() else ascii(x)[1:-1] for x in text)
 
 
-def unknown(kind: str, name: Any, choices: Iterable[str], way_out: str = "") -> UnknownName:
+def unknown(kind: str, name: object, choices: Iterable[str], way_out: str = "") -> UnknownName:
     """Build the error for a name that does not exist, with the nearest names or all of the choices.
 
     Args:
@@ -205,7 +216,7 @@ def _near(name: str, lowered: Mapping[str, str]) -> list[str]:
     return [lowered[n] for n in difflib.get_close_matches(name, lowered, n=3, cutoff=0.5)]
 
 
-def as_photos(inputs: Iterable[Any]) -> str:
+def as_photos(inputs: Iterable[object]) -> str:
     """What to do with arrays that were given as a batch and are pictures, height first and colours last.
 
     Args:

@@ -73,6 +73,7 @@ def opened(
         descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except (OSError, ValueError) as error:
         raise kind(_why_not(name, what, error)) from None
+    # Of what was opened, not of the name: the name may mean another file by now.
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
@@ -156,6 +157,7 @@ def written(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
         if exists(target):
             beside.chmod(stat.S_IMODE(target.stat().st_mode))
+        # In one step for whoever reads it: the old file or the new one, never half of one.
         beside.replace(target)
     except OSError as error:
         raise _unwritten(path, error) from error
@@ -183,5 +185,5 @@ def _why_not(name: str, what: str, error: Exception) -> str:
 def _not_regular(name: str, what: str, mode: int) -> str:
     if stat.S_ISDIR(mode):
         return f"{name!r} is a folder, not {what}. Name a file inside it."
-    found = next((words for test, words in _KINDS if test(mode)), "no regular file")
-    return f"{name!r} is {found}, and only files are read. Save what it gives in a file first."
+    kind = next((words for test, words in _KINDS if test(mode)), "no regular file")
+    return f"{name!r} is {kind}, and only files are read. Save what it gives in a file first."

@@ -11,9 +11,10 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradsight.checks import optional, taken
 from gradsight.errors import ModelError
@@ -43,7 +44,7 @@ INPUT = Layer("(input)")
 
 
 def call_name(module: str, number: int, calls: Mapping[str, int]) -> str:
-    """The name of a call of a module that ran so often: that of the module for its last, ``module#0`` for its first."""
+    """The name of one call of a module: the module's name for its last call, ``module#0`` for the first of several."""
     return module if number == calls[module] - 1 else f"{module}#{number}"
 
 
@@ -60,7 +61,7 @@ class Seen:
         same: it handed its argument through, as dropout does; the layer is the one that made it.
         cut: nothing bypasses it; None where nobody looked.
         gradient: d score / d output as a NumPy array of ``shape``; None where it was not asked for.
-        ways: every layout that its output may have, see `positions.Positions`.
+        layouts: every layout that its output may have, see `positions.Positions`.
         reacts: where the score has no gradient: in how many channels it changes with the positions, at most 2.
     """
 
@@ -71,14 +72,22 @@ class Seen:
     composite: bool
     same: bool
     cut: bool | None
-    gradient: Any = None
-    ways: tuple[Layout, ...] = ()
+    gradient: NDArray[np.floating] | None = None
+    layouts: tuple[Layout, ...] = ()
     reacts: int = 0
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A layer that could be explained.
+    """A layer that could be explained, as ``explainer.layers(inputs)`` lists them.
+
+    >>> import torch
+    >>> import gradsight as gs
+    >>> head = torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 4)
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), *head).eval()
+    >>> best = gs.Explainer(model).layers(torch.rand(1, 3, 8, 8))[0]
+    >>> best.name, best.channels, best.layout.grid, best.remark
+    ('1', 8, (6, 6), 'the last cut whose positions have gradients')
 
     Attributes:
         name, kind, cut: as in `Seen`.
@@ -116,18 +125,20 @@ class Candidate:
 
 def candidates(seen: Sequence[Seen]) -> list[Candidate]:
     """Turn what a backend saw into the layers that can be explained, in the order they ran."""
-    found = []
+    listed = []
     for x in seen:
-        if not x.ways or x.same:
+        # An output that is the argument itself is not listed twice: the module that computed it has the name.
+        if not x.layouts or x.same:
             continue
-        layout = x.ways[0]
+        layout = x.layouts[0]
         channels = layout.channels(x.shape)
+        # Channels without any gradient cannot weigh in a map. How many have one tells features from a map of scores.
         live = x.reacts
         if x.gradient is not None:
             folded = layout.fold(x.gradient, np)[0].reshape(channels, -1)
             live = int(np.count_nonzero(np.any(folded != 0, axis=1)))
-        found.append(Candidate(x.name, x.kind, x.cut, channels, layout, live, len(x.ways) > 1))
-    return found
+        listed.append(Candidate(x.name, x.kind, x.cut, channels, layout, live, len(x.layouts) > 1))
+    return listed
 
 
 def _within(name: str, outer: str) -> bool:
@@ -135,25 +146,27 @@ def _within(name: str, outer: str) -> bool:
     return name.startswith((outer + ".", outer + "/"))
 
 
-def _pools(seen: Sequence[Seen], size: Sequence[int]) -> dict[str, set[Any]]:
-    """By name, the modules that pool, with the grids that they take.
+def _pools(seen: Sequence[Seen], size: Sequence[int]) -> dict[str, set[tuple[int, ...]]]:
+    """The modules that pool, by name, with the grids that they take.
 
     A pool takes a map of c channels and gives a vector of c channels: the positions are gone, the channels are not. It
     holds no block of its own that is a cut, or it would be a network, not a pool.
     """
-    known = {layout.grid for x in seen for layout in x.ways}
-    blocks = [x.name for x in seen if x.cut and x.composite and x.ways]
+    # The shape alone does not say how tokens fold. The grids of the other layers do.
+    known = {layout.grid for x in seen for layout in x.layouts}
+    blocks = [x.name for x in seen if x.cut and x.composite and x.layouts]
     pools = {}
     for x in seen:
-        if x.received is None or not x.composite or x.ways:
+        if x.received is None or not x.composite or x.layouts:
             continue
+        # What came in has a grid and as many channels as what goes out has numbers.
         taken = [m for m in layouts(x.received, 1, size, known) if m.channels(x.received) == math.prod(x.shape)]
         if taken and not any(_within(name, x.name) for name in blocks):
             pools[x.name] = {m.grid for m in taken}
     return pools
 
 
-def _passed_over(candidate: Candidate, pools: dict[str, set[Any]]) -> str:
+def _passed_over(candidate: Candidate, pools: dict[str, set[tuple[int, ...]]]) -> str:
     """Why a usable cut is not the best layer; empty when nothing speaks against it."""
     if candidate.live == 1:
         # Every method shows the same picture there (Grad-CAM is CAM), and its channels are classes, not features. One
@@ -186,9 +199,11 @@ def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
     Raises:
         ModelError: no layer has positions, or no position of any layer has a gradient.
     """
+    # By how well they serve: 0 good, 1 readers of features, 2 bypassed, 3 without a gradient, 4 not looked at.
     groups: dict[int, list[Candidate]] = {0: [], 1: [], 2: [], 3: [], 4: []}
     pools = _pools(seen, size)
     words = _BY_REACTION if any(x.reacts for x in seen) else _BY_GRADIENT
+    # The deepest layers come first: their features say most about the classes.
     for candidate in reversed(candidates(seen)):
         against = _passed_over(candidate, pools) if candidate.cut and candidate.live else ""
         if candidate.cut is None:
@@ -205,12 +220,14 @@ def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
     ranked = list(itertools.chain.from_iterable(groups.values()))
     if not ranked:
         usual = "Grad-CAM needs a convolutional or token layer; pass `layer=`, `layout=` and `grid=` if it has one."
+        # A first axis of more than one for one image: the rows are not images, and the advice is another.
         mixed = any(len(x.shape) > 3 and x.shape[0] > 1 for x in seen)
         raise ModelError(
             f"the model has no layer with positions for an input of size {tuple(size)}, so there is no map to draw. "
             f"{MIXED_ROWS if mixed else usual}"
         )
     best = ranked[0]
+    # A map of zeros looks like an answer, so it is an error here.
     if not any(x.live for x in ranked):
         raise ModelError(
             "the score has a zero gradient at every position of every layer, so the maps would be empty. Is the last "
@@ -220,7 +237,8 @@ def rank(seen: Sequence[Seen], size: Sequence[int]) -> list[Candidate]:
     return [replace(best, chosen=True, remark=reason), *ranked[1:]]
 
 
-_STAGES = 4
+STAGES = 4
+"""So many layers are taken for a method that looks at several."""
 
 
 def last_of_each_resolution(ranked: Sequence[Candidate]) -> list[Candidate]:
@@ -234,12 +252,15 @@ def last_of_each_resolution(ranked: Sequence[Candidate]) -> list[Candidate]:
     Returns:
         Layers in the order they ran.
     """
+    # Where no layer is good, one alone is taken: the methods then show something all the same.
     good = [x for x in ranked if x.good] or [ranked[0]]
+    # Later entries replace earlier ones, so for each resolution the deepest layer stays.
     last = {x.layout.grid: x for x in reversed(good)}
     if len(last) > 1:
-        chosen = sorted(last.values(), key=good.index)[:_STAGES]
+        chosen = sorted(last.values(), key=good.index)[:STAGES]
     else:
+        # Blocks of one kind are comparable; a layer of another kind between them would be no further stage.
         blocks = [x for x in good if x.kind == good[0].kind]
-        count = min(_STAGES, len(blocks))
+        count = min(STAGES, len(blocks))
         chosen = [blocks[i * len(blocks) // count] for i in range(count)]
     return chosen[::-1]

@@ -1,4 +1,4 @@
-"""How much gradsight takes on from a file before it allocates anything; each limit is named in its error.
+"""Limits on what a file may ask for, checked before anything is allocated; each error names its limit.
 
 What a file says of its own size is not believed: a picture of a few bytes may claim ten billion pixels, and an archive
 of 5 MB unpack to 5 GB. Raise a limit where the file is trusted: ``gradsight.limits.PIXELS.value = 10**9``, or for a
@@ -15,7 +15,7 @@ from gradsight.errors import GradsightError, InvalidArgument
 
 @dataclass
 class Limit:
-    """The most of something that is taken on.
+    """The most of something that is accepted.
 
     Attributes:
         name: as in its environment variable, ``GRADSIGHT_MAX_<name>``.
@@ -38,7 +38,7 @@ class Limit:
         return f"GRADSIGHT_MAX_{self.name}"
 
     def check(self, amount: float, what: str, kind: type[GradsightError] = InvalidArgument) -> None:
-        """See that an amount is within the limit.
+        """Check that an amount is within the limit.
 
         Args:
             amount: how much a file claims, or holds.

@@ -1,4 +1,4 @@
-"""Locks that a forked child finds open, and that a copy of an object has anew."""
+"""Locks that are open in a forked child, and new in a copy of an object."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _all: weakref.WeakSet[Lock] = weakref.WeakSet()
 
 
 class _Running:
-    """What runs, by thread, and who forks."""
+    """Which threads run, and which one forks."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -46,10 +46,11 @@ class _Running:
         self._forking: int | None = None
 
     def enter(self) -> None:
-        """Begin, once nobody forks; who runs already goes on."""
+        """Begin when no thread forks. A thread that runs already goes on at once."""
         me = threading.get_ident()
         with self._changed:
             if not self._inside[me]:
+                # A thread that is inside already may go on: the fork waits for it.
                 self._changed.wait_for(lambda: self._forking in (None, me))
             self._inside[me] += 1
 
@@ -66,6 +67,7 @@ class _Running:
         me = threading.get_ident()
         with self._changed:
             self._forking = me
+            # With a limit: what runs may itself wait for the thread that forks.
             self._changed.wait_for(lambda: set(self._inside) <= {me}, _PATIENCE)
 
     def after_fork(self) -> None:
@@ -75,22 +77,23 @@ class _Running:
             self._changed.notify_all()
 
     def in_child(self) -> None:
-        """Of the threads, only the one that forked is left."""
+        """Start again in a child, where only the thread that forked is left."""
         me = threading.get_ident()
         own = self._inside[me]
+        # The lock within may be held by a thread that the child does not have.
         self.__init__()  # type: ignore[misc]
         self._inside += Counter({me: own})
 
 
 _PATIENCE = 10.0
-"""In seconds, how long a fork waits at most: what runs may itself wait for the thread that forks."""
+"""A fork waits at most so many seconds."""
 
 _running = _Running()
 
 
 @contextmanager
 def whole() -> Iterator[None]:
-    """What runs within it is not cut in two by a fork, which waits for its end.
+    """A block that a fork does not cut in two: the fork waits for its end.
 
     A child has one thread, and finds whatever the others were at as it was: half imported modules, half changed states
     of PyTorch, locks in C++ that nobody opens.

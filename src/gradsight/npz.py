@@ -1,4 +1,4 @@
-"""Arrays, and what is said about them as JSON, in one ``.npz`` file. Nothing in it is executed."""
+"""Arrays, and JSON that describes them, in one ``.npz`` file. Nothing in it is executed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Made = TypeVar("Made")
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def pack(path: str | Path, about: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+def pack(path: str | Path, about: Mapping[str, object], arrays: Arrays) -> None:
     """Write arrays and what is said about them.
 
     Raises:
@@ -33,6 +33,7 @@ def pack(path: str | Path, about: Mapping[str, Any], arrays: Mapping[str, Any]) 
             not, such as what a ``preprocess`` of the user's own says of itself.
     """
     try:
+        # As an array of text, so that the file holds arrays alone and is read without pickle.
         told = np.array(json.dumps(about))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(
@@ -40,10 +41,10 @@ def pack(path: str | Path, about: Mapping[str, Any], arrays: Mapping[str, Any]) 
             "return numbers, texts, lists and dicts of them."
         ) from error
     with written(path) as file:
-        np.savez_compressed(file, about=told, **arrays)
+        np.savez_compressed(file, about=told, **arrays)  # type: ignore[arg-type]
 
 
-def unpack(path: str | Path, made: Callable[[Any, Arrays], Made], what: str, writer: str) -> Made:
+def unpack(path: str | Path, made: Callable[[object, Arrays], Made], what: str, writer: str) -> Made:
     """Read what `pack` wrote, and make something of it: ``made(about, arrays)``.
 
     Raises:
@@ -59,7 +60,7 @@ def unpack(path: str | Path, made: Callable[[Any, Arrays], Made], what: str, wri
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """One array, which is as large as its file says: by itself NumPy allocates whatever it claims."""
+    """One array, after a check that its file is as large as it claims: NumPy would allocate what it claims."""
     file = io.BytesIO(content(archive, name))
     version = npy.read_magic(file)
     if version not in _HEADERS:
@@ -69,5 +70,5 @@ def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     if dtype.kind not in "iufU" or min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != held:
         raise ValueError(f"{name!r} claims to hold {dtype} of shape {shape}, and has {held:,} bytes")
     file.seek(0)
-    found: NDArray[Any] = npy.read_array(file, allow_pickle=False)
-    return found
+    array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+    return array

@@ -1,4 +1,4 @@
-"""What was used last, and no more of it than a number."""
+"""A mapping of limited size that keeps what was used last."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 KINDS = 16
-"""Of so many kinds of input something is remembered: photos of a folder may each have a size of their own."""
+"""Something is remembered for so many kinds of input: each photo of a folder may have a size of its own."""
 
 PASSES = 64
-"""So many compiled passes are remembered of one kind: of other layers, other methods."""
+"""So many compiled passes are remembered for one kind of input, for other layers and other methods."""
 
 
 class Recent(Generic[Key, Value]):
-    """A mapping that forgets what was not used for longest. Threads may share it."""
+    """A mapping that forgets what was not used for the longest time. Threads may share it."""
 
     def __init__(self, most: int = KINDS) -> None:
         """Keep at most ``most`` values."""
@@ -61,6 +61,7 @@ class Recent(Generic[Key, Value]):
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
+        # Outside of the lock: making a value may take seconds, and may need another value of the same kind.
         value = make()
         self[key] = value
         return value

@@ -1,20 +1,41 @@
-"""What there is: methods and model sources, each entered by a decorator in the one file that defines it."""
+"""The registries of methods and model sources. Each entry is added by a decorator in the file that defines it."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar, cast
 
 from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, received, unknown
-from gradsight.ranges import checked
+from gradsight.foreign import Array, Ops
+from gradsight.ranges import checked, options_of
 from gradsight.rules import Choice, Each, Flag, Function, Text
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., object])
+
+
+if TYPE_CHECKING:
+    from gradsight.contracts import Probe
+    from gradsight.models.model import Model
+
+MethodFunction: TypeAlias = "Callable[[Probe, Ops], Array]"
+"""Makes maps (n, k, *s), raw and signed, from a probe."""
+
+Scope = Literal["layer", "input", "layers"]
+"""What a method looks at."""
+
+_USUAL_CHANNELS = 512
+_FEW_PASSES = 8
+"""With so many passes a photo takes seconds, even on one core."""
+
+
+def one_pass(_channels: int, _targets: int, **_options: object) -> int:
+    """The cost of a method that needs the model's forward pass and at most the gradient at a layer."""
+    return 1
 
 
 @dataclass(frozen=True)
@@ -29,19 +50,42 @@ class Method:
         needs: what it asks of the model beyond a layer with positions; empty when nothing.
         at: ``"layer"``: its maps are a layer's; ``"input"``: the image's own; ``"layers"``: of several layers at once.
         gradient: it needs the model's gradient.
-        passes: what it costs, in forward passes of the whole model, in words: ``"1"``, ``"c + 1"`` for c channels.
-        costly: these are many; `gradsight compare` leaves it out unless it is asked for.
+        cost: ``(channels, targets) -> passes``: how many passes of the model one image takes, for a layer with so many
+            channels and so many targets. A forward pass is one, of the whole model or of the part behind the layer. A
+            backward pass from the scores to the image is one for each target; one that ends at the layer is not
+            counted. Methods of several layers count four, as many as are chosen where none are named.
+        control: it says nothing of the model: a method must do better than it.
+        alphas: it takes the gradient of the target's score at its one layer. Then `Explanation.alphas` are the means of
+            that gradient, which cost nothing more; else they are None.
     """
 
     name: str
-    function: Callable[..., Any]
+    function: MethodFunction
     title: str
     source: str
     needs: str = ""
-    at: str = "layer"
+    at: Scope = "layer"
     gradient: bool = True
-    passes: str = "1"
-    costly: bool = False
+    cost: Callable[[int, int], int] = one_pass
+    control: bool = False
+    alphas: bool = False
+
+    @property
+    def passes(self) -> str:
+        """The cost in words, for c channels and k targets: ``"1"``, ``"c + 1"``, ``"2 k + 4"``."""
+        many = 1 << 20  # over any number of channels, so that options such as top=64 are at their bound
+        # The costs of all methods grow evenly, so that three values give the whole formula.
+        first = self.cost(many, 1)
+        by_channel, by_target = self.cost(many + 1, 1) - first, self.cost(many, 2) - first
+        slopes = [
+            f"{slope} {name}".removeprefix("1 ") for slope, name in ((by_channel, "c"), (by_target, "k")) if slope
+        ]
+        return " + ".join([*slopes, str(first - by_channel * many - by_target)])
+
+    @property
+    def costly(self) -> bool:
+        """Whether it takes more than a few passes of a usual layer; `gradsight compare` then leaves it out."""
+        return self.cost(_USUAL_CHANNELS, 1) > _FEW_PASSES
 
     @property
     def summary(self) -> str:
@@ -51,29 +95,33 @@ class Method:
 
 @dataclass(frozen=True)
 class Source:
-    """A place where models come from.
+    """Where models come from, such as timm.
 
     Attributes:
         name: the scheme before the colon in ``--model scheme:name``.
         function: ``(name, *, weights) -> Model``, or with ``size`` too.
         title: what it loads, in a few words.
         example: a full ``--model`` value that works.
-        packages: the importable packages it needs.
+        packages: the importable packages it needs; a function of no arguments where that may change.
         install: the command that installs it.
     """
 
     name: str
-    function: Callable[..., Any]
+    function: Callable[..., Model]
     title: str
     example: str
-    packages: tuple[str, ...] = ()
+    packages: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
     install: str = ""
+
+    def needs(self) -> tuple[str, ...]:
+        """The packages that it needs now."""
+        return self.packages() if callable(self.packages) else self.packages
 
 
 Entry = TypeVar("Entry", Method, Source)
 
 
-def _place(entry: Method | Source) -> str:
+def _home(entry: Method | Source) -> str:
     """The module and the name of an entry's function."""
     function = entry.function
     return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
@@ -92,9 +140,9 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         self.reserved: frozenset[str] = frozenset()
 
     def add(self, name: str, entry: Entry) -> None:
-        """Enter ``entry`` under a name that nothing else has.
+        """Add an entry under a name that is not taken yet.
 
-        Entered again, as where a cell of a notebook runs once more, a function of a user's takes the place of itself.
+        A function of the user may be added again, as when a cell of a notebook runs twice: it replaces itself.
 
         Raises:
             InvalidType: the name is no text.
@@ -102,14 +150,15 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         """
         if not taken("name", name, Text()).isidentifier():
             raise InvalidArgument(f"`name` must be a word of letters, digits and _. {received(name)} Pass 'my_way'.")
-        place = _place(entry)
-        own = not place.startswith(f"{self._package}.")
+        home = _home(entry)
+        own = not home.startswith(f"{self._package}.")
         if own:  # those of the package are all there first: the user's module may be the first that asks for one
             self._fill()
+        # A variant and a method of one name could not be told apart in "name(...)".
         if name in self.reserved:
             raise InvalidArgument(f"`name` must be no word for a variant. {received(name)} Pass 'my_{name}'.")
         there = self._entries.get(name)
-        if there is not None and not (own and _place(there) == place):
+        if there is not None and not (own and _home(there) == home):
             raise InvalidArgument(
                 f"`name` must be one that no other {self._kind} has. Received: {name!r}, which is {there.title}. Pass "
                 f"another, such as 'my_{name}'."
@@ -119,6 +168,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     def _fill(self) -> dict[str, Entry]:
         if not self._filled:
             package = importlib.import_module(self._package)
+            # Not at import: most commands need no method, and importing all of them takes time.
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self._package}.{module.name}")
             self._filled = True
@@ -142,41 +192,19 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         return len(self._fill())
 
 
-_WRITTEN = re.compile(r"[A-Za-z_]\w*(?:[-+]+\w*)*")
-"""A name of a method as people write it: Grad-CAM++, grad_cam."""
-
-
-def as_registered(text: str, known: Iterable[str]) -> str:
-    """A text in which names are written as they are registered: ``"Grad-CAM++"`` is ``"gradcampp"``.
-
-    Args:
-        text: a method, with options or variants if need be.
-        known: the names that there are.
-
-    >>> as_registered("smooth(Grad-CAM++, samples=8)", ["gradcam", "gradcampp"])
-    'smooth(gradcampp, samples=8)'
-    """
-    names = set(known)
-
-    def registered(match: re.Match[str]) -> str:
-        plain = match[0].lower().replace("++", "pp").replace("-", "").replace("_", "")
-        return plain if plain in names and match[0] not in names else match[0]
-
-    return _WRITTEN.sub(registered, text)
-
-
 METHODS: Registry[Method] = Registry("method", "gradsight.methods", "gradsight methods")
-SOURCES: Registry[Source] = Registry("model source", "gradsight.models", "gradsight models")
+SOURCES: Registry[Source] = Registry("model source", "gradsight.models.sources", "gradsight models")
 
 
 def without_gradient() -> list[str]:
-    """The methods that need no gradient of the model; no controls, which say nothing of it."""
-    return [name for name, found in METHODS.items() if not found.gradient and "(control)" not in found.title]
+    """The methods that need no gradient of the model, without the controls."""
+    return [name for name, entry in METHODS.items() if not entry.gradient and not entry.control]
 
 
 _METHOD = Function("a function (probe, ops) -> maps, defined below the decorator")
 _SOURCE = Function("a function (name, *, weights) -> Model, defined below the decorator")
-PLACES = ("layer", "input", "layers")
+_COST = Function("a function (channels, targets, **options) -> passes")
+SCOPES: tuple[Scope, ...] = ("layer", "input", "layers")
 
 
 def method(
@@ -185,45 +213,70 @@ def method(
     title: str,
     source: str,
     needs: str = "",
-    at: str = "layer",
+    at: Scope = "layer",
     gradient: bool = True,
-    passes: str = "1",
-    costly: bool = False,
+    cost: Callable[..., int] = one_pass,
+    control: bool = False,
+    alphas: bool = False,
 ) -> Callable[[Decorated], Decorated]:
     """Enter a function ``(probe, ops) -> maps`` as a method; see `Method` for the arguments.
 
     Keyword-only arguments of the function are the method's options: ``"scorecam(top=64)"``. What they take is declared
-    with them, ``top: Annotated[int, Whole(1)] = 64`` (`gradsight.rules`), and each call is held to it.
+    with them, ``top: Annotated[int, Whole(1)] = 64`` (`gradsight.rules`), and each call is held to it. ``cost`` gets
+    them too: ``(channels, targets, **options) -> passes``.
+
+    >>> import gradsight as gs
+    >>> @gs.method("mean_map", title="Mean of the channels", source="an example", gradient=False)
+    ... def mean_map(probe, ops):
+    ...     maps = ops.mean(probe.activations, axis=1, keepdims=True)
+    ...     return ops.broadcast_to(maps, (*probe.scores.shape, *maps.shape[2:]))
     """
-    taken("at", at, Choice(PLACES, "place"))
-    for argument, text in (("title", title), ("source", source), ("needs", needs), ("passes", passes)):
+    taken("at", at, Choice(SCOPES, "scope"))
+    for argument, text in (("title", title), ("source", source), ("needs", needs)):
         taken(argument, text, Text())
-    for argument, flag in (("gradient", gradient), ("costly", costly)):
+    for argument, flag in (("gradient", gradient), ("control", control), ("alphas", alphas)):
         taken(argument, flag, Flag())
+    taken("cost", cost, _COST)
 
     def enter(function: Decorated) -> Decorated:
         taken("function", function, _METHOD)
+        # Here, and not in each method: no method can forget it.
         function = checked(function)
-        METHODS.add(name, Method(name, function, title, source, needs, at, gradient, passes, costly))
+        bound = partial(cost, **options_of(function))
+        METHODS.add(name, Method(name, function, title, source, needs, at, gradient, bound, control, alphas))
         return function
 
     return enter
 
 
 def source(
-    name: str, *, title: str, example: str, packages: tuple[str, ...] = (), install: str = ""
+    name: str,
+    *,
+    title: str,
+    example: str,
+    packages: tuple[str, ...] | Callable[[], tuple[str, ...]] = (),
+    install: str = "",
 ) -> Callable[[Decorated], Decorated]:
     """Enter a function ``(name, *, weights) -> Model`` as a model source.
 
     One that has an argument ``size`` too, (height, width) or None, builds the model for the size that is asked for.
+
+    >>> import torch
+    >>> import gradsight as gs
+    >>> @gs.source("tiny", title="A linear model for examples", example="tiny:4")
+    ... def tiny(name, *, weights=None):
+    ...     return gs.Model(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(int(name))))
+    >>> gs.load_model("tiny:4").model[1].out_features
+    4
     """
-    taken("packages", packages, Each(Text(), range(99)))
+    if not callable(packages):
+        taken("packages", packages, Each(Text(), range(99)))
     for argument, text in (("title", title), ("example", example), ("install", install)):
         taken(argument, text, Text())
 
     def enter(function: Decorated) -> Decorated:
         taken("function", function, _SOURCE)
-        SOURCES.add(name, Source(name, function, title, example, packages, install))
+        SOURCES.add(name, Source(name, cast("Callable[..., Model]", function), title, example, packages, install))
         return function
 
     return enter

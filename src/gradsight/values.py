@@ -1,24 +1,26 @@
-"""Values of any framework, and of objects that only look like them, in Python's and NumPy's own."""
+"""Values of any framework as those of Python and NumPy, also where an object only looks like one."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Set
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Set
+from typing import TYPE_CHECKING, Any, cast
+
+from gradsight.foreign import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LONGEST = 1 << 20
-"""Items that a sequence may have: whatever yields more, for ever perhaps, is none."""
+"""A sequence may have so many items. A generator may never end."""
 
 
-def array_in(value: Any) -> NDArray[Any] | None:
-    """An array or a tensor of any framework, or lists of numbers, as NumPy's; None for what is none."""
+def array_in(value: object) -> NDArray[Any] | None:
+    """An array or tensor of any framework, or nested lists of numbers, as a NumPy array; None for anything else."""
     import numpy as np  # here, since the help of the command line needs none
 
     try:
-        plain = value.detach().cpu() if hasattr(value, "detach") else value
+        plain: Array = value.detach().cpu() if hasattr(value, "detach") else value
         if "bfloat16" in str(getattr(plain, "dtype", "")):  # NumPy has none
             plain = plain.float() if hasattr(plain, "float") else plain.astype("float32")
         return np.asarray(plain)
@@ -26,25 +28,26 @@ def array_in(value: Any) -> NDArray[Any] | None:
         return None
 
 
-def has(value: Any, *names: str) -> bool:
-    """Whether a value has attributes; one that fails when it is asked has none."""
+def has(value: object, *names: str) -> bool:
+    """Whether a value has all these attributes. If asking for one fails, it has not."""
     try:
         return all(hasattr(value, name) for name in names)
     except Exception:  # an object of the user's own, with a ``__getattr__`` of its own
         return False
 
 
-def number_in(value: Any) -> Any:
+def number_in(value: object) -> object:
     """The number in an array without axes, of any framework; anything else as it is."""
     if isinstance(value, str | type) or not has(value, "shape"):
         return value
+    array = cast(Array, value)
     try:
-        return value.item() if tuple(value.shape) == () else value
+        return array.item() if tuple(array.shape) == () else value
     except Exception:  # a tensor without values, or an object that only looks like one
         return value
 
 
-def items_in(value: Any, most: int = LONGEST) -> list[Any] | None:
+def items_in(value: object, most: int = LONGEST) -> list[Any] | None:
     """The items of a list, a tuple, a range, a generator or an array; None for texts, mappings, sets and what fails.
 
     So it is for more than ``most`` items.
@@ -52,7 +55,7 @@ def items_in(value: Any, most: int = LONGEST) -> list[Any] | None:
     if isinstance(value, str | bytes | bytearray | Mapping | Set | type):
         return None
     try:
-        items = list(itertools.islice(iter(value), most + 1))
+        items = list(itertools.islice(iter(cast(Iterable[object], value)), most + 1))
     except Exception:  # no iterable, or one that fails
         return None
     return items if len(items) <= most else None

@@ -1,7 +1,7 @@
 """Variants: functions that take a method and return one.
 
 Each is also a word of the language in which methods are named: ``"smooth(gradcam)"``, ``"fuse(layercam, by='max')"``,
-``"contrast(layercam, rivals=5)"``, ``"scorecam(top=64)"``.
+``"contrastive(layercam, rivals=5)"``, ``"scorecam(top=64)"``.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from __future__ import annotations
 import ast
 import copyreg
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, TypeAlias
 
-import numpy as np
-
-from gradsight.arrays import by_copy, positive, principal, resize, rounds, to_unit
+from gradsight.arrays import by_copy, principal, rounds
+from gradsight.combining import ChannelProbe, against_rivals, fused
 from gradsight.contracts import Probe
-from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, received, unknown
-from gradsight.foreign import Ops
+from gradsight.errors import GradsightError, InvalidArgument, InvalidType, received, unknown
+from gradsight.foreign import Array, Ops
+from gradsight.layers import STAGES
+from gradsight.names import as_registered
 from gradsight.ranges import checked, options_of, read_options
-from gradsight.registry import METHODS, Method, as_registered
+from gradsight.registry import METHODS, Method, MethodFunction
 from gradsight.rules import Choice, Number, Whole
-from gradsight.targets import ScoreSpec, Term
 
-MethodLike = str | Method | Callable[..., Any]
+MethodLike: TypeAlias = str | Method | Callable[[Probe, Ops], Array]
 
 
 def as_method(method: MethodLike) -> Method:
@@ -56,6 +56,7 @@ def _read(text: str) -> Method:
         return _built(ast.parse(text.strip(), mode="eval").body)
     except GradsightError:
         raise
+    # What Python cannot parse, in whatever way, is the same mistake to a user.
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         raise InvalidArgument(
             f"`method` must be a name, or a name with options, such as 'scorecam(top=64)' or 'smooth(gradcam)'. "
@@ -70,6 +71,7 @@ def _built(node: ast.expr) -> Method:
         raise ValueError
     options = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
     name = node.func.id
+    # A dict keeps one of two options of the same name, and has "None" for **.
     if len(options) < len(node.keywords) or "None" in options:  # one twice, or **
         raise ValueError
     if name in VARIANTS:
@@ -83,7 +85,7 @@ def _built(node: ast.expr) -> Method:
     return with_options(METHODS[name], **options)
 
 
-def with_options(method: Method, **options: Any) -> Method:
+def with_options(method: Method, /, **options: object) -> Method:
     """A method with some of its options set.
 
     Raises:
@@ -92,89 +94,115 @@ def with_options(method: Method, **options: Any) -> Method:
     """
     if not options:
         return method
+    # Checked here, not at the first call: a name is read long before its method runs.
     options = read_options(method.name, method.function, options)
-    return replace(method, name=_call(method.name, options), function=partial(method.function, **options))
-
-
-def _call(*parts: Any) -> str:
-    """``("fuse", "gradcam", {"by": "max"})`` -> ``"fuse(gradcam, by='max')"``."""
-    name, *given, options = parts
-    return f"{name}({', '.join([*given, *(f'{key}={value!r}' for key, value in options.items())])})"
-
-
-def _variant(name: str, title: str, method: Method, function: Callable[[Any, Any], Any], **changed: Any) -> Method:
-    options = changed.pop("options", {})
     return replace(
-        method, name=_call(name, method.name, options), title=f"{title} {method.title}", function=function, **changed
+        method,
+        name=_call(method.name, **options),
+        function=partial(method.function, **options),
+        cost=partial(method.cost, **options),
     )
+
+
+def _call(name: str, /, *methods: str, **options: object) -> str:
+    """``("fuse", "gradcam", by="max")`` -> ``"fuse(gradcam, by='max')"``."""
+    return f"{name}({', '.join([*methods, *(f'{key}={value!r}' for key, value in options.items())])})"
+
+
+def _variant(
+    name: str,
+    title: str,
+    method: Method,
+    function: MethodFunction,
+    cost: Callable[[int, int], int],
+    /,  # an option may have any of these names
+    **options: object,
+) -> Method:
+    """A method made of another one, with the options of the variant that are not its defaults."""
+    return replace(
+        method,
+        name=_call(name, method.name, **options),
+        title=f"{title} {method.title}",
+        function=function,
+        cost=cost,
+        # The gradient that it takes is not that of the score at the layer, where that is not said again.
+        alphas=False,
+    )
+
+
+_VERSIONS = tuple((mirrored, factor) for mirrored in (False, True) for factor in (0.9, 1.0, 1.1))
 
 
 def smooth(method: MethodLike) -> Method:
     """Average a method's maps over six versions of the image: mirrored or not, and 0.9, 1 and 1.1 times as strong.
 
-    Maps of mirrored images are mirrored back. Costs six passes more.
+    Maps of mirrored images are mirrored back. Each of the six versions costs as much as the method itself.
+
+    >>> import gradsight as gs
+    >>> gs.smooth("gradcam").cost(512, 1)  # for 512 channels and one target
+    7
     """
     inner = as_method(method)
-    versions = [(mirrored, factor) for mirrored in (False, True) for factor in (0.9, 1.0, 1.1)]
 
-    def smoothed(probe: Probe, ops: Ops) -> Any:
+    def smoothed(probe: Probe, ops: Ops) -> Array:
         images = probe.image.activations
-        total: Any = 0
-        for some in rounds(len(versions), len(images), probe.batch_size):
-            chosen = [versions[i] for i in some]
+        total: Array = 0
+        for some in rounds(len(_VERSIONS), len(images), probe.batch_size):
+            chosen = [_VERSIONS[i] for i in some]
+            # All versions of a round in one pass, as the batch size allows.
             copies = [factor * (ops.flip(images, axis=-1) if mirrored else images) for mirrored, factor in chosen]
             maps = by_copy(inner.function(probe.with_images(ops.concat(copies, axis=0)), ops), len(images), ops)
             for i, (mirrored, _) in enumerate(chosen):
                 total = total + (ops.flip(maps[i], axis=-1) if mirrored else maps[i])
-        return total / len(versions)
+        return total / len(_VERSIONS)
 
-    return _variant("smooth", "Smoothed", inner, smoothed, passes=f"7 x ({inner.passes})", costly=True)
+    def cost(channels: int, targets: int) -> int:
+        # The first pass finds the targets; each version of the image is then explained from the start.
+        return 1 + len(_VERSIONS) * inner.cost(channels, targets)
+
+    return _variant("smooth", "Smoothed", inner, smoothed, cost)
 
 
 def eigen_smooth(method: MethodLike) -> Method:
     """Replace a method's sum over channels by the projection on the first principal direction of its channels' parts.
 
     For methods that add up their channels one by one, such as Grad-CAM; others cannot be taken apart.
+
+    >>> import gradsight as gs
+    >>> gs.eigen_smooth("layercam").title
+    'Eigen-smoothed LayerCAM'
+
+    Raises:
+        InvalidArgument: the method looks at several layers or at the input; when it runs: it cannot be taken apart.
     """
     inner = as_method(method)
     if inner.at != "layer":
         raise InvalidArgument(f"eigen_smooth needs a method that looks at one layer. {received(inner.name)}")
 
-    def smoothed(probe: Probe, ops: Ops) -> Any:
-        parts = inner.function(_Channels(probe, ops), ops)
+    def smoothed(probe: Probe, ops: Ops) -> Array:
+        # Each channel as an image of its own: the method then gives the part of each channel, not their sum.
+        parts = inner.function(ChannelProbe(probe, ops), ops)
         n, c, *grid = probe.activations.shape
         parts = ops.reshape(parts, (n, c, -1, math.prod(grid)))
         samples = ops.permute_dims(parts, (0, 2, 3, 1))
         return ops.reshape(principal(samples, ops), (n, samples.shape[1], *grid))
 
-    return _variant("eigen_smooth", "Eigen-smoothed", inner, smoothed)
-
-
-class _Channels:
-    """A probe that shows each channel of another as an image of its own with one channel."""
-
-    def __init__(self, probe: Probe, ops: Ops) -> None:
-        n, c, *grid = probe.activations.shape
-        self.name, self.spatial = probe.name, probe.spatial
-        self.activations = ops.reshape(probe.activations, (n * c, 1, *grid))
-        by_channel = ops.moveaxis(probe.gradients, 2, 1)
-        self.gradients = ops.reshape(by_channel, (n * c, -1, 1, *grid))
-
-    def __getattr__(self, name: str) -> Any:
-        raise InvalidArgument(
-            f"eigen_smooth takes a method apart into its channels, which needs one that is made of activations and "
-            f"gradients alone, such as gradcam, gradcampp, xgradcam, hirescam or layercam; this one asks for `{name}`."
-        )
+    made = _variant("eigen_smooth", "Eigen-smoothed", inner, smoothed, inner.cost)
+    return replace(made, alphas=inner.alphas)
 
 
 @checked
-def contrast(
+def contrastive(
     method: MethodLike,
     *,
     rivals: Annotated[int, Whole(1)] = 3,
     strength: Annotated[float, Number(0, 10)] = 1.0,
 ) -> Method:
     """Explain each class against those that score most like it: its score minus their mean score.
+
+    >>> import gradsight as gs
+    >>> gs.contrastive("layercam", rivals=2).name
+    'contrastive(layercam, rivals=2)'
 
     Args:
         method: the method.
@@ -186,99 +214,65 @@ def contrast(
     """
     inner = as_method(method)
     options = {"rivals": rivals, "strength": strength}
-    options = {key: value for key, value in options.items() if value != options_of(contrast)[key]}
-    return _variant(
-        "contrast",
-        "Contrastive",
-        inner,
-        lambda probe, ops: inner.function(towards_difference(probe, rivals, strength), ops),
-        needs="class scores",
-        options=options,
-    )
+    # The name holds only what differs from the default, so that equal methods have equal names.
+    options = {key: value for key, value in options.items() if value != options_of(contrastive)[key]}
 
+    def function(probe: Probe, ops: Ops) -> Array:
+        return inner.function(against_rivals(probe, rivals, strength), ops)
 
-def towards_difference(probe: Probe, rivals: int, strength: float) -> Probe:
-    """The same pass, each class explained against the ``rivals`` other classes with the nearest scores.
-
-    The score is that of the class minus ``strength`` times the mean score of its rivals; where there are fewer other
-    classes, all of them are its rivals.
-
-    Raises:
-        ModelError: the targets are not classes, or there is only one.
-    """
-    classes, logits = probe.targets.classes, probe.logits
-    if classes is None or logits is None:
-        raise ModelError(
-            "classes can be set against their rivals; these targets are not classes. Use the plain method."
-        )
-    if logits.shape[1] < 2:
-        raise ModelError("the model has one class, and nothing to set it against. Use the plain method.")
-    rivals = min(rivals, logits.shape[1] - 1)
-    rows = np.arange(len(classes))[:, None, None]
-    distance = np.abs(logits[:, None, :] - logits[rows[..., 0], classes][..., None])
-    distance[rows, np.arange(classes.shape[1])[None, :, None], classes[..., None]] = np.inf
-    nearest = np.argsort(distance, axis=-1, kind="stable")
-    columns = tuple(
-        (*column, *(Term(-strength / rivals, classes=nearest[:, j, i]) for i in range(rivals)))
-        for j, column in enumerate(probe.targets.columns)
-    )
-    return probe.with_targets(ScoreSpec(probe.targets.names, columns))
+    made = _variant("contrastive", "Contrastive", inner, function, inner.cost, **options)
+    return replace(made, needs="class scores")
 
 
 @checked
-def fuse(
-    method: MethodLike, *, by: Annotated[str, Choice(("mean", "max", "product"), "way to fuse")] = "mean"
-) -> Method:
+def fuse(method: MethodLike, *, by: Annotated[str, Choice(("mean", "max", "product"), "fusion")] = "mean") -> Method:
     """Put a method's maps of several layers together, each scaled to [0, 1] after its ReLU, at the image's size.
+
+    >>> import gradsight as gs
+    >>> gs.fuse("layercam", by="max").at
+    'layers'
 
     Args:
         method: the method.
         by: ``"mean"``, ``"max"`` (LayerCAM, section III-D) or ``"product"`` (RefineCAM).
 
     Raises:
-        UnknownName: there is no such way.
+        UnknownName: there is no such fusion.
         InvalidArgument: ``by`` is no text.
     """
-    return _fusing("fuse", "Fused", as_method(method), by, {} if by == "mean" else {"by": by})
+    return _fusing("fuse", "Fused", as_method(method), by, **({} if by == "mean" else {"by": by}))
 
 
 def refine(method: MethodLike) -> Method:
-    """Multiply a method's maps of several layers, as RefineCAM does (arXiv:2605.14641)."""
-    return _fusing("refine", "Refined", as_method(method), "product", {})
+    """Multiply a method's maps of several layers, as RefineCAM does (arXiv:2605.14641).
+
+    >>> import gradsight as gs
+    >>> gs.refine("gradcam").name
+    'refine(gradcam)'
+    """
+    return _fusing("refine", "Refined", as_method(method), "product")
 
 
-def _fusing(name: str, title: str, inner: Method, by: str, options: dict[str, Any]) -> Method:
+def _fusing(name: str, title: str, inner: Method, fusion: str, /, **options: object) -> Method:
     if inner.at != "layer":
         raise InvalidArgument(f"a method that looks at one layer can be fused over several. {received(inner.name)}")
 
-    def function(probe: Probe, ops: Ops) -> Any:
-        return fused([inner.function(layer, ops) for layer in probe.layers], by, probe, ops)
+    def function(probe: Probe, ops: Ops) -> Array:
+        return fused([inner.function(layer, ops) for layer in probe.layers], fusion, probe, ops)
 
-    return _variant(name, title, inner, function, at="layers", options=options)
+    def cost(channels: int, targets: int) -> int:
+        return 1 + STAGES * (inner.cost(channels, targets) - 1)  # the layers share the first pass
 
-
-_WAYS: dict[str, Callable[[Sequence[Any], Any], Any]] = {
-    "mean": lambda maps, ops: ops.mean(ops.stack(maps, axis=0), axis=0),
-    "max": lambda maps, ops: ops.max(ops.stack(maps, axis=0), axis=0),
-    "product": lambda maps, ops: ops.prod(ops.stack(maps, axis=0), axis=0),
-}
-
-
-def fused(maps: Sequence[Any], by: str, probe: Probe, ops: Ops) -> Any:
-    """Maps (n, k, *s) of several layers as one (n, k, *positions of the image) in [0, 1]."""
-    size = probe.image.activations.shape[2:]
-    axes = range(-len(size), 0)
-    scaled = [to_unit(resize(positive(m, ops), size, ops), axes, ops) for m in maps]
-    return to_unit(_WAYS[by](scaled, ops), axes, ops)
+    return replace(_variant(name, title, inner, function, cost, **options), at="layers")
 
 
 VARIANTS: dict[str, Callable[..., Method]] = {
-    function.__name__: function for function in (smooth, refine, contrast, fuse, eigen_smooth)
+    function.__name__: function for function in (smooth, refine, contrastive, fuse, eigen_smooth)
 }
 METHODS.reserved = frozenset(VARIANTS)
 
 
-def _reduced(method: Method) -> Any:
+def _reduced(method: Method) -> tuple[Callable[..., Method], tuple[object, ...]]:
     """How a method is pickled: a name, with options and variants, says all of it; a function of the user's is one."""
     try:
         known = as_method(method.name)

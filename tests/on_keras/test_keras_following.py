@@ -62,7 +62,7 @@ def test_the_map_lies_on_the_square(name: str) -> None:
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     off = np.abs(np.subtract((rows[0], columns[0], rows[-1] + 1, columns[-1] + 1), BOX))
     assert (off <= np.array([201 / 96, 277 / 80] * 2)).all()
-    record = explanation.record()["preprocess"]
+    record = explanation.record().preprocess
     # how the photo comes to the model's size is said by ``whole`` alone
     parts = [] if name == "whole" else ["fit", "crop", "interpolation"]
     assert (record["assumed"], record["assumed_parts"]) == (bool(parts), parts)
@@ -103,7 +103,7 @@ def test_what_a_file_does_not_say_is_assumed(tmp_path: Path) -> None:
 
 
 def test_keras_says_which_values_its_own_weights_take() -> None:
-    from gradsight.models.keras import _preprocess
+    from gradsight.models.sources.keras import _preprocess
 
     builder = keras.applications.MobileNetV2
     model = bright((224, 224, 3))

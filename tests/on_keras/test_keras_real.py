@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import real_weights as real
 
 import gradsight as gs
+import real_weights as real
 
 # Keras's own convert_to_numpy on PyTorch
 pytestmark = [

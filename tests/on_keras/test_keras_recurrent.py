@@ -11,6 +11,7 @@ import pytest
 import torch
 from keras import layers as L
 from keras import ops
+from test_methods import asked
 from torch import nn
 
 import gradsight as gs
@@ -19,7 +20,6 @@ from gradsight.backends.keras import KerasBackend
 from gradsight.errors import ModelError
 from gradsight.layers import INPUT
 from gradsight.targets import OutputContext, resolve
-from test_methods import asked
 from tolerances import rounding
 
 ENGINE = keras.backend.backend()

@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import pytest
 from keras import layers as L
+from test_methods import asked
 
 import gradsight as gs
 from gradsight.errors import ModelError
 from gradsight.registry import METHODS
-from test_methods import asked
 
 tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
@@ -72,7 +72,7 @@ def test_no_method_computes_a_gradient_by_a_weight(norm: type) -> None:
     tape.gradient(total, model.trainable_variables)
     assert NOTED  # it would be seen
     NOTED.clear()
-    for name in [*BY_GRADIENT, "smooth(gradcam)", "contrast(shapleycam)", "eigen_smooth(layercam)"]:
+    for name in [*BY_GRADIENT, "smooth(gradcam)", "contrastive(shapleycam)", "eigen_smooth(layercam)"]:
         gs.Explainer(model, layer="first", method=asked(name))(batch(), targets=gs.Top(2))
         assert not NOTED, name
 

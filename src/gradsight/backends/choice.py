@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.backends.outputs import SCORE_NAMES, Entry, spelled
 from gradsight.errors import InvalidArgument
-from gradsight.foreign import Outputs
+from gradsight.foreign import Array, Outputs
 from gradsight.targets import is_fit, misfit
 from gradsight.targets.predictions import sigmoid, softmax
 
-Values = Callable[[Any], NDArray[np.float64]]
+Values: TypeAlias = Callable[[Array], NDArray[np.float64]]
+"""From a tensor of scores to its numbers, one row for each image."""
 
 
 class Choice:
@@ -27,7 +28,7 @@ class Choice:
     def __init__(
         self,
         found: Sequence[Entry],
-        count: Callable[[Any], int | None],
+        count: Callable[[Array], int | None],
         labels: tuple[str, ...] | None,
         values: Values | None,
     ) -> None:
@@ -61,9 +62,11 @@ class Choice:
         if any(len(entry.path) == 1 and entry.rank < len(SCORE_NAMES) for entry in self._found):
             return None, ""  # a map that is called so is not passed over
         left = self._logits(rows)
-        return (left[0], "") if len(left) == 1 else (None, _open(left, outputs) if left else "")
+        if len(left) == 1:
+            return left[0], ""
+        return None, _open(left, outputs) if left else ""
 
-    def map(self, channels: Callable[[Any], int | None], outputs: Outputs) -> tuple[Entry | None, str]:
+    def map(self, channels: Callable[[Array], int | None], outputs: Outputs) -> tuple[Entry | None, str]:
         """The map of class scores that the output is, or None; and where several may be meant, that in words.
 
         An output that holds something else beside maps is no segmentation, whatever its maps are of, unless one of
@@ -88,11 +91,9 @@ class Choice:
         left = [x for x, count in zip(found, counts, strict=True) if labels is None or is_fit(labels, count or 0)]
         if len(found) == 1 and not left:
             raise InvalidArgument(misfit(labels or (), counts[0] or 0))
-        return (
-            (left[0], "")
-            if len(left) == 1
-            else (None, _open(left, outputs, ", averaged over its positions") if left else "")
-        )
+        if len(left) == 1:
+            return left[0], ""
+        return None, _open(left, outputs, ", averaged over its positions") if left else ""
 
     def _by_labels(self, rows: Sequence[Entry], labels: tuple[str, ...], outputs: Outputs) -> tuple[Entry | None, str]:
         for wanted in (len(labels), 1) if len(labels) == 2 else (len(labels),):  # one score is that of two classes

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Sized
-from typing import Any
 
 import numpy as np
 
 from gradsight.backends.tables import Table, find_table
 from gradsight.cached import cached_property
-from gradsight.foreign import Outputs
+from gradsight.contracts import Backend
+from gradsight.foreign import Array, Outputs
 from gradsight.targets import detections_in
 
 
@@ -23,11 +23,11 @@ class Detections:
 
     def __init__(
         self,
-        own: Callable[[Any], Any] | None,
+        own: Callable[[Outputs], Outputs] | None,
         outputs: Outputs,
         size: tuple[int, ...],
         labels: Sequence[str] | None,
-        framework: Any,
+        backend: Backend,
     ) -> None:
         """Read outputs like this one.
 
@@ -37,20 +37,20 @@ class Detections:
             outputs: one with values. It is looked at when one is read.
             size: (height, width) of the model's input.
             labels: class names, or None.
-            framework: has array functions, ``ops``, and ``numpy``, which copies an array to NumPy.
+            backend: of the model, for its array functions.
         """
         self._own, self._first, self._size, self._labels = own, outputs, size, labels
-        self._ops, self._numpy = framework.ops, framework.numpy
+        self._ops, self._numpy = backend.ops, backend.numpy
 
-    def __call__(self, outputs: Outputs) -> Any:
+    def __call__(self, outputs: Outputs) -> tuple[Array, Array] | None:
         """The scores and boxes in an output, or None."""
-        given = self._given(outputs)
-        named = detections_in(given, self._size, self._classes, self._ops)
+        part = self._part(outputs)
+        named: tuple[Array, Array] | None = detections_in(part, self._size, self._classes, self._ops)
         if named is not None or self._table is None:
             return named
-        return self._table.read(given, self._size, self._ops)
+        return self._table.read(part, self._size, self._ops)
 
-    def _given(self, outputs: Outputs) -> Any:
+    def _part(self, outputs: Outputs) -> Outputs:
         return outputs if self._own is None else self._own(outputs)
 
     @cached_property
@@ -61,7 +61,7 @@ class Detections:
         """
         if self._labels is not None:
             return self._labels
-        found = detections_in(self._given(self._first), self._size, None, self._ops)
+        found = detections_in(self._part(self._first), self._size, None, self._ops)
         if found is None or found[0].shape[-1] < 2:
             return None
         last = found[0].shape[-1] - 1
@@ -69,4 +69,4 @@ class Detections:
 
     @cached_property
     def _table(self) -> Table | None:
-        return find_table(self._given(self._first), self._labels, self._numpy)
+        return find_table(self._part(self._first), self._labels, self._numpy)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradsight.foreign import Outputs
+from gradsight.foreign import Array, Outputs
+
+Path: TypeAlias = tuple[str | int, ...]
+"""The keys, names and numbers that lead to a tensor in an output."""
 
 SCORE_NAMES = ("logits", "logits_per_image", "out", "scores", "output", "predictions")
 """What class scores are called, the likeliest first."""
@@ -25,8 +28,8 @@ class Entry(NamedTuple):
         tensor: it.
     """
 
-    path: tuple[Any, ...]
-    tensor: Any
+    path: Path
+    tensor: Array
 
     @property
     def rank(self) -> int:
@@ -46,7 +49,7 @@ class Entry(NamedTuple):
         return "float" in str(self.tensor.dtype)
 
 
-def entries(outputs: Outputs, path: tuple[Any, ...] = ()) -> Iterator[Entry]:
+def entries(outputs: Outputs, path: Path = ()) -> Iterator[Entry]:
     """The tensors in an output, in its own order; but the predictions that a detector has chosen."""
     if is_tensor(outputs):
         yield Entry(path, outputs)
@@ -62,29 +65,29 @@ def entries(outputs: Outputs, path: tuple[Any, ...] = ()) -> Iterator[Entry]:
             yield from entries(getattr(outputs, name, None), (name,))
 
 
-def _is_chosen(value: Any) -> bool:
+def _is_chosen(value: Outputs) -> bool:
     """Whether a value holds the predictions that a detector has chosen in one image, boxes (q, 4) among them."""
     return isinstance(value, Mapping) and getattr(value.get("boxes"), "ndim", None) == 2
 
 
-def at(outputs: Outputs, path: Sequence[Any]) -> Any:
+def at(outputs: Outputs, path: Path) -> Outputs:
     """What a path leads to."""
     for part in path:
         by_name = isinstance(part, str) and not isinstance(outputs, Mapping)
-        outputs = getattr(outputs, part) if by_name else outputs[part]
+        outputs = getattr(outputs, str(part)) if by_name else outputs[part]
     return outputs
 
 
-def spelled(outputs: Outputs, path: Sequence[Any]) -> str:
+def spelled(outputs: Outputs, path: Path) -> str:
     """A path as it is written in Python: ``outputs["head"][1]``."""
     text = "outputs"
     for part in path:
         by_name = isinstance(part, str) and not isinstance(outputs, Mapping)
-        text, outputs = f"{text}.{part}" if by_name else f"{text}[{part!r}]", at(outputs, [part])
+        text, outputs = f"{text}.{part}" if by_name else f"{text}[{part!r}]", at(outputs, (part,))
     return text
 
 
-def is_tensor(value: Any) -> bool:
+def is_tensor(value: object) -> bool:
     """Whether a value is a framework's array; NumPy's own carry no gradient."""
     if isinstance(value, Mapping | np.ndarray | np.generic):
         return False
@@ -103,6 +106,6 @@ def describe(outputs: Outputs) -> str:
     return type(outputs).__name__
 
 
-def _attributes(value: Any) -> Sequence[str]:
+def _attributes(value: Outputs) -> Sequence[str]:
     own = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
     return [*own, *(name for name in SCORE_NAMES if name not in own)]

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.backends.choice import Choice
-from gradsight.backends.outputs import at, entries
+from gradsight.backends.choice import Choice, Values
+from gradsight.backends.outputs import Path, at, entries
+from gradsight.contracts import Floats
 from gradsight.errors import InvalidType, received
-from gradsight.foreign import Ops, Outputs
+from gradsight.foreign import Array, Ops, Outputs
 from gradsight.targets import Reading, check_fit, is_fit
 from gradsight.targets.predictions import look_of
 from gradsight.targets.scores import Scores
 
 _TRIALS = 4
+"""By so many other weights scores are looked at."""
+
+Shapes: TypeAlias = frozenset[tuple[Path, tuple[int, ...]]]
+"""What tells how an output is read: its tensors by their paths, with all sizes but that of the batch."""
 
 
 @dataclass(frozen=True)
@@ -39,34 +44,35 @@ NOTHING = Known()
 """The scores are looked for."""
 
 
-@dataclass(frozen=True)
-class Framework:
-    """What a reader asks of a framework, for one model; not the backend itself, which holds its reader.
-
-    Attributes:
-        ops: array functions.
-        numpy: copies an array to NumPy.
-        left_out: gives the activation at the model's end that is left out, empty if none, once the model has run.
-        channels_last: whether maps are (n, *positions, channels).
-    """
-
-    ops: Ops
-    numpy: Callable[[Any], Any]
-    left_out: Callable[[], str]
-    channels_last: bool = False
-
-
 class Reader:
     """Reads the outputs of one model. How each kind of output is read is settled once, and kept."""
 
-    def __init__(self, framework: Framework, known: Known) -> None:
-        """Read what a model gives, of whose scores something may be known; nothing is run."""
-        self._framework, self._known = framework, known
-        self._labels = known.labels
-        self._readings: dict[Any, Reading] = {}
-        self._looks: dict[Any, str] = {}
+    def __init__(
+        self,
+        ops: Ops,
+        numpy: Callable[[Array], Floats],
+        left_out: Callable[[], str],
+        known: Known = NOTHING,
+        channels: int = 1,
+    ) -> None:
+        """Nothing is run.
 
-    def settle(self, outputs: Outputs, n: int, vary: Callable[[int], Any]) -> None:
+        Args:
+            ops: array functions.
+            numpy: copies an array to NumPy.
+            left_out: gives the activation at the model's end that is left out, empty if none, once the model has run.
+            known: what is known of the scores.
+            channels: which axis of maps holds channels, 1 or -1.
+        """
+        self._ops, self._numpy, self._left_out = ops, numpy, left_out
+        self._known, self._channels = known, channels
+        self._labels = known.labels
+        self._readings: dict[Shapes, Reading] = {}
+        # Of scores by their output's shapes, and of maps: which probabilities they look like, empty for none.
+        self._looks: dict[Shapes, str] = {}
+        self._looks_of_maps: dict[Shapes, str] = {}
+
+    def resolve(self, outputs: Outputs, n: int, vary: Callable[[int], Outputs | None]) -> None:
         """Find out how outputs like this one are read.
 
         That scores lie in [0, 1] does not make probabilities of them: the logits of a small or untrained model may lie
@@ -82,23 +88,23 @@ class Reader:
             InvalidArgument: the labels do not fit the scores.
             InvalidType: the user's function gives no rows of scores.
         """
-        key = _kind(outputs)
+        key = _shapes(outputs)
         reading = self._readings.get(key) or self._chosen(outputs, self._values, n)
         if not reading.missing:  # what is open for want of finite values may be settled by the next
             self._readings[key] = reading
         raw, mask = self._raw(outputs, reading), self._map(outputs)
         if raw is not None and not reading.missing:
-            self._look(key, raw, lambda seed: self._raw(vary(seed), reading))
+            self._look(self._looks, key, raw, lambda seed: self._raw(vary(seed), reading))
         if mask is not None and self._is_binary(mask.shape[self._channels]):
-            self._look((key, "at positions"), mask, lambda seed: self._map(vary(seed)))
+            self._look(self._looks_of_maps, key, mask, lambda seed: self._map(vary(seed)))
 
     def reading(self, outputs: Outputs) -> Reading:
         """How class scores are read from an output, and what they are."""
-        key = _kind(outputs)
-        found = self._readings.get(key) or self._chosen(outputs, None)
-        return replace(found, gives=self._looks.get(key, ""))
+        key = _shapes(outputs)
+        reading = self._readings.get(key) or self._chosen(outputs, None)
+        return replace(reading, gives=self._looks.get(key, ""))
 
-    def scores(self, outputs: Outputs) -> Any:
+    def scores(self, outputs: Outputs) -> Array | None:
         """The class scores in an output, (n, classes); None where there are none.
 
         One score for two labels gives two: of logits its negation and itself, of a probability what it leaves to 1 and
@@ -108,33 +114,29 @@ class Reader:
         raw = self._raw(outputs, reading)
         return self._of_both(raw, reading.gives, 1) if reading.binary and raw is not None else raw
 
-    def dense(self, outputs: Outputs) -> Any:
+    def dense(self, outputs: Outputs) -> Array | None:
         """The class scores at positions, (n, classes, rows, columns); None where there are none. See `scores`."""
         found = self._map(outputs)
         if found is not None and self._is_binary(found.shape[self._channels]):
-            gives = self._looks.get((_kind(outputs), "at positions"), "")
+            gives = self._looks_of_maps.get(_shapes(outputs), "")
             found = self._of_both(found, gives, self._channels)
-        return found if found is None or self._channels == 1 else self._framework.ops.moveaxis(found, -1, 1)
+        return found if found is None or self._channels == 1 else self._ops.moveaxis(found, -1, 1)
 
-    def sequence(self, outputs: Outputs) -> Any:
+    def sequence(self, outputs: Outputs) -> Array | None:
         """The class scores at places of a sequence, (n, length, classes); None where there are none."""
         found = [x for x in _likeliest(outputs) if x.ndim == 3]
         fitting = [x for x in found if self._labels is not None and x.shape[2] == len(self._labels)]
         return next(iter(fitting or found), None)
 
-    @property
-    def _channels(self) -> int:
-        return -1 if self._framework.channels_last else 1
-
-    def _position_axes(self, tensor: Any) -> tuple[int, ...]:
+    def _position_axes(self, tensor: Array) -> tuple[int, ...]:
         return tuple(range(1, tensor.ndim - 1) if self._channels == -1 else range(2, tensor.ndim))
 
-    def _channels_of(self, tensor: Any) -> int | None:
+    def _channels_of(self, tensor: Array) -> int | None:
         """How many classes a tensor scores at the positions of a picture or volume; None where it has none."""
         positions = any(tensor.shape[axis] != 1 for axis in self._position_axes(tensor))
         return int(tensor.shape[self._channels]) if tensor.ndim in (4, 5) and positions else None
 
-    def _map(self, outputs: Outputs) -> Any:
+    def _map(self, outputs: Outputs) -> Array | None:
         """The tensor of class scores at positions, as the framework lays it out."""
         found = [x for x in _likeliest(outputs) if x.ndim == 4 and self._channels_of(x) is not None]
         fitting = [x for x in found if self._labels is not None and is_fit(self._labels, x.shape[self._channels])]
@@ -143,40 +145,41 @@ class Reader:
     def _is_binary(self, count: int) -> bool:
         return count == 1 and self._labels is not None and len(self._labels) == 2
 
-    def _of_both(self, score: Any, gives: str, axis: int) -> Any:
-        return self._framework.ops.concat([1 - score if gives else -score, score], axis=axis)
+    def _of_both(self, score: Array, gives: str, axis: int) -> Array:
+        return self._ops.concat([1 - score if gives else -score, score], axis=axis)
 
-    def _look(self, key: Any, raw: Any, again: Callable[[int], Any]) -> None:
+    def _look(self, looks: dict[Shapes, str], key: Shapes, raw: Array, again: Callable[[int], Array | None]) -> None:
         """See what scores are, the first time by trial; later ones may only show that they are no probabilities."""
-        known = self._looks.get(key)
-        look = "" if self._framework.left_out() else known if known == "" else self._look_of(raw)
+        known = looks.get(key)
+        # Nothing is asked of values where the answer is known: a left-out softmax leaves logits.
+        look = "" if self._left_out() or known == "" else self._look_of(raw)
         if look is None:
             return
         for seed in range(_TRIALS if known is None else 0):
             varied = again(seed) if look else None
             seen = None if varied is None else self._look_of(varied)
             look = look if seen is None else _weaker(look, seen)
-        self._looks[key] = look if known is None else _weaker(look, known)
+        looks[key] = look if known is None else _weaker(look, known)
 
-    def _look_of(self, raw: Any) -> str | None:
-        values = self._framework.numpy(raw).astype(np.float64)
+    def _look_of(self, raw: Array) -> str | None:
+        values = self._numpy(raw).astype(np.float64)
         return look_of(values if values.ndim == 2 else values.reshape(-1, 1))  # of one class at positions
 
-    def _raw(self, outputs: Outputs, reading: Reading) -> Any:
+    def _raw(self, outputs: Outputs, reading: Reading) -> Array | None:
         """The scores as the model gives them, (n, classes)."""
         if outputs is None:
             return None
         if self._known.scores is not None:
-            return _rows(self._known.scores.function, self._framework.ops.private(outputs))
+            return _class_rows(self._known.scores.function, self._ops.private(outputs))
         if reading.path is None:
             return None
         tensor = at(outputs, reading.path)
         if reading.positions:
-            return self._framework.ops.mean(tensor, axis=self._position_axes(tensor))
+            return self._ops.mean(tensor, axis=self._position_axes(tensor))
         count = self._count(tensor)
-        return tensor if count is None or tensor.ndim == 2 else self._framework.ops.reshape(tensor, (-1, count))
+        return tensor if count is None or tensor.ndim == 2 else self._ops.reshape(tensor, (-1, count))
 
-    def _count(self, tensor: Any) -> int | None:
+    def _count(self, tensor: Array) -> int | None:
         """How many classes a tensor scores, (n, classes); None where it has positions, or is one number.
 
         A number for each image counts as one class, and so do class scores with positions of size one.
@@ -184,16 +187,14 @@ class Reader:
         if tensor.ndim < 2:
             return 1 if tensor.ndim else None
         ends = [(tensor.shape[2:], tensor.shape[1])]
-        if self._framework.channels_last:
+        if self._channels == -1:
             ends.append((tensor.shape[1:-1], tensor.shape[-1]))
         return next((int(count) for axes, count in ends if all(size == 1 for size in axes)), None)
 
-    def _chosen(
-        self, outputs: Outputs, values: Callable[[Any], NDArray[np.float64]] | None, n: int | None = None
-    ) -> Reading:
+    def _chosen(self, outputs: Outputs, values: Values | None, n: int | None = None) -> Reading:
         own = self._known.scores
         if own is not None:
-            count = int(_rows(own.function, self._framework.ops.private(outputs)).shape[1])
+            count = int(_class_rows(own.function, self._ops.private(outputs)).shape[1])
             if not own.missing:
                 check_fit(self._labels, count)
             return self._as_binary(Reading((), "", own.activation, missing=own.missing), count)
@@ -201,7 +202,7 @@ class Reader:
         found = [entry for entry in found if tuple(entry.tensor.shape[:1]) == (n,)] or found
         choice = Choice(found, self._count, self._labels, values)
         entry, missing = choice.made(outputs)
-        activation = self._framework.left_out() or "softmax"
+        activation = self._left_out() or "softmax"
         if entry is None and not missing:
             entry, missing = choice.map(self._channels_of, outputs)
             if entry is not None:
@@ -217,27 +218,26 @@ class Reader:
             return reading
         return replace(reading, binary=True, activation=reading.activation and "sigmoid")
 
-    def _values(self, tensor: Any) -> NDArray[np.float64]:
-        values: NDArray[np.float64] = self._framework.numpy(tensor).astype(np.float64)
+    def _values(self, tensor: Array) -> NDArray[np.float64]:
+        values = self._numpy(tensor).astype(np.float64)
         return values.reshape(len(values), -1)
 
 
-def _rows(function: Callable[[Any], Any], outputs: Outputs) -> Any:
+def _class_rows(function: Callable[[Outputs], Array], outputs: Outputs) -> Array:
     """What the user's function reads, checked."""
-    found = function(outputs)
-    if getattr(found, "ndim", None) != 2:
-        raise InvalidType(f"`scores` must give one row of class scores for each image, (n, k). {received(found)}")
-    return found
+    scores = function(outputs)
+    if getattr(scores, "ndim", None) != 2:
+        raise InvalidType(f"`scores` must give one row of class scores for each image, (n, k). {received(scores)}")
+    return scores
 
 
-def _likeliest(outputs: Outputs) -> list[Any]:
+def _likeliest(outputs: Outputs) -> list[Array]:
     """The floating-point tensors that may be scores, in the order of their names."""
     found = [entry for entry in entries(outputs) if entry.is_floating and not entry.is_other]
     return [entry.tensor for entry in sorted(found, key=lambda entry: entry.rank)]
 
 
-def _kind(outputs: Outputs) -> Any:
-    """What tells how an output is read: its tensors by their paths, with all sizes but that of the batch."""
+def _shapes(outputs: Outputs) -> Shapes:
     return frozenset((entry.path, tuple(entry.tensor.shape[1:])) for entry in entries(outputs))
 
 

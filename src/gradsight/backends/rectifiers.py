@@ -10,9 +10,9 @@ treat both signs alike, and log-sigmoid holds positive signals back.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 RULES = ("guided", "deconvnet")
 
@@ -27,7 +27,7 @@ TRIAL = np.stack([np.concatenate([_NUMBERS, _BESIDE]), np.concatenate([_NUMBERS,
 """The numbers of a trial, twice: with others beside them that a function of each number alone does not see."""
 
 
-def rectifies(values: Any) -> bool:
+def rectifies(values: ArrayLike) -> bool:
     """Whether a function is a rectifier, by what it gives for each row of `TRIAL`."""
     values = np.asarray(values, np.float64)
     if values.shape != TRIAL.shape or not np.isfinite(values).all():
@@ -40,9 +40,9 @@ def rectifies(values: Any) -> bool:
     return bool(rise > 1.001 * fall and rise <= 8 * (half - zero))
 
 
-def tried(function: Callable[[Any], Any]) -> bool:
+def tried(function: Callable[[NDArray[np.float32]], ArrayLike | None]) -> bool:
     """Whether a function of arrays is a rectifier; one that fails on the numbers is none."""
     try:
-        return rectifies([function(row) for row in TRIAL])
+        return rectifies(np.array([function(row) for row in TRIAL], np.float64))
     except Exception:  # it may be anything, and want other shapes
         return False

@@ -6,12 +6,16 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradsight.contracts import Rows
 from gradsight.errors import GradsightError
+
+if TYPE_CHECKING:
+    from gradsight.backends.passes import ModelPass
 
 _APART = 5e-3
 """By what share of what another image changes its scores an image must differ in other company. Another order of
@@ -29,26 +33,27 @@ _MOST_EXTRAS = 4
 """Of so many inputs beside the image every choice is tried."""
 
 
-def rows_of(shared_pass: Any) -> Rows:
+def rows_of(shared_pass: ModelPass[Any]) -> Rows:
     """Find out by another pass, of the first image beside a stronger one and its negative.
 
     Its scores must be those that it had. Of inputs beside the image that could be one for each image or one for all,
     both are tried.
 
     Args:
-        shared_pass: a `probe.ModelPass` of the batch.
+        shared_pass: of the batch.
     """
     backend, inputs = shared_pass.backend, shared_pass.inputs
     before = shared_pass.scored(shared_pass.outputs)
-    half = "16" in str(backend.image(inputs).dtype)
+    half = "16" in str(backend.batches.image(inputs).dtype)
     answered = False
     for others in (_STRONG, _MILD):  # a model may refuse what no image is like
-        for shared in _choices(backend.extras(inputs)):
+        for shared in _choices(backend.batches.extras(inputs)):
             try:
                 after = _scores_beside(shared_pass, others, shared)
             except GradsightError:  # the model cannot take them so
                 continue
             answered = True
+            # Of a model that draws random numbers no two passes are equal, which says nothing of its rows.
             if backend.draws or _equal(before, after, half):
                 return Rows(shared)
         if answered:
@@ -63,20 +68,23 @@ def _choices(extras: tuple[int, ...]) -> Iterator[frozenset[int]]:
         yield from map(frozenset, combinations(extras, count))
 
 
-def _scores_beside(shared_pass: Any, others: Sequence[tuple[float, float]], shared: frozenset[int]) -> Any:
+def _scores_beside(
+    shared_pass: ModelPass[Any], others: Sequence[tuple[float, float]], shared: frozenset[int]
+) -> NDArray[np.float64]:
     """The scores of the first image and of others made from it, (m, classes)."""
     backend, n = shared_pass.backend, len(shared_pass.scores)
     count = 1 + len(others)
-    if shared_pass.logits is None:  # targets that are no classes are settled for n images
+    if shared_pass.logits is None:  # targets that are no classes are resolved for n images
         count = n * math.ceil(count / n)
-    given = backend.row(shared_pass.inputs, 0, count, shared=shared)
-    first = backend.image(given)[:1]
+    batches = backend.batches
+    company = batches.row(shared_pass.inputs, 0, count, shared=shared)
+    first = batches.image(company)[:1]
     images = [first, *(times * first + more for times, more in itertools.islice(itertools.cycle(others), count - 1))]
-    given = backend.with_image(given, backend.ops.concat(images, axis=0), shared=shared)
-    return shared_pass.scored(backend.outputs(given))
+    company = batches.with_image(company, backend.ops.concat(images, axis=0), shared=shared)
+    return shared_pass.scored(backend.outputs(company))
 
 
-def _equal(before: Any, after: Any, half: bool) -> bool:
+def _equal(before: NDArray[np.float64], after: NDArray[np.float64], half: bool) -> bool:
     """Whether the first of these rows of scores is the same in both batches, measured by how much the others differ."""
     first = before[0]
     if first.shape != after[0].shape:

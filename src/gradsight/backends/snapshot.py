@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections import deque
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, TypeAlias
 
 _SCALARS = (type(None), bool, int, float, complex, str, bytes)
 """What is the same when it is equal, as tuples of them are; all else is the same when it is the same object."""
 
 _CONTAINERS = (dict, list, set, deque)
-_IDENTITY: Any = object.__eq__
+Container: TypeAlias = dict[Any, Any] | list[Any] | set[Any] | deque[Any]
 
 
 class Snapshot:
@@ -23,18 +23,18 @@ class Snapshot:
     """
 
     def __init__(self) -> None:
-        self._empty: list[Any] = []
-        self._live: list[Any] = []
-        self._then: list[Any] = []
+        self._empty: list[Container] = []
+        self._live: list[Container] = []
+        self._then: list[Container] = []
         # Where ``==`` is not identity: the holder, the key and the value.
-        self._holders: list[Any] = []
-        self._keys: list[Any] = []
-        self._values: list[Any] = []
-        self._dicts: list[Any] = []
-        self._orders: list[Any] = []
+        self._holders: list[Container] = []
+        self._keys: list[Hashable] = []
+        self._values: list[object] = []
+        self._dicts: list[dict[Any, Any]] = []
+        self._orders: list[tuple[Hashable, ...]] = []
         self._known: set[int] = set()
 
-    def add(self, container: Any) -> None:
+    def add(self, container: Container) -> None:
         """Remember what a container holds now."""
         if id(container) in self._known:
             return
@@ -48,12 +48,19 @@ class Snapshot:
             self._dicts.append(container)
             self._orders.append(tuple(container))
         for key, value in _items(container):
-            if isinstance(value, _CONTAINERS):
-                self.add(value)
-            elif _compares(value) and not _is_plain(value):
+            self.look_into(value)
+            if not isinstance(value, _CONTAINERS) and _compares(value) and not _is_plain(value):
                 self._holders.append(container)
                 self._keys.append(key)
                 self._values.append(value)
+
+    def look_into(self, value: object) -> None:
+        """Remember what a value holds, if it is a container or a tuple of some."""
+        if isinstance(value, _CONTAINERS):
+            self.add(value)
+        elif isinstance(value, tuple):
+            for item in value:
+                self.look_into(item)
 
     def leave_out(self, ids: Iterable[int]) -> None:
         """Of containers with these ids nothing is remembered."""
@@ -66,37 +73,42 @@ class Snapshot:
                 not any(self._empty)
                 and self._live == self._then
                 and list(map(tuple, self._dicts)) == self._orders
-                and all(map(operator.is_, map(operator.getitem, self._holders, self._keys), self._values))
+                and all(map(operator.is_, map(_item, self._holders, self._keys), self._values))
             )
         except Exception:  # an array was replaced: its comparison has no truth value, or warns
             return False
 
     def restore(self) -> None:
         """Let every container hold what it held; others than those that changed are not written to."""
-        for container in filter(None, self._empty):
-            container.clear()
+        for container in self._empty:
+            if container:
+                container.clear()
         for container, then in zip(self._live, self._then, strict=True):
             if not _is_same(container, then):
                 container.clear()
                 (container.extend if isinstance(container, list | deque) else container.update)(then)
 
 
-def _is_same(one: Any, two: Any) -> bool:
+_item: Callable[[Any, Any], object] = operator.getitem
+
+
+def _is_same(one: Container, two: Container) -> bool:
     """Whether two containers hold the same objects in the same order."""
     parts = [[*x, *x.values()] if isinstance(x, dict) else list(x) for x in (one, two)]
     return len(parts[0]) == len(parts[1]) and all(map(operator.is_, *parts))
 
 
-def _compares(value: Any) -> bool:
+def _compares(value: object) -> bool:
     """Whether ``==`` of its kind is something else than identity."""
-    return getattr(type(value), "__eq__", None) is not _IDENTITY
+    equals: object = getattr(type(value), "__eq__", None)
+    return equals is not object.__eq__
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     return isinstance(value, _SCALARS) or (isinstance(value, tuple) and all(map(_is_plain, value)))
 
 
-def _items(container: Any) -> Any:
+def _items(container: Container) -> Iterable[tuple[Hashable, object]]:
     if isinstance(container, dict):
         return container.items()
     return enumerate(container) if isinstance(container, list | deque) else ()  # a set has no arrays

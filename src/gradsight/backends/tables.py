@@ -7,17 +7,18 @@ a score for each class; one that chooses some itself gives one score and the num
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.backends.outputs import Entry, at, entries
-from gradsight.foreign import Ops, Outputs
+from gradsight.backends.outputs import Entry, Path, at, entries
+from gradsight.contracts import Floats
+from gradsight.foreign import Array, Ops, Outputs
 from gradsight.targets.predictions import sigmoid, softmax
-from gradsight.targets.reading import corners, in_pixels
+from gradsight.targets.reading import corners, in_pixels, one_hot
 
 _SAMPLE = 256
 """How many rows are looked at; which is what is the same in all of them."""
@@ -25,7 +26,7 @@ _SAMPLE = 256
 _SHARE = 2.0
 """Up to here coordinates are shares of the picture, which may reach a little beyond it."""
 
-_Values = NDArray[np.float64]
+_Values: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ class Rows:
         stage: it holds those of several stages, (stages, n, q, columns), of which the last counts.
     """
 
-    path: tuple[Any, ...]
+    path: Path
     turned: bool = False
     stage: bool = False
 
-    def of(self, outputs: Outputs, ops: Ops) -> Any:
+    def of(self, outputs: Outputs, ops: Ops) -> Array:
         """Them in another output."""
         found = at(outputs, self.path)
         found = found[-1] if self.stage else found
@@ -78,7 +79,7 @@ class Table:
     centred: bool = True
     shares: bool = False
 
-    def read(self, outputs: Outputs, size: tuple[int, ...], ops: Ops) -> tuple[Any, Any]:
+    def read(self, outputs: Outputs, size: tuple[int, ...], ops: Ops) -> tuple[Array, Array]:
         """The scores (n, q, classes) and boxes of an output, in pixels of an input of ``size``."""
         rows = self.rows.of(outputs, ops)
         boxes = rows[..., :4]
@@ -91,22 +92,22 @@ class Table:
         scores = rows[..., self.start : self.start + self.count]
         return scores * rows[..., 4:5] if self.start == 5 else scores, boxes
 
-    def _of_chosen(self, rows: Any, boxes: Any, outputs: Outputs, ops: Ops) -> tuple[Any, Any]:
-        one_hot = _one_hot(rows[..., 5], self.count, ops)
+    def _of_chosen(self, rows: Array, boxes: Array, outputs: Outputs, ops: Ops) -> tuple[Array, Array]:
+        own_class = one_hot(rows[..., 5], self.count, ops)
         if self.logits is None:  # a row says nothing of other classes: their boxes have no size
-            return one_hot * rows[..., 4:5], one_hot[..., None] * boxes[:, :, None]
+            return own_class * rows[..., 4:5], own_class[..., None] * boxes[:, :, None]
         logits = self.logits.rows.of(outputs, ops)
         found = _activated(logits, self.logits.exclusive, ops)
-        own = ops.matmul(one_hot, ops.permute_dims(found, (0, 2, 1)))  # of all predictions, for a row's class
+        own = ops.matmul(own_class, ops.permute_dims(found, (0, 2, 1)))  # of all predictions, for a row's class
         chosen = ops.argmin(ops.abs(own - rows[..., 4:5]), axis=-1)
         # Every prediction keeps its scores, so that they stay what they are where other ones are chosen; the boxes of
         # those that are not chosen are not told, and have no size.
-        where = ops.permute_dims(_one_hot(ops.astype(chosen, logits.dtype), logits.shape[1], ops), (0, 2, 1))
+        where = ops.permute_dims(one_hot(ops.astype(chosen, logits.dtype), logits.shape[1], ops), (0, 2, 1))
         times = ops.sum(where, axis=-1)[..., None]
         return logits, ops.matmul(where, boxes) / ops.where(times > 0, times, ops.ones_like(times))
 
 
-def find_table(outputs: Outputs, labels: Sequence[str] | None, numpy: Any) -> Table | None:
+def find_table(outputs: Outputs, labels: Sequence[str] | None, numpy: Callable[[Array], Floats]) -> Table | None:
     """How detections are read from outputs like this one, by its first image; None where it holds no table.
 
     Args:
@@ -136,7 +137,7 @@ class _Way(NamedTuple):
     half: bool
 
 
-def _ways(entry: Entry, numpy: Any) -> Iterator[_Way]:
+def _ways(entry: Entry, numpy: Callable[[Array], Floats]) -> Iterator[_Way]:
     """Both ways to read a tensor that may hold rows; none for others."""
     tensor, stage = entry.tensor, entry.tensor.ndim == 4
     if tensor.ndim not in (3, 4) or 0 in tensor.shape or (stage and entry.is_other):
@@ -232,12 +233,7 @@ def _sample(count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, _SAMPLE).astype(np.int64))
 
 
-def _one_hot(index: Any, count: int, ops: Ops) -> Any:
-    like = {"dtype": index.dtype, "device": getattr(index, "device", None)}
-    return ops.astype(index[..., None] == ops.asarray(np.arange(count), **like), index.dtype)
-
-
-def _activated(logits: Any, exclusive: bool, ops: Ops) -> Any:
+def _activated(logits: Array, exclusive: bool, ops: Ops) -> Array:
     if not exclusive:
         return 1 / (1 + ops.exp(-logits))
     shares = ops.exp(logits - ops.max(logits, axis=-1, keepdims=True))

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.cached import cached_property
+from gradsight.contracts import Floats, Kind
 from gradsight.errors import GradsightError
-from gradsight.foreign import Inputs
+from gradsight.foreign import Array, Inputs
 from gradsight.layers import call_name
 from gradsight.locks import Lock
-from gradsight.positions import Call, Places, Positions, settle
+from gradsight.positions import Call, Locations, Positions, resolve_layouts
 from gradsight.recent import Recent
+
+if TYPE_CHECKING:
+    from gradsight.backends.backend import ModelBackend
+
+See: TypeAlias = Callable[[int, str, Array | None], None]
+"""``(number, call, output)``: sees what a call of a layer gave in a pass; None where it holds no real numbers."""
 
 _ROUNDINGS = 2
 """Of how many units of rounding a change says nothing."""
@@ -26,7 +33,6 @@ _BLANK = 1e-3
 _STRENGTH, _IN_HALF = 0.1, 0.5
 """The noise, as a share of how much the image varies: models answer it nearly linearly; half precisions need more."""
 
-
 _CHANNELS = 24
 _SAMPLES = {1: 768, 2: 28, 3: 10}
 """Of so many channels, and so many positions along an axis where there are so many axes, elements are looked at."""
@@ -36,25 +42,26 @@ class Trials:
     """The trials of one model as it is. Threads may share them."""
 
     def __init__(self) -> None:
-        self._done: Recent[Any, Positions] = Recent()
+        self._done: Recent[Kind, Positions] = Recent()
         self._trying = Lock()
 
-    def of(self, backend: Any, inputs: Inputs) -> Positions:
+    def of(self, backend: ModelBackend[Any], inputs: Inputs) -> Positions:
         """What the trial of such inputs gave; it is made once for each kind of them."""
 
         def made() -> Positions:
             with backend.unchanged():  # else what is remembered would be of no model
                 return positions_of(backend, inputs)
 
+        # One at a time: threads that explain images of one new kind would each make the same trial.
         with self._trying:
             return self._done.of(backend.kind(inputs), made)
 
 
-def positions_of(backend: Any, inputs: Inputs) -> Positions:
+def positions_of(backend: ModelBackend[Any], inputs: Inputs) -> Positions:
     """Push the first image through, once as it is with a pattern, once with noise, and once for each of its axes.
 
     Args:
-        backend: a `probe.Arrays` of the model.
+        backend: of the model.
         inputs: a batch.
     """
     first, size = backend.row(inputs, 0), backend.size(inputs)
@@ -62,10 +69,10 @@ def positions_of(backend: Any, inputs: Inputs) -> Positions:
     names, told = _named(seen), seen.calls
     calls = {name: told[key] for name, key in names.items()}
     usual = {name: backend.usual(key, told[key].shape, first) for name, key in names.items()}
-    return settle(calls, usual, size)
+    return resolve_layouts(calls, usual, size)
 
 
-def _looked_at(backend: Any, first: Any) -> _Seen:
+def _looked_at(backend: ModelBackend[Any], first: Inputs) -> _Seen:
     """What calls gave for images of the first kind that tells anything.
 
     A model may refuse values that no image has, or make no numbers of them; and a blank image leaves nothing between
@@ -78,20 +85,20 @@ def _looked_at(backend: Any, first: Any) -> _Seen:
             return tried
         seen = seen or tried
     # Of the image alone nothing but shapes can be told; of a model that takes no image alone, not even those.
-    return seen or _watched(backend, first, [backend.image(first)]) or _Seen(backend)
+    return seen or _watched(backend, first, [backend.batches.image(first)]) or _Seen(backend)
 
 
-def _watched(backend: Any, first: Any, images: Iterable[Any]) -> _Seen | None:
+def _watched(backend: ModelBackend[Any], first: Inputs, images: Iterable[Array]) -> _Seen | None:
     """What calls gave for images in the place of the first; None where the model fails on them."""
     seen = _Seen(backend)
     try:
-        backend.watch([backend.with_image(first, image) for image in images], seen)
+        backend.watch([backend.batches.with_image(first, image) for image in images], seen)
     except GradsightError:
         return None
     return seen
 
 
-def _around(backend: Any, first: Any) -> Iterator[Any]:
+def _around(backend: ModelBackend[Any], first: Inputs) -> Iterator[Array]:
     """The image under a pattern, and further noise upon it: even, then growing along each axis.
 
     The pattern leaves no part blank, where normalisation makes all noise alike.
@@ -102,38 +109,38 @@ def _around(backend: Any, first: Any) -> Iterator[Any]:
     return _noisy(backend, first, values, spread if spread > _BLANK * largest else largest)
 
 
-def _within(backend: Any, first: Any) -> Iterator[Any]:
+def _within(backend: ModelBackend[Any], first: Inputs) -> Iterator[Array]:
     """The same, within the values of the image."""
     values = _values(backend, first)
     for image in _noisy(backend, first, values, float(values.std(dtype=np.float64))):
         yield backend.ops.clip(image, float(values.min()), float(values.max()))
 
 
-def _from_0_to_1(backend: Any, first: Any) -> Iterator[Any]:
+def _from_0_to_1(backend: ModelBackend[Any], first: Inputs) -> Iterator[Array]:
     """Noise from 0 to 1 in the place of the image."""
     grey = np.full_like(_values(backend, first), 0.5)
     for image in _noisy(backend, first, grey, 0.15):
         yield backend.ops.clip(image, 0.0, 1.0)
 
 
-def _values(backend: Any, first: Any) -> Any:
-    values = np.asarray(backend.numpy(backend.image(first)), np.float32)
+def _values(backend: ModelBackend[Any], first: Inputs) -> NDArray[np.float32]:
+    values = np.asarray(backend.numpy(backend.batches.image(first)), np.float32)
     return np.nan_to_num(values, posinf=0.0, neginf=0.0)
 
 
-def _noisy(backend: Any, first: Any, values: Any, spread: float) -> Iterator[Any]:
+def _noisy(backend: ModelBackend[Any], first: Inputs, values: NDArray[np.float32], spread: float) -> Iterator[Array]:
     """Values under a pattern, with no noise upon it, with even noise, and with noise that grows along each axis."""
-    image, layout = backend.image(first), backend.image_layout(first)
+    image, layout = backend.batches.image(first), backend.batches.image_layout(first)
     generator = np.random.default_rng(0)
     pattern, noise = (generator.standard_normal(values.shape, np.float32) * spread for _ in range(2))
     noise *= _IN_HALF if "16" in str(image.dtype) else _STRENGTH
-    ramps: list[Any] = [0.0, 1.0]
+    strengths: list[float | NDArray[np.floating]] = [0.0, 1.0]
     for axis, side in zip(layout.axes[2:], layout.grid, strict=True):
         ramp = (np.arange(side, dtype=np.float32) + 0.5) / side
-        ramps.append(ramp.reshape([-1 if i == axis else 1 for i in range(values.ndim)]))
-    for ramp in ramps:
-        given = values + pattern + ramp * noise
-        yield backend.ops.asarray(given, dtype=image.dtype, device=getattr(image, "device", None))
+        strengths.append(ramp.reshape([-1 if i == axis else 1 for i in range(values.ndim)]))
+    for strength in strengths:
+        noisy = values + pattern + strength * noise
+        yield backend.ops.asarray(noisy, dtype=image.dtype, device=getattr(image, "device", None))
 
 
 def _named(seen: _Seen) -> dict[str, str]:
@@ -150,12 +157,12 @@ class _Seen:
         shapes: by call, the shape of its output.
     """
 
-    def __init__(self, backend: Any) -> None:
+    def __init__(self, backend: ModelBackend[Any]) -> None:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._numpy = backend.numpy
         self._picked: dict[tuple[str, int], _Picked] = {}
 
-    def __call__(self, number: int, key: str, output: Any) -> None:
+    def __call__(self, number: int, key: str, output: Array | None) -> None:
         """See the output of a call in pass ``number``; None where it holds no numbers."""
         shape = () if output is None else tuple(int(side) for side in output.shape)
         if number == 0:
@@ -174,12 +181,12 @@ class _Seen:
     @property
     def tells(self) -> bool:
         """Whether elements of any call look at different places."""
-        return any(any(places.differ) for call in self.calls.values() for places in call.places.values())
+        return any(any(locations.differ) for call in self.calls.values() for locations in call.locations.values())
 
     def _call(self, key: str) -> Call:
         shape = self.shapes[key]
-        found = {axis: self._picked[key, axis].places() for axis in _channel_axes(shape)}
-        return Call(shape, {axis: places for axis, places in found.items() if places is not None})
+        looks = {axis: self._picked[key, axis].locations() for axis in _channel_axes(shape)}
+        return Call(shape, {axis: locations for axis, locations in looks.items() if locations is not None})
 
 
 def _channel_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -206,12 +213,13 @@ class _Picked:
         self._moments: list[NDArray[np.float64]] = []
         self._half = False
 
-    def add(self, output: Any, numpy: Any) -> None:
+    def add(self, output: Array, numpy: Callable[[Array], Floats]) -> None:
         """Take in the output of the next pass."""
         self._half = "16" in str(output.dtype)
         some = tuple(slice(None, None, self._step) if i == self._axis else slice(None) for i in range(output.ndim))
-        values = np.moveaxis(np.asarray(numpy(output[some])), self._axis, 0)
-        values = values[np.ix_(np.arange(len(values)), *self._indices)].astype(np.float64)
+        # Thinned out before it is copied from the device: the outputs of all layers are larger than the model.
+        moved: NDArray[np.floating] = np.moveaxis(numpy(output[some]), self._axis, 0)
+        values: NDArray[np.float64] = moved[np.ix_(np.arange(len(moved)), *self._indices)].astype(np.float64)
         if self._base is None:
             self._base = values
         elif self._even is None:
@@ -220,14 +228,14 @@ class _Picked:
         else:
             self._moments.append(_halves((values - self._base) * self._even))
 
-    def places(self) -> Places | None:
+    def locations(self) -> Locations | None:
         """Where the elements look; None where nothing tells: it was not asked, or they are no numbers."""
         if self._energy is None or not self._moments or self._is_rounding():
             return None
         moments = np.stack(self._moments)
         if not (np.isfinite(self._energy).all() and np.isfinite(moments).all()):
             return None
-        return Places(self._indices, self._energy, moments)
+        return Locations(self._indices, self._energy, moments)
 
     def _is_rounding(self) -> bool:
         """Whether elements change no more than rounding changes them, as far behind saturated ones."""

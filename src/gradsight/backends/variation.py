@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +12,7 @@ _NOISE = (3.0, 1.0, 1e2, 1e4)
 """Of biases, whose size should be enough for any end, and not too much for any depth."""
 
 
-def varied(values: NDArray[Any], seed: int) -> NDArray[np.float32]:
+def varied(values: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
     """A weight as another training might have left it: other signs, and some noise.
 
     Biases and their kin, of one axis, get noise that takes a score out of [0, 1] even where everything else is small.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,8 +15,13 @@ from gradsight.cli.parsing import positions
 from gradsight.errors import ImageError, InvalidArgument
 from gradsight.photos import is_photo
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def targets_of(asked: TargetOptions) -> Any:
+    from gradsight.targets import Target, TargetLike
+
+
+def targets_of(asked: TargetOptions) -> TargetLike:
     """What is to be explained.
 
     Raises:
@@ -25,7 +30,7 @@ def targets_of(asked: TargetOptions) -> Any:
     _check(asked)
     chosen = asked.class_ or asked.like
     if chosen:
-        target: Any = _named(asked, chosen)
+        target: TargetLike = _named(asked, chosen)
     elif asked.against:
         target = gs.Against(_named(asked, asked.against))
     else:
@@ -55,7 +60,7 @@ def _has_region(asked: TargetOptions) -> bool:
     return any(value is not None for value in (asked.box, asked.point, asked.mask))
 
 
-def _named(asked: TargetOptions, names: list[str]) -> Any:
+def _named(asked: TargetOptions, names: list[str]) -> Target:
     """Classes, or what a photo is compared with, by their names."""
     names = list(dict.fromkeys(names))
     if not (asked.like or asked.together or _has_region(asked)):
@@ -64,7 +69,7 @@ def _named(asked: TargetOptions, names: list[str]) -> Any:
     return (gs.Sum if asked.together else gs.Several)(*each)
 
 
-def _one(asked: TargetOptions) -> Callable[[str], Any]:
+def _one(asked: TargetOptions) -> Callable[[str], str | Target]:
     if asked.like:
         return likeness
     if not _has_region(asked):
@@ -74,7 +79,7 @@ def _one(asked: TargetOptions) -> Callable[[str], Any]:
     return lambda name: gs.Within(name, mask=mask, box=box, point=point)
 
 
-def _mask(path: Path) -> Any:
+def _mask(path: Path) -> NDArray[np.bool_]:
     try:
         return np.asarray(imaging.read_image(path).convert("L")) > 127
     except ImageError as error:

@@ -82,6 +82,23 @@ def strip(
     return canvas
 
 
+def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures one under the other on white, at their left edges.
+
+    Raises:
+        InvalidArgument: there are none, or they are too large together.
+    """
+    if not pictures:
+        raise InvalidArgument("a picture needs a part at least. Received: none.")
+    width, height = max(picture.width for picture in pictures), sum(picture.height for picture in pictures)
+    PIXELS.check(width * height, f"the pictures are too large together: {width} x {height} pixels")
+    canvas, top = Image.new("RGB", (width, height), "white"), 0
+    for picture in pictures:
+        canvas.paste(picture, (0, top))
+        top += picture.height
+    return canvas
+
+
 def _scaled(picture: Image.Image, height: int) -> Image.Image:
     width = max(1, round(picture.width * height / picture.height))
     return picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)

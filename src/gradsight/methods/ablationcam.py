@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradsight.arrays import by_copy, ratio, rounds, weighted_sum
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.registry import method
 
 
@@ -15,10 +13,9 @@ from gradsight.registry import method
     title="Ablation-CAM",
     source="doi:10.1109/WACV45572.2020.9093360",
     gradient=False,
-    passes="1, and c of the part behind the layer, c channels",
-    costly=True,
+    cost=lambda channels, _targets: channels + 1,
 )
-def ablationcam(probe: Probe, ops: Ops) -> Any:
+def ablationcam(probe: Probe, ops: Ops) -> Array:
     """Weigh each channel by the share of the score that is lost without it, and sum the channels.
 
     Only the part of the model behind the layer runs again. The share is of the score's magnitude: the paper's own
@@ -26,6 +23,7 @@ def ablationcam(probe: Probe, ops: Ops) -> Any:
     """
     activations, scores = probe.activations, probe.scores
     n, c = activations.shape[:2]
+    # Row i switches channel i off.
     kept = 1 - ops.eye(c, dtype=activations.dtype, device=activations.device)
     without = []
     for some in rounds(c, n, probe.batch_size):

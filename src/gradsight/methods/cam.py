@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradsight.arrays import like, weighted_sum
 from gradsight.contracts import Probe
 from gradsight.errors import ModelError
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.registry import method
 
 _TOLERANCE = 0.02  # bfloat16 rounds by 0.4 % at each step; another head is off by its whole score
 _HEAD = "a global average pooling and one linear layer, and nothing else, behind the layer"
 
 
-@method("cam", title="CAM", source="arXiv:1512.04150", needs=_HEAD)
-def cam(probe: Probe, ops: Ops) -> Any:
+@method(
+    "cam",
+    title="CAM",
+    source="arXiv:1512.04150",
+    needs=_HEAD,
+    cost=lambda _channels, _targets: 5,  # four of them try the head
+    alphas=True,
+)
+def cam(probe: Probe, ops: Ops) -> Array:
     """Weigh each channel by the linear layer's weight for the class, and sum the channels (eq. 2).
 
     The weights are read off the gradient, which is weight / positions everywhere exactly when the head is of this
@@ -33,7 +38,7 @@ def cam(probe: Probe, ops: Ops) -> Any:
     return weighted_sum(weights, probe.activations, ops)
 
 
-def _is_average_and_linear(probe: Probe, weights: Any, ops: Ops) -> bool:
+def _is_average_and_linear(probe: Probe, weights: Array, ops: Ops) -> bool:
     """Whether each image's scores are ``bias + weights . mean(activations)``, here, at 0, and for other activations.
 
     An image whose numbers are not finite says nothing.
@@ -55,11 +60,11 @@ def _is_average_and_linear(probe: Probe, weights: Any, ops: Ops) -> bool:
     return True
 
 
-def _largest(values: Any, ops: Ops) -> Any:
+def _largest(values: Array, ops: Ops) -> Array:
     """The largest magnitude of each image: (n, ...) -> (n,)."""
     return ops.max(ops.abs(values), axis=tuple(range(1, values.ndim)))
 
 
-def _is_over(values: Any, limits: Any, ops: Ops) -> bool:
+def _is_over(values: Array, limits: Array, ops: Ops) -> bool:
     """Whether some image has a magnitude over its limit, (n,)."""
     return bool(ops.any(_largest(values, ops) > limits))

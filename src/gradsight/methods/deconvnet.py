@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.methods.gradient import strongest
 from gradsight.registry import method
 
@@ -16,9 +14,9 @@ from gradsight.registry import method
     source="arXiv:1311.2901",
     needs="rectifiers (ReLU, GELU, SiLU ...)",
     at="input",
-    passes="1, and 1 there and back a target",
+    cost=lambda _channels, targets: 2 + targets,
 )
-def deconvnet(probe: Probe, ops: Ops) -> Any:
+def deconvnet(probe: Probe, ops: Ops) -> Array:
     """Take the gradient by each pixel with rectifiers applied to gradients alone; the strongest colour channel.
 
     Whatever rectifier went forward, ReLU goes back: the positive part of the gradient, and no derivative. What counts

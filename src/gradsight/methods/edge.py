@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.registry import method
 
 
-@method("edge", title="Edges (control)", source="arXiv:1810.03292", at="input", gradient=False)
-def edge(probe: Probe, ops: Ops) -> Any:
+@method("edge", title="Edges (control)", source="arXiv:1810.03292", at="input", gradient=False, control=True)
+def edge(probe: Probe, ops: Ops) -> Array:
     """Take the length of the image's Sobel gradient, the same for every target: a map that looks like a reason is none.
 
     A method whose maps cannot be told from these shows the picture, not the model.
     """
     image = ops.mean(probe.image.activations, axis=1)
     axes = range(1, image.ndim)
-    squares: Any = 0
+    squares: Array = 0
     for along in axes:
         slope = image
         for axis in axes:
@@ -26,7 +24,7 @@ def edge(probe: Probe, ops: Ops) -> Any:
     return ops.broadcast_to(ops.sqrt(squares)[:, None], (*probe.scores.shape, *image.shape[1:]))
 
 
-def _filtered(values: Any, kernel: tuple[int, int, int], axis: int, ops: Ops) -> Any:
+def _filtered(values: Array, kernel: tuple[int, int, int], axis: int, ops: Ops) -> Array:
     """Correlate along one axis with a kernel of three, the edges repeated."""
     moved = ops.moveaxis(values, axis, -1)
     padded = ops.concat((moved[..., :1], moved, moved[..., -1:]), axis=-1)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradsight.arrays import principal
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.registry import method
 
 
-@method("eigengradcam", title="EigenGrad-CAM", source="github.com/jacobgil/pytorch-grad-cam")
-def eigengradcam(probe: Probe, ops: Ops) -> Any:
+@method("eigengradcam", title="EigenGrad-CAM", source="github.com/jacobgil/pytorch-grad-cam", alphas=True)
+def eigengradcam(probe: Probe, ops: Ops) -> Array:
     """Project each position's gradient times activation on their first principal direction, centred.
 
     The sign is the one in which the map agrees with the plain sum over channels (HiResCAM).

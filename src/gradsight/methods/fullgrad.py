@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from gradsight.arrays import resize, to_unit
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.registry import method
 
 
-@method("fullgrad", title="FullGrad", source="arXiv:1905.00780", at="input", passes="4, and 2 back a target")
-def fullgrad(probe: Probe, ops: Ops) -> Any:
+@method(
+    "fullgrad",
+    title="FullGrad",
+    source="arXiv:1905.00780",
+    at="input",
+    cost=lambda _channels, targets: 5 + 2 * targets,
+)
+def fullgrad(probe: Probe, ops: Ops) -> Array:
     """Add up what the image and every bias of the model contribute, position by position.
 
     Each contribution is made positive, scaled to [0, 1] over the whole of its layer, and enlarged, as in the paper's
@@ -28,7 +34,7 @@ def fullgrad(probe: Probe, ops: Ops) -> Any:
     return ops.stack(maps, axis=1)
 
 
-def _post(term: Any, size: Any, ops: Ops) -> Any:
+def _post(term: Array, size: Sequence[int], ops: Ops) -> Array:
     """The paper's psi, summed over channels: (n, c, *s) -> (n, *size)."""
     scaled = to_unit(ops.abs(term), range(1, term.ndim), ops)
     return resize(ops.sum(scaled, axis=1), size, ops)

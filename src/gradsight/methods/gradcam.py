@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradsight.arrays import weighted_sum
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.registry import method
 
 
-@method("gradcam", title="Grad-CAM", source="arXiv:1610.02391")
-def gradcam(probe: Probe, ops: Ops) -> Any:
+@method("gradcam", title="Grad-CAM", source="arXiv:1610.02391", alphas=True)
+def gradcam(probe: Probe, ops: Ops) -> Array:
     """Weigh each channel by its mean gradient (eq. 1) and sum the channels (eq. 2, before its ReLU)."""
     weights = ops.mean(probe.gradients, axis=probe.spatial)
     return weighted_sum(weights, probe.activations, ops)

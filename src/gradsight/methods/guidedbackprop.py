@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.methods.gradient import strongest
 from gradsight.registry import method
 
@@ -16,9 +14,9 @@ from gradsight.registry import method
     source="arXiv:1412.6806",
     needs="rectifiers (ReLU, GELU, SiLU ...)",
     at="input",
-    passes="1, and 1 there and back a target",
+    cost=lambda _channels, targets: 2 + targets,
 )
-def guidedbackprop(probe: Probe, ops: Ops) -> Any:
+def guidedbackprop(probe: Probe, ops: Ops) -> Array:
     """Take the gradient by each pixel with only positive gradients passing rectifiers; the strongest colour channel.
 
     At ReLU this is the paper's rule; at other rectifiers the positive part of the gradient is multiplied with the true

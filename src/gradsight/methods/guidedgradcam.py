@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradsight.arrays import positive, resize
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.methods.gradcam import gradcam
 from gradsight.methods.guidedbackprop import guidedbackprop
 from gradsight.registry import method
@@ -17,9 +15,11 @@ from gradsight.registry import method
     title="Guided Grad-CAM",
     source="arXiv:1610.02391",
     needs="rectifiers (ReLU, GELU, SiLU ...)",
-    passes="1, and 1 there and back a target",
+    alphas=True,
+    cost=lambda _channels, targets: 2 + targets,
 )
-def guidedgradcam(probe: Probe, ops: Ops) -> Any:
+def guidedgradcam(probe: Probe, ops: Ops) -> Array:
     """Multiply guided backpropagation with the enlarged Grad-CAM map, after its ReLU (section 3.2)."""
+    # The fine map decides where exactly, the coarse one which object.
     size = probe.image.activations.shape[2:]
     return resize(positive(gradcam(probe, ops), ops), size, ops) * guidedbackprop(probe, ops)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from gradsight.arrays import by_copy
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.methods.scorecam import combined, seen_through
 from gradsight.registry import method
 from gradsight.rules import Whole
@@ -17,10 +17,9 @@ from gradsight.rules import Whole
     title="IS-CAM",
     source="arXiv:2010.03023",
     gradient=False,
-    passes="c n + 1, c channels, n = 10",
-    costly=True,
+    cost=lambda channels, _targets, *, samples: 1 + samples * channels,
 )
-def iscam(probe: Probe, ops: Ops, *, samples: Annotated[int, Whole(1)] = 10) -> Any:
+def iscam(probe: Probe, ops: Ops, *, samples: Annotated[int, Whole(1)] = 10) -> Array:
     """Score-CAM with weights averaged over masked images that fade in, from 1 / n of their strength to all of it.
 
     The strengths are 1 / n, 2 / n ... 1, an integral from the baseline to the masked image; torchcam adds them up as it

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 from gradsight.arrays import agreeing, first_component
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.registry import method
 from gradsight.rules import Choice, Number
 
@@ -19,7 +19,7 @@ def kpcacam(
     *,
     kernel: Annotated[str, Choice(("sigmoid", "rbf"), "kernel")] = "sigmoid",
     gamma: Annotated[float, Number(above=0, most=1e6)] | None = None,
-) -> Any:
+) -> Array:
     """Project each position's channels on their first principal direction in a kernel's space; one map for all targets.
 
     Args:
@@ -31,6 +31,7 @@ def kpcacam(
     activations = probe.activations
     n, c, *grid = activations.shape
     samples = ops.matrix_transpose(ops.reshape(activations, (n, c, -1)))
+    # Centring takes the difference of nearly equal numbers, which float32 has no digits for.
     samples = ops.astype(samples, ops.float64)
     spread = samples - ops.mean(samples, axis=1, keepdims=True)
     # Where all positions are alike, what is left is rounding.

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from gradsight.arrays import normal
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.registry import method
 from gradsight.rules import Whole
 
 
-@method("random", title="Random (control)", source="a control", gradient=False)
-def random(probe: Probe, ops: Ops, *, seed: Annotated[int, Whole(0)] = 0) -> Any:
+@method("random", title="Random (control)", source="a control", gradient=False, control=True)
+def random(probe: Probe, ops: Ops, *, seed: Annotated[int, Whole(0)] = 0) -> Array:
     """Draw every position at random, the same for every image: what a method must beat to have said anything.
 
     Args:

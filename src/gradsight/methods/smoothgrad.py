@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from gradsight.arrays import by_copy, normal, rounds
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.methods.gradient import strongest
 from gradsight.registry import method
 from gradsight.rules import Number, Whole
@@ -18,8 +18,7 @@ from gradsight.rules import Number, Whole
     title="SmoothGrad",
     source="arXiv:1706.03825",
     at="input",
-    passes="n + 1 there and back, n = 16",
-    costly=True,
+    cost=lambda _channels, targets, *, samples, **_: 1 + samples * (1 + targets),
 )
 def smoothgrad(
     probe: Probe,
@@ -28,7 +27,7 @@ def smoothgrad(
     samples: Annotated[int, Whole(1)] = 16,
     noise: Annotated[float, Number(0, 10)] = 0.15,
     seed: Annotated[int, Whole(0)] = 0,
-) -> Any:
+) -> Array:
     """Average the image's gradient over noisy copies of it, and take the strongest colour channel.
 
     Args:
@@ -38,7 +37,7 @@ def smoothgrad(
         noise: their deviation, as a share of the image's range.
         seed: of the noise.
     """
-    total: Any = 0
+    total: Array = 0
     for other in noisy_probes(probe.image, ops, samples=samples, noise=noise, seed=seed):
         total = total + ops.sum(by_copy(other.gradients, len(probe.scores), ops), axis=0) / samples
     return strongest(total, ops)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from gradsight.arrays import by_copy, positive, ratio, weighted_sum
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.methods.smoothgrad import noisy_probes
 from gradsight.registry import method
 from gradsight.rules import Number, Whole
 
 
-@method("smoothgradcampp", title="Smooth Grad-CAM++", source="arXiv:1908.01224", passes="n + 1, n = 8", costly=True)
+@method(
+    "smoothgradcampp",
+    title="Smooth Grad-CAM++",
+    source="arXiv:1908.01224",
+    cost=lambda _channels, _targets, *, samples, **_: 1 + samples,
+)
 def smoothgradcampp(
     probe: Probe,
     ops: Ops,
@@ -20,7 +25,7 @@ def smoothgradcampp(
     samples: Annotated[int, Whole(1)] = 8,
     noise: Annotated[float, Number(0, 10)] = 0.15,
     seed: Annotated[int, Whole(0)] = 0,
-) -> Any:
+) -> Array:
     """Grad-CAM++ with gradients, their squares and cubes averaged over noisy copies of the image.
 
     The numerator of alpha is the mean square, as the derivation of Grad-CAM++ has it and torchcam corrects it.
@@ -32,9 +37,10 @@ def smoothgradcampp(
         noise: their deviation, as a share of the image's range.
         seed: of the noise.
     """
-    first: Any = 0
-    second: Any = 0
-    third: Any = 0
+    first: Array = 0
+    second: Array = 0
+    third: Array = 0
+    # Only the running means are kept: all samples at once would be `samples` times the gradients.
     for other in noisy_probes(probe, ops, samples=samples, noise=noise, seed=seed):
         g = by_copy(other.gradients, len(probe.scores), ops)
         first, second, third = (

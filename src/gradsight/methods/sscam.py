@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from gradsight.arrays import normal
 from gradsight.contracts import Probe
-from gradsight.foreign import Ops
+from gradsight.foreign import Array, Ops
 from gradsight.methods.scorecam import combined, scores_through
 from gradsight.registry import method
 from gradsight.rules import Number, Whole
@@ -17,8 +17,7 @@ from gradsight.rules import Number, Whole
     title="SS-CAM",
     source="arXiv:2006.14255",
     gradient=False,
-    passes="c n + 1, c channels, n = 35",
-    costly=True,
+    cost=lambda channels, _targets, *, samples, **_: 1 + samples * channels,
 )
 def sscam(
     probe: Probe,
@@ -27,7 +26,7 @@ def sscam(
     samples: Annotated[int, Whole(1)] = 35,
     std: Annotated[float, Number(0, 100)] = 2.0,
     seed: Annotated[int, Whole(0)] = 0,
-) -> Any:
+) -> Array:
     """Score-CAM with weights averaged over noisy masks (the paper's first variant, algorithm 1).
 
     Args:
@@ -37,11 +36,12 @@ def sscam(
         std: deviation of the noise that is added to a mask in [0, 1].
         seed: of the noise.
     """
-    total: Any = 0
+    total: Array = 0
     for sample in range(samples):
 
-        def noisy(masks: Any, some: range, sample: int = sample) -> Any:
+        def noisy(masks: Array, some: range, sample: int = sample) -> Array:
             shape = (1, 1, *masks.shape[3:])  # the same for every image, whatever it shares a batch with
+            # A prime apart, so that no two samples share the noise of a channel.
             noise = [normal(shape, seed + 7919 * sample + channel, masks, ops) for channel in some]
             return masks + std * ops.stack(noise, axis=0)
 

@@ -1,1 +1,1 @@
-"""Where models come from: one file a source. The registry imports every module here; none loads a framework then."""
+"""Models with all that is known of them, and how they are loaded."""

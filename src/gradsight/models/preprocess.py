@@ -13,7 +13,7 @@ from gradsight.imaging import Preprocess
 from gradsight.limits import PIXELS
 from gradsight.models.following.follow import Followed
 from gradsight.models.following.usable import keeps_pixels, usable
-from gradsight.models.function import find
+from gradsight.models.importing import find
 from gradsight.models.keras.families import family
 from gradsight.rules import Function, Number
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from gradsight.errors import MissingDependency, ModelError, one_line, received
 from gradsight.files import exists, opened
 from gradsight.foreign import Module
-from gradsight.models.packed import check_filled
+from gradsight.models.claims.packed import check_filled
 
 SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -48,6 +49,18 @@ def load_weights(model: Module, path: str | PathLike[str]) -> None:
     if problems:
         raise ModelError(
             f"weights must fit {type(model).__name__}: {'; '.join(problems)}. {received(str(path))} {_SAME}"
+        )
+
+
+def check_torch(path: Path) -> None:
+    """See that PyTorch is installed, which a file needs.
+
+    Raises:
+        MissingDependency: it is not.
+    """
+    if find_spec("torch") is None:
+        raise MissingDependency(
+            f"A {path.suffix.lower()} file needs PyTorch, which is not installed. Run: pip install 'gradsight[torch]'"
         )
 
 

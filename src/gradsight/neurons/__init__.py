@@ -1,4 +1,4 @@
-"""What single channels of a layer stand for: which matter for a decision, what excites them, what they detect.
+"""What single channels of a layer stand for: which matter for a decision, which photos activate them, what they detect.
 
 Grad-CAM (arXiv:1610.02391), the section on textual explanations, and Network Dissection (arXiv:1704.05796).
 """

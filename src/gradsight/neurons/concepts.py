@@ -1,4 +1,4 @@
-"""Concepts to name channels by: folders of photos, and where in each photo its concept is."""
+"""Concepts that channels are named by: folders of photos, and where in each photo the concept is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ _LAYOUT = "A folder of concepts holds NAME/photo.jpg or CATEGORY/NAME/photo.jpg,
 
 
 class Label(NamedTuple):
-    """That a concept is in a photo, and where.
+    """A concept that is in a photo, and where it is.
 
     Attributes:
         concept: its number.
@@ -43,16 +43,17 @@ class Label(NamedTuple):
         Raises:
             ImageError: the mask cannot be read, or has another shape than the photo.
         """
+        # Padding shows nothing, so it belongs to no concept.
         inside = on_photo(placement, cells)
         mask = self._pixels(placement.image_size)
         if mask is None:
             return inside
-        places = []
+        nearest = []
         for i in range(2):
             share = _centres(placement, cells, i) / placement.image_size[i]
-            places.append((share * mask.shape[i]).astype(np.intp).clip(0, mask.shape[i] - 1))
-        found: NDArray[np.bool_] = mask[np.ix_(*places)] & inside
-        return found
+            nearest.append((share * mask.shape[i]).astype(np.intp).clip(0, mask.shape[i] - 1))
+        region: NDArray[np.bool_] = mask[np.ix_(*nearest)] & inside
+        return region
 
     def _pixels(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
         """The region in the photo's pixels, or in those of a mask of another resolution; None for all of it."""
@@ -81,6 +82,16 @@ class LabelledPhoto(NamedTuple):
 @dataclass(frozen=True)
 class Concepts:
     """Photos labelled with concepts.
+
+    >>> import pathlib, tempfile
+    >>> from PIL import Image
+    >>> import gradsight as gs
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for colour in ("red", "blue"):
+    ...         (pathlib.Path(folder) / colour).mkdir()
+    ...         Image.new("RGB", (8, 8), colour).save(f"{folder}/{colour}/1.png")
+    ...     print(gs.Concepts.read(folder))
+    Concepts(2 photos of blue, red)
 
     Attributes:
         names: the concepts.
@@ -119,18 +130,18 @@ class Concepts:
             InvalidType: ``folder`` is no path.
             InvalidArgument: the folder is missing, empty or laid out in another way.
         """
-        found = list(_concept_folders(Path(taken("folder", folder, Name()))))
-        names = _distinct([(category, path.name) for category, path in found])
+        folders = list(_concept_folders(Path(taken("folder", folder, Name()))))
+        names = _distinct([(category, path.name) for category, path in folders])
         # By size first: a file whose size is its own has no double, and need not be read.
-        labels = [label for i, (_, path) in enumerate(found) for label in _labels(i, path)]
+        labels = [label for i, (_, path) in enumerate(folders) for label in _labels(i, path)]
         sizes = [_size(label.photo) for label in labels]
         count = Counter(sizes)
-        photos: dict[Any, list[Label]] = {}
+        photos: dict[object, list[Label]] = {}
         for label, size in zip(labels, sizes, strict=True):
             photos.setdefault(label.photo if count[size] == 1 else _digest(label.photo), []).append(label)
         return cls(
             names,
-            tuple(category for category, _ in found),
+            tuple(category for category, _ in folders),
             tuple(LabelledPhoto(group[0].photo, tuple(group)) for group in photos.values()),
         )
 
@@ -144,10 +155,11 @@ def _concept_folders(top: Path) -> Iterator[tuple[str, Path]]:
         raise InvalidArgument(f"there is no folder {str(top)!r} of concepts. {_LAYOUT}")
     if next(_pictures(top), None) is not None:
         raise InvalidArgument(f"{str(top)!r} holds pictures that belong to no concept. {_LAYOUT}")
-    found = False
+    any_concept = False
     for outer in _folders(top):
         inner = _folders(outer)
         direct = next(_pictures(outer), None) is not None
+        # A photo beside folders has no concept: it was put there by mistake.
         if direct and inner:
             raise InvalidArgument(
                 f"{str(outer)!r} holds pictures and folders: it must be a concept or a category. {_LAYOUT}"
@@ -156,8 +168,8 @@ def _concept_folders(top: Path) -> Iterator[tuple[str, Path]]:
             yield outer.name, path
         if not inner:
             yield "", outer
-        found = True
-    if not found:
+        any_concept = True
+    if not any_concept:
         raise InvalidArgument(f"{str(top)!r} holds no folder of a concept. {_LAYOUT}")
 
 
@@ -187,6 +199,7 @@ def _labels(concept: int, folder: Path) -> Iterator[Label]:
     photos = [file for file in files if file not in masks.values()]
     if not photos:
         raise InvalidArgument(f"{str(folder)!r} holds no photo ({', '.join(SUFFIXES)}). {_LAYOUT}")
+    # 1.jpg and 1.png would share one mask.
     stems = Counter(photo.stem for photo in photos)
     for stem, mask in masks.items():
         if stems[stem] != 1:
@@ -196,10 +209,10 @@ def _labels(concept: int, folder: Path) -> Iterator[Label]:
         yield Label(concept, photo, masks.get(photo.stem))
 
 
-def _distinct(found: list[tuple[str, str]]) -> tuple[str, ...]:
-    """Names of concepts; one that two categories have says which it is of."""
-    counts = Counter(name for _, name in found)
-    return tuple(name if counts[name] == 1 else f"{name} ({category})" for category, name in found)
+def _distinct(concepts: list[tuple[str, str]]) -> tuple[str, ...]:
+    """The names of concepts. Where two categories have the same name, the category is added to it."""
+    counts = Counter(name for _, name in concepts)
+    return tuple(name if counts[name] == 1 else f"{name} ({category})" for category, name in concepts)
 
 
 def _centres(placement: Placement, cells: tuple[int, int], axis: int) -> NDArray[np.float64]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,29 +12,28 @@ from numpy.typing import NDArray
 from gradsight import contents, npz
 from gradsight.checks import index, taken
 from gradsight.errors import InvalidArgument, received
-from gradsight.imaging import Placement, resize
-from gradsight.neurons.activations import ActivationFn, Activations, Batches
-from gradsight.neurons.concepts import Concepts, LabelledPhoto, on_photo
+from gradsight.neurons.activations import ActivationFn, Batches
+from gradsight.neurons.concepts import Concepts
+from gradsight.neurons.overlaps import Overlaps, thresholds_of
 from gradsight.rules import Array, Each, Instance, Name, Number, Text, Whole
 
-_FINEST = 112
-"""Rows and columns at which masks are compared at most; those of the paper's data set, Broden, have 112 x 112."""
-
-_CEILING = np.float32(1e-5)
-"""Of its largest value: how far below that a channel's threshold is set where more than the quantile share reaches it,
-so that interpolation between such positions, which rounds, stays over it."""
-
-_AT_ONCE = 256
-"""Channels that are enlarged at once."""
-
-
 LEAST = Number(0, 1)
-"""The IoU that a channel is named from."""
+"""A channel gets a name if its IoU is over this."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dissection:
-    """How well each channel of a layer detects each concept.
+    """How well each channel of a layer detects each concept, as ``explainer.dissect(concepts)`` finds it.
+
+    >>> import numpy as np
+    >>> import gradsight as gs
+    >>> found = gs.Dissection(
+    ...     iou=np.array([[0.01, 0.3], [0.02, 0.03]]), concepts=("fur", "sky"), categories=("", ""),
+    ...     thresholds=np.ones(2), areas=np.full(2, 0.2), counts=np.array([12, 15]),
+    ...     quantile=0.005, photos=27, layer="layer4", model="mine",
+    ... )
+    >>> found.name(0), found.name(1), found.best(1)
+    ('sky', None, ('sky', 0.03))
 
     Attributes:
         iou: (channels, concepts) float32 in [0, 1]: where the channel is over its threshold and where the concept is,
@@ -51,12 +49,12 @@ class Dissection:
         layer, model: their names.
     """
 
-    iou: Any
+    iou: NDArray[np.float32]
     concepts: tuple[str, ...]
     categories: tuple[str, ...]
-    thresholds: Any
-    areas: Any
-    counts: Any
+    thresholds: NDArray[np.float32]
+    areas: NDArray[np.float32]
+    counts: NDArray[np.integer]
     quantile: float
     photos: int
     layer: str
@@ -93,7 +91,7 @@ class Dissection:
         return name if iou > least else None
 
     def check(self, layer: str, model: str, channels: int) -> None:
-        """See that it is of the layer that is asked about.
+        """Check that it belongs to the explained layer.
 
         Raises:
             InvalidArgument: it is of another layer or model.
@@ -101,6 +99,7 @@ class Dissection:
         """
         layer, model = taken("layer", layer, Text()), taken("model", model, Text())
         channels = taken("channels", channels, Whole(0))
+        # A dissection of another layer would name channels wrongly, and nothing would look wrong.
         if (self.layer, len(self.iou)) != (layer, channels):
             raise InvalidArgument(
                 f"`dissection` must be of the explained layer, {layer!r} with {channels} channels. Received: one of "
@@ -144,8 +143,9 @@ _ARRAYS, _ROWS = ("iou", "thresholds", "areas", "counts"), ("concepts", "categor
 _TEXTS = ("quantile", "photos", "layer", "model")
 
 
-def _made(about: Any, arrays: Mapping[str, NDArray[Any]]) -> Dissection:
+def _made(about: object, arrays: Mapping[str, NDArray[np.float32]]) -> Dissection:
     about = contents.fields(about, "what is said about it", (*_TEXTS, *_ROWS))
+    # The file may come from anyone: each value is checked before an object is made of it.
     names = contents.texts(about["concepts"], "concepts")
     if not names:
         raise ValueError("concepts must be one or more")
@@ -168,7 +168,7 @@ def _made(about: Any, arrays: Mapping[str, NDArray[Any]]) -> Dissection:
 
 
 def dissect(
-    look: ActivationFn, concepts: Concepts | str | Path, *, model: str, batch_size: int, quantile: float = 0.005
+    forward: ActivationFn, concepts: Concepts | str | Path, *, model: str, batch_size: int, quantile: float = 0.005
 ) -> Dissection:
     """Compare where each channel of a layer is strongly active with where each concept is (section 2.2 of the paper).
 
@@ -181,7 +181,7 @@ def dissect(
     category. Padding around a photo is compared with nothing.
 
     Args:
-        look: the forward pass of a few photos, to the layer.
+        forward: the forward pass of a few photos, to the layer.
         concepts: the photos, or their folder.
         model: its name.
         batch_size: how many photos are in memory at once.
@@ -194,11 +194,12 @@ def dissect(
     concepts = Concepts.read(concepts) if isinstance(concepts, str | Path) else concepts
     concepts = taken("concepts", concepts, Instance(Concepts, "gs.Concepts, or a folder of them"))
     quantile = taken("quantile", quantile, Number(above=0, most=0.5), "Pass 0.005.")
-    batches = Batches(look, [photo.path for photo in concepts.photos], batch_size)
-    thresholds, layer = _thresholds(batches, len(concepts.photos), float(quantile))
-    counts = _Counts(concepts, len(thresholds))
-    for which, found in batches:
-        for i, values, placement in zip(which, found.values, found.placements, strict=True):
+    batches = Batches(forward, [photo.path for photo in concepts.photos], batch_size)
+    # Twice through the photos: a threshold is known only when all of them were seen.
+    thresholds, layer = thresholds_of(batches, len(concepts.photos), float(quantile))
+    counts = Overlaps(concepts, len(thresholds))
+    for which, activations in batches:
+        for i, values, placement in zip(which, activations.values, activations.placements, strict=True):
             counts.add(concepts.photos[i], values, placement, thresholds)
     return Dissection(
         iou=counts.iou(),
@@ -212,79 +213,3 @@ def dissect(
         layer=layer,
         model=model,
     )
-
-
-def _thresholds(batches: Iterable[tuple[list[int], Activations]], photos: int, quantile: float) -> tuple[Any, str]:
-    """(channels,): the values that ``quantile`` of each channel's are over; and the layer's name.
-
-    Only the top values are held, of which there are ``quantile`` of all.
-    """
-    held: list[NDArray[Any]] = []
-    lowest: Any = np.inf
-    most, layer = 0, ""
-    for _, found in batches:
-        n, channels, rows, columns = found.values.shape
-        layer, count = found.layer, photos * rows * columns
-        most = int(quantile * count + 1e-9)
-        if most < 1:
-            raise InvalidArgument(
-                f"`quantile` must leave at least one position of the layer's {rows} x {columns} in {photos} photo(s), "
-                f"{count} in all. {received(quantile)} Give more photos, or quantile={1 / count:.2g} or more."
-            )
-        held.append(np.moveaxis(found.values, 1, 0).reshape(channels, n * rows * columns))
-        lowest = np.minimum(lowest, found.values.min(axis=(0, 2, 3)))
-        if sum(x.shape[1] for x in held) > 2 * (most + 1) + rows * columns:
-            held = [_top(np.concatenate(held, axis=1), most + 1)]
-    top = _top(np.concatenate(held, axis=1), most + 1)
-    thresholds = top.min(axis=1)
-    at_ceiling = (thresholds == top.max(axis=1)) & (thresholds > lowest)
-    return np.where(at_ceiling, thresholds - _CEILING * np.abs(thresholds), thresholds), layer
-
-
-def _top(values: NDArray[Any], count: int) -> NDArray[Any]:
-    return np.partition(values, -count, axis=1)[:, -count:] if values.shape[1] > count else values
-
-
-class _Counts:
-    """Pixels of masks, added up photo by photo."""
-
-    def __init__(self, concepts: Concepts, channels: int) -> None:
-        self._categories = list(dict.fromkeys(concepts.categories))
-        self._of = np.array([self._categories.index(category) for category in concepts.categories])
-        self._both = np.zeros((channels, len(concepts.names)))
-        self._active = np.zeros((channels, len(self._categories)))
-        self._labelled = np.zeros(len(concepts.names))
-        self._seen = np.zeros(len(self._categories))
-        self.photos = np.zeros(len(concepts.names), int)
-
-    def add(self, photo: LabelledPhoto, values: NDArray[Any], placement: Placement, thresholds: NDArray[Any]) -> None:
-        """Count one photo with the layer's output for it, (c, h, w)."""
-        rows, columns = (min(_FINEST, side) for side in placement.input_size)
-        inside = on_photo(placement, (rows, columns)).ravel()
-        regions: dict[int, NDArray[np.bool_]] = {}
-        for label in photo.labels:
-            region = label.region(placement, (rows, columns)).ravel()
-            regions[label.concept] = regions.get(label.concept, region) | region
-        which = np.array(list(regions))
-        masks = np.stack(list(regions.values())).astype(np.float32)
-        categories = np.unique(self._of[which])
-        self.photos[which] += 1
-        self._labelled[which] += masks.sum(axis=1)
-        self._seen[categories] += inside.sum()
-        # Interpolation stays below the largest value: the other channels are over their thresholds nowhere.
-        live = np.flatnonzero(values.max(axis=(1, 2)) > thresholds)
-        for first in range(0, len(live), _AT_ONCE):
-            some = live[first : first + _AT_ONCE]
-            over = resize(values[some], (rows, columns)) > thresholds[some, None, None]
-            active = (over.reshape(len(some), -1) & inside).astype(np.float32)
-            self._both[np.ix_(some, which)] += active @ masks.T
-            self._active[np.ix_(some, categories)] += active.sum(axis=1)[:, None]
-
-    def iou(self) -> Any:
-        """Intersection over union, (channels, concepts); 0 where both are empty."""
-        union = self._active[:, self._of] + self._labelled - self._both
-        return np.divide(self._both, union, out=np.zeros_like(union), where=union > 0).astype(np.float32)
-
-    def areas(self) -> Any:
-        """Each concept's share of what was seen of its category's photos, (concepts,)."""
-        return (self._labelled / self._seen[self._of]).astype(np.float32)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradsight.checks import optional, taken
 from gradsight.imaging import nan_to_zero
@@ -42,7 +42,13 @@ class Neuron:
 
 @dataclass(frozen=True)
 class Neurons:
-    """The channels of a layer that matter most for one target in one image.
+    """The channels of a layer that matter most for one target in one image, as ``explanation.neurons()`` finds them.
+
+    >>> import gradsight as gs
+    >>> from gradsight.neurons.ranking import Neuron
+    >>> found = gs.Neurons((Neuron(12, 0.5, 2.0, "fur"),), (Neuron(7, -0.1, 1.0),), label="tabby", layer="layer4")
+    >>> found.sentence
+    'tabby rested on fur (channel 12); channel 7 spoke against it.'
 
     Attributes:
         positive: those for it, the strongest first.
@@ -64,7 +70,7 @@ class Neurons:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """The numbers of all of them, those for it first."""
+        """The numbers of all channels, those that speak for the target first."""
         return tuple(neuron.channel for neuron in (*self.positive, *self.negative))
 
     @property
@@ -74,21 +80,24 @@ class Neurons:
         Alpha says what more of a channel would do, not what it did: a channel that is silent in this image (its
         contribution is 0, or of the other sign) is ranked, and left out here.
         """
+        # A silent channel had no part in the decision, though more of it would have.
         for_it = _listed([x for x in self.positive if x.contribution > 0])
         against = _listed([x for x in self.negative if x.contribution < 0])
         first = f"{self.label} rested on {for_it}" if for_it else f"nothing among these channels spoke for {self.label}"
         return f"{first}; {against} spoke against it." if against else f"{first}."
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """Plain values for JSON."""
         sides = {"positive": self.positive, "negative": self.negative}
-        rows = {side: [asdict(x) | {"contribution": x.contribution} for x in found] for side, found in sides.items()}
+        rows = {
+            side: [asdict(x) | {"contribution": x.contribution} for x in neurons] for side, neurons in sides.items()
+        }
         return {"label": self.label, "layer": self.layer, "sentence": self.sentence, **rows}
 
 
 def ranked(
-    alphas: Any,
-    means: Any,
+    alphas: NDArray[np.floating],
+    means: NDArray[np.floating],
     *,
     k: int,
     label: str,
@@ -121,6 +130,7 @@ def ranked(
     weights = alphas if by == "alpha" else alphas * means
 
     def chosen(sign: int) -> tuple[Neuron, ...]:
+        # Stable: of equal channels the first comes first.
         order = np.argsort(-sign * weights, kind="stable")[:k]
         return tuple(neuron(int(c)) for c in order if sign * weights[c] > 0)
 
@@ -133,7 +143,7 @@ def ranked(
 
 
 def _listed(neurons: Sequence[Neuron]) -> str:
-    """``"fur (channel 12), stripes (channels 40 and 7) and channel 3"``: names in order, then those without one."""
+    """``"fur (channel 12), stripes (channels 40 and 7) and channel 3"``: channels with names, then those without."""
     by_name: dict[str | None, list[int]] = {}
     for neuron in neurons:
         by_name.setdefault(neuron.name, []).append(neuron.channel)

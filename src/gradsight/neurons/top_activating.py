@@ -1,11 +1,10 @@
-"""The photos that excite a channel most, and where in them."""
+"""The photos with the highest activations of a channel, and where in them these are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from gradsight.neurons.activations import ActivationFn, Batches
 from gradsight.rules import Each, Instance, Name, Text, Whole
 
 _DRAWN = 400
-"""Pixels along the longer side of what is seen of a photo, as it is drawn."""
+"""The longer side of a drawn photo, in pixels."""
 
 
 _CHANNELS = Each(Whole(0), words="numbers of channels, from 0, at least one")
@@ -28,7 +27,7 @@ _ANY = range(1 << 20)
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A photo that excites a channel.
+    """A photo with a high activation of a channel.
 
     Attributes:
         path: the photo.
@@ -47,8 +46,9 @@ class Example:
     placement: Placement
 
     def drawn(self, scale: float) -> Image.Image:
-        """What the model sees of the photo with the channel's activation over it, ``scale`` being full heat."""
+        """The part of the photo that the model sees, under the channel's activation; ``scale`` is full heat."""
         photo, (top, left, bottom, right) = read_image(self.path), self.placement.seen
+        # Drawn small: a table of photos of 12 megapixels would take seconds and gigabytes.
         shrunk = min(1.0, _DRAWN / max(bottom - top, right - left))
         size = (max(1, round(photo.width * shrunk)), max(1, round(photo.height * shrunk)))
         by = (size[1] / photo.height, size[0] / photo.width) * 2
@@ -61,10 +61,24 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class TopActivating:
-    """For each channel the photos with its highest activations.
+    """For each channel the photos with its highest activations, as ``explainer.top_activating`` finds them.
+
+    >>> import pathlib, tempfile
+    >>> import torch
+    >>> from PIL import Image
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    >>> model = torch.nn.Sequential(features, torch.nn.Flatten(), torch.nn.Linear(144, 2)).eval()
+    >>> explainer = gs.Explainer(model, layer="0", preprocess=gs.Preprocess(size=8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     paths = [pathlib.Path(folder) / f"{colour}.png" for colour in ("red", "blue")]
+    ...     for path in paths:
+    ...         Image.new("RGB", (8, 8), path.stem).save(path)
+    ...     explainer.top_activating(paths, [0, 3], k=1).layer
+    '0'
 
     Attributes:
-        examples: by channel, the most exciting photo first; fewer where the channel is over 0 in fewer.
+        examples: by channel, the photo with the highest activation first; fewer where the channel is over 0 in fewer.
         layer: whose channels they are.
         failed: for each photo that could not be read, why.
     """
@@ -146,14 +160,14 @@ def shaped(picture: Image.Image, placement: Placement) -> Image.Image:
 
 
 def top_activating(
-    look: ActivationFn, photos: Sequence[str | Path], channels: Sequence[int], *, k: int = 4, batch_size: int = 32
+    forward: ActivationFn, photos: Sequence[str | Path], channels: Sequence[int], *, k: int = 4, batch_size: int = 32
 ) -> TopActivating:
     """Find the photos that excite channels most, by the largest activation over positions.
 
     Of equal ones the larger mean comes first: many channels of a network with ReLU6 reach 6 in many photos.
 
     Args:
-        look: the forward pass of a few photos, to the layer.
+        forward: the forward pass of a few photos, to the layer.
         photos: their paths.
         channels: which channels, from 0.
         k: how many photos for each of them.
@@ -169,11 +183,12 @@ def top_activating(
     best: dict[int, list[Example]] = {channel: [] for channel in taken("channels", channels, _CHANNELS)}
     failed: list[ImageError] = []
     layer = ""
-    for which, found in Batches(look, paths, batch_size, failed.append):
-        layer, count = found.layer, found.values.shape[1]
+    for which, activations in Batches(forward, paths, batch_size, failed.append):
+        layer, count = activations.layer, activations.values.shape[1]
+        # Known only after the first pass; before it nobody knows how many channels the layer has.
         if max(best) >= count:
             raise InvalidArgument(f"`channels` of layer {layer!r} are 0 to {count - 1}. {received(max(best))}")
-        for i, values, placement in zip(which, found.values, found.placements, strict=True):
+        for i, values, placement in zip(which, activations.values, activations.placements, strict=True):
             for channel, kept in best.items():
                 _keep(kept, k, paths[i], values[channel], placement)
     if len(failed) == len(paths):
@@ -189,9 +204,10 @@ def _paths(photos: Sequence[str | Path]) -> list[Path]:
     return [Path(photo) for photo in taken("photos", photos, Each(Name(), words="a list of paths"), way_out)]
 
 
-def _keep(kept: list[Example], k: int, path: Path, values: NDArray[Any], placement: Placement) -> None:
-    """Enter a photo among the k best of a channel, if it is one; of equals the first stays first."""
+def _keep(kept: list[Example], k: int, path: Path, values: NDArray[np.float32], placement: Placement) -> None:
+    """Add a photo to the k best of a channel, if it is one of them. Of equal ones the first stays first."""
     highest, mean = float(values.max()), float(values.mean())
+    # After a ReLU 0 means silent: a photo in which the channel is silent is no example of it.
     if highest <= 0 or (len(kept) == k and (highest, mean) <= (kept[-1].activation, kept[-1].mean)):
         return
     at = np.unravel_index(int(values.argmax()), values.shape)
@@ -199,6 +215,7 @@ def _keep(kept: list[Example], k: int, path: Path, values: NDArray[Any], placeme
     on_input = [(at[i] + 0.5) * placement.input_size[i] / values.shape[i] - 0.5 for i in range(2)]
     on_photo = zip(placement.to_pixel(*on_input), placement.image_size, strict=True)
     row, column = (min(max(round(value), 0), side - 1) for value, side in on_photo)
+    # A copy: a view would keep the activations of the whole batch in memory.
     kept.append(Example(path, highest, mean, (row, column), values.copy(), placement))
     kept.sort(key=lambda example: (-example.activation, -example.mean))
     del kept[k:]

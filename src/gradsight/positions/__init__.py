@@ -1,12 +1,12 @@
-"""How positions of the input reach positions of a layer, found by trial.
+"""Which part of the image each element of a layer depends on, found by trial, and the layout that follows from it.
 
-Noise is laid over an image: evenly, and then growing along one axis after the other. Where an element of a layer
-answers the growing noise as it answers the even one, times r, it looks at the part of the image that lies at r, from 0
-to 1, along that axis. That tells for every layout that its output could have whether the positions that the layout
-gives to elements are those that they look at. Shapes are believed only where no element tells.
+The trial adds noise to an image: first evenly, then growing from 0 to 1 along one axis after the other. If an element
+changes r times as much by the growing noise as by the even noise, it depends on the part of the image at r along that
+axis: this is its location. A layout gives each element a position. The layout is right if these positions agree with
+the locations. The shape of an output alone is used only where no element has a clear location.
 """
 
-from gradsight.positions.places import Call, Places
-from gradsight.positions.settle import Positions, settle
+from gradsight.positions.locations import Call, Locations
+from gradsight.positions.resolve import Positions, resolve_layouts
 
-__all__ = ["Call", "Places", "Positions", "settle"]
+__all__ = ["Call", "Locations", "Positions", "resolve_layouts"]

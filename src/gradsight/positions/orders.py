@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.layouts import Layout
-from gradsight.positions.places import Call, Floats, Places, numbered
+from gradsight.positions.locations import Call, Floats, Locations, numbered
 
 Grid = tuple[int, ...]
 
@@ -43,7 +43,7 @@ class Tokens(NamedTuple):
     axes: tuple[int, ...]
     sides: tuple[int, ...]
     rows: int
-    places: Places
+    locations: Locations
     shape: tuple[int, ...]
 
     @property
@@ -58,18 +58,19 @@ class Tokens(NamedTuple):
 
 
 def _flattened(call: Call) -> Iterator[Tokens]:
-    """The ways to take an axis for channels; rows beside the first belong to the same image."""
-    for channels, places in call.places.items():
-        if not any(places.differ):
+    """The output with each axis that may hold channels; rows beside the first belong to the same image."""
+    for channels, locations in call.locations.items():
+        if not any(locations.differ):
             continue
         shape = tuple(side for i, side in enumerate(call.shape) if i != channels)
+        # Without an axis of length 1 the first one cannot be the batch of one image: its rows belong to the image.
         rows = 0 if 1 in shape else call.shape[0]
         if rows and channels == 0:
             continue
         wide, axis = ((1, *call.shape), channels + 1) if rows else (call.shape, channels)
         batch = next(i for i, side in enumerate(wide) if side == 1 and i != axis)
         rest = [i for i in range(len(wide)) if i not in (batch, axis)]
-        yield Tokens((batch, axis, *rest), tuple(wide[i] for i in rest), rows, places, shape)
+        yield Tokens((batch, axis, *rest), tuple(wide[i] for i in rest), rows, locations, shape)
 
 
 def simple(call: Call, known: frozenset[Grid], size: Sequence[int]) -> Iterator[Layout]:
@@ -83,12 +84,13 @@ def simple(call: Call, known: frozenset[Grid], size: Sequence[int]) -> Iterator[
 def mixed(call: Call, known: frozenset[Grid]) -> Iterator[Layout]:
     """Tokens in any order that counts along the axes of the image."""
     for flat in _flattened(call):
-        if any(flat.places.tell) and not flat.places.is_vector:
+        if any(flat.locations.tell) and not flat.locations.is_vector:
             yield from _mixed(flat, known)
 
 
 def _turned(flat: Tokens, size: Sequence[int]) -> Iterator[Layout]:
     """The axes of the output in any order."""
+    # Height and width may be exchanged, as in models that think in (x, y).
     if len(flat.sides) == len(size):
         for order in itertools.permutations(range(len(size))):
             axes, grid = (tuple(x[i] for i in order) for x in (flat.axes[2:], flat.sides))
@@ -99,7 +101,7 @@ def _turned(flat: Tokens, size: Sequence[int]) -> Iterator[Layout]:
 
 def _along_one(flat: Tokens, size: Sequence[int]) -> Iterator[Layout]:
     """All tokens along one axis of the image, as where the others were pooled away."""
-    if len(flat.sides) >= len(size) or not flat.in_a_row or flat.places.is_vector:
+    if len(flat.sides) >= len(size) or not flat.in_a_row or flat.locations.is_vector:
         return
     if flat.total >= _FEWEST:  # words of a text come in order by chance
         for axis in range(len(size)):
@@ -110,7 +112,7 @@ def _along_one(flat: Tokens, size: Sequence[int]) -> Iterator[Layout]:
 def _among_others(flat: Tokens, known: frozenset[Grid]) -> Iterator[Layout]:
     """Known grids, somewhere among other tokens."""
     tokens, most = flat.total, _MOST_BESIDE if flat.in_a_row else 0
-    for grid in () if flat.places.is_vector else known:  # a pooled vector is no row of tokens
+    for grid in () if flat.locations.is_vector else known:  # a pooled vector is no row of tokens
         count = math.prod(grid)
         for first in range(tokens - count + 1 if count > 1 and tokens - count <= most else 0):
             order = None if first + count == tokens else tuple(range(first, first + count))
@@ -121,65 +123,68 @@ def _mixed(flat: Tokens, known: frozenset[Grid]) -> Iterator[Layout]:
     """Layouts whose tokens count along the axes of the image in some order, as where windows lie behind one another.
 
     The number of a token is then written in digits, each of which moves it along one axis: what a digit does is read
-    off where the tokens look.
+    off the locations of the tokens.
     """
-    places, tokens = flat.places, flat.total
-    numbers, decoded, weights = numbered(places.indices, flat.shape), places.looked, places.weights
+    locations, tokens = flat.locations, flat.total
+    numbers, centres, weights = numbered(locations.indices, flat.shape), locations.centres, locations.weights
     most = min(_MOST_LEADING, tokens - 2) if flat.in_a_row else 0
     grids = {math.prod(grid) for grid in known}
     for extra in sorted(range(most + 1), key=lambda e: (tokens - e not in grids, e)):
         inside = numbers >= extra
         for radices in _factorings(tokens - extra):
-            found = _digits(numbers[inside] - extra, radices, decoded[:, inside], weights[inside])
-            if found is not None:
-                grid, order = found
+            digits = _digits(numbers[inside] - extra, radices, centres[:, inside], weights[inside])
+            if digits is not None:
+                grid, order = digits
                 yield Layout(flat.axes, grid, extra, flat.rows, tuple(int(i) + extra for i in order))
 
 
 def _digits(
-    numbers: NDArray[np.intp], radices: tuple[int, ...], decoded: Floats, weights: Floats
+    numbers: NDArray[np.intp], radices: tuple[int, ...], centres: Floats, weights: Floats
 ) -> tuple[Grid, NDArray[np.intp]] | None:
     """The grid, and which token lies in each of its cells, where each digit moves tokens along one axis of the image.
 
     Args:
         numbers: of tokens.
         radices: of the digits that their numbers are written in, the slowest first.
-        decoded: where they look, (axes, tokens).
+        centres: their locations, (axes, tokens).
         weights: how much each counts.
     """
-    moves = _moves(np.stack(np.unravel_index(numbers, radices), 1), decoded, weights)
+    # Windows of a Swin transformer: a token number is (window row, window column, row, column) in digits.
+    moves = _moves(np.stack(np.unravel_index(numbers, radices), 1), centres, weights)
     if moves is None:
         return None
     axes, slopes = moves
     steps, strides = np.abs(slopes), np.ones(len(radices), dtype=np.intp)
     grid = []
-    for axis in range(len(decoded)):
+    for axis in range(len(centres)):
         own = sorted(np.flatnonzero(axes == axis), key=lambda i: steps[i])  # the finest first
         sides = np.cumprod([1, *(radices[i] for i in own)])
         strides[own] = sides[:-1]
         even = steps[own] / strides[own]
         if len(own) and even.min() < _STEADY * even.max():
-            return None  # a digit that moves tokens less than its place says is none of the position
+            return None  # a digit that moves tokens less than its size says is no part of the position
         grid.append(int(sides[-1]))
     every = np.stack(np.unravel_index(np.arange(math.prod(radices)), radices), 1)
+    # A digit may count backwards.
     every = np.where(slopes > 0, every, np.array(radices) - 1 - every) * strides
-    coordinates = [every[:, axes == axis].sum(1) for axis in range(len(decoded))]
+    coordinates = [every[:, axes == axis].sum(1) for axis in range(len(centres))]
     return tuple(grid), np.argsort(np.ravel_multi_index(coordinates, grid))
 
 
-def _moves(digits: NDArray[np.intp], decoded: Floats, weights: Floats) -> tuple[NDArray[np.intp], Floats] | None:
+def _moves(digits: NDArray[np.intp], centres: Floats, weights: Floats) -> tuple[NDArray[np.intp], Floats] | None:
     """Along which axis each digit moves tokens, and how far; None where one of them moves none, or along two axes."""
+    # Weighted least squares: location = offset + digits x steps.
     root = np.sqrt(weights)[:, None]
     equations = np.hstack([np.ones((len(digits), 1)), digits]) * root
-    solved, _, rank, _ = np.linalg.lstsq(equations, decoded.T * root, rcond=None)
+    solved, _, rank, _ = np.linalg.lstsq(equations, centres.T * root, rcond=None)
     if rank < equations.shape[1]:
         return None
-    left = ((decoded.T * root - equations @ solved) ** 2).sum(0) / max(len(digits) - rank, 1)
+    left = ((centres.T * root - equations @ solved) ** 2).sum(0) / max(len(digits) - rank, 1)
     errors = np.sqrt(np.diag(np.linalg.inv(equations.T @ equations))[1:, None] * left)
     slopes = solved[1:]
     axes = np.abs(slopes).argmax(1)
     own = np.arange(len(axes)), axes
-    others = np.where(np.arange(len(decoded)) == axes[:, None], 0, np.abs(slopes)).max(1)
+    others = np.where(np.arange(len(centres)) == axes[:, None], 0, np.abs(slopes)).max(1)
     sure = (np.abs(slopes[own]) > _CERTAIN * errors[own] + 1e-6) & (others < 0.4 * np.abs(slopes[own]))
     return (axes, slopes[own]) if sure.all() else None
 

@@ -1,6 +1,6 @@
 """Targets: what is explained. Each gives one score for each image; several are explained in one pass.
 
-A target is whatever has a method ``resolved(setting) -> ScoreSpec`` (see `OutputContext`).
+A target is whatever has a method ``resolved(context) -> ScoreSpec``, see `Target` and `OutputContext`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from gradsight.targets.boxes import Box
 from gradsight.targets.class_names import Labels, as_labels, check_fit, is_fit, misfit
 from gradsight.targets.classes import Classes, Top
 from gradsight.targets.combined import Against, Contrast, Several, Sum, check_target, resolve
+from gradsight.targets.context import OutputContext, Prediction, Target, TargetInfo, TargetLike
 from gradsight.targets.labels import class_index, class_name, plain
 from gradsight.targets.pixels import Pixels
 from gradsight.targets.predictions import Reading, predicted
 from gradsight.targets.reading import detections_in, embedding_in
-from gradsight.targets.resolved import OutputContext, Prediction, ScoreSpec, TargetInfo, Term
+from gradsight.targets.resolved import ScoreSpec, Term
 from gradsight.targets.similarity import Similarity
 from gradsight.targets.tokens import Token
 from gradsight.targets.within import Within
@@ -32,7 +33,9 @@ __all__ = [
     "Several",
     "Similarity",
     "Sum",
+    "Target",
     "TargetInfo",
+    "TargetLike",
     "Term",
     "Token",
     "Top",

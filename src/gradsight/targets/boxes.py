@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, ModelError
-from gradsight.foreign import Ops, Outputs
+from gradsight.foreign import Array, Ops, Outputs
 from gradsight.rules import Box as BoxRule
 from gradsight.targets.class_names import misfit
+from gradsight.targets.context import Floats, Indices, OutputContext, TargetInfo
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
+from gradsight.targets.resolved import ScoreSpec, of_function
+
+_Naming = Callable[[OutputContext, int, "Floats | None", tuple[float, ...]], TargetInfo]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,17 @@ class Box:
     weights are means over the picture, and show another thing of the same class as well.
 
     Positions are those of the original photo, (row, column) in pixels, or of the model's input where a batch was given.
+
+    >>> import torch
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU())
+    >>> model = torch.nn.Sequential(features, torch.nn.Conv2d(8, 2, 4, stride=4)).eval()
+    >>> corners = torch.tensor([[0.0, 0, 4, 4], [4, 0, 8, 4], [0, 4, 4, 8], [4, 4, 8, 8]])  # of the four predictions
+    >>> def detections(output):
+    ...     return output.flatten(2).transpose(1, 2), corners.expand(len(output), 4, 4)
+    >>> explainer = gs.Explainer(model, labels=["cat", "dog"], layer="0", detections=detections)
+    >>> explainer(torch.rand(1, 3, 8, 8), targets=gs.Box("dog", box=(0, 4, 4, 8))).labels
+    (('dog in 0,4,4,8',),)
 
     Attributes:
         which: the class, an index or a label; None for the one that the prediction itself is most for.
@@ -49,50 +62,50 @@ class Box:
         object.__setattr__(self, "which", optional("`which` of Box", self.which, AClass()))
         object.__setattr__(self, "box", optional("`box` of Box", self.box, BoxRule()))
 
-    def resolved(self, setting: OutputContext) -> ScoreSpec:
+    def resolved(self, context: OutputContext) -> ScoreSpec:
         """See `resolve`."""
-        found = detected(setting)
-        if found is None:
+        predictions = detected(context)
+        if predictions is None:
             raise ModelError(
                 "Box can be explained where the model gives scores and boxes of detections; it gives "
-                f"{setting.described}. Pass `detections=` to Explainer, a function from the output to scores "
+                f"{context.described}. Pass `detections=` to Explainer, a function from the output to scores "
                 "(n, q, classes) and boxes (n, q, 4), or gs.Pixels(...) for a segmentation, or a class."
             )
-        scores, boxes = found
-        asked = self._asked(setting)
+        scores, boxes = predictions
+        asked = self._asked(context)
         classes = np.full(
-            setting.n, 0 if self.which is None else class_index(self.which, setting.labels, scores.shape[-1])
+            context.n, 0 if self.which is None else class_index(self.which, context.labels, scores.shape[-1])
         )
         if self.which is None:
-            for i in setting.images:
-                overlap = None if asked is None else _overlaps(_of_best_class(boxes[i], scores[i]), asked[i], np)
+            for i in context.images:
+                overlap = None if asked is None else _iou(_of_best_class(boxes[i], scores[i]), asked[i], np)
                 classes[i] = _best_class(scores[i], overlap)
-        return _found(setting, found, classes, asked, self._name)
+        return _of_predictions(context, predictions, classes, asked, self._name)
 
-    def _asked(self, setting: OutputContext) -> NDArray[np.float32] | None:
+    def _asked(self, context: OutputContext) -> Floats | None:
         """(n, 4): the box as detectors write it, (left, top, right, bottom) in pixels of the model's input."""
         if self.box is None:
             return None
-        found = np.zeros((setting.n, 4), np.float32)
-        for i in setting.images:
+        boxes = np.zeros((context.n, 4), np.float32)
+        for i in context.images:
             corners = np.reshape(self.box, (2, 2))
-            if setting.placements:  # which counts positions from the centres of pixels
-                corners = np.array([setting.placements[i].to_input(*(corner - 0.5)) for corner in corners]) + 0.5
-            found[i] = corners[:, ::-1].ravel()
-        return found
+            if context.placements:  # which counts positions from the centres of pixels
+                corners = np.array([context.placements[i].to_input(*(corner - 0.5)) for corner in corners]) + 0.5
+            boxes[i] = corners[:, ::-1].ravel()
+        return boxes
 
-    def _name(self, setting: OutputContext, index: int, overlap: Any, place: tuple[float, ...]) -> TargetInfo:
+    def _name(self, context: OutputContext, index: int, overlap: Floats | None, place: tuple[float, ...]) -> TargetInfo:
         """What the prediction is called.
 
         Raises:
             InvalidArgument: none overlaps the box.
         """
-        name = class_name(index, setting.labels)
+        name = class_name(index, context.labels)
         if self.box is None:
             known = place[2] > place[0] and place[3] > place[1]
             return TargetInfo(index, name, place=place if known else ())
         where = ",".join(f"{x:g}" for x in self.box)
-        best = float(overlap.max())
+        best = 0.0 if overlap is None else float(overlap.max())
         if not best > 0:
             raise InvalidArgument(
                 f"`box` of Box must overlap one of the model's predictions of {name}. Received: {where}. "
@@ -104,91 +117,95 @@ class Box:
         return TargetInfo(index, label, place=tuple(self.box))
 
 
-def detected(setting: OutputContext) -> tuple[NDArray[Any], NDArray[Any]] | None:
+def detected(context: OutputContext) -> tuple[Floats, Floats] | None:
     """The scores and boxes of a detector's predictions, in NumPy; None where the output has none.
 
     Raises:
         InvalidArgument: the labels do not fit, or there is no prediction in an image.
     """
-    found = setting.detections(setting.outputs)
-    if found is None:
+    predictions = context.detections(context.outputs)
+    if predictions is None:
         return None
-    scores, boxes = (setting.numpy(x) for x in found)
-    if setting.labels is not None and len(setting.labels) != scores.shape[-1]:
-        raise InvalidArgument(misfit(setting.labels, scores.shape[-1]))
-    for i in setting.images:
+    scores, boxes = (context.numpy(x) for x in predictions)
+    if context.labels is not None and len(context.labels) != scores.shape[-1]:
+        raise InvalidArgument(misfit(context.labels, scores.shape[-1]))
+    for i in context.images:
         if not boxes[i].any():  # there are as many rows as the other images need, without a size
             raise InvalidArgument(f"the model predicts nothing in image {i}, so there is no Box to explain.")
     return scores, boxes
 
 
-def best_of_classes(indices: NDArray[Any], setting: OutputContext) -> ScoreSpec:
-    """Targets that are k classes of each image, (n, k), each by the detection that scores highest for it.
+def best_of_classes(indices: Indices, context: OutputContext) -> ScoreSpec:
+    """Targets for k classes of each image, (n, k). Each is the score of the class's best detection.
 
     Raises:
         InvalidArgument: there is none.
     """
-    found = detected(setting)
-    assert found is not None
-    of_each = [_found(setting, found, classes, None, Box()._name) for classes in indices.T]
-    names = tuple(tuple(x.names[i][0] for x in of_each) for i in range(setting.n))
+    predictions = detected(context)
+    assert predictions is not None
+    of_each = [_of_predictions(context, predictions, classes, None, Box()._name) for classes in indices.T]
+    names = tuple(tuple(x.names[i][0] for x in of_each) for i in range(context.n))
     return ScoreSpec(names, sum((x.columns for x in of_each), ()))
 
 
-def _found(
-    setting: OutputContext,
-    found: tuple[NDArray[Any], NDArray[Any]],
-    classes: NDArray[Any],
-    asked: NDArray[Any] | None,
-    name: Callable[[OutputContext, int, Any, tuple[float, ...]], TargetInfo],
+def _of_predictions(
+    context: OutputContext,
+    predictions: tuple[Floats, Floats],
+    classes: Indices,
+    asked: Floats | None,
+    name: _Naming,
 ) -> ScoreSpec:
-    """One target, of each image the prediction of one class, (n,), that overlaps what is asked for, (n, 4), best."""
-    scores, boxes = found
-    names = [TargetInfo(None, "")] * setting.n
-    for i in setting.images:
+    """One target: for each image the prediction of its class, (n,), that overlaps the wanted box, (n, 4), best."""
+    scores, boxes = predictions
+    names = [TargetInfo(None, "")] * context.n
+    for i in context.images:
         own = _of_class(boxes[i], classes[i])
-        overlap = None if asked is None else _overlaps(own, asked[i], np)
+        overlap = None if asked is None else _iou(own, asked[i], np)
         of_class = scores[i][:, classes[i]]
         best = own[int(of_class.argmax())]
+        # A detector that gives one class for each prediction has zeros for all others: a maximum of them is no
+        # evidence.
         if asked is None and not of_class.any() and scores[i].any():  # each row has the probability of one class
             raise InvalidArgument(
-                f"the model predicts no {class_name(int(classes[i]), setting.labels)} in image {i}, so there is no "
+                f"the model predicts no {class_name(int(classes[i]), context.labels)} in image {i}, so there is no "
                 "Box to explain. Explain another class, or gs.Box(), which is the prediction that scores highest."
             )
-        names[i] = name(setting, int(classes[i]), overlap, _in_photo(best, setting, i))
-    return of_function(partial(_score, setting, np.eye(scores.shape[-1])[classes], asked), names)
+        names[i] = name(context, int(classes[i]), overlap, _in_photo(best, context, i))
+    return of_function(partial(_score, context, np.eye(scores.shape[-1])[classes], asked), names)
 
 
-def _score(setting: OutputContext, chosen: Any, asked: Any, outputs: Outputs) -> Any:
+def _score(context: OutputContext, chosen: Floats, asked: Floats | None, outputs: Outputs) -> Array:
     """The scores (m,) of an output, for classes ``chosen``, (n, classes) of 0 and 1, and boxes (n, 4) or None."""
-    ops = setting.ops
-    scores, boxes = setting.detections(outputs)
-    chosen = setting.each(chosen, scores)[:, None] > 0
+    ops = context.ops
+    scores, boxes = cast(tuple[Array, Array], context.detections(outputs))  # the first output had them too
+    # By a mask, not by an index: images of one batch may have other classes, and every framework has `where`.
+    chosen = context.each(chosen, scores)[:, None] > 0
     own = ops.sum(ops.where(chosen, scores, ops.zeros_like(scores)), axis=-1)
     if asked is None:
         return ops.max(own, axis=1)
+    # Each class has boxes of its own; those of the chosen class are taken.
     if boxes.ndim == 4:
         boxes = ops.sum(ops.where(chosen[..., None], boxes, ops.zeros_like(boxes)), axis=2)
-    overlap = _overlaps(boxes, setting.each(asked, boxes)[:, None], ops)
+    overlap = _iou(boxes, context.each(asked, boxes)[:, None], ops)
     best, lowest = ops.max(overlap, axis=1), ops.min(own, axis=1)
     # of several that overlap it alike, the one that scores highest
-    found = ops.max(ops.where(overlap >= best[:, None], own, lowest[:, None]), axis=1)
-    return ops.where(best > 0, found, lowest)
+    evidence = ops.max(ops.where(overlap >= best[:, None], own, lowest[:, None]), axis=1)
+    return ops.where(best > 0, evidence, lowest)
 
 
-def _in_photo(box: NDArray[Any], setting: OutputContext, i: int) -> tuple[float, ...]:
-    """(left, top, right, bottom) in pixels of the input as (top, left, bottom, right) in pixels of the photo."""
+def _in_photo(box: Floats, context: OutputContext, i: int) -> tuple[float, ...]:
+    """A box (left, top, right, bottom) in pixels of the input as (top, left, bottom, right) in pixels of the photo."""
     corners = box.reshape(2, 2)[:, ::-1]
-    if setting.placements:
-        corners = np.array([setting.placements[i].to_pixel(*(corner - 0.5)) for corner in corners]) + 0.5
+    if context.placements:
+        corners = np.array([context.placements[i].to_pixel(*(corner - 0.5)) for corner in corners]) + 0.5
     return tuple(float(x) for x in corners.ravel())
 
 
 _ALIKE = 0.5
-"""The overlap from which on a prediction counts as right in PASCAL VOC."""
+"""From this overlap on, PASCAL VOC counts a prediction as right."""
 
 
-def _overlaps(boxes: Any, asked: Any, ops: Ops) -> Any:
+def _iou(boxes: Array, asked: Array, ops: Ops) -> Array:
     """Intersection over union of boxes (..., q, 4) with one (..., 1, 4) or (4,), all (left, top, right, bottom)."""
     left, top, right, bottom = (boxes[..., i] for i in range(4))
     start, up, end, down = (asked[..., i] for i in range(4))
@@ -200,18 +217,19 @@ def _overlaps(boxes: Any, asked: Any, ops: Ops) -> Any:
     return across * along / (area + (end - start) * (down - up) - across * along)
 
 
-def _of_class(boxes: NDArray[Any], index: int) -> NDArray[Any]:
-    """(q, 4) of a class, where each class has boxes of its own, (q, classes, 4)."""
+def _of_class(boxes: Floats, index: int) -> Floats:
+    """The boxes (q, 4) of a class. Some detectors have boxes for each class: (q, classes, 4)."""
     return boxes if boxes.ndim == 2 else boxes[:, index]
 
 
-def _of_best_class(boxes: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
+def _of_best_class(boxes: Floats, scores: Floats) -> Floats:
     return boxes if boxes.ndim == 2 else boxes[np.arange(len(boxes)), scores.argmax(1)]
 
 
-def _best_class(scores: NDArray[Any], overlap: NDArray[Any] | None) -> int:
-    """The class of the prediction that overlaps a box best; without a box, of the one that scores highest."""
+def _best_class(scores: Floats, overlap: Floats | None) -> int:
+    """The class of the prediction that overlaps a box best, or, without a box, of the one that scores highest."""
     highest = scores.max(axis=1)
     if overlap is not None:
+        # Several predictions often lie at the same box; the surest of them says the class.
         highest = np.where(overlap >= overlap.max(), highest, -np.inf)
     return int(scores[int(highest.argmax())].argmax())

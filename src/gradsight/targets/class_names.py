@@ -1,24 +1,25 @@
-"""Class names as people hand them over, brought to one form: a tuple of texts by index."""
+"""Class names in the forms that users have them, turned into one form: a tuple of texts by index."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, KeysView, Mapping, Sequence, Set
-from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.errors import InvalidArgument, InvalidType, received
+from gradsight.foreign import Array
 from gradsight.targets.labels import is_class, number_of, plain
 from gradsight.values import has, items_in
 
-Labels = Sequence[str | int] | Mapping[Any, Any] | NDArray[Any]
-"""Class names as they are handed over, see `as_labels`; columns and indices of tables are taken too."""
+Labels = Sequence[str | int] | Mapping[int, str] | Mapping[str, int] | Mapping[str, str] | NDArray[np.generic]
+"""Class names as a user gives them, see `as_labels`. Columns and indices of tables are taken too."""
 
 _FORMS = "a list or an array of names, or a dict: {0: 'cat', 1: 'dog'} or {'cat': 0, 'dog': 1}"
 
 
-def as_labels(labels: Any, what: str = "`labels`") -> tuple[str, ...]:
+def as_labels(labels: Labels, what: str = "`labels`") -> tuple[str, ...]:
     """Class names by index.
 
     Args:
@@ -43,8 +44,8 @@ def as_labels(labels: Any, what: str = "`labels`") -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
-def _listed(labels: Any, what: str) -> list[Any]:
-    """Them in order, whatever they are."""
+def _listed(labels: object, what: str) -> list[object]:
+    """The labels by index, from any of the forms."""
     pairs = labels.items() if isinstance(labels, Mapping) else _column(labels)
     if pairs is not None:
         return in_order([(plain(a), plain(b)) for a, b in pairs], what, f"{received(labels)} Pass {_FORMS}.")
@@ -58,19 +59,20 @@ def _listed(labels: Any, what: str) -> list[Any]:
     return [plain(value) for value in items]
 
 
-def in_order(pairs: Sequence[tuple[Any, Any]], what: str, way_out: str) -> list[Any]:
+def in_order(pairs: Sequence[tuple[object, object]], what: str, way_out: str) -> list[object]:
     """The names of (index, name) or (name, index) pairs, by index.
 
     Args:
-        pairs: them; which side is the index, the values tell: 0, 1, 2 ..., also as texts.
+        pairs: the pairs. The side with the values 0, 1, 2 ..., also as texts, is the index.
         what: what to call them in an error.
         way_out: the end of an error.
 
     Raises:
         InvalidArgument: neither side has each index from 0 on once, or both have and say different things.
     """
+    # Both directions are common: id2label in transformers, class_to_idx in torchvision.
     sides = [side for side in (0, 1) if _indices([pair[side] for pair in pairs]) == list(range(len(pairs)))]
-    readings = [{int(pair[side]): pair[1 - side] for pair in pairs} for side in sides]
+    readings = [{int(str(pair[side])): pair[1 - side] for pair in pairs} for side in sides]
     named = [[names[index] for index in range(len(pairs))] for names in readings]
     if not named:
         raise InvalidArgument(
@@ -84,38 +86,39 @@ def in_order(pairs: Sequence[tuple[Any, Any]], what: str, way_out: str) -> list[
     return named[0]
 
 
-def _indices(values: Sequence[Any]) -> list[int]:
-    """Whole numbers in order; empty where some value is none."""
-    found = [number_of(str(value)) if is_class(value) else None for value in values]
-    return sorted(number for number in found if number is not None) if None not in found else []
+def _indices(values: Sequence[object]) -> list[int]:
+    """The values as sorted whole numbers; empty if one of them is no whole number."""
+    numbers = [number_of(str(value)) if is_class(value) else None for value in values]
+    return sorted(number for number in numbers if number is not None) if None not in numbers else []
 
 
-def _fault(pairs: Sequence[tuple[Any, Any]]) -> str:
-    """What is wrong with the indices, in words; empty where there are none."""
-    found = _indices([pair[0] for pair in pairs]) or _indices([pair[1] for pair in pairs])
-    have = set(found)
-    missing = next(index for index in range(len(found) + 1) if index not in have)
-    twice = sorted(index for index, count in Counter(found).items() if count > 1)
+def _fault(pairs: Sequence[tuple[object, object]]) -> str:
+    """What is wrong with the indices, in words; empty if there are no indices."""
+    indices = _indices([pair[0] for pair in pairs]) or _indices([pair[1] for pair in pairs])
+    have = set(indices)
+    missing = next(index for index in range(len(indices) + 1) if index not in have)
+    twice = sorted(index for index, count in Counter(indices).items() if count > 1)
     if twice:
         return f"; {twice[0]} is there twice"
-    return f"; {missing} is missing" if found and missing < found[-1] else ""
+    return f"; {missing} is missing" if indices and missing < indices[-1] else ""
 
 
-def _column(labels: Any) -> Iterable[tuple[Any, Any]] | None:
-    """A column of a table, whose rows have names of their own, as pairs of these and its values; None of others."""
+def _column(labels: Array) -> Iterable[tuple[object, object]] | None:
+    """The (row name, value) pairs of a column of a table; None for anything else."""
     if not has(labels, "to_dict", "index") or has(labels, "columns"):
         return None
     return zip(plain(labels.index), plain(labels), strict=True)  # a dict would lose names that are there twice
 
 
 def is_fit(labels: Sequence[str], count: int) -> bool:
-    """Whether labels are those of so many scores; one score is that of two classes, see `Reading.binary`."""
+    """Whether labels fit a number of scores. Two labels fit one score, see `Reading.binary`."""
     return len(labels) == count or (len(labels) == 2 and count == 1)
 
 
 def misfit(labels: Sequence[str], count: int) -> str:
     """The text of the error for labels that do not fit so many scores."""
     named = f"{', '.join(map(repr, labels[:4]))}{f' and {len(labels) - 4} more' if len(labels) > 4 else ''}"
+    # Off by one is nearly always a class for the background, as detectors and segmentations have.
     background = ", that of the background too" if count == len(labels) + 1 else ""
     return (
         f"`labels` must be one for each of the model's scores, in their order, and there are {len(labels)} labels for "
@@ -125,10 +128,10 @@ def misfit(labels: Sequence[str], count: int) -> str:
 
 
 def check_fit(labels: Sequence[str] | None, count: int) -> None:
-    """See that labels, if there are some, are those of so many scores.
+    """Check that labels, if there are any, fit a number of scores.
 
     Raises:
-        InvalidArgument: they are not.
+        InvalidArgument: they do not.
     """
     if labels is not None and not is_fit(labels, count):
         raise InvalidArgument(misfit(labels, count))

@@ -7,18 +7,20 @@ from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar, TypeGuard
 
 import numpy as np
 
 from gradsight.checks import taken
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, UnknownName, unknown
-from gradsight.rules import Whole
+from gradsight.foreign import Array
+from gradsight.rules import Rule, Whole
 from gradsight.values import has
 
 
-def plain(value: Any) -> Any:
-    """Arrays of any framework, and their numbers, as Python's own: ``np.array([1, 2])`` is ``[1, 2]``."""
+def plain(value: Array) -> Array:
+    """An array of any framework as Python's own lists and numbers; any other value as it is."""
+    # A text of NumPy has a dtype and a shape too.
     if isinstance(value, str) or not has(value, "dtype", "shape"):
         return value
     try:
@@ -27,7 +29,7 @@ def plain(value: Any) -> Any:
         return value
 
 
-def is_class(value: Any) -> bool:
+def is_class(value: object) -> TypeGuard[int | str]:
     """Whether a value may name a class: an index or a label."""
     return isinstance(value, str) or Whole().read(value) is not None
 
@@ -39,19 +41,21 @@ class AClass:
     error: ClassVar[type[GradsightError]] = InvalidType
     rule: ClassVar[str] = "a class: an index or a label"
 
-    def read(self, value: Any) -> int | str | None:
+    def read(self, value: object) -> int | str | None:
         """Its index or label, or None."""
-        found: int | str | None = value if isinstance(value, str) else Whole().read(value)
-        return found
+        return value if isinstance(value, str) else Whole().read(value)
+
+
+_A_CLASS: Rule[int | str] = AClass()
 
 
 def number_of(text: str) -> int | None:
-    """The whole number that a text is, from 0 on; None for another text, and for one of more digits than count."""
+    """The whole number, from 0, that a text stands for; None for any other text, and for more than 18 digits."""
     return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
 def class_name(index: int, labels: Sequence[str] | None) -> str:
-    """The name that a class is shown by, no other class's; its number in words where the labels are not known."""
+    """The name that a class is shown by, which no other class has. Without labels it is ``"class 3"``."""
     return shown_names(tuple(labels))[index] if labels is not None and index < len(labels) else f"class {index}"
 
 
@@ -77,7 +81,7 @@ def shown_names(labels: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _forms(index: int, label: str, labels: Set[str]) -> list[str]:
-    """What a class may be called, the shortest first; the last is no other class's."""
+    """The names that a class may be shown by, the shortest first; no other class has the last one."""
     first, whole = label.partition(",")[0].strip(), label.strip()
     numbered = f"{whole or 'class'} ({index})"
     while numbered in labels:
@@ -85,7 +89,7 @@ def _forms(index: int, label: str, labels: Set[str]) -> list[str]:
     return [*filter(None, (first, whole) if whole else (f"class {index}",)), numbered]
 
 
-def class_index(which: Any, labels: Sequence[str] | None, count: int) -> int:
+def class_index(which: object, labels: Sequence[str] | None, count: int) -> int:
     """The index of a class given by index or by label.
 
     A whole number is an index, and a text is a label; a text that is a number and no label is an index too, unless all
@@ -103,36 +107,38 @@ def class_index(which: Any, labels: Sequence[str] | None, count: int) -> int:
         InvalidType: neither an index nor a label.
         UnknownName: no class has that label, or the model's labels are not known.
     """
-    which = taken("`targets`", which, AClass())
-    if isinstance(which, str):
-        return _by_label(which, labels, count)
-    index, name = int(which), str(int(which))
+    read = taken("`targets`", which, _A_CLASS)
+    if isinstance(read, str):
+        return _by_label(read, labels, count)
+    index, name = int(read), str(int(read))
+    # Labels such as "0", "8", "3" in another order: an index and a label look alike, and a guess would be silent.
     if labels is not None and name in labels and labels.index(name) != index:
         raise _two_meanings(index, labels, count)
     return _checked(index, count)
 
 
 def _by_label(which: str, labels: Sequence[str] | None, count: int) -> int:
-    found = _matches(which, labels or ())
+    matches = _matches(which, labels or ())
+    # Where every label is a number, "3" is meant as a label: as an index it would be another class.
     numbers = labels is not None and all(label.isdecimal() for label in labels)
-    if not found and (number := number_of(which)) is not None and not numbers:
+    if not matches and (number := number_of(which)) is not None and not numbers:
         return _checked(number, count)
     if labels is None:
         raise UnknownName(
             f"class {which!r} was asked for by its label, but the labels of this model are not known. "
             f"Give an index from 0 to {count - 1}, or the labels (`labels=[...]`, `--labels FILE`)."
         )
-    if not found:
+    if not matches:
         raise unknown("class", which, [name.strip() for label in labels for name in label.split(",")])
-    if len(found) > 1:
-        ways = ", ".join(f"{index} ({labels[index]})" for index in found)
-        raise InvalidArgument(f"class {which!r} fits several classes: {ways}. Give the index.")
-    if found[0] >= count:
+    if len(matches) > 1:
+        options = ", ".join(f"{index} ({labels[index]})" for index in matches)
+        raise InvalidArgument(f"class {which!r} fits several classes: {options}. Give the index.")
+    if matches[0] >= count:
         raise InvalidArgument(
-            f"class {which!r} must be one of the model's {count} classes, and is number {found[0]} of {len(labels)} "
+            f"class {which!r} must be one of the model's {count} classes, and is number {matches[0]} of {len(labels)} "
             "labels, counted from 0. Give as many labels as the model has classes."
         )
-    return found[0]
+    return matches[0]
 
 
 def _checked(index: int, count: int) -> int:
@@ -142,7 +148,7 @@ def _checked(index: int, count: int) -> int:
 
 
 def _two_meanings(number: int, labels: Sequence[str], count: int) -> InvalidArgument:
-    """The error for a number that is the label of a class whose index is another."""
+    """The error for a number that is the index of one class and the label of another."""
     other = labels.index(str(number))
     if not 0 <= number < count:
         return InvalidArgument(
@@ -161,15 +167,16 @@ def _key(label: str) -> str:
 
 
 def _matches(which: str, labels: Sequence[str]) -> list[int]:
-    """The classes that a text may mean: those that fit it best, whole labels before shown names before synonyms."""
+    """The classes that a text fits best: by the whole label, else by the shown name, else by a synonym."""
     shown = shown_names(tuple(labels))
+    # To the letter first: "crane" (the bird) and "Crane" (the machine) may both be labels.
     for wanted, as_read in ((which, str), (_key(which), _key)):
         if not wanted:
             continue
         for names in (labels, shown):
-            found = [i for i, name in enumerate(names) if as_read(name) == wanted]
-            if found:
-                return found
+            matches = [i for i, name in enumerate(names) if as_read(name) == wanted]
+            if matches:
+                return matches
     synonyms_of = [[_key(name) for name in text.split(",")] for text in labels]
     # The first synonym comes before a later one of another class ("crayfish" is also called a spiny lobster).
     first = [i for i, synonyms in enumerate(synonyms_of) if synonyms[0] == _key(which)]

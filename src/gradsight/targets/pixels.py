@@ -1,22 +1,23 @@
-"""A class of a segmentation, in the part of the picture that the user says."""
+"""A class of a segmentation, in a region of the picture."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight import rules
 from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, ModelError, received
-from gradsight.foreign import Outputs
-from gradsight.rules import Array, Box, Each, Number
+from gradsight.foreign import Array, Outputs
+from gradsight.rules import Box, Each, Number
 from gradsight.targets.class_names import check_fit
+from gradsight.targets.context import Floats, OutputContext, TargetInfo
 from gradsight.targets.labels import AClass, class_index, class_name
-from gradsight.targets.resolved import OutputContext, ScoreSpec, TargetInfo, of_function
+from gradsight.targets.resolved import ScoreSpec, of_function
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,14 @@ class Pixels:
 
     Vinogradova, Dibrov and Myers, "Towards interpretable semantic segmentation via gradient-weighted class activation
     mapping", arXiv:2002.11434; there the logits are added up.
+
+    >>> import torch
+    >>> import gradsight as gs
+    >>> features = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU())
+    >>> model = torch.nn.Sequential(features, torch.nn.Conv2d(8, 4, 1)).eval()
+    >>> target = gs.Pixels("road", box=(4, 0, 8, 8))  # the lower half
+    >>> gs.Explainer(model, labels=["sky", "road", "car", "tree"])(torch.rand(1, 3, 8, 8), targets=target).labels
+    (('road in 4,0,8,8',),)
 
     Attributes:
         which: the class, an index or a label.
@@ -43,7 +52,7 @@ class Pixels:
     """
 
     which: int | str
-    mask: Any = None
+    mask: Array = None
     box: Sequence[float] | None = None
     point: Sequence[float] | None = None
 
@@ -52,6 +61,7 @@ class Pixels:
         if len(given) > 1:
             raise InvalidArgument(f"Pixels takes one of mask, box and point. Received: {' and '.join(given)}.")
         point = Each(Number(-1e9, 1e9), (2,), words="2 numbers, (row, column)")
+        # Read before it is compared: it may be a tensor on a GPU, or a list.
         mask = optional("`mask` of Pixels", self.mask, _MASK)
         if mask is not None and not (np.isfinite(mask).all() and (mask >= 0).all() and mask.any()):
             raise InvalidArgument(f"`mask` of Pixels must be {_MASK.rule}. Received: values that are not.")
@@ -60,30 +70,31 @@ class Pixels:
         object.__setattr__(self, "point", optional("`point` of Pixels", self.point, point))
         object.__setattr__(self, "mask", mask)
 
-    def resolved(self, setting: OutputContext) -> ScoreSpec:
+    def resolved(self, context: OutputContext) -> ScoreSpec:
         """See `resolve`."""
-        found = setting.dense(setting.outputs)
-        if found is None:
+        dense = context.dense(context.outputs)
+        if dense is None:
             raise ModelError(
                 "Pixels can be explained where the model gives class scores at positions, (n, classes, rows, columns); "
-                f"it gives {setting.described}. Pass a class, or a function outputs -> (n,)."
+                f"it gives {context.described}. Pass a class, or a function outputs -> (n,)."
             )
-        check_fit(setting.labels, int(found.shape[1]))
-        index = class_index(self.which, setting.labels, int(found.shape[1]))
-        weights = np.zeros((setting.n, *found.shape[2:]), np.float32)
-        for i in setting.images:
-            weights[i] = self._weights(setting, i, tuple(found.shape[2:]))
+        check_fit(context.labels, int(dense.shape[1]))
+        index = class_index(self.which, context.labels, int(dense.shape[1]))
+        # In NumPy and once: the region does not change with the outputs of further passes.
+        weights = np.zeros((context.n, *dense.shape[2:]), np.float32)
+        for i in context.images:
+            weights[i] = self._weights(context, i, tuple(dense.shape[2:]))
 
-        def score(outputs: Outputs) -> Any:
-            values = setting.dense(outputs)[:, index]
-            return setting.ops.sum(values * setting.each(weights, values), axis=(1, 2))
+        def score(outputs: Outputs) -> Array:
+            values = context.dense(outputs)[:, index]
+            return context.ops.sum(values * context.each(weights, values), axis=(1, 2))
 
         name = TargetInfo(
-            index, f"{class_name(index, setting.labels)}{self._place()}", place=tuple(self._sides() or ())
+            index, f"{class_name(index, context.labels)}{self._words()}", place=tuple(self._sides() or ())
         )
-        return of_function(score, [name] * setting.n)
+        return of_function(score, [name] * context.n)
 
-    def _place(self) -> str:
+    def _words(self) -> str:
         """The region in words, after the class."""
         if self.mask is not None:
             return " in a mask"
@@ -94,27 +105,30 @@ class Pixels:
         """(top, left, bottom, right) of the box or of the pixel at the point."""
         if self.point is None:
             return self.box
+        # Positions count from the centres of pixels: 3.4 lies in pixel 3, 3.6 in pixel 4.
         row, column = (math.floor(value + 0.5) for value in self.point)
         return row, column, row + 1, column + 1
 
-    def _weights(self, setting: OutputContext, i: int, cells: tuple[int, ...]) -> NDArray[np.float32]:
-        """How much each cell of the output counts for image ``i``, in all 1."""
-        placement = setting.placements[i] if setting.placements else None
-        size = setting.size if placement is None else placement.image_size
-        region = self._region(setting.first + i, size, setting.total)
+    def _weights(self, context: OutputContext, i: int, cells: tuple[int, ...]) -> NDArray[np.float32]:
+        """How much each cell of the output counts for image ``i``; the sum is 1."""
+        placement = context.placements[i] if context.placements else None
+        size = context.size if placement is None else placement.image_size
+        # A mask is of the photo, the output of the model's input: the two meet in the pixels of the photo.
+        region = self._region(context.first + i, size, context.total)
         box = (0.0, 0.0, float(size[0]), float(size[1])) if placement is None else placement.box
-        down, across = (_overlaps(region.shape[k], box[k], box[k + 2], cells[k]) for k in range(2))
-        weights: NDArray[Any] = down @ region @ across.T
+        down, across = (_covered(region.shape[k], box[k], box[k + 2], cells[k]) for k in range(2))
+        # Rows and columns are separate, so that the overlap of all cells is two small products.
+        weights: Floats = down @ region @ across.T
         if not weights.sum() > 0:
             raise InvalidArgument(
-                f"the region of Pixels must lie in what the model saw of the picture. Received:{self._place()}, (rows "
+                f"the region of Pixels must lie in what the model saw of the picture. Received:{self._words()}, (rows "
                 f"and columns), of a picture {size[0]} pixels high and {size[1]} wide. "
                 "fit='letterbox' shows the model all of it."
             )
         shares: NDArray[np.float32] = (weights / weights.sum()).astype(np.float32)
         return shares
 
-    def _region(self, i: int, size: tuple[int, ...], total: int) -> NDArray[Any]:
+    def _region(self, i: int, size: tuple[int, ...], total: int) -> Floats:
         """The region's weights at the picture's pixels."""
         if self.mask is not None:
             masks = np.asarray(self.mask, dtype=np.float64)
@@ -123,22 +137,19 @@ class Pixels:
                     f"`mask` of Pixels must have the size of the picture, {size[0]} x {size[1]}, one for all or one "
                     f"for each of the {total} image(s). {received(self.mask)}"
                 )
-            found: NDArray[Any] = masks if masks.ndim == 2 else masks[i]
-            return found
+            return masks if masks.ndim == 2 else masks[i]
         box = self._sides() or (0, 0, *size)
-        rows, columns = (_overlaps(size[k], box[k], box[k + 2], 1)[0] for k in range(2))
-        region: NDArray[Any] = rows[:, None] * columns
+        rows, columns = (_covered(size[k], box[k], box[k + 2], 1)[0] for k in range(2))
+        region: Floats = rows[:, None] * columns
         return region
 
 
-_MASK = Array((2, 3), "(height, width) or (n, height, width), true or weights of at least 0, not 0 everywhere")
+_MASK = rules.Array((2, 3), "(height, width) or (n, height, width), true or weights of at least 0, not 0 everywhere")
 
 
-def _overlaps(pixels: int, start: float, stop: float, cells: int) -> NDArray[np.float64]:
+def _covered(pixels: int, start: float, stop: float, cells: int) -> Floats:
     """(cells, pixels): how much of each pixel of a picture lies in each cell of an output that covers start to stop."""
     edges = start + (stop - start) * np.arange(cells + 1) / cells
     first, last = np.arange(pixels), np.arange(1, pixels + 1)
-    inside: NDArray[np.float64] = np.clip(
-        np.minimum(edges[1:, None], last) - np.maximum(edges[:-1, None], first), 0, None
-    )
+    inside: Floats = np.clip(np.minimum(edges[1:, None], last) - np.maximum(edges[:-1, None], first), 0, None)
     return inside

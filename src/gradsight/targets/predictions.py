@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.targets.context import Prediction
 from gradsight.targets.labels import class_name
-from gradsight.targets.resolved import Prediction
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Reading:
         missing: where no class can be explained, why.
     """
 
-    path: tuple[Any, ...] | None = ()
+    path: tuple[str | int, ...] | None = ()
     gives: str = ""
     activation: str = "softmax"
     binary: bool = False
@@ -37,7 +36,7 @@ class Reading:
 def predicted(
     scores: NDArray[np.float64] | None, reading: Reading, labels: Sequence[str] | None, most: int = 5
 ) -> tuple[tuple[Prediction, ...], ...]:
-    """The best classes of each image, the best first; each image's by its own scores.
+    """The best classes of each image, the best first.
 
     Args:
         scores: (n, classes); None where the model gives no class scores, and then there are no predictions.
@@ -47,6 +46,7 @@ def predicted(
     """
     if scores is None or scores.shape[1] < 2 or not reading.activation:
         return ()
+    # A softmax of probabilities would flatten them.
     shares = scores if reading.gives else _ACTIVATIONS[reading.activation](scores)
     order = np.argsort(-shares, axis=1, kind="stable")[:, :most]
     return tuple(
@@ -56,24 +56,24 @@ def predicted(
 
 
 def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of each row of logits the probabilities of classes of which one is right."""
+    """The probabilities of classes that exclude each other, from rows of logits."""
     shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-    found: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
-    return found
+    shares: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
+    return shares
 
 
 def sigmoid(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of each logit the probability of a class by itself."""
+    """The probabilities of classes that do not exclude each other, from logits."""
     small = np.exp(-np.abs(scores))  # never overflows
-    found: NDArray[np.float64] = np.where(scores >= 0, 1, small) / (1 + small)
-    return found
+    shares: NDArray[np.float64] = np.where(scores >= 0, 1, small) / (1 + small)
+    return shares
 
 
 _ACTIVATIONS = {"softmax": softmax, "sigmoid": sigmoid}
 
 
 def look_of(scores: NDArray[np.float64]) -> str | None:
-    """What rows of scores may be by their values: ``"softmax"``, ``"sigmoid"``, or empty where they are logits.
+    """What scores may have passed, by their values: ``"softmax"``, ``"sigmoid"``, or nothing (empty) for logits.
 
     Those of a softmax are in [0, 1] and add up to 1, those of a sigmoid are in [0, 1]. Rows that are not finite say
     nothing; None where there is no other.
@@ -88,4 +88,4 @@ def look_of(scores: NDArray[np.float64]) -> str | None:
 
 
 _ROUNDING = 1e-3
-"""By how much half precisions may be off."""
+"""Half precisions may be wrong by this much."""

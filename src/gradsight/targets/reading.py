@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sized
-from typing import Any
 
 import numpy as np
 
-from gradsight.foreign import Ops, Outputs
+from gradsight.foreign import Array, Ops, Outputs
 
 _EMBEDDINGS = ("image_embeds", "embeddings", "embedding", "features", "pooler_output")
 
 
-def detections_in(outputs: Outputs, size: tuple[int, ...], labels: Sized | None, ops: Ops) -> Any:
+def detections_in(
+    outputs: Outputs, size: tuple[int, ...], labels: Sized | None, ops: Ops
+) -> tuple[Array, Array] | None:
     """The scores (n, q, classes) and boxes (n, q, 4) of predictions in a model's output; None where it has none.
 
     Known are:
@@ -33,57 +34,68 @@ def detections_in(outputs: Outputs, size: tuple[int, ...], labels: Sized | None,
     """
     logits, relative, boxes, scores = (_entry(outputs, name) for name in ("logits", "pred_boxes", "boxes", "scores"))
     if _has_axes(logits, 3) and _has_axes(relative, 3):
+        # DETR has one class more, "no object", which is nothing to explain.
         nothing = labels is not None and logits.shape[2] == len(labels) + 1
         return logits[..., :-1] if nothing else logits, in_pixels(corners(relative, ops), size, ops)
     is_list = isinstance(outputs, list | tuple) and len(outputs) > 0
     pair = outputs if is_list and len(outputs) == 2 else (scores if logits is None else logits, boxes)
     if _has_axes(pair[0], 3) and (_has_axes(pair[1], 3) or _has_axes(pair[1], 4)) and pair[1].shape[-1] == 4:
-        return tuple(pair)
+        return pair[0], pair[1]
     if is_list and all(_has_axes(_entry(x, "boxes"), 2) for x in outputs):
         return _chosen(outputs, labels, ops)
     return None
 
 
-def _chosen(outputs: Outputs, labels: Sized | None, ops: Ops) -> Any:
-    """Of predictions that were chosen, each of one class with a probability; images have different numbers of them.
+def _chosen(outputs: Outputs, labels: Sized | None, ops: Ops) -> tuple[Array, Array]:
+    """Scores and boxes from final predictions, each with one class and its probability.
 
-    Every image has as many rows, one at least: those that it lacks have a box without a size, and score 0.
+    Images have different numbers of predictions. All get as many rows as the largest number, at least one; the added
+    rows have a box without a size, and score 0.
     """
-    found = [(x["labels"], x["scores"], x["boxes"]) for x in outputs]
-    most = max(1, *(boxes.shape[0] for _, _, boxes in found))
-    count = (
-        len(labels) if labels is not None else 1 + max((int(ops.max(x)) for x, *_ in found if x.shape[0]), default=0)
-    )
+    predictions = [(x["labels"], x["scores"], x["boxes"]) for x in outputs]
+    # One at least: an image without any prediction still needs a row.
+    most = max(1, *(boxes.shape[0] for _, _, boxes in predictions))
+    if labels is None:
+        count = 1 + max((int(ops.max(classes)) for classes, *_ in predictions if classes.shape[0]), default=0)
+    else:
+        count = len(labels)
     scores, boxes = [], []
-    for classes, probabilities, own_boxes in found:
+    for classes, probabilities, own_boxes in predictions:
         like = {"dtype": probabilities.dtype, "device": getattr(probabilities, "device", None)}
-        own = ops.astype(classes, probabilities.dtype)[:, None] == ops.asarray(np.arange(count), **like)
+        own = one_hot(ops.astype(classes, probabilities.dtype), count, ops) > 0
         fill = most - own_boxes.shape[0]
+        # A product with 0 and 1 would spread what is not finite over the other classes.
         own = ops.where(own, probabilities[:, None], ops.zeros_like(probabilities)[:, None])
         scores.append(ops.concat([own, ops.asarray(np.zeros((fill, count)), **like)], axis=0))
         boxes.append(ops.concat([own_boxes, ops.asarray(np.zeros((fill, 4)), **like)], axis=0))
     return ops.stack(scores, axis=0), ops.stack(boxes, axis=0)
 
 
-def embedding_in(outputs: Outputs, otherwise: Any) -> Any:
-    """The embeddings (n, d) in a model's output: what is called one, or else ``otherwise``."""
-    found = (_entry(outputs, name) for name in _EMBEDDINGS)
-    return next((x for x in found if _has_axes(x, 2)), otherwise)
+def one_hot(numbers: Array, count: int, ops: Ops) -> Array:
+    """1 in the column that a number names and 0 in the others: (...) -> (..., count), in the numbers' own precision."""
+    columns = ops.asarray(np.arange(count), dtype=numbers.dtype, device=getattr(numbers, "device", None))
+    return ops.astype(numbers[..., None] == columns, numbers.dtype)
 
 
-def in_pixels(boxes: Any, size: tuple[int, ...], ops: Ops) -> Any:
+def embedding_in(outputs: Outputs, otherwise: Array | None) -> Array | None:
+    """The embeddings (n, d) in a model's output, found by their usual names; ``otherwise`` if there are none."""
+    entries = (_entry(outputs, name) for name in _EMBEDDINGS)
+    return next((x for x in entries if _has_axes(x, 2)), otherwise)
+
+
+def in_pixels(boxes: Array, size: tuple[int, ...], ops: Ops) -> Array:
     """Boxes (..., 4), each (left, top, right, bottom) in shares of a picture, in its pixels."""
     return boxes * ops.asarray([size[1], size[0]] * 2, dtype=boxes.dtype, device=getattr(boxes, "device", None))
 
 
-def corners(boxes: Any, ops: Ops) -> Any:
+def corners(boxes: Array, ops: Ops) -> Array:
     """(centre x, centre y, width, height) to (left, top, right, bottom)."""
     return ops.concat([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], axis=-1)
 
 
-def _entry(outputs: Outputs, name: str) -> Any:
+def _entry(outputs: Outputs, name: str) -> Outputs:
     return outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)
 
 
-def _has_axes(array: Any, count: int) -> bool:
+def _has_axes(array: object, count: int) -> bool:
     return getattr(array, "ndim", None) == count

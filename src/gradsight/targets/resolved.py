@@ -1,119 +1,16 @@
-"""Targets settled against what a model gave: the same scores can be taken of any further output."""
+"""Targets, resolved for a model's output: the same scores can be taken of any further output."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from gradsight.cached import cached_property
 from gradsight.errors import InvalidType, received
-from gradsight.foreign import Ops, Outputs
-
-Score = Callable[[Any], Any]
-
-
-@dataclass(frozen=True)
-class TargetInfo:
-    """One target of one image, for people.
-
-    Attributes:
-        index: the class; None where the target is not one class.
-        label: what to call it.
-        sides: what the two signs of its map speak for, where both mean something: ``("tabby", "lynx")``.
-        place: (top, left, bottom, right) that the target is about, in pixels of the photo, or of the input where there
-            is none; empty where it is about no box.
-    """
-
-    index: int | None
-    label: str
-    sides: tuple[str, ...] = ()
-    place: tuple[float, ...] = ()
-
-    @property
-    def signed(self) -> bool:
-        """Both signs of its map mean something."""
-        return bool(self.sides)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One of the model's best classes for an image."""
-
-    index: int
-    label: str
-    probability: float
-
-
-def _nothing(_: Any) -> None:
-    """What reads from an output that holds nothing of the kind."""
-
-
-def _itself(outputs: Outputs) -> Any:
-    """What is given."""
-    return outputs
-
-
-@dataclass(frozen=True, eq=False)
-class OutputContext:
-    """What targets are settled by: a model's output for a batch, and the ways to read it.
-
-    Attributes:
-        n: how many images the output is of.
-        logits: the class scores, (n, classes) as NumPy; None where the model gives something else.
-        labels: class names by index, or None.
-        missing: why a class cannot be explained, where the scores are none of classes; empty where it can.
-        outputs: the model's own output.
-        described: the output in words, for the message when a target does not fit.
-        total: how many images the user gave, where the output is of some of them alone.
-        first: which of those the first image of the output is.
-        images: those that the target is for.
-        ops: array functions.
-        numpy: copies an array to NumPy.
-        size: (height, width) of the model's input.
-        placements: where each image's input lies on its photo; empty where a batch was given.
-        dense: from an output to class scores at positions, (m, classes, rows, columns); None if it has none.
-        sequence: from an output to class scores at each place of a sequence, (m, length, classes); None if none.
-        detections: from an output to a detector's scores (m, q, classes) and boxes (m, q, 4), each (left, top, right,
-            bottom) in pixels of the model's input; None if it has none.
-        embedding: from an output to embeddings, (m, d); None if it has none.
-        embed: from a photo, or a batch, to the embeddings of it.
-        embed_text: from a text to its embedding, (1, d); None where the model reads no texts.
-        private: from an output to the same with arrays of its own, for functions that may write into them.
-    """
-
-    n: int
-    logits: Any = None
-    labels: Sequence[str] | None = None
-    missing: str = ""
-    outputs: Outputs = None
-    described: str = ""
-    total: int = 0
-    first: int = 0
-    images: Sequence[int] = ()
-    ops: Ops = None
-    numpy: Callable[[Any], Any] = np.asarray
-    size: tuple[int, ...] = ()
-    placements: Sequence[Any] = ()
-    dense: Callable[[Any], Any] = _nothing
-    sequence: Callable[[Any], Any] = _nothing
-    detections: Callable[[Any], Any] = _nothing
-    embedding: Callable[[Any], Any] = _nothing
-    embed: Callable[[Any], Any] = _nothing
-    embed_text: Callable[[str], Any] | None = None
-    private: Callable[[Any], Any] = _itself
-
-    def __post_init__(self) -> None:
-        if not self.total:
-            object.__setattr__(self, "total", self.n)
-        if not self.images:
-            object.__setattr__(self, "images", range(self.n))
-
-    def each(self, values: Any, like: Any) -> Any:
-        """NumPy values of each image, (n, ...), for the rows of an output, (m, ...), in its precision and place."""
-        return _beside(values, like, self.n, self.ops)
+from gradsight.foreign import Array, Ops, Outputs
+from gradsight.targets.context import Floats, Indices, Score, TargetInfo, as_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,22 +23,22 @@ class Term:
         function: ``outputs -> (m,)``; None where the term is a class.
     """
 
-    factor: Any = 1
-    classes: Any = None
+    factor: float | Floats = 1
+    classes: Indices | None = None
     function: Score | None = None
 
-    def times(self, factor: Any) -> Term:
+    def times(self, factor: float | Floats) -> Term:
         """The same, multiplied."""
         return replace(self, factor=self.factor * factor)
 
 
 Column = tuple[Term, ...]
-"""The terms that one target's score adds up from."""
+"""The terms of one target's score, which is their sum."""
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreSpec:
-    """Targets settled against the model's output: the same scores can be taken of any further output.
+    """Targets, resolved for a model's output: the same scores can be taken of any further output.
 
     Attributes:
         names: for each of n images its k targets.
@@ -151,7 +48,7 @@ class ScoreSpec:
     names: tuple[tuple[TargetInfo, ...], ...]
     columns: tuple[Column, ...]
 
-    def scores(self, outputs: Outputs, logits: Any, ops: Ops) -> Any:
+    def scores(self, outputs: Outputs, logits: Array | None, ops: Ops) -> Array:
         """The scores (m, k) of an output; row j belongs to image j % n.
 
         Args:
@@ -162,48 +59,52 @@ class ScoreSpec:
         Raises:
             InvalidType: a function gave something else than one number for each row.
         """
-        found: dict[int, Any] = {}
-        if self.indices is not None:
+        values: dict[int, Array] = {}
+        if self.indices is not None and logits is not None:
+            # Every class once, in one operation: the gradient of one gather is cheaper than that of many.
             picked = ops.pick(logits, np.tile(self.indices, (logits.shape[0] // len(self.names), 1)))
             if self.classes is not None and self.classes.shape == self.indices.shape:  # none is named twice
                 return picked
-            found = {id(term): picked[:, place] for term, place in self._places()}
-        called: dict[int, Any] = {}
+            values = {id(term): picked[:, column] for term, _, column in self._picks()}
+        called: dict[int, Array] = {}
         for term in self._terms():
+            # A function that stands in several terms runs once: it may be costly, and it may count its calls.
             if term.function is not None:
                 key = id(term.function)
-                found[id(term)] = called[key] = called[key] if key in called else _called(term.function, outputs)
-        sums = [self._sum([self._times(term, found[id(term)], ops) for term in column]) for column in self.columns]
+                values[id(term)] = called[key] = called[key] if key in called else _called(term.function, outputs)
+        sums = [self._sum([self._times(term, values[id(term)], ops) for term in column]) for column in self.columns]
         return ops.stack(sums, axis=1)
 
     @staticmethod
-    def _sum(values: Sequence[Any]) -> Any:
+    def _sum(values: Sequence[Array]) -> Array:
         return sum(values[1:], values[0])
 
-    def _times(self, term: Term, values: Any, ops: Ops) -> Any:
-        if np.ndim(term.factor) == 0:
+    def _times(self, term: Term, values: Array, ops: Ops) -> Array:
+        if not isinstance(term.factor, np.ndarray):
             return values if term.factor == 1 else values * float(term.factor)
-        return values * _beside(term.factor, values, len(self.names), ops)
+        return values * as_rows(term.factor, values, len(self.names), ops)
 
     def _terms(self) -> Iterator[Term]:
         return (term for column in self.columns for term in column)
 
-    def _places(self) -> Iterator[tuple[Term, int]]:
-        """Each term that is a class, and its column of `indices`."""
-        places: dict[bytes, int] = {}
+    def _picks(self) -> Iterator[tuple[Term, Indices, int]]:
+        """Each term that is a class, the class of each image, and its column of `indices`."""
+        numbers: dict[bytes, int] = {}
         for term in self._terms():
             if term.classes is not None:
-                yield term, places.setdefault(np.asarray(term.classes, np.int64).tobytes(), len(places))
+                # By value: targets made one by one name the same classes in different arrays.
+                key = np.asarray(term.classes, np.int64).tobytes()
+                yield term, term.classes, numbers.setdefault(key, len(numbers))
 
     @cached_property
-    def indices(self) -> Any:
+    def indices(self) -> Indices | None:
         """(n, p): the classes that any target is made of, each column once; None where there is none."""
-        found = {place: term.classes for term, place in reversed(list(self._places()))}
-        return np.stack([found[place] for place in sorted(found)], axis=1) if found else None
+        classes = {column: indices for _, indices, column in reversed(list(self._picks()))}
+        return np.stack([classes[column] for column in sorted(classes)], axis=1) if classes else None
 
     @property
     def of_classes(self) -> bool:
-        """Every target is a class, or sums of some."""
+        """Whether every target is a class or a sum of classes."""
         return all(term.classes is not None for term in self._terms())
 
     @property
@@ -212,10 +113,14 @@ class ScoreSpec:
         return len(self.columns)
 
     @cached_property
-    def classes(self) -> Any:
+    def classes(self) -> Indices | None:
         """(n, k) class indices where each target is one class and nothing else; None otherwise."""
-        plain = all(len(c) == 1 and c[0].classes is not None and np.all(c[0].factor == 1) for c in self.columns)
-        return np.stack([column[0].classes for column in self.columns], axis=1) if plain else None
+        plain = [
+            column[0].classes
+            for column in self.columns
+            if len(column) == 1 and column[0].classes is not None and np.all(column[0].factor == 1)
+        ]
+        return np.stack(plain, axis=1) if len(plain) == len(self.columns) else None
 
     def tiled(self, times: int) -> ScoreSpec:
         """The same targets for a batch that holds this one ``times`` times: row j is row j % n."""
@@ -223,7 +128,8 @@ class ScoreSpec:
             return self
 
         def tiled(term: Term) -> Term:
-            factor = term.factor if np.ndim(term.factor) == 0 else np.tile(term.factor, times)
+            # A factor of each image belongs to the rows, a single one to all.
+            factor = np.tile(term.factor, times) if isinstance(term.factor, np.ndarray) else term.factor
             return replace(term, factor=factor, classes=None if term.classes is None else np.tile(term.classes, times))
 
         return ScoreSpec(self.names * times, tuple(tuple(map(tiled, column)) for column in self.columns))
@@ -234,17 +140,11 @@ class ScoreSpec:
 
 
 def of_function(function: Score, labels: Sequence[TargetInfo]) -> ScoreSpec:
-    """One target that is a function of the output, with the name that it has for each image."""
+    """One target that is a function of the output, with its name for each image."""
     return ScoreSpec(tuple((name,) for name in labels), ((Term(function=function),),))
 
 
-def _beside(values: Any, like: Any, n: int, ops: Ops) -> Any:
-    """NumPy values of each of n images, for the rows of ``like``; row j belongs to image j % n."""
-    tiled = np.tile(values, (like.shape[0] // n, *[1] * (np.ndim(values) - 1)))
-    return ops.asarray(tiled, dtype=like.dtype, device=getattr(like, "device", None))  # JAX's tracers have none
-
-
-def _called(function: Score, outputs: Outputs) -> Any:
+def _called(function: Score, outputs: Outputs) -> Array:
     score = function(outputs)
     if getattr(score, "ndim", None) != 1:
         raise InvalidType(

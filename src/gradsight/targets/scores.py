@@ -1,18 +1,22 @@
-"""How classes' scores are read from what a model gives, where that is not one row of them."""
+"""How class scores are read from the output of a model that does not simply give one row of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from gradsight.checks import taken
+from gradsight.foreign import Array, Outputs
 from gradsight.rules import Choice, Function, Text
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How the classes' scores are read from what a model gives, where that is not one row of them for each image.
+    """How class scores are read from the output of a model that does not simply give one row for each image.
+
+    >>> import gradsight as gs
+    >>> gs.Scores(lambda output: output["logits"], activation="sigmoid").activation
+    'sigmoid'
 
     Attributes:
         function: from the model's own output to scores (n, classes), differentiable.
@@ -21,7 +25,7 @@ class Scores:
         missing: where they are none of classes, the text of the error when a class is asked for.
     """
 
-    function: Callable[[Any], Any]
+    function: Callable[[Outputs], Array]
     activation: str = "softmax"
     missing: str = ""
 

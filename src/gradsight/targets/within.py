@@ -8,8 +8,9 @@ from typing import Any
 
 from gradsight.targets.boxes import Box
 from gradsight.targets.combined import resolve
+from gradsight.targets.context import OutputContext
 from gradsight.targets.pixels import Pixels
-from gradsight.targets.resolved import OutputContext, ScoreSpec
+from gradsight.targets.resolved import ScoreSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +47,8 @@ class Within:
     def _pixels(self) -> Pixels:
         return Pixels(self.which, self.mask, self.box, self.point)
 
-    def resolved(self, setting: OutputContext) -> ScoreSpec:
+    def resolved(self, context: OutputContext) -> ScoreSpec:
         """See `resolve`."""
-        if self.box is not None and setting.detections(setting.outputs) is not None:
-            return resolve(Box(self.which, self.box), setting)
-        return resolve(self._pixels(), setting)
+        if self.box is not None and context.detections(context.outputs) is not None:
+            return resolve(Box(self.which, self.box), context)
+        return resolve(self._pixels(), context)

@@ -1,87 +1,105 @@
-"""The image among what a model is given."""
+"""What a model is given: a batch made of what the user gave, and the image in it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Hashable, Iterable
 
 import keras
 
+from gradsight.backends.batches import Batches
 from gradsight.backends.keras.outputs import is_floating, tensors_in
-from gradsight.backends.keras.trees import filled, leaves, mapped
-from gradsight.errors import ModelError
-from gradsight.foreign import Inputs
+from gradsight.backends.keras.trees import Form, filled, flat, mapped
+from gradsight.errors import InvalidType, ModelError, received
+from gradsight.foreign import Array, Inputs
+from gradsight.layouts import Layout, forced_layout
+from gradsight.values import array_in, has
 
 
-def image_in(inputs: Inputs) -> Any:
+class KerasBatches(Batches):
+    """Batches of tensors, nested as their owner put them."""
+
+    def __init__(self, data_format: str) -> None:
+        """Of images that are ``"channels_last"`` or ``"channels_first"``."""
+        super().__init__()
+        self._data_format = data_format
+
+    def flat(self, inputs: Inputs) -> list[Array]:
+        """All that the inputs are nested of."""
+        return flat(inputs)
+
+    def filled(self, inputs: Inputs, values: Iterable[object]) -> Inputs:
+        """Inputs nested like these, of other values."""
+        return filled(inputs, values)
+
+    def form(self, inputs: Inputs) -> Hashable:
+        """How inputs are nested, and in which order."""
+        return Form(inputs)
+
+    def is_tensor(self, value: object) -> bool:
+        """Whether something is a tensor."""
+        return bool(keras.ops.is_tensor(value))
+
+    def image(self, inputs: Inputs) -> Array:
+        """The image among the inputs; see `image_in`."""
+        return image_in(inputs)
+
+    def image_layout(self, inputs: Inputs) -> Layout:
+        """How the image is laid out."""
+        return forced_layout(tuple(image_in(inputs).shape), self._data_format, None)
+
+    def cast(self, array: Array, like: Array) -> Array:
+        """A tensor in the precision of another."""
+        return keras.ops.cast(array, like.dtype)
+
+    def repeated(self, rows: Array, times: int) -> Array:
+        """Rows repeated as a whole: row j is row j % n."""
+        return rows if times == 1 else keras.ops.concatenate([rows] * times)
+
+
+def prepared(inputs: Inputs, dtype: str) -> Inputs:
+    """A batch of tensors in the model's precision; whole numbers with positions become floating.
+
+    Raises:
+        InvalidType: there is no array in ``inputs``.
+    """
+
+    def convert(x: Array) -> object:
+        if not keras.ops.is_tensor(x):
+            array = array_in(x) if has(x, "__array__") else None
+            if array is None or array.dtype.kind not in "biufc":
+                return x
+            x = array
+        floating = x.ndim >= 3 or is_floating(x)  # pictures come in bytes, and tokens of a text are (n, words)
+        tensor: Array = keras.ops.convert_to_tensor(x, dtype=dtype if floating else None)
+        return keras.ops.stop_gradient(tensor)
+
+    # Of the user's own kinds of dict and list, which may do anything when they are copied, plain ones are made.
+    plain = list(inputs) if isinstance(inputs, tuple) else inputs
+    batch = mapped(convert, dict(inputs) if has(inputs, "keys") else plain)
+    if not tensors_in(batch):
+        raise InvalidType(
+            f"`inputs` must be a batch: an array (n, ...), or a tuple or dict of them. {received(inputs)}"
+        )
+    return batch
+
+
+def image_in(inputs: Inputs) -> Array:
     """The image among the inputs, which maps are drawn on: of those with most axes the user's first.
 
     Raises:
         ModelError: there is none.
     """
     tensors = tensors_in(inputs)
-    found = [x for x in tensors if is_floating(x) and x.ndim >= 3]
-    if not found:
+    images = [x for x in tensors if is_floating(x) and x.ndim >= 3]
+    if not images:
         raise ModelError(
             "`inputs` must hold an image, a signal or a volume: an array (n, positions ..., channels), or as the "
             f"model has its axes. Received: {', '.join(str(tuple(x.shape)) for x in tensors)}. A single image needs a "
             "batch axis: pass inputs[None]."
         )
-    return max(found, key=lambda x: x.ndim)
+    return max(images, key=lambda x: x.ndim)
 
 
-def extras(inputs: Inputs) -> tuple[int, ...]:
-    """Which tensors beside the image have as many rows, counted in their order."""
-    image = image_in(inputs)
-    return tuple(i for i, x in enumerate(leaves(inputs)) if x is not image and has_rows(x, len(image)))
-
-
-def with_image(inputs: Inputs, image: Any, times: int = 1, *, shared: frozenset[int] = frozenset()) -> Any:
-    """The inputs with another image, and ``times`` times as often whatever has a row for each image.
-
-    Args:
-        inputs: a batch.
-        image: the other image.
-        times: how often the rest is repeated.
-        shared: which tensors, counted in their order, are the same for every image, however many rows they have.
-    """
-    old = [image_in(inputs)]
-    n = 0 if times == 1 else count(inputs)  # of one that is traced the number may not be known
-
-    def change(i: int, x: Any) -> Any:
-        if old and x is old[0]:
-            return keras.ops.cast(image, old.pop().dtype)  # once: the same array may be two of the inputs
-        return x if times == 1 or i in shared else tiled(x, times, n)
-
-    return filled(inputs, [change(i, x) for i, x in enumerate(leaves(inputs))])
-
-
-def row(inputs: Inputs, i: int, times: int = 1, *, shared: frozenset[int] = frozenset()) -> Any:
-    """A batch of image ``i`` and what belongs to it, ``times`` times; ``shared`` as in `with_image`."""
-    n = count(inputs)
-
-    def change(place: int, x: Any) -> Any:
-        return tiled(x[i : i + 1], times, 1) if place not in shared and has_rows(x, n) else x
-
-    return filled(inputs, [change(place, x) for place, x in enumerate(leaves(inputs))])
-
-
-def has_rows(x: Any, n: int) -> bool:
-    """Whether something is a tensor with a row for each of n images."""
-    return keras.ops.is_tensor(x) and x.ndim > 0 and len(x) == n
-
-
-def tiled(tree: Any, times: int, n: int) -> Any:
-    """The tensors in inputs or outputs with n rows, their rows repeated as a whole: row j is row j % n."""
-    if times == 1:
-        return tree
-    return mapped(lambda x: keras.ops.concatenate([x] * times) if has_rows(x, n) else x, tree)
-
-
-def count(inputs: Inputs) -> int:
-    """How many images a batch holds."""
-    return len(image_in(inputs))
-
-
-def private(inputs: Inputs) -> Any:
+def private(inputs: Inputs) -> Inputs:
     """The inputs in memory of their own: a model may write into what it is given."""
     return mapped(lambda x: keras.ops.copy(x) if keras.ops.is_tensor(x) else x, inputs)

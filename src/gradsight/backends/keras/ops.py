@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike, NDArray
 
 from gradsight.backends.keras.inputs import private
+from gradsight.foreign import Array, Ops
 
 
-def _asarray(values: Any, dtype: Any = None, device: Any = None) -> Any:  # noqa: ARG001 - Keras places arrays itself
+def _asarray(values: ArrayLike | Array, dtype: object = None, device: object = None) -> Array:  # noqa: ARG001 - Keras places arrays itself
     return ops.convert_to_tensor(values, dtype=None if dtype is None else keras.backend.standardize_dtype(dtype))
 
 
-def _eye(rows: int, columns: int | None = None, *, dtype: Any = None, device: Any = None) -> Any:
+def _eye(rows: int, columns: int | None = None, *, dtype: object = None, device: object = None) -> Array:
     return _asarray(np.eye(rows, columns), dtype or "float32", device)
 
 
-def _clip(values: Any, low: Any = None, high: Any = None) -> Any:
+def _clip(values: Array, low: float | Array | None = None, high: float | Array | None = None) -> Array:
     values = values if low is None else ops.maximum(values, low)
     return values if high is None else ops.minimum(values, high)
 
 
-def pick(logits: Any, indices: Any) -> Any:
+def pick(logits: Array, indices: NDArray[np.integer]) -> Array:
     """Some classes of each row: (m, classes), (m, k) -> (m, k)."""
     # TensorFlow's gradient of a gather takes a hundred times as long.
     chosen = np.asarray(indices)[:, :, None] == np.arange(logits.shape[1])
@@ -41,7 +42,7 @@ def _widest() -> str:
     return "float64"
 
 
-OPS: Any = SimpleNamespace(
+OPS: Ops = SimpleNamespace(
     **{
         **vars(ops),
         "asarray": _asarray,

@@ -7,18 +7,25 @@ import functools
 import threading
 import types
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any
+from typing import TypeAlias
 
 import keras
+import numpy as np
 from keras import ops
 from keras.src import backend
+from numpy.typing import NDArray
 
+from gradsight.backends.keras.engines.protocol import Engine
 from gradsight.backends.keras.outputs import floating_in, numpy_of
 from gradsight.backends.keras.tap import tapped
-from gradsight.backends.patch import Patch
+from gradsight.backends.patch import Patch, Replacement
 from gradsight.backends.rectifiers import NONE_RAN, RULES, tried
+from gradsight.contracts import Floats
 from gradsight.errors import ModelError, unknown
+from gradsight.foreign import Array, Inputs, Module, Outputs
 from gradsight.recent import Recent
+
+Function: TypeAlias = Callable[..., Outputs]
 
 # Names of activations; under these Keras's functions and the engine's own are asked for a rule where they are called.
 _NAMES = {name for name in dir(keras.activations) if callable(getattr(keras.activations, name))}
@@ -29,7 +36,7 @@ _kinds: Recent[Hashable, bool] = Recent(256)
 
 
 @contextlib.contextmanager
-def rectified(rule: str | None, engine: Any) -> Iterator[None]:
+def rectified(rule: str | None, engine: Engine) -> Iterator[None]:
     """Within it, and in this thread, the gradient that passes a rectifier is cut at 0 first; None changes nothing.
 
     ``"guided"`` (guided backpropagation, arXiv:1412.6806): the positive part, times the true derivative.
@@ -53,11 +60,11 @@ def rectified(rule: str | None, engine: Any) -> Iterator[None]:
         raise ModelError(NONE_RAN)
 
 
-def rectifiable(layer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+def rectifiable(layer: Module, function: Function) -> Function:
     """The ``call`` of a layer, which obeys the rule of the thread that runs it if `find_rectifiers` found it one."""
 
     @functools.wraps(function)
-    def obeying(*arguments: Any, **keywords: Any) -> Any:
+    def obeying(*arguments: Inputs, **keywords: Inputs) -> Outputs:
         if getattr(_thread, "rule", None) is None or not vars(layer).get("_gradsight_rectifies"):
             return function(*arguments, **keywords)
         return _obey(function, arguments, keywords)
@@ -65,28 +72,29 @@ def rectifiable(layer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     return obeying
 
 
-def find_rectifiers(layers: list[Any], engine: Any) -> None:
+def find_rectifiers(layers: list[Module], engine: Engine) -> None:
     """Try copied layers without weights, and the functions that layers keep; those that rectify obey from now on."""
     for layer in layers:
         if "_gradsight_rectifies" in vars(layer):
             continue
         weightless = not getattr(layer, "variables", ()) and not getattr(layer, "_layers", ())
         before = dict(vars(layer))
-        found = isinstance(layer, keras.layers.PReLU) or (weightless and _tried(layer.call, engine))
-        vars(layer).clear()
-        vars(layer).update(before, _gradsight_rectifies=found)
+        rectifies = isinstance(layer, keras.layers.PReLU) or (weightless and _tried(layer.call, engine))
+        # A layer may count its calls, or keep what it gives: the trial is none of them.
+        layer.__dict__.clear()
+        layer.__dict__.update(before, _gradsight_rectifies=rectifies)
         for name, value in before.items():
             if _is_function(name, value) and _tried(value, engine):
-                vars(layer)[name] = _asking(value)
+                layer.__dict__[name] = _asking(value)
 
 
-def _is_function(name: str, value: Any) -> bool:
+def _is_function(name: str, value: object) -> bool:
     """Whether an attribute of a layer is a function that it may apply to numbers."""
     keras_own = name.startswith("_") or name in ("build", "call", "quantize") or hasattr(value, "get_config")
     return not keras_own and callable(value) and not isinstance(value, type | types.MethodType | keras.Operation)
 
 
-def _asking(function: Callable[..., Any], name: str = "") -> Callable[..., Any]:
+def _asking(function: Function, name: str = "") -> Function:
     """A function that obeys the rule of the thread that runs it where it rectifies.
 
     Args:
@@ -95,7 +103,7 @@ def _asking(function: Callable[..., Any], name: str = "") -> Callable[..., Any]:
     """
 
     @functools.wraps(function)
-    def asking(*arguments: Any, **keywords: Any) -> Any:
+    def asking(*arguments: Inputs, **keywords: Inputs) -> Outputs:
         if getattr(_thread, "rule", None) is None:
             return function(*arguments, **keywords)
         if name and not _kind(name, function, arguments, keywords):
@@ -106,7 +114,7 @@ def _asking(function: Callable[..., Any], name: str = "") -> Callable[..., Any]:
     return asking
 
 
-def _kind(name: str, function: Callable[..., Any], arguments: Any, keywords: Any) -> bool:
+def _kind(name: str, function: Function, arguments: tuple[Inputs, ...], keywords: dict[str, Inputs]) -> bool:
     """Whether a known function rectifies with these further arguments."""
     if not arguments or len(floating_in([arguments, keywords])) != 1:
         return False
@@ -115,19 +123,19 @@ def _kind(name: str, function: Callable[..., Any], arguments: Any, keywords: Any
     return _kinds.of(key, lambda: _tried(lambda x: function(x, *rest, **keywords), _thread.engine))
 
 
-def _tried(function: Callable[..., Any], engine: Any) -> bool:
+def _tried(function: Function, engine: Engine) -> bool:
     """Whether a function is a rectifier, for images, sequences or vectors; nothing of the pass sees the trial."""
 
-    def of(row: Any, axes: int) -> Any:
+    def of(row: NDArray[np.float32], axes: int) -> Floats | None:
         x = ops.convert_to_tensor(row.reshape((1,) * (axes - 1) + (-1,)))
-        found = function(x)
-        return numpy_of(found).reshape(row.shape) if tuple(found.shape) == tuple(x.shape) else None
+        result = function(x)
+        return numpy_of(result).reshape(row.shape) if tuple(result.shape) == tuple(x.shape) else None
 
     with engine.aside(), keras.StatelessScope(), tapped(None), _ruled(None):
         return any(tried(functools.partial(of, axes=axes)) for axes in (4, 3, 2))
 
 
-def _obey(function: Callable[..., Any], arguments: Any, keywords: Any) -> Any:
+def _obey(function: Function, arguments: tuple[Inputs, ...], keywords: dict[str, Inputs]) -> Outputs:
     """Apply a rectifier by the rule; there is none inside of another."""
     rule, _thread.met = _thread.rule, _thread.met + 1
     with _ruled(None):
@@ -139,11 +147,11 @@ def _obey(function: Callable[..., Any], arguments: Any, keywords: Any) -> Any:
 
 
 @ops.custom_gradient  # type: ignore[untyped-decorator, unused-ignore]
-def _passing(_x: Any, result: Any) -> Any:
+def _passing(_x: Array, result: Array) -> tuple[Array, Callable[..., tuple[Array, Array]]]:
     """``result``, the positive part of whose gradient goes back to the other."""
 
-    def back(*given: Any, upstream: Any = None) -> Any:
-        gradient = given[0] if upstream is None else upstream
+    def back(*positional: Array, upstream: Array | None = None) -> tuple[Array, Array]:
+        gradient = positional[0] if upstream is None else upstream  # engines differ in how they hand it over
         return ops.maximum(gradient, 0), ops.zeros_like(gradient)
 
     return result, back
@@ -159,7 +167,7 @@ def _ruled(rule: str | None) -> Iterator[None]:
         _thread.rule = before
 
 
-def _activations() -> list[tuple[Any, str, Any]]:
+def _activations() -> list[Replacement]:
     """The activations of Keras and its engine, which are to ask for a rule; other threads have none."""
     return [
         (module, name, _asking(getattr(module, name), name))

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
 import keras
 
+from gradsight.backends.keras.engines.protocol import Start
 from gradsight.backends.keras.outputs import is_floating, tensors_in
-from gradsight.backends.keras.trees import filled, leaves
-from gradsight.backends.parts import Part, path_to
+from gradsight.backends.keras.trees import filled, flat
+from gradsight.backends.parts import path_to
+from gradsight.backends.wanted import Wanted
+from gradsight.contracts import Part
+from gradsight.foreign import Array, Inputs, Module, Outputs
+
+Arguments: TypeAlias = tuple[tuple[Inputs, ...], dict[str, Inputs]]
+"""What a layer is called with: by position and by name."""
 
 
 @dataclass
@@ -30,7 +38,7 @@ class Within:
     ran: Counter[int] = field(default_factory=Counter)
     axes: int = 0
 
-    def hear(self, layer: Any, axes: int) -> None:
+    def hear(self, layer: Module, axes: int) -> None:
         """Note a call."""
         self.ran[id(layer)] += 1
         self.axes = max(self.axes, axes)
@@ -51,12 +59,12 @@ class Call:
         began: how many calls had ended when it began.
     """
 
-    layer: Any
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    keywords: dict[str, Any]
-    result: Any
-    output: Any
+    layer: Module
+    function: Callable[..., Outputs]
+    arguments: tuple[Inputs, ...]
+    keywords: dict[str, Inputs]
+    result: Outputs
+    output: Array
     within: Within
     began: int
 
@@ -66,7 +74,7 @@ class Call:
         return path_of(self.layer)
 
     @property
-    def tensors(self) -> list[Any]:
+    def tensors(self) -> list[Array]:
         """The tensors among the arguments."""
         return tensors_in([self.arguments, self.keywords])
 
@@ -78,35 +86,49 @@ class Call:
         return steps or not self.within.ran
 
 
-Tap = Callable[[Call], Any]
-"""``call -> output``: what the rest of the model goes on with, in the place of the call's own.
+class Tap(ABC):
+    """Sees what layers give, and says what the rest of the model goes on with.
 
-It is told of no call within a loop, or within whatever else an engine traces by itself: nothing in there can be held.
-A tap may have a ``before``, from a call's arguments to those that it is told of: a layer may write into its own; and an
-``inside``, which is told of the layers that run within a loop.
-"""
+    It is told of no call within a loop, or within whatever else an engine traces by itself: nothing in there can be a
+    leaf.
 
-Start = Callable[[str, Any], Any]
-"""``(name, output) -> output``: makes an output a start of differentiation."""
+    Attributes:
+        looped: the layers that ran within a loop; None is the model itself.
+    """
+
+    def __init__(self) -> None:
+        self.looped: set[str | None] = set()
+
+    @abstractmethod
+    def __call__(self, call: Call) -> Array:
+        """What the model goes on with in the place of a call's output."""
+
+    def before(self, arguments: Arguments) -> Arguments:
+        """What a tap is told of a call's arguments: they themselves, which the layer may write into."""
+        return arguments
+
+    def inside(self, layer: Module) -> None:
+        """Note a layer that runs within a loop."""
+        self.looped.add(path_of(layer))
+
 
 _running = threading.local()
 
 
-def listening(layer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+def listening(layer: Module, function: Callable[..., Outputs]) -> Callable[..., Outputs]:
     """The ``call`` of a copied layer that shows its output to the tap of this thread, if there is one."""
 
-    def heard(*arguments: Any, **keywords: Any) -> Any:
+    def heard(*arguments: Inputs, **keywords: Inputs) -> Outputs:
         tap: Tap | None = getattr(_running, "tap", None)
         if tap is None:
             return function(*arguments, **keywords)
         outer = _running.within
-        if _running.place() != _running.home:
+        if _running.level() != _running.home:
+            # The engine traces a step of a loop by itself: what is given here is of one step, and may not leave it.
             outer.looped = True
-            if hasattr(tap, "inside"):
-                tap.inside(layer)
+            tap.inside(layer)
             return function(*arguments, **keywords)
-        given = arguments, keywords
-        told = tap.before(given) if hasattr(tap, "before") else given
+        positional, named = tap.before((arguments, keywords))
         within, began = Within(), _running.ended
         _running.within = within
         try:
@@ -114,38 +136,38 @@ def listening(layer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             _running.within = outer
         _running.ended += 1
-        found = leaves(result)
-        outer.hear(layer, max((x.ndim for x in found if keras.ops.is_tensor(x)), default=0))
-        main = main_of(found)
+        values = flat(result)
+        outer.hear(layer, max((x.ndim for x in values if keras.ops.is_tensor(x)), default=0))
+        main = main_of(values)
         if main is None:
             return result
-        found[main] = tap(Call(layer, function, told[0], told[1], result, found[main], within, began))
-        return filled(result, found)
+        values[main] = tap(Call(layer, function, positional, named, result, values[main], within, began))
+        return filled(result, values)
 
     return heard
 
 
-def main_of(found: list[Any]) -> int | None:
+def main_of(values: list[Array]) -> int | None:
     """Which tensor of a layer's output is the map: the only one, or the first that could hold positions."""
-    return next(iter(maps_in(found)), None)
+    return next(iter(maps_in(values)), None)
 
 
-def maps_in(found: list[Any]) -> list[int]:
+def maps_in(values: list[Array]) -> list[int]:
     """Which tensors of a layer's output could be the map."""
-    tensors = [i for i, leaf in enumerate(found) if keras.ops.is_tensor(leaf)]
-    return tensors if len(found) == 1 else [i for i in tensors if is_floating(found[i]) and found[i].ndim >= 3]
+    tensors = [i for i, value in enumerate(values) if keras.ops.is_tensor(value)]
+    return tensors if len(values) == 1 else [i for i in tensors if is_floating(values[i]) and values[i].ndim >= 3]
 
 
 @contextlib.contextmanager
-def tapped(tap: Tap | None, place: Callable[[], Any] = lambda: None) -> Iterator[None]:
+def tapped(tap: Tap | None, level: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Let ``tap`` see, and replace, what layers give in this thread.
 
     Args:
         tap: sees it.
-        place: tells what the engine traces at the moment; it changes within a loop.
+        level: tells what the engine traces at the moment; it changes within a loop.
     """
     before = dict(vars(_running))
-    vars(_running).update(tap=tap, place=place, home=place(), within=Within(), ended=0)
+    vars(_running).update(tap=tap, level=level, home=level(), within=Within(), ended=0)
     try:
         yield
     finally:
@@ -172,7 +194,7 @@ class Numbered:
         return f"{path}#{self.calls[path] - 1}"
 
 
-class Shown:
+class Shown(Tap):
     """A tap that keeps what each call gave.
 
     Attributes:
@@ -180,10 +202,11 @@ class Shown:
     """
 
     def __init__(self) -> None:
-        self.outputs: dict[str, Any] = {}
+        super().__init__()
+        self.outputs: dict[str, Array] = {}
         self._numbered = Numbered()
 
-    def __call__(self, call: Call) -> Any:
+    def __call__(self, call: Call) -> Array:
         """Keep what a call gave."""
         name = self._numbered.name(call)
         if name is not None:
@@ -191,54 +214,37 @@ class Shown:
         return call.output
 
 
-class Holder:
-    """A tap that makes layers' outputs the start of differentiation.
+class LeafTap(Tap):
+    """A tap that makes layers' outputs leaves, where differentiation starts.
 
     Attributes:
         calls: by layer, how often it ran.
-        reached: the names of the layers that were held.
+        reached: the names of the layers that became leaves.
         parts: by layer, where it gives several tensors that could be maps: how many, and where it is in its output.
-        looped: the layers that ran within a loop.
     """
 
-    def __init__(self, names: Iterable[str], known_calls: dict[str, int], start: Start) -> None:
-        """Start at each named layer's last call, or at call i for a name that ends in ``#i``.
-
-        Without ``known_calls`` every call is taken until the next.
-        """
-        self._wanted: dict[str, dict[int | None, str]] = {}
-        for name in names:
-            path, _, call = name.partition("#")
-            last = known_calls[path] - 1 if path in known_calls else None
-            self._wanted.setdefault(path, {})[int(call) if call.isdigit() else last] = name
+    def __init__(self, names: Iterable[str], known_calls: Mapping[str, int], start: Start) -> None:
+        """Start at the named calls of layers, see `Wanted`."""
+        super().__init__()
+        self._wanted = Wanted(names, known_calls)
+        self.calls = self._wanted.calls
         self._start = start
-        self.calls = dict.fromkeys(self._wanted, 0)
         self.reached: set[str] = set()
         self.parts: dict[str, Part] = {}
-        self.looped: set[str | None] = set()
 
-    def inside(self, layer: Any) -> None:
-        """Note a layer that runs within a loop."""
-        self.looped.add(path_of(layer))
-
-    def __call__(self, call: Call) -> Any:
+    def __call__(self, call: Call) -> Array:
         """Start at a call's output if it is wanted."""
-        path = call.path
-        if path not in self._wanted:
-            return call.output
-        number = self.calls[path]
-        self.calls[path] += 1
-        name = self._wanted[path].get(number, self._wanted[path].get(None))
+        name = self._wanted.called(call.path)
         if name is None:
             return call.output
         self.reached.add(name)
-        several = len(maps_in(leaves(call.result)))
+        several = len(maps_in(flat(call.result)))
         if several > 1:
-            self.parts[path] = several, path_to(call.output, call.result) or ""
+            self.parts[name.partition("#")[0]] = several, path_to(call.output, call.result) or ""
         return self._start(name, call.output)
 
 
-def path_of(layer: Any) -> str | None:
+def path_of(layer: Module) -> str | None:
     """The name of a copied layer in its view; None for the model itself."""
     path: str | None = vars(layer).get("_gradsight_path")
     return path

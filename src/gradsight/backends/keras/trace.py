@@ -4,43 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 
+from gradsight.backends.keras.engines.protocol import Start
 from gradsight.backends.keras.outputs import is_floating, numpy_of
-from gradsight.backends.keras.tap import Call, Numbered, Start, Tap, path_of
-from gradsight.backends.probe import logits_in
-from gradsight.foreign import Inputs
+from gradsight.backends.keras.tap import Call, Numbered, Tap, path_of
+from gradsight.backends.passes import logits_in
+from gradsight.contracts import Resolve
+from gradsight.foreign import Array, Inputs, Module, Outputs
 from gradsight.layers import Seen, call_name
 from gradsight.layouts import Layout
 
 if TYPE_CHECKING:
-    from gradsight.backends.keras import KerasBackend
+    from gradsight.backends.keras.backend import KerasBackend
 
 
 @dataclass
 class _Record:
     key: str
-    layer: Any
+    layer: Module
     shape: tuple[int, ...]
     received: tuple[int, ...] | None
     same: bool
     floating: bool
 
 
-def record(backend: KerasBackend, inputs: Inputs, targets: Any) -> list[Seen]:
+def record(backend: KerasBackend, inputs: Inputs, targets: Resolve) -> list[Seen]:
     """Run the view on one image, and describe every call of every layer.
 
     Args:
         backend: of the view.
         inputs: one image, and what else goes in.
-        targets: settles the score, as in `contracts.Backend.run`.
+        targets: resolves the score, as in `contracts.Backend.run`.
     """
     seeing = _Seeing()
 
-    def whole(given: Any, _start: Start) -> Any:
-        return backend.running.execute(given, seeing), [r.shape for r in seeing.records]
+    def whole(inputs: Inputs, _start: Start) -> Outputs:
+        return backend.running.execute(inputs, seeing), [r.shape for r in seeing.records]
 
     backend.running.find_end(inputs)
     outputs, shapes = backend.engine.plain(None, whole, inputs)
@@ -54,36 +56,31 @@ def record(backend: KerasBackend, inputs: Inputs, targets: Any) -> list[Seen]:
     backend.view.calls.update(calls)
     resolved = targets(logits_in(backend, inputs, outputs), outputs)
 
-    def score(given: list[Any], start: Start) -> Any:
-        outputs = backend.running.execute(backend.with_image(inputs, given[0]), _starting(start))
+    def score(images: Inputs, start: Start) -> Array:
+        outputs = backend.running.execute(backend.batches.with_image(inputs, images[0]), _Starting(start))
         return keras.ops.sum(resolved.scores(outputs, backend.scores_in(outputs), backend.ops)[:, 0])
 
-    cuts = backend.engine.cuts(score, [backend.image(inputs)])
-    ways = backend.positions(inputs).ways
-    able = [r for r in records if r.floating and ways.get(_name(r, calls))]
+    cuts = backend.engine.cuts(score, [backend.batches.image(inputs)])
+    layouts = backend.positions(inputs).layouts
+    able = [r for r in records if r.floating and layouts.get(_name(r, calls))]
     asked = [r for r in able if r.key in cuts] or able  # nothing is a cut: the gradients of whatever there is decide
     gradients = backend.raw_gradients(inputs, [r.key for r in asked], resolved) if asked else {}
-    return [_seen(r, r.key in cuts, calls, gradients.get(r.key), ways, backend) for r in records]
+    return [_seen(r, r.key in cuts, calls, gradients.get(r.key), layouts, backend) for r in records]
 
 
-class _Seeing:
+class _Seeing(Tap):
     """A tap that describes every call.
 
     Attributes:
         records: one for each call.
-        looped: the layers that ran within a loop, where nothing can be held.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.records: list[_Record] = []
-        self.looped: set[str | None] = set()
         self.numbered = Numbered()
 
-    def inside(self, layer: Any) -> None:
-        """Note a layer that runs within a loop."""
-        self.looped.add(path_of(layer))
-
-    def __call__(self, call: Call) -> Any:
+    def __call__(self, call: Call) -> Array:
         """Describe a call."""
         name = self.numbered.name(call)
         if name is not None:
@@ -94,23 +91,25 @@ class _Seeing:
         return call.output
 
 
-def _starting(start: Start) -> Tap:
+class _Starting(Tap):
     """A tap that starts at every call of every layer."""
-    numbered = Numbered()
 
-    def tap(call: Call) -> Any:
-        name = numbered.name(call)
-        return call.output if name is None or not is_floating(call.output) else start(name, call.output)
+    def __init__(self, start: Start) -> None:
+        super().__init__()
+        self._start, self._numbered = start, Numbered()
 
-    return tap
+    def __call__(self, call: Call) -> Array:
+        """Start at a call's output, if it can be differentiated by it."""
+        name = self._numbered.name(call)
+        return call.output if name is None or not is_floating(call.output) else self._start(name, call.output)
 
 
 def _seen(
     r: _Record,
     cut: bool,
     calls: dict[str, int],
-    gradient: Any,
-    ways: Mapping[str, tuple[Layout, ...]],
+    gradient: Array | None,
+    layouts: Mapping[str, tuple[Layout, ...]],
     backend: KerasBackend,
 ) -> Seen:
     name = _name(r, calls)
@@ -123,7 +122,7 @@ def _seen(
         same=r.same,
         cut=cut,
         gradient=None if gradient is None else numpy_of(gradient[0]),
-        ways=ways.get(name, ()),
+        layouts=layouts.get(name, ()),
     )
 
 

@@ -6,27 +6,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any
 
 import keras
 
+from gradsight.foreign import Array, Outputs
 
-def leaves(tree: Any) -> list[Any]:
+
+def flat(tree: Outputs) -> list[Array]:
     """Everything in a tree that is no dict, list or tuple, in order."""
     if not _is_branch(tree):
         return [tree]
-    return [leaf for branch in _branches(tree) for leaf in leaves(branch)]
+    return [value for branch in _branches(tree) for value in flat(branch)]
 
 
-def mapped(function: Callable[[Any], Any], tree: Any) -> Any:
-    """The same tree with ``function(leaf)`` in the place of each leaf; called in order."""
+def mapped(function: Callable[[Array], object], tree: Outputs) -> Outputs:
+    """The same tree with ``function(value)`` in the place of each value; called in order."""
     if not _is_branch(tree):
         return function(tree)
     return _refilled(tree, [mapped(function, branch) for branch in _branches(tree)])
 
 
-def filled(tree: Any, values: Iterable[Any]) -> Any:
-    """The same tree with other leaves, in order."""
+def filled(tree: Outputs, values: Iterable[object]) -> Outputs:
+    """The same tree with other values, in order."""
     left = iter(values)
     return mapped(lambda _: next(left), tree)
 
@@ -37,15 +38,15 @@ class Form:
     What is no tensor, such as a number or a text among the inputs, is part of it: a pass that is traced keeps it.
     """
 
-    def __init__(self, tree: Any) -> None:
+    def __init__(self, tree: Outputs) -> None:
         """Keep all but the tensors of a tree."""
-        self._tree = mapped(lambda leaf: _TENSOR if keras.ops.is_tensor(leaf) else leaf, tree)
+        self._tree = mapped(lambda value: _TENSOR if keras.ops.is_tensor(value) else value, tree)
         self._key = _key(self._tree)
 
-    def filled(self, tensors: Iterable[Any]) -> Any:
+    def filled(self, tensors: Iterable[Array]) -> Outputs:
         """The tree, with tensors in their places."""
         left = iter(tensors)
-        return mapped(lambda leaf: next(left) if leaf is _TENSOR else leaf, self._tree)
+        return mapped(lambda value: next(left) if value is _TENSOR else value, self._tree)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Form) and self._key == other._key
@@ -57,18 +58,18 @@ class Form:
 _TENSOR = object()
 
 
-def _is_branch(tree: Any) -> bool:
+def _is_branch(tree: Outputs) -> bool:
     return isinstance(tree, Mapping | list | tuple)
 
 
-def _branches(tree: Any) -> list[Any]:
+def _branches(tree: Outputs) -> list[Outputs]:
     return list(tree.values() if isinstance(tree, Mapping) else tree)
 
 
-def _refilled(tree: Any, values: list[Any]) -> Any:
+def _refilled(tree: Outputs, values: list[Outputs]) -> Outputs:
     """A tree of the same kind, with other branches."""
     if isinstance(tree, Mapping):
-        made: Any = tree.copy() if hasattr(tree, "copy") else {}  # an ordered dict stays one
+        made = tree.copy() if hasattr(tree, "copy") else {}  # an ordered dict stays one
         made.update(zip(tree, values, strict=True))
         return made
     if isinstance(tree, list):
@@ -76,7 +77,7 @@ def _refilled(tree: Any, values: list[Any]) -> Any:
     return type(tree)(*values) if hasattr(tree, "_fields") else tuple(values)
 
 
-def _key(tree: Any) -> Hashable:
+def _key(tree: Outputs) -> Hashable:
     if not _is_branch(tree):
         return (type(tree), tree) if isinstance(tree, Hashable) else id(tree)
     names = tuple(tree) if isinstance(tree, Mapping) else ()

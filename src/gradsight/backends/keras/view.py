@@ -6,33 +6,23 @@ that runs it, and a softmax or sigmoid at the very end is left out, so that scor
 
 from __future__ import annotations
 
-import hashlib
-import operator
 import types
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Hashable
+from typing import Any, TypeVar, cast
 
 import keras
-import numpy as np
 from keras.src.ops.node import Node
 
 from gradsight.backends.keras.rectify import rectifiable
+from gradsight.backends.keras.state import GRAPH, State
 from gradsight.backends.keras.tap import listening, path_of
-from gradsight.backends.parts import Part
+from gradsight.contracts import Part
 from gradsight.errors import ModelError, unknown
 from gradsight.foreign import Module
 from gradsight.recent import Recent
 
-_GRAPH = ("_inbound_nodes", "_outbound_nodes")
-# What calling, compiling and fitting leave on a model, and no forward pass reads.
-_UNREAD = {
-    *_GRAPH,
-    *("_called", "_compile_config", "_compile_loss", "_compile_metrics", "_compiled_trainable_state"),
-    *("_eval_epoch_iterator", "_jax_state", "_jit_compile", "_loss_tracker", "compiled", "history", "loss"),
-    *("optimizer", "predict_function", "test_function", "train_function"),
-    *("stop_evaluating", "stop_predicting", "stop_training", "training"),
-    *("_self_unconditional_checkpoint_dependencies", "_self_unconditional_dependency_names"),
-}
+Value = TypeVar("Value")
+
 _GRAPHS = (keras.Sequential, keras.Function)
 _ENDS = (
     *(keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Activation),
@@ -70,18 +60,18 @@ class View:
         """
         if not model.built:
             raise ModelError("the model has not been built: it has no weights yet. Run it once on a real batch.")
-        self._copies: dict[int, Any] = {}
-        self._originals: list[Any] = []  # keeps every id in _copies taken
+        self._copies: dict[int, Module] = {}
+        self._originals: list[Module] = []  # keeps every id in _copies taken
         self.root = self._copy(model)
-        self._then = [_Snapshot(thing) for thing in self._originals]
+        self._then = State(self._originals)
         self.variables = list(model.variables)
-        self.layers: dict[str, Any] = {}
+        self.layers: dict[str, Module] = {}
         self._name(self.root, "")
         own = (getattr(layer, "data_format", None) for layer in (*self.layers.values(), self.root))
         self.data_format: str = next((x for x in own if x), None) or keras.config.image_data_format()
         self.calls: dict[str, int] = {}
         self.parts: dict[str, Part] = {}
-        self.kept: Recent[Any, Any] = Recent()
+        self.kept: Recent[Hashable, Recent[Hashable, Any]] = Recent()
         self.left_out = ""
         self.is_graph = isinstance(model, _GRAPHS)
         self.end_is_known = self.is_graph or probabilities
@@ -90,7 +80,7 @@ class View:
 
     def is_current(self) -> bool:
         """Whether the original still has the layers, variables and attributes that were copied."""
-        return all(then.holds() for then in self._then)
+        return self._then.holds()
 
     def path(self, name: str) -> str:
         """The name of a layer in `layers`; its own name will do where no other layer has it.
@@ -100,18 +90,18 @@ class View:
         """
         path, mark, call = name.partition("#")
         if path not in self.layers:
-            found = [known for known in self.layers if known.rpartition("/")[2] == path]
-            if len(found) != 1:
-                raise unknown("layer", name, found or self.layers, "`gradsight layers` lists the good ones.")
-            path = found[0]
+            fitting = [known for known in self.layers if known.rpartition("/")[2] == path]
+            if len(fitting) != 1:
+                raise unknown("layer", name, fitting or self.layers, "`gradsight layers` lists the good ones.")
+            path = fitting[0]
         return path + mark + call
 
-    def name_of(self, layer: Any) -> str | None:
+    def name_of(self, layer: Module) -> str | None:
         """What one of the user's own layers is called; None for the model itself and for what is not in it."""
         copy = self._copies.get(id(layer)) if isinstance(layer, keras.Operation) else None
         return next((name for name, known in self.layers.items() if known is copy), None)
 
-    def leave_out(self, layer: Any) -> None:
+    def leave_out(self, layer: Module) -> None:
         """Leave out the softmax or sigmoid of the last layer, if it has one."""
         activation = getattr(getattr(layer, "activation", None), "__name__", "")
         if isinstance(layer, keras.layers.Softmax):
@@ -121,12 +111,12 @@ class View:
             self.left_out = activation
             layer.__dict__["activation"] = keras.activations.linear
 
-    def children(self, layer: Any) -> Collection[Any]:
+    def children(self, layer: Module) -> Collection[Module]:
         """The layers inside of a copied layer, and the operations of its graph that are no layers."""
         inside = [x for x in vars(layer).get("_layers", ()) if isinstance(x, keras.Layer) and x is not layer]
         return inside + [x for x in vars(layer).get("_operations", ()) if not isinstance(x, keras.Layer)]
 
-    def _name(self, layer: Any, within: str) -> None:
+    def _name(self, layer: Module, within: str) -> None:
         for child in self.children(layer):
             if path_of(child) is not None or isinstance(child, keras.layers.InputLayer) or child is self.root:
                 continue
@@ -139,7 +129,7 @@ class View:
             child.__dict__["_gradsight_path"] = path
             self._name(child, path + "/")
 
-    def _copy(self, layer: Any) -> Any:
+    def _copy(self, layer: Module) -> Module:
         if id(layer) in self._copies:
             return self._copies[id(layer)]
         copy = object.__new__(type(layer))
@@ -148,15 +138,19 @@ class View:
         own = dict(vars(layer))
         copy.__dict__.update(own)
         for name, value in own.items():
-            if name not in _GRAPH:
+            if name not in GRAPH:
                 copy.__dict__[name] = self._swap(value)
         if isinstance(layer, keras.Layer):
+            # It would be added up as a loss of the model, whose list the user reads.
             copy.__dict__["activity_regularizer"] = None
         copy.__dict__["call"] = listening(copy, rectifiable(copy, copy.call))
         return copy
 
-    def _swap(self, value: Any) -> Any:
+    def _swap(self, value: Value) -> Value:
         """``value`` with every reference to an original layer led to its copy; lists and dicts are the copy's own."""
+        return cast(Value, self._swapped(value))
+
+    def _swapped(self, value: object) -> object:
         if isinstance(value, keras.Operation):  # a layer, or what a graph has in the place of one
             return self._copy(value)
         if isinstance(value, Node):
@@ -177,7 +171,7 @@ class View:
             return {self._swap(item) for item in value}
         return value
 
-    def _swap_node(self, node: Any) -> Any:
+    def _swap_node(self, node: Module) -> Module:
         if id(node) not in self._copies:
             copy = object.__new__(Node)
             self._copies[id(node)] = copy
@@ -187,7 +181,7 @@ class View:
         return self._copies[id(node)]
 
 
-def _end(model: Module) -> Any:
+def _end(model: Module) -> Module | None:
     """The layer that gives a Sequential's or functional model's only output, once; None where it is no layer."""
     if isinstance(model, keras.Sequential):
         layers = [x for x in vars(model)["_layers"] if not isinstance(x, keras.layers.InputLayer)]
@@ -201,55 +195,3 @@ def _end(model: Module) -> Any:
         return None
     last = giving[0].operation
     return _end(last) if sum(node.operation is last for node in nodes) == 1 else None
-
-
-class _Snapshot:
-    """What an object held: its attributes, and what was in those that can be filled, however deep.
-
-    Told by identity, and of arrays by their numbers: a pass that is traced keeps those of the day.
-    """
-
-    def __init__(self, thing: Any) -> None:
-        self._live = vars(thing)
-        self._values = tuple(self._live.values())
-        self._read = self._read_now()
-        self._members: list[tuple[Any, tuple[Any, ...]]] = []
-        self._numbers: list[tuple[Any, bytes]] = []
-        self._look_into(self._read.values(), set())
-
-    def _read_now(self) -> dict[str, Any]:
-        return {key: value for key, value in self._live.items() if key not in _UNREAD}
-
-    def _look_into(self, values: Iterable[Any], known: set[int]) -> None:
-        for value in values:
-            if isinstance(value, np.ndarray):
-                self._numbers.append((value, _digest(value)))
-            elif isinstance(value, list | dict | set | tuple) and id(value) not in known:
-                known.add(id(value))
-                members = _members(value)
-                if not isinstance(value, tuple):
-                    self._members.append((value, members))
-                self._look_into(members, known)
-
-    def holds(self) -> bool:
-        """Whether nothing has changed; this runs before every pass, for every layer."""
-        values = tuple(self._live.values())
-        if not _same(values, self._values):
-            now = self._read_now()
-            if now.keys() != self._read.keys() or not _same(tuple(now.values()), tuple(self._read.values())):
-                return False
-            self._values = values
-        filled = all(_same(_members(value), then) for value, then in self._members if value or then)
-        return filled and all(_digest(array) == then for array, then in self._numbers)
-
-
-def _same(now: tuple[Any, ...], then: tuple[Any, ...]) -> bool:
-    return len(now) == len(then) and all(map(operator.is_, now, then))
-
-
-def _members(value: Any) -> tuple[Any, ...]:
-    return (*value.keys(), *value.values()) if isinstance(value, dict) else tuple(value)
-
-
-def _digest(array: np.ndarray[Any, Any]) -> bytes:
-    return hashlib.blake2b(array.tobytes(), digest_size=16).digest()

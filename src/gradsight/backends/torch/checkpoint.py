@@ -9,15 +9,19 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import ModuleType
+from typing import Any, TypeAlias
 
 from torch.utils import checkpoint as torch_checkpoint
 
-from gradsight.backends.patch import Patch
-from gradsight.foreign import Module
+from gradsight.backends.patch import Patch, Replacement
+from gradsight.foreign import Outputs
 
 _KINDS = ("CheckpointFunction", "_checkpoint_without_reentrant_generator")
 """The names that `checkpoint` looks up: of the reentrant kind, and of the other."""
+
+Contexts: TypeAlias = Callable[[], tuple[contextlib.AbstractContextManager[None], object]]
+"""Gives what a checkpoint runs its function within, the first time and when it is recomputed."""
 
 _here = threading.local()
 _theirs: dict[str, Any] = {}  # what the two names stood for before
@@ -27,29 +31,30 @@ class _Reentrant(torch_checkpoint.CheckpointFunction):
     """The reentrant kind, but for threads in a pass."""
 
     @classmethod
-    def apply(cls, function: Callable[..., Any], preserve: bool, *arguments: Any) -> Any:
+    def apply(cls, function: Callable[..., Outputs], preserve: bool, *arguments: Any) -> Outputs:
         if getattr(_here, "depth", 0):
             return function(*arguments)
         return _theirs[_KINDS[0]].apply(function, preserve, *arguments)
 
 
 def _around(
-    function: Callable[..., Any], preserve: bool, context: Callable[[], Any], *rest: Any, **keywords: Any
-) -> Any:
+    function: Callable[..., Outputs], preserve: bool, context: Contexts, *rest: Any, **keywords: Any
+) -> Iterator[None]:
     """What the other kind does before and after it calls the function, but for threads in a pass."""
     if getattr(_here, "depth", 0):
         return _plainly(context)
-    return _theirs[_KINDS[1]](function, preserve, context, *rest, **keywords)
+    theirs: Iterator[None] = _theirs[_KINDS[1]](function, preserve, context, *rest, **keywords)
+    return theirs
 
 
-def _plainly(context: Callable[[], Any]) -> Iterator[None]:
+def _plainly(context: Contexts) -> Iterator[None]:
     forward, _recompute = context()
     with forward:
         yield
 
 
-def _ours() -> list[tuple[Any, str, Any]]:
-    module: Module = torch_checkpoint
+def _ours() -> list[Replacement]:
+    module: ModuleType = torch_checkpoint
     _theirs.update({name: getattr(module, name) for name in _KINDS})
     return [(module, name, ours) for name, ours in zip(_KINDS, (_Reentrant, _around), strict=True)]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.autograd.graph import get_gradient_edge
 
 from gradsight.backends.torch.graph import differentiable, topological
@@ -27,52 +27,54 @@ def with_gradient() -> Iterator[None]:
         yield
 
 
-def jacobian(scores: torch.Tensor, held: dict[str, torch.Tensor]) -> Gradients:
+def jacobian(scores: torch.Tensor, leaves: dict[str, torch.Tensor]) -> Gradients:
     """d scores[:, j] / d output of each layer, for scores (n, k). The graph stays, for other targets of the same pass.
 
     Raises:
         ModelError: the scores do not depend on a layer.
     """
-    names = list(held)
     with with_gradient():
         # A whole model's backward pass, batched over classes, would hold its activations once for each class.
-        grads = _rows(scores, list(held.values()), batched=INPUT.name not in held)
-    missing = [name for name, grad in zip(names, grads, strict=True) if grad is None]
-    if missing:
-        raise ModelError(f"the scores do not depend on layer {missing[0]!r}. Name another layer.")
-    return dict(zip(names, grads, strict=True))
+        grads = _by_column(scores, list(leaves.values()), batched=INPUT.name not in leaves)
+    gradients: Gradients = {}
+    for name, grad in zip(leaves, grads, strict=True):
+        if grad is None:
+            raise ModelError(f"the scores do not depend on layer {name!r}. Name another layer.")
+        gradients[name] = grad
+    return gradients
 
 
-def check_graph(scores: torch.Tensor, held: dict[str, torch.Tensor], quantized: str) -> None:
+def check_graph(scores: torch.Tensor, leaves: dict[str, torch.Tensor], quantized: str) -> None:
     """See that the gradient of scores by each layer is there, and whole.
 
     Args:
         scores: with their graph.
-        held: by layer, its output.
+        leaves: by layer, its output.
         quantized: the kind of a quantized module in the model; empty where there is none.
 
     Raises:
         ModelError: it is not.
     """
+    # An operator without a derivative is no error of PyTorch's: its part of the gradient would be missing, silently.
     order = topological(scores.grad_fn)
     whole, reached = differentiable(order), set(order)
-    for name, output in held.items():
+    for name, output in leaves.items():
         with torch.inference_mode(False):
             node = get_gradient_edge(output).node if output.requires_grad else None
         if node in whole or (node is not None and order and node not in reached):
             continue  # of the latter, `jacobian` says that the scores do not depend on it
         if quantized:
-            why = no_gradient_in(quantized)
+            reason = no_gradient_in(quantized)
         elif node in reached:
-            why = f"an operator behind it has no derivative in PyTorch. Name a later layer, {_or_without_gradient()}"
+            reason = f"an operator behind it has no derivative in PyTorch. Name a later layer, {_or_without_gradient()}"
         else:
-            why = (
+            reason = (
                 "it does not take part in them, or the model's forward leaves the graph after it (torch.no_grad, "
                 "torch.inference_mode, detach, argmax). Name another layer, take that out of forward, "
                 + _or_without_gradient()
             )
         where = "the input" if name == INPUT.name else f"layer {name!r}"
-        raise ModelError(f"the scores carry no gradient back to {where}: {why}")
+        raise ModelError(f"the scores carry no gradient back to {where}: {reason}")
 
 
 def no_gradient_in(quantized: str) -> str:
@@ -87,16 +89,16 @@ def _or_without_gradient() -> str:
     return f"or use a method that needs no gradient: {', '.join(without_gradient())}."
 
 
-def _rows(scores: torch.Tensor, held: list[torch.Tensor], *, batched: bool) -> list[Any]:
+def _by_column(scores: torch.Tensor, leaves: list[torch.Tensor], *, batched: bool) -> list[torch.Tensor | None]:
     """In one batched backward pass, or one by one where that fails."""
     n, k = scores.shape
     each = torch.eye(k, dtype=scores.dtype, device=scores.device)[:, None].expand(k, n, k)
     if k > 1 and batched:
         with contextlib.suppress(RuntimeError):  # some operation of the tail has no batched gradient
             return list(
-                torch.autograd.grad(scores, held, each, is_grads_batched=True, retain_graph=True, allow_unused=True)
+                torch.autograd.grad(scores, leaves, each, is_grads_batched=True, retain_graph=True, allow_unused=True)
             )
-    rows = [torch.autograd.grad(scores, held, row, retain_graph=True, allow_unused=True) for row in each]
+    rows = [torch.autograd.grad(scores, leaves, row, retain_graph=True, allow_unused=True) for row in each]
     return [None if parts[0] is None else torch.stack(parts) for parts in zip(*rows, strict=True)]
 
 
@@ -109,27 +111,28 @@ class ClassGradients:
     """
 
     def __init__(self) -> None:
-        self.classes: np.ndarray[Any, Any] | None = None
+        self.classes: NDArray[np.intp] | None = None
         self.columns: Gradients = {}
 
     def combined(
-        self, targets: ScoreSpec, logits: torch.Tensor, held: dict[str, torch.Tensor], batch_axes: dict[str, int]
+        self, targets: ScoreSpec, logits: torch.Tensor, leaves: dict[str, torch.Tensor], batch_axes: dict[str, int]
     ) -> Gradients:
         """The gradients of targets that are sums of classes.
 
         Args:
             targets: the targets; every term of them a class.
             logits: (n, classes), with their graph.
-            held: by layer, its output.
+            leaves: by layer, its output.
             batch_axes: by layer, the axis of its output that counts images.
         """
-        self._add(targets.indices, logits, held)
+        assert targets.indices is not None
+        self._add(targets.indices, logits, leaves)
         if targets.classes is not None and self.classes is not None and np.array_equal(self.classes, targets.classes):
             return self.columns
         mix = torch.from_numpy(self._mix(targets)).to(logits)
         return {name: _mixed(mix, grads, 1 + batch_axes[name]) for name, grads in self.columns.items()}
 
-    def _add(self, wanted: np.ndarray[Any, Any], logits: torch.Tensor, held: dict[str, torch.Tensor]) -> None:
+    def _add(self, wanted: NDArray[np.intp], logits: torch.Tensor, leaves: dict[str, torch.Tensor]) -> None:
         """Differentiate the classes that are not there yet; rows are filled up to one length with a class of theirs."""
         if self.classes is None:
             new = wanted
@@ -146,20 +149,21 @@ class ClassGradients:
             )
         with with_gradient():
             picked = logits.gather(1, torch.from_numpy(np.ascontiguousarray(new)).to(logits.device))
-        found = jacobian(picked, held)
+        columns = jacobian(picked, leaves)
         if self.classes is None:
-            self.classes, self.columns = new, found
+            self.classes, self.columns = new, columns
         else:
             self.classes = np.concatenate((self.classes, new), axis=1)
-            self.columns = {name: torch.cat((old, found[name])) for name, old in self.columns.items()}
+            self.columns = {name: torch.cat((old, columns[name])) for name, old in self.columns.items()}
 
-    def _mix(self, targets: ScoreSpec) -> np.ndarray[Any, Any]:
+    def _mix(self, targets: ScoreSpec) -> NDArray[np.float64]:
         """(n, k, h): how much of each column each target is made of."""
         assert self.classes is not None
         mix = np.zeros((len(self.classes), targets.count, self.classes.shape[1]))
         rows = np.arange(len(mix))
         for j, column in enumerate(targets.columns):
             for term in column:
+                assert term.classes is not None
                 first = np.argmax(term.classes[:, None] == self.classes, axis=1)  # the first that fits, (n,)
                 mix[rows, j, first] += term.factor
         return mix

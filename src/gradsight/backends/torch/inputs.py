@@ -1,30 +1,68 @@
-"""What a model is given: a batch made of what the user gave, the image in it, and whose each row is."""
+"""What a model is given: a batch made of what the user gave, and the image in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
+from gradsight.backends.batches import Batches
 from gradsight.backends.torch.memory import tensors_of
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, as_photos, received
-from gradsight.foreign import Inputs
+from gradsight.foreign import Array, Inputs
+from gradsight.layouts import Layout, image_layout
 from gradsight.values import has
 
 
-def prepared(inputs: Inputs, like: torch.Tensor) -> Any:
+class TorchBatches(Batches):
+    """Batches of tensors, nested as PyTorch nests them."""
+
+    def flat(self, inputs: Inputs) -> list[Array]:
+        """All that the inputs are nested of."""
+        return pytree.tree_leaves(inputs)
+
+    def filled(self, inputs: Inputs, values: Iterable[object]) -> Inputs:
+        """Inputs nested like these, of other values."""
+        return pytree.tree_unflatten(values, pytree.tree_structure(inputs))
+
+    def form(self, inputs: Inputs) -> Hashable:
+        """How inputs are nested, and in which order."""
+        return pytree.tree_structure(inputs)
+
+    def is_tensor(self, value: object) -> bool:
+        """Whether something is a tensor."""
+        return isinstance(value, torch.Tensor)
+
+    def image(self, inputs: Inputs) -> torch.Tensor:
+        """The image among the inputs; see `image_in`."""
+        return image_in(inputs)
+
+    def image_layout(self, inputs: Inputs) -> Layout:
+        """How the image is laid out, see `layouts.image_layout`."""
+        return image_layout(image_in(inputs).shape)
+
+    def cast(self, array: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """A tensor in the precision of another."""
+        return array.to(like.dtype)
+
+    def repeated(self, rows: torch.Tensor, times: int) -> torch.Tensor:
+        """Rows repeated as a whole: row j is row j % n."""
+        return rows if times == 1 else torch.cat([rows] * times)
+
+
+def prepared(inputs: Inputs, like: torch.Tensor) -> Inputs:
     """A batch on the device and in the precision of a tensor of the model; NumPy arrays become tensors.
 
     Raises:
         InvalidType: there is no array in ``inputs``.
         InvalidArgument: there is one without values.
     """
+    # Under autocast the user has said in which precision each operator runs, and it begins from what they give.
     keep_dtype = torch.is_autocast_enabled(like.device.type)
 
-    def convert(x: Any) -> Any:
+    def convert(x: object) -> object:
         if isinstance(x, np.ndarray) and x.dtype.kind in "biufc":
             x = torch.from_numpy(np.ascontiguousarray(x))
         if not isinstance(x, torch.Tensor):
@@ -33,15 +71,15 @@ def prepared(inputs: Inputs, like: torch.Tensor) -> Any:
             raise InvalidArgument(f"`inputs` must not be on the meta device, where they have no values. {received(x)}")
         dtype = like.dtype if x.is_floating_point() and not keep_dtype else x.dtype
         x = x.detach().to(like.device, dtype)
-        return x.clone() if x.is_inference() else x
+        return x.clone() if x.is_inference() else x  # a tensor made in inference mode may be in no graph
 
     with torch.inference_mode(False):
-        found = pytree.tree_map(convert, dict(inputs) if has(inputs, "keys") else inputs)
-    if next(tensors_of(found), None) is None:
+        batch = pytree.tree_map(convert, dict(inputs) if has(inputs, "keys") else inputs)
+    if next(tensors_of(batch), None) is None:
         raise InvalidType(
             f"`inputs` must be a batch: an array (n, ...), or a tuple or dict of them. {received(inputs)}"
         )
-    return found
+    return batch
 
 
 def image_in(inputs: Inputs) -> torch.Tensor:
@@ -51,27 +89,17 @@ def image_in(inputs: Inputs) -> torch.Tensor:
         ModelError: no input has positions, or the one that has most does not hold floating-point numbers.
     """
     tensors = list(tensors_of(inputs))
+    # Of whole numbers only those of a picture's bytes: long tensors (n, words, 2) beside it are tokens or boxes.
     images = [x for x in tensors if x.ndim >= 3 and (x.is_floating_point() or x.dtype == torch.uint8)]
-    found = max(images, key=lambda x: x.ndim, default=None)
-    if found is None or not found.is_floating_point():
+    image = max(images, key=lambda x: x.ndim, default=None)
+    if image is None or not image.is_floating_point():
         shapes = ", ".join(f"{tuple(x.shape)}, dtype {x.dtype}" for x in tensors)
-        ways = as_photos(tensors) or (
+        advice = as_photos(tensors) or (
             " A single image needs a batch axis: pass inputs[None]. Whole numbers go in as inputs.float(), also where "
             "the model itself makes them floating."
         )
         raise ModelError(
             "`inputs` must hold an image, a signal or a volume: a floating-point array (n, channels, positions "
-            f"...). Received: {shapes}.{ways}"
+            f"...). Received: {shapes}.{advice}"
         )
-    return found
-
-
-def with_marks(change: Callable[[Any, bool], Any], inputs: Inputs, marks: Sequence[bool]) -> Any:
-    """The inputs with every leaf changed, by what it is and by its mark."""
-    leaves, spec = pytree.tree_flatten(inputs)
-    return pytree.tree_unflatten([change(x, mark) for x, mark in zip(leaves, marks, strict=True)], spec)
-
-
-def repeated(rows: torch.Tensor, times: int) -> torch.Tensor:
-    """Rows repeated as a whole: row j is row j % n."""
-    return rows if times == 1 else torch.cat([rows] * times)
+    return image

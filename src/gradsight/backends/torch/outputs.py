@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import is_dataclass
-from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
@@ -13,10 +12,10 @@ from torch.utils import _pytree as pytree
 from gradsight.foreign import Outputs
 
 
-def mapped(function: Callable[[torch.Tensor], torch.Tensor], outputs: Outputs) -> Any:
+def mapped(function: Callable[[torch.Tensor], torch.Tensor], outputs: Outputs) -> Outputs:
     """The same output with ``function(tensor)`` in the place of each tensor; called in order."""
 
-    def change(x: Any) -> Any:
+    def change(x: object) -> object:
         if isinstance(x, torch.Tensor):
             return function(x)
         if not hasattr(x, "__dict__") or isinstance(x, type) or callable(x):
@@ -30,29 +29,29 @@ def mapped(function: Callable[[torch.Tensor], torch.Tensor], outputs: Outputs) -
 
 def tensors_in(outputs: Outputs) -> list[torch.Tensor]:
     """The tensors in an output, in order."""
-    found: list[torch.Tensor] = []
+    tensors: list[torch.Tensor] = []
 
     def keep(x: torch.Tensor) -> torch.Tensor:
-        found.append(x)
+        tensors.append(x)
         return x
 
     mapped(keep, outputs)
-    return found
+    return tensors
 
 
-def leaves_of(output: Any) -> list[Any]:
+def flat(output: Outputs) -> list[object]:
     """What is in an output of a module: a tensor, or a tuple, list, dict or dataclass of them."""
-    leaves = pytree.tree_leaves(output)
-    opened = [leaves_of(vars(x)) if is_dataclass(x) and hasattr(x, "__dict__") else [x] for x in leaves]
+    values = pytree.tree_leaves(output)
+    opened = [flat(vars(x)) if is_dataclass(x) and hasattr(x, "__dict__") else [x] for x in values]
     return [x for some in opened for x in some]
 
 
-def private(outputs: Outputs) -> Any:
+def private(outputs: Outputs) -> Outputs:
     """The same output with tensors of its own, for a function that may write into them."""
     return mapped(torch.Tensor.clone, outputs)
 
 
-def with_leaves(outputs: Outputs) -> tuple[Any, list[torch.Tensor]]:
+def with_leaves(outputs: Outputs) -> tuple[Outputs, list[torch.Tensor]]:
     """The same output with leaves of a graph in the place of its floating-point tensors, and these, in their order."""
     leaves: list[torch.Tensor] = []
 

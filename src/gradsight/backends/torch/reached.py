@@ -10,25 +10,33 @@ import sys
 import types
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
-from gradsight.backends.snapshot import Snapshot
+from gradsight.backends.snapshot import Container, Snapshot
 
 CONTAINERS = (dict, OrderedDict, list, set, deque)
+
+Hook: TypeAlias = Callable[..., Any]
+
+Space: TypeAlias = dict[str, Any]
+"""The attributes of an object, or the names of a file."""
+
+Led: TypeAlias = tuple[Space, str, Any]
+"""An attribute of an object, and what it is for a view while it runs."""
 
 EVERYWHERE = ("_global_forward_hooks", "_global_forward_pre_hooks")
 """PyTorch's names for the hooks of every module."""
 
 _OPAQUE = (nn.Module, torch.Tensor, type, types.ModuleType, types.BuiltinFunctionType)
 _NOT_KEPT_IN = sys.stdlib_module_names - {"types", "argparse"}  # loggers, locks, files: they keep no outputs
-_NOTHING: Any = object()
+_NOTHING = object()
 
 
-def hooks_of(modules: Iterable[nn.Module]) -> Iterator[Any]:
+def hooks_of(modules: Iterable[nn.Module]) -> Iterator[Hook]:
     """Every hook of modules, and those of the user's that are called for every module."""
     for module in modules:
         for name, hooks in vars(module).items():
@@ -37,13 +45,13 @@ def hooks_of(modules: Iterable[nn.Module]) -> Iterator[Any]:
     yield from hooks_everywhere()
 
 
-def hooks_everywhere() -> list[Any]:
+def hooks_everywhere() -> list[Hook]:
     """The user's hooks that PyTorch calls for every module. Its own, as those of its counters, come and go."""
-    kinds: list[dict[int, Any]] = [getattr(torch_module, name) for name in EVERYWHERE]
+    kinds: list[dict[int, Hook]] = [getattr(torch_module, name) for name in EVERYWHERE]
     return [hook for hooks in kinds for hook in hooks.values() if _package(hook) != "torch"]
 
 
-def lead_everywhere(modules: Iterable[nn.Module], swap: Callable[[Any], Any]) -> None:
+def lead_everywhere(modules: Iterable[nn.Module], swap: Callable[[Space], Space]) -> None:
     """Let modules of a view call hooks of every module that are led to the view."""
     hooks = {name: swap(getattr(torch_module, name)) for name in EVERYWHERE}
     call = rebuilt(nn.Module._call_impl, (), hooks)  # type: ignore[arg-type]
@@ -66,16 +74,16 @@ class Reached:
         containers: the dicts, lists, sets and queues, those of objects too, and what is nested in them.
     """
 
-    def __init__(self, hooks: Iterable[Any]) -> None:
-        self.containers: dict[int, Any] = {}
-        self._spaces: list[dict[str, Any]] = []  # of objects
+    def __init__(self, hooks: Iterable[Hook]) -> None:
+        self.containers: dict[int, Container] = {}
+        self._spaces: list[Space] = []  # of objects
         self._cells: dict[int, types.CellType] = {}
-        self._names: dict[tuple[int, str], dict[str, Any]] = {}  # that a ``global`` statement binds, and where
-        self._done: dict[int, Any] = {}
+        self._names: dict[tuple[int, str], Space] = {}  # that a ``global`` statement binds, and where
+        self._done: dict[int, object] = {}
         for hook in hooks:
             self._follow(hook, objects=1)
 
-    def led(self, ours: set[int], swap: Callable[[Any], Any]) -> list[tuple[dict[str, Any], str, Any]]:
+    def led(self, ours: set[int], swap: Callable[[object], object]) -> list[Led]:
         """The attributes of objects that lead to modules, and what they are for a view while it runs."""
         return [
             (space, name, swap(value))
@@ -92,29 +100,32 @@ class Reached:
         for container in self.containers.values():
             snapshot.add(container)
 
-    def variables(self) -> list[Any]:
+    def variables(self) -> list[object]:
         """What the variables hold now."""
         cells = [content(cell, _NOTHING) for cell in self._cells.values()]
         return cells + [space.get(name, _NOTHING) for (_, name), space in self._names.items()]
 
-    def put_back(self, values: list[Any]) -> bool:
+    def put_back(self, values: list[object]) -> bool:
         """Let the variables hold what they held; whether one did not. A count of calls goes on counting."""
         changed = False
-        places: list[Any] = [*self._cells.values(), *((space, name) for (_, name), space in self._names.items())]
-        for place, now, then in zip(places, self.variables(), values, strict=True):
+        holders: list[types.CellType | tuple[Space, str]] = [
+            *self._cells.values(),
+            *((space, name) for (_, name), space in self._names.items()),
+        ]
+        for holder, now, then in zip(holders, self.variables(), values, strict=True):
             if now is then or isinstance(now, int | float | str):
                 continue
             changed = True
-            if isinstance(place, tuple):
-                space, name = place
+            if isinstance(holder, tuple):
+                space, name = holder
                 space.update({name: then}) if then is not _NOTHING else space.pop(name)
             elif then is _NOTHING:
-                del place.cell_contents
+                del holder.cell_contents
             else:
-                place.cell_contents = then
+                holder.cell_contents = then
         return changed
 
-    def _follow(self, value: Any, objects: int) -> None:
+    def _follow(self, value: object, objects: int) -> None:
         """Follow a value; an object's attributes are what it is for, those of its objects are another matter."""
         if id(value) in self._done or isinstance(value, _OPAQUE):
             return
@@ -134,16 +145,16 @@ class Reached:
             self._spaces.append(vars(value))
             self._all(vars(value).values(), objects - 1)
 
-    def _all(self, values: Iterable[Any], objects: int) -> None:
+    def _all(self, values: Iterable[object], objects: int) -> None:
         for value in list(values):
             self._follow(value, objects)
 
     def _function(self, function: types.FunctionType, objects: int) -> None:
         for cell in function.__closure__ or ():
-            held = content(cell)
-            if not isinstance(held, nn.Module):
+            value = content(cell)
+            if not isinstance(value, nn.Module):
                 self._cells[id(cell)] = cell
-            self._follow(held, objects)
+            self._follow(value, objects)
         space = function.__globals__
         for name in names_in(function.__code__) & space.keys():
             other = getattr(space[name], "__globals__", space)  # a function of another file keeps nothing of this model
@@ -157,7 +168,7 @@ class Reached:
 
 
 @contextlib.contextmanager
-def leading(led: list[tuple[dict[str, Any], str, Any]]) -> Iterator[None]:
+def leading(led: list[Led]) -> Iterator[None]:
     """Within it the attributes are what `Reached.led` said."""
     before = [(space, name, space[name]) for space, name, _ in led if name in space]
     for space, name, value in led:
@@ -169,7 +180,7 @@ def leading(led: list[tuple[dict[str, Any], str, Any]]) -> Iterator[None]:
             space[name] = value
 
 
-def _package(value: Any) -> str:
+def _package(value: object) -> str:
     """The name of the package that a function's code, or an object's class, is from."""
     return (getattr(value, "__module__", None) or "").partition(".")[0]
 
@@ -185,7 +196,7 @@ def bound_by(code: types.CodeType) -> set[str]:
     return own.union(*(bound_by(x) for x in code.co_consts if inspect.iscode(x)))
 
 
-def holds_modules(value: Any) -> bool:
+def holds_modules(value: Iterable[object]) -> bool:
     """Whether a container holds modules or their methods, however deep; a dict may by its keys."""
     items = [*value, *value.values()] if isinstance(value, dict) else value
     return any(
@@ -203,7 +214,7 @@ def modules_named_in(function: types.FunctionType, ours: set[int]) -> dict[str, 
     return {name: x for name, x in found.items() if isinstance(x, nn.Module) and id(x) in ours}
 
 
-def leads_to_modules(value: Any, ours: set[int], seen: set[int]) -> bool:
+def leads_to_modules(value: object, ours: set[int], seen: set[int]) -> bool:
     """Whether what a function holds leads to modules."""
     if isinstance(value, types.FunctionType) and id(value) not in seen:
         seen.add(id(value))
@@ -213,23 +224,25 @@ def leads_to_modules(value: Any, ours: set[int], seen: set[int]) -> bool:
         return any(leads_to_modules(x, ours, seen) for x in (value.func, *value.args, *value.keywords.values()))
     if isinstance(value, types.MethodType):
         return isinstance(value.__self__, nn.Module)
-    return isinstance(value, nn.Module) or (type(value) in CONTAINERS and holds_modules(value))
+    return isinstance(value, nn.Module) or (
+        isinstance(value, CONTAINERS) and type(value) in CONTAINERS and holds_modules(value)
+    )
 
 
-class _Space(dict[str, Any]):
+class _Led(dict[str, Any]):
     """The names of a file, some of them led elsewhere."""
 
-    def __init__(self, names: dict[str, Any], under: dict[str, Any]) -> None:
+    def __init__(self, names: Space, under: Space) -> None:
         super().__init__(names)
         self._under = under
 
-    def __missing__(self, name: str) -> Any:
+    def __missing__(self, name: str) -> object:
         return self._under[name]
 
 
-def rebuilt(function: types.FunctionType, cells: Iterable[types.CellType], names: dict[str, Any]) -> types.FunctionType:
+def rebuilt(function: types.FunctionType, cells: Iterable[types.CellType], names: Space) -> types.FunctionType:
     """The same function with other variables, and other values for some names of its file."""
-    space = _Space(names, function.__globals__) if names else function.__globals__
+    space = _Led(names, function.__globals__) if names else function.__globals__
     new = types.FunctionType(function.__code__, space, function.__name__, function.__defaults__, tuple(cells))
     new.__kwdefaults__, new.__module__, new.__qualname__ = (
         function.__kwdefaults__,
@@ -240,7 +253,7 @@ def rebuilt(function: types.FunctionType, cells: Iterable[types.CellType], names
     return new
 
 
-def content(cell: types.CellType, empty: Any = None) -> Any:
+def content(cell: types.CellType, empty: object = None) -> object:
     """What a variable holds."""
     try:
         return cell.cell_contents

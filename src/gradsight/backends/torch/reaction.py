@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TypeAlias
 
 import array_api_compat.torch as ops
 import torch
@@ -14,7 +14,8 @@ from gradsight.backends.torch import tap
 from gradsight.layers import Seen
 from gradsight.layouts import Layout
 
-Run = Callable[[dict[str, tap.Tap], torch.Tensor], torch.Tensor]
+Run: TypeAlias = Callable[[Mapping[str, tap.Tap], torch.Tensor], torch.Tensor]
+"""``(taps, image) -> score``: one forward pass of one image to the score that is explained, a scalar."""
 
 
 def by_reaction(seen: Sequence[Seen], outputs: Sequence[torch.Tensor], run: Run, image: torch.Tensor) -> list[Seen]:
@@ -27,38 +28,38 @@ def by_reaction(seen: Sequence[Seen], outputs: Sequence[torch.Tensor], run: Run,
     Args:
         seen: every call of every module, in the order they ran.
         outputs: what it gave.
-        run: ``(taps, image) -> score``, a scalar.
+        run: one pass to the score.
         image: the one image that they ran on.
     """
-    found = list(seen)
-    settled: set[tuple[int, ...]] = set()
+    told = list(seen)
+    resolved: set[tuple[int, ...]] = set()
     score, other = float(run({}, image)), _noise(image)
     for i, (module, call) in reversed(list(enumerate(_calls(seen)))):
-        ways = seen[i].ways
-        if seen[i].same or not ways or ways[0].grid in settled:
+        layouts = seen[i].layouts
+        if seen[i].same or not layouts or layouts[0].grid in resolved:
             continue
 
-        def changes(given: torch.Tensor, value: torch.Tensor, module: str = module, call: int = call) -> bool:
-            again = float(run({module: tap.replacing(value, call)}, given))
+        def changes(image: torch.Tensor, value: torch.Tensor, module: str = module, call: int = call) -> bool:
+            again = float(run({module: tap.replacing(value, call)}, image))
             return not math.isclose(again, score, rel_tol=1e-5, abs_tol=1e-12)
 
         own = outputs[i].dequantize() if outputs[i].is_quantized else outputs[i]
-        reacts = _channels(own, ways[0], lambda value: changes(image, value))
-        found[i] = replace(seen[i], cut=not changes(other, own), reacts=reacts)
-        if found[i].cut and reacts > 1:
-            settled.add(ways[0].grid)
-    return found
+        reacts = _channels(own, layouts[0], lambda value: changes(image, value))
+        told[i] = replace(seen[i], cut=not changes(other, own), reacts=reacts)
+        if told[i].cut and reacts > 1:
+            resolved.add(layouts[0].grid)
+    return told
 
 
 def _calls(seen: Sequence[Seen]) -> list[tuple[str, int]]:
     """The module and the number of each call; the last call of a module has the module's plain name."""
     counts: dict[str, int] = {}
-    found = []
+    named: list[tuple[str, int]] = []
     for x in seen:
         module = x.name.partition("#")[0]
-        found.append((module, counts.get(module, 0)))
-        counts[module] = found[-1][1] + 1
-    return found
+        named.append((module, counts.get(module, 0)))
+        counts[module] = named[-1][1] + 1
+    return named
 
 
 def _channels(output: torch.Tensor, layout: Layout, changes: Callable[[torch.Tensor], bool]) -> int:
@@ -83,7 +84,7 @@ def _channels(output: torch.Tensor, layout: Layout, changes: Callable[[torch.Ten
     return 1
 
 
-def _noise(like: Any) -> Any:
+def _noise(like: torch.Tensor) -> torch.Tensor:
     """Noise stronger than ``like``, so that what is rounded to eight bits shows it; always the same."""
     drawn = torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
     spread = like.std(unbiased=False)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from gradsight.backends.rectifiers import NONE_RAN, RULES, tried
 from gradsight.backends.torch.gradients import no_gradient_in
 from gradsight.errors import ModelError, unknown
+from gradsight.foreign import Outputs
 from gradsight.generators import OwnNumbers
 from gradsight.recent import Recent
+
+Function: TypeAlias = Callable[..., Outputs]
 
 # Where PyTorch keeps activations; `torch`, tensors and PyTorch's own C++ have some of them under the same names.
 _NAMES = {name.strip("_") for name in dir(F) if callable(getattr(F, name))}
@@ -22,6 +27,8 @@ _kinds: Recent[Hashable, tuple[bool, bool]] = Recent(256)
 
 
 class _Rectifier(torch.autograd.Function):
+    # The true derivative is asked of a small graph of its own: what the rule changes is what goes into it.
+
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, function: Callable[[torch.Tensor], torch.Tensor], rule: str) -> torch.Tensor:
         with torch.enable_grad():
@@ -32,7 +39,7 @@ class _Rectifier(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         passed = gradient.clamp(min=0)
         if ctx.rule == "guided":
             (passed,) = torch.autograd.grad(ctx.result, ctx.source, passed, retain_graph=True)
@@ -55,7 +62,9 @@ class Rectified(TorchFunctionMode):
         super().__init__()
         self._rule, self.met = rule, 0
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Function, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Outputs:
         """Replace what a rectifier does to gradients; everything else goes its way."""
         kwargs = dict(kwargs or {})
         if getattr(func, "__name__", "").strip("_") not in _NAMES or not (args or "input" in kwargs):
@@ -85,7 +94,7 @@ class Rectified(TorchFunctionMode):
             raise ModelError(NONE_RAN)
 
 
-def _kind(function: Any, rest: tuple[Any, ...], named: dict[str, Any]) -> tuple[bool, bool]:
+def _kind(function: Function, rest: tuple[Any, ...], named: dict[str, Any]) -> tuple[bool, bool]:
     """Whether a function is a rectifier, and whether it writes into its argument; found out once for an argument list.
 
     What a model has learned of it, as of PReLU, is taken as it begins: such a function is one, whatever its slopes.
@@ -98,11 +107,11 @@ def _kind(function: Any, rest: tuple[Any, ...], named: dict[str, Any]) -> tuple[
     def find_out() -> tuple[bool, bool]:
         written: list[bool] = []
 
-        def of(row: Any) -> Any:
-            given = torch.from_numpy(row.copy())
-            found = function(given, *rest, **named)
-            written.append(found is given)
-            return found.numpy()
+        def of(row: NDArray[np.float32]) -> ArrayLike:
+            x = torch.from_numpy(row.copy())
+            result: torch.Tensor = function(x, *rest, **named)
+            written.append(result is x)
+            return result.numpy()
 
         with torch.inference_mode(False), torch.no_grad(), OwnNumbers(), torch.device("cpu"):
             return tried(of), any(written)
@@ -110,5 +119,5 @@ def _kind(function: Any, rest: tuple[Any, ...], named: dict[str, Any]) -> tuple[
     return _kinds.of(key, find_out)
 
 
-def _told(x: Any) -> Hashable:
+def _told(x: object) -> Hashable:
     return "learned" if isinstance(x, torch.Tensor) else repr(x)

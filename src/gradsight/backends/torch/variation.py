@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from gradsight.backends.variation import MOST, varied
-from gradsight.foreign import Inputs
+from gradsight.foreign import Inputs, Outputs
+
+if TYPE_CHECKING:
+    from gradsight.backends.torch.running import Running
 
 
-def vary(backend: Any, inputs: Inputs, seed: int) -> Any:
+def vary(running: Running, inputs: Inputs, seed: int) -> Outputs | None:
     """What a model gives for another first image by other weights; None where it fails.
 
     Args:
-        backend: a backend of the model made for this alone: its view's weights are replaced, the user's stay.
+        running: of the model, made for this alone: its view's weights are replaced, the user's stay.
         inputs: a batch.
         seed: of the weights.
     """
-    first = backend.row(inputs, 0)
-    for module in backend.view.modules.values():
-        # Statistics of normalisations stay: of those some have to be over 0.
-        buffers = {name: x for name, x in module._buffers.items() if not name.startswith("running")}
-        for holder, tensors in ((module._parameters, module._parameters), (module._buffers, buffers)):
-            for name, weight in list(tensors.items()):
-                if weight is not None and weight.is_floating_point() and 0 < weight.numel() <= MOST:
-                    values = varied(weight.detach().float().cpu().numpy(), seed)
-                    holder[name] = torch.from_numpy(values).to(weight)
-    for some in (first, inputs):  # a model may be fixed to the batch's number of images
+    batches = running.batches
+    for module in running.view.modules.values():
+        # In the module's own dicts: they hold plain tensors of the view, which PyTorch would refuse as parameters.
+        _vary(vars(module)["_parameters"], seed)
+        _vary(vars(module)["_buffers"], seed)
+    for some in (batches.row(inputs, 0), inputs):  # a model may be fixed to the batch's number of images
         # it may also fail on such weights, in as many ways as models are written
         with torch.no_grad(), contextlib.suppress(Exception):
-            return backend.outputs(backend.with_image(some, 1 - 3 * backend.image(some)))
+            return running.outputs(batches.with_image(some, 1 - 3 * batches.image(some)))
     return None
+
+
+def _vary(weights: dict[str, torch.Tensor | None], seed: int) -> None:
+    for name, weight in list(weights.items()):
+        # Statistics of normalisations stay: of those some have to be over 0.
+        if weight is None or not weight.is_floating_point() or name.startswith("running"):
+            continue
+        if 0 < weight.numel() <= MOST:
+            weights[name] = torch.from_numpy(varied(weight.detach().float().cpu().numpy(), seed)).to(weight)

@@ -23,7 +23,7 @@ def methods(reply: JsonOptions) -> None:
     """List the methods."""
     from gradsight.cli.streams import need_stdout
     from gradsight.cli.terminal import say, say_json
-    from gradsight.registry import METHODS, PLACES
+    from gradsight.registry import METHODS, SCOPES
     from gradsight.variants import VARIANTS
 
     need_stdout("the list")
@@ -32,7 +32,7 @@ def methods(reply: JsonOptions) -> None:
         for row in (*map(_method_row, known), *map(_variant_row, VARIANTS)):
             say_json(row)
         return
-    for at in PLACES:
+    for at in SCOPES:
         say((_OF[at], "bold"))
         for method in known:
             if method.at == at:
@@ -42,12 +42,13 @@ def methods(reply: JsonOptions) -> None:
     for name in VARIANTS:
         _say_method(_variant_row(name))
     say()
+    say("Passes are those of the model for one photo, with c channels of the layer and k targets.")
     say("Use one or several: ", ('gradsight explain photo.jpg --method gradcam --method "scorecam(top=64)"', "cyan"))
     say("See them side by side: ", ("gradsight compare photo.jpg --methods gradcam,layercam", "cyan"))
 
 
 def _method_row(method: Method) -> dict[str, Any]:
-    names = ("name", "title", "source", "needs", "at", "gradient", "passes", "summary")
+    names = ("name", "title", "source", "needs", "at", "gradient", "passes", "costly", "control", "alphas", "summary")
     return {"kind": "method", **{n: getattr(method, n) for n in names}, **_options(method.function)}
 
 

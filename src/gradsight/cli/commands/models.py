@@ -17,8 +17,8 @@ def models(reply: JsonOptions) -> None:
     need_stdout("the list")
     sources = list(SOURCES.values())
     with waiting("importing what the sources need"):
-        failed = failures([package for source in sources for package in source.packages])
-    why = [next((failed[package] for package in source.packages if package in failed), "") for source in sources]
+        failed = failures([package for source in sources for package in source.needs()])
+    why = [next((failed[package] for package in source.needs() if package in failed), "") for source in sources]
     if reply.as_json:
         for source, reason in zip(sources, why, strict=True):
             ready = {"installed": not reason, "install": source.install, "problem": reason or None}

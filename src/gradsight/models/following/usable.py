@@ -14,7 +14,7 @@ from gradsight.imaging import Preprocess
 from gradsight.models.following.calling import Called, handed
 from gradsight.models.following.follow import Followed, follow
 from gradsight.models.following.pictures import SIDES, smooth
-from gradsight.models.keras.engine import is_keras
+from gradsight.models.keras.backend import is_keras
 from gradsight.models.keras.inputs import preprocess_of
 from gradsight.values import has
 

@@ -10,7 +10,7 @@ from functools import cache, partial
 from typing import Any
 
 from gradsight.errors import unknown
-from gradsight.models.keras.engine import import_keras
+from gradsight.models.keras.backend import import_keras
 
 Function = Callable[[Any], Any]
 
@@ -33,7 +33,7 @@ def family(name: str) -> Function:
 
     Raises:
         UnknownName: there is no such family.
-        MissingDependency: Keras 3 or its engine is not installed.
+        MissingDependency: Keras 3 or its backend is not installed.
     """
     found = families()
     if name.lower() not in found:

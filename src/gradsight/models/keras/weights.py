@@ -11,8 +11,8 @@ from typing import Any
 
 from gradsight.errors import GradsightError, InvalidArgument, ModelError, received
 from gradsight.foreign import Module
-from gradsight.models.keras.engine import quiet, said
-from gradsight.models.packed import Arrays, check_file, check_filled, check_h5
+from gradsight.models.claims.packed import Arrays, check_file, check_filled, check_h5
+from gradsight.models.keras.backend import quiet, said
 
 SUFFIXES = (".h5", ".hdf5", ".keras")
 _SAME = "Build the very architecture that the file was saved from: --model package.module:function --weights FILE."

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -15,98 +15,114 @@ import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend import core as extended
 
-from gradsight.backends.keras.engines.graph import cuts_of
+from gradsight.backends.dominators import cuts_of
+from gradsight.backends.keras.engines.protocol import Body, Linearized, Start
+from gradsight.backends.keras.forward import KerasForward
 from gradsight.backends.keras.outputs import floating_in, tensors_in
 from gradsight.backends.keras.trees import Form, mapped
 from gradsight.backends.unchanged import unchanged
-from gradsight.foreign import Inputs
+from gradsight.foreign import Array, Inputs, Outputs
 from gradsight.recent import PASSES, Recent
+
+if TYPE_CHECKING:
+    from gradsight.backends.keras.view import View
+
+Run: TypeAlias = Callable[[Inputs, Start], Outputs]
+"""A body with the values of variables given."""
+
+Back: TypeAlias = Callable[[list[Array]], tuple[dict[str, Array]]]
+"""The way back through a pass, as JAX gives it."""
 
 # Before JAX 0.9 it was elsewhere.
 _trace_state: Any = getattr(extended, "get_opaque_trace_state", None) or jax.core.get_opaque_trace_state
 
 
 class Jax:
-    """See `gradsight.backends.keras.engines`."""
+    """See `protocol.Engine`."""
 
-    def __init__(self, view: Any) -> None:
+    def __init__(self, view: View) -> None:
         """Work on a view, which keeps the compiled passes."""
         self._variables, self._kept = view.variables, view.kept
 
-    def plain(self, key: Any, body: Any, inputs: Inputs) -> Any:
+    def plain(self, key: Hashable | None, body: Body, inputs: Inputs) -> Outputs:
         """The outputs, without a gradient. Without a key, the body is compiled for this once."""
-        place = None if key is None else ("plain", key)
-        return self._compiled(place, lambda run: lambda x: _Ordered.of(run(x, _nothing)), body)(inputs).tree
+        return self._compiled(None if key is None else ("plain", key), _plain, body)(inputs).tree
 
-    def each(self, body: Any, several: Sequence[Any]) -> Iterator[Any]:
+    def each(self, body: Body, several: Sequence[Inputs]) -> Iterator[Outputs]:
         """The outputs for inputs of one kind, one after the other, in NumPy: JAX keeps what it compiled for a shape.
 
         The body is compiled once for all of them, and forgotten.
         """
-        run = self._compiled(None, lambda run: lambda x: _Ordered.of(run(x, _nothing)), body)
+        run = self._compiled(None, _plain, body)
         return (mapped(lambda x: np.asarray(x) if keras.ops.is_tensor(x) else x, run(x).tree) for x in several)
 
-    def linearize(self, key: Any, body: Any, inputs: Inputs) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
-        """The outputs, what was held, and the way back."""
-        outputs, held, back = self._compiled(("linearize", key), _linearized, body)(inputs)
-        return outputs.tree, held, lambda cotangents: _pulled(back, cotangents)
+    def linearize(self, key: Hashable, body: Body, inputs: Inputs) -> Linearized:
+        """The outputs, the leaves, and the way back."""
+        outputs, leaves, back = self._compiled(("linearize", key), _linearized, body)(inputs)
+        return Linearized(outputs.tree, leaves, lambda cotangents: _pulled(back, cotangents))
 
-    def tail(self, key: Any, body: Any, name: str, raw: Any, forward: Any, times: int) -> Any:
-        """The outputs with ``raw`` in the place of what was held; row j of ``raw`` belongs to row j % n."""
+    def tail(self, name: str, raw: Array, forward: KerasForward, more: object, times: int) -> Outputs:  # noqa: ARG002
+        """The outputs with ``raw`` in the place of a leaf; row j of ``raw`` belongs to row j % n.
 
-        def behind(run: Any) -> Any:
-            def one(given: Any) -> Any:
-                inputs, rows = given
+        The compiler leaves out what the outputs do not need: there is no other way than this, and none is tried.
+        """
+
+        def behind(run: Run) -> Callable[[Inputs], _Ordered]:
+            def one(pair: Inputs) -> _Ordered:
+                inputs, rows = pair
                 # Only what depends on the rows is mapped over them; of the rest, nothing at all is left at a cut.
-                return jax.vmap(lambda row: _Ordered.of(run(inputs, lambda at, output: row if at == name else output)))(
-                    rows
-                )
+                mapped_rows: _Ordered = jax.vmap(
+                    lambda row: _Ordered.of(run(inputs, lambda at, output: row if at == name else output))
+                )(rows)
+                return mapped_rows
 
             return one
 
         rows = jnp.reshape(raw, (times, -1, *raw.shape[1:]))
-        outputs = self._compiled(("tail", key, name), behind, body)((forward.inputs, rows)).tree
+        outputs = self._compiled(("tail", forward.key, name), behind, forward.body)((forward.inputs, rows)).tree
 
-        def by_row(x: Any) -> Any:
-            return x if not keras.ops.is_tensor(x) else x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0]
+        def by_row(x: Array) -> object:
+            if not keras.ops.is_tensor(x):
+                return x
+            return x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0]
 
         return mapped(by_row, outputs)
 
     activations = jax.nn
     aside = staticmethod(jax.ensure_compile_time_eval)
 
-    def place(self) -> Any:
+    def trace_level(self) -> object:
         """What is traced at the moment; another within a loop."""
         return _trace_state(convention="flax")
 
-    def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
+    def slopes(self, function: Callable[[list[Array]], Array], tensors: list[Array]) -> tuple[Array, list[Array]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""
         values, back = jax.vjp(function, tensors)
         k = values.shape[1]
         each = jnp.broadcast_to(jnp.eye(k, dtype=values.dtype)[:, None], (k, *values.shape))
         return values, jax.vmap(back)(each)[0]
 
-    def along(self, function: Any, tensors: list[Any]) -> Any:
+    def along(self, function: Callable[..., Array], tensors: list[Array]) -> Array:
         """The derivative of a tensor by ``tensors`` in the direction of themselves."""
         return jax.jvp(function, tensors, tensors)[1]
 
-    def curvature(self, function: Any, leaf: Any, direction: Any) -> list[Any]:
+    def curvature(self, function: Callable[[Array], Array], leaf: Array, direction: Array) -> list[Array]:
         """The Hessian of each column's sum by ``leaf``, times ``direction``."""
         k = jax.eval_shape(function, leaf).shape[1]
         slopes = (jax.grad(lambda x, j=j: function(x)[:, j].sum()) for j in range(k))
         return [jax.jvp(slope, [leaf], [direction])[1] for slope in slopes]
 
-    def cuts(self, body: Any, inputs: list[Any]) -> set[str]:
+    def cuts(self, body: Body, inputs: Sequence[Array]) -> set[str]:
         """The started tensors that every path from the first input passes."""
         names: dict[str, str] = {}
 
-        def start(name: str, output: Any) -> Any:
+        def start(name: str, output: Array) -> Array:
             mark = f"gradsight {len(names)}"
             names[mark] = name
-            return checkpoint_name(output, mark)
+            return checkpoint_name(output, mark)  # an operation that does nothing, and is told by its name
 
         with keras.StatelessScope():
-            jaxpr = jax.make_jaxpr(lambda *given: body(list(given), start))(*inputs).jaxpr
+            jaxpr = jax.make_jaxpr(lambda *tensors: body(list(tensors), start))(*inputs).jaxpr
         made = {variable: i for i, equation in enumerate(jaxpr.eqns) for variable in equation.outvars}
         source = -1
         made[jaxpr.invars[0]] = source
@@ -129,29 +145,32 @@ class Jax:
         """See that nobody changes the weights within it: an array of JAX never changes, and another takes its place."""
         return unchanged(lambda: [variable.value for variable in self._variables], operator.is_)
 
-    def _compiled(self, key: Any, way: Any, body: Any) -> Callable[[Any], Any]:
-        """``way(run)``, compiled at its first use for a key; ``run`` is ``body`` with the variables given.
+    def _compiled(
+        self, key: Hashable | None, made: Callable[[Run], Callable[[Inputs], Array]], body: Body
+    ) -> Callable[[Inputs], Array]:
+        """``made(run)``, compiled at its first use for a key; ``run`` is ``body`` with the variables given.
 
         Without a key it is compiled for whoever holds what is returned.
         """
         variables = self._variables
 
-        def whole(values: list[Any], inputs: _Ordered) -> Any:
-            def run(inputs: Inputs, start: Any) -> Any:
+        def whole(values: list[Array], inputs: _Ordered) -> Array:
+            def run(inputs: Inputs, start: Start) -> Outputs:
                 with _Scope(variables, values):
                     return body(inputs, start)
 
-            return way(run)(inputs.tree)
+            return made(run)(inputs.tree)
 
         own = jax.jit(whole) if key is None else None
 
-        def called(inputs: Inputs) -> Any:
+        def called(inputs: Inputs) -> Array:
             # By sizes: a function keeps what was compiled for each for as long as it lives.
             sizes = tuple(tuple(x.shape[1:]) for x in tensors_in(inputs))
             compiled = own or self._kept.of(sizes, partial(Recent, PASSES)).of(key, lambda: jax.jit(whole))
             known = len(variables)
-            found = compiled([variable.value for variable in variables[:known]], _Ordered.of(inputs))
-            return found if len(variables) == known else called(inputs)
+            result = compiled([variable.value for variable in variables[:known]], _Ordered.of(inputs))
+            # A variable that was met while this was compiled is an argument from now on.
+            return result if len(variables) == known else called(inputs)
 
         return called
 
@@ -162,11 +181,11 @@ class _Scope(keras.StatelessScope):  # type: ignore[misc, unused-ignore]
     It would be compiled as it is today, and stay so when it is assigned to.
     """
 
-    def __init__(self, variables: list[Any], values: list[Any]) -> None:
+    def __init__(self, variables: list[Array], values: list[Array]) -> None:
         super().__init__(list(zip(variables, values, strict=False)))  # others may have joined in the meantime
         self._variables = variables
 
-    def get_current_value(self, variable: Any) -> Any:
+    def get_current_value(self, variable: Array) -> Array | None:
         """The value given for a variable; None where there is none."""
         value = super().get_current_value(variable)
         has_value = getattr(variable, "_value", variable) is not None
@@ -179,56 +198,60 @@ class _Scope(keras.StatelessScope):  # type: ignore[misc, unused-ignore]
 class _Ordered:
     """A tree as JAX may take and give it: its tensors in order, all else fixed. JAX itself sorts the keys of dicts."""
 
-    def __init__(self, form: Form, tensors: Any) -> None:
+    def __init__(self, form: Form, tensors: list[Array]) -> None:
         self._form, self._tensors = form, tensors
 
     @classmethod
-    def of(cls, tree: Any) -> _Ordered:
+    def of(cls, tree: Outputs) -> _Ordered:
         """Of a tree of tensors."""
         return cls(Form(tree), tensors_in(tree))
 
     @property
-    def tree(self) -> Any:
+    def tree(self) -> Outputs:
         """The tree."""
         return self._form.filled(self._tensors)
 
-    def tree_flatten(self) -> tuple[Any, Form]:
+    def tree_flatten(self) -> tuple[list[Array], Form]:
         """What JAX sees, and what it keeps."""
         return self._tensors, self._form
 
     @classmethod
-    def tree_unflatten(cls, form: Form, tensors: Any) -> _Ordered:
+    def tree_unflatten(cls, form: Form, tensors: list[Array]) -> _Ordered:
         """The same with other tensors."""
         return cls(form, tensors)
 
 
-def _nothing(_name: str, output: Any) -> Any:
-    return output
+def _plain(run: Run) -> Callable[[Inputs], _Ordered]:
+    """A pass that starts nowhere."""
+    return lambda inputs: _Ordered.of(run(inputs, lambda _name, output: output))
 
 
-def _linearized(run: Any) -> Any:
-    def linearized(inputs: Inputs) -> Any:
-        shapes: dict[str, Any] = {}
+def _linearized(run: Run) -> Callable[[Inputs], tuple[_Ordered, dict[str, Array], Back]]:
+    """A pass, its leaves, and the way back to them."""
 
-        def note(name: str, output: Any) -> Any:
+    def linearized(inputs: Inputs) -> tuple[_Ordered, dict[str, Array], Back]:
+        # JAX differentiates by arguments: zeros are added to the outputs, whose shapes a first look tells.
+        shapes: dict[str, jax.ShapeDtypeStruct] = {}
+
+        def note(name: str, output: Array) -> Array:
             shapes[name] = jax.ShapeDtypeStruct(output.shape, output.dtype)
             return output
 
-        jax.eval_shape(lambda given: floating_in(run(given.tree, note)), _Ordered.of(inputs))
+        jax.eval_shape(lambda ordered: floating_in(run(ordered.tree, note)), _Ordered.of(inputs))
         zeros = {name: jnp.zeros(x.shape, x.dtype) for name, x in shapes.items()}
 
-        def perturbed(added: dict[str, Any]) -> Any:
-            held: dict[str, Any] = {}
+        def perturbed(added: dict[str, Array]) -> tuple[list[Array], tuple[_Ordered, dict[str, Array]]]:
+            leaves: dict[str, Array] = {}
 
-            def start(name: str, output: Any) -> Any:
-                held[name] = output + added[name]
-                return held[name]
+            def start(name: str, output: Array) -> Array:
+                leaves[name] = output + added[name]
+                return leaves[name]
 
             outputs = run(inputs, start)
-            return floating_in(outputs), (_Ordered.of(outputs), held)
+            return floating_in(outputs), (_Ordered.of(outputs), leaves)
 
-        _, back, (outputs, held) = jax.vjp(perturbed, zeros, has_aux=True)
-        return outputs, held, back
+        _, back, (outputs, leaves) = jax.vjp(perturbed, zeros, has_aux=True)
+        return outputs, leaves, back
 
     return linearized
 

@@ -2,80 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
 
-from gradsight.backends.keras.engines.graph import cuts_of
+from gradsight.backends.dominators import cuts_of
+from gradsight.backends.keras.engines.protocol import Body, Linearized
 from gradsight.backends.keras.engines.replay import gives_again, replay
 from gradsight.backends.keras.engines.traced import Traced
+from gradsight.backends.keras.forward import KerasForward, Tail
 from gradsight.backends.keras.outputs import tensors_in
 from gradsight.backends.keras.trees import Form
-from gradsight.foreign import Inputs
+from gradsight.foreign import Array, Inputs, Outputs
 from gradsight.locks import Lock
 from gradsight.recent import PASSES, Recent
+
+if TYPE_CHECKING:
+    from gradsight.backends.keras.view import View
 
 _ZERO = tf.UnconnectedGradients.ZERO
 
 
 class TensorFlow:
-    """See `gradsight.backends.keras.engines`."""
+    """See `protocol.Engine`."""
 
-    def __init__(self, view: Any) -> None:
+    def __init__(self, view: View) -> None:
         """Work on a view, which keeps the traced passes."""
         self._variables, self._kept = view.variables, view.kept
         self._tracing = Lock()
 
-    def plain(self, key: Any, body: Any, inputs: Inputs) -> Any:
+    def plain(self, key: Hashable | None, body: Body, inputs: Inputs) -> Outputs:
         """The outputs, without a gradient."""
         if key is None:
             return Traced(body, inputs, self._variables).plain(inputs)
         return self._traced(key, body, inputs).plain(inputs)
 
-    def each(self, body: Any, several: Sequence[Any]) -> Iterator[Any]:
+    def each(self, body: Body, several: Sequence[Inputs]) -> Iterator[Outputs]:
         """The outputs for inputs of one kind, one after the other."""
         traced = Traced(body, several[0], self._variables)
         return map(traced.plain, several)
 
-    def linearize(self, key: Any, body: Any, inputs: Inputs) -> tuple[Any, dict[str, Any], Callable[[Any], Any]]:
-        """The outputs, what was held, and the way back."""
+    def linearize(self, key: Hashable, body: Body, inputs: Inputs) -> Linearized:
+        """The outputs, the leaves, and the way back."""
         traced = self._traced(key, body, inputs)
-        outputs, held, needed = traced.forward(inputs)
-        return outputs, held, lambda cotangents: traced.backward(cotangents, held, needed)
+        outputs, leaves, needed = traced.forward(inputs)
+        return Linearized(outputs, leaves, lambda cotangents: traced.backward(cotangents, leaves, needed))
 
-    def tail(self, key: Any, body: Any, name: str, raw: Any, forward: Any, times: int) -> Any:
-        """The outputs with ``raw`` in the place of what was held; row j of ``raw`` belongs to row j % n."""
+    def tail(self, name: str, raw: Array, forward: KerasForward, more: Callable[[], Inputs], times: int) -> Outputs:
+        """The outputs with ``raw`` in the place of a leaf; row j of ``raw`` belongs to row j % n."""
         if name not in forward.tails:
-            forward.tails[name] = self._believed(self._traced(key, body, forward.inputs), name, forward)
-        if forward.tails[name] is None:
-            return replay(self, key, body, name, raw, forward.more(times))
-        traced, bypasses = forward.tails[name]
-        return traced.tail(name, raw, bypasses, times)
+            traced = self._traced(forward.key, forward.body, forward.inputs)
+            forward.tails[name] = self._believed(traced, name, forward)
+        tail = forward.tails[name]
+        return replay(self, forward, name, raw, more()) if tail is None else tail(raw, times)
 
-    def _believed(self, traced: Traced, name: str, forward: Any) -> tuple[Traced, list[Any]] | None:
+    def _believed(self, traced: Traced, name: str, forward: KerasForward) -> Tail | None:
         """A graph whose tail gives this very pass's output again, for more rows, with what bypasses the layer in it."""
         with self._tracing:
             try:
                 bypasses = traced.bypasses(name, forward.inputs)
-                again = gives_again(lambda twice: traced.tail(name, twice, bypasses, 2), name, forward)
+                again = gives_again(partial(traced.tail, name, bypasses), name, forward)
             except Exception:  # in as many ways as models are written; the whole model always runs
                 return None
-        return (traced, bypasses) if again else None
+        return partial(traced.tail, name, bypasses) if again else None
 
     activations = tf.nn
     aside = staticmethod(tf.init_scope)
 
-    def place(self) -> Any:
+    def trace_level(self) -> object:
         """The graph that is traced at the moment; another within a loop."""
         # `tf.vectorized_map` traces its step into the same graph, from where it makes the operations that run.
         mapped = "loop_body" in tf.get_current_name_scope().split("/")
         return tf.compat.v1.get_default_graph(), mapped
 
-    def slopes(self, function: Any, tensors: list[Any]) -> tuple[Any, list[Any]]:
+    def slopes(self, function: Callable[[list[Array]], Array], tensors: list[Array]) -> tuple[Array, list[Array]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tensors = [tf.identity(x) for x in tensors]
@@ -85,17 +89,17 @@ class TensorFlow:
         rows = [tape.gradient(column, tensors, unconnected_gradients=_ZERO) for column in columns]
         return values, [tf.stack([tf.convert_to_tensor(x) for x in parts]) for parts in zip(*rows, strict=True)]
 
-    def along(self, function: Any, tensors: list[Any]) -> Any:
+    def along(self, function: Callable[..., Array], tensors: list[Array]) -> Array:
         """The derivative of a tensor by ``tensors`` in the direction of themselves."""
         # The way back is linear in what goes back, so its own way back is the way there.
         tensors = [tf.identity(x) for x in tensors]
         value = function(*tensors)
         blank = tf.zeros_like(value)
         back = tf.gradients(value, tensors, grad_ys=blank, unconnected_gradients="zero")
-        (found,) = tf.gradients(back, blank, grad_ys=tensors, unconnected_gradients="zero")
-        return found
+        (along,) = tf.gradients(back, blank, grad_ys=tensors, unconnected_gradients="zero")
+        return along
 
-    def curvature(self, function: Any, leaf: Any, direction: Any) -> list[Any]:
+    def curvature(self, function: Callable[[Array], Array], leaf: Array, direction: Array) -> list[Array]:
         """The Hessian of each column's sum by ``leaf``, times ``direction``."""
         leaf = tf.identity(leaf)
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as outer:
@@ -107,24 +111,24 @@ class TensorFlow:
             slopes = [inner.gradient(column, leaf, unconnected_gradients=_ZERO) for column in columns]
         return [outer.gradient(slope, leaf, direction, unconnected_gradients=_ZERO) for slope in slopes]
 
-    def cuts(self, body: Any, inputs: list[Any]) -> set[str]:
+    def cuts(self, body: Body, inputs: Sequence[Array]) -> set[str]:
         """The started tensors that every path from the first input passes."""
-        marked: dict[str, Any] = {}
+        marked: dict[str, tf.Operation] = {}
 
-        def start(name: str, output: Any) -> Any:
+        def start(name: str, output: Array) -> Array:
             output = tf.identity(output)
             marked[name] = output.op
             return output
 
-        def traced(*given: Any) -> Any:
+        def traced(*tensors: Array) -> Array:
             with keras.StatelessScope():
-                return body(list(given), start)
+                return body(list(tensors), start)
 
         signature = [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
         graph = tf.function(traced, autograph=False).get_concrete_function(*signature).graph
         source, end = graph.inputs[0].op, graph.outputs[0].op
 
-        def before(op: Any) -> Any:  # what carries a gradient
+        def before(op: tf.Operation) -> Iterable[tf.Operation]:  # what carries a gradient
             return (x.op for x in op.inputs if x.dtype.is_floating)
 
         return cuts_of(end, source, before, marked)
@@ -133,20 +137,22 @@ class TensorFlow:
         """Nothing is seen: a variable of TensorFlow does not tell when it changes."""
         return nullcontext()
 
-    def _traced(self, key: Any, body: Any, inputs: Inputs) -> Traced:
+    def _traced(self, key: Hashable, body: Body, inputs: Inputs) -> Traced:
         """A body as a graph, for any number of rows where the model can be traced so."""
         form = Form(inputs)
         shapes = tuple((tuple(x.shape), x.dtype) for x in tensors_in(inputs))
         free = (key, form, tuple((shape[1:], dtype) for shape, dtype in shapes))
         with self._tracing:
-            kept = self._kept.of(tuple(shape[1:] for shape, _ in shapes), partial(Recent, PASSES))
-            for place, rows_free in ((free, True), ((key, form, shapes), False)):
-                found: Traced | None = kept.of(place, partial(self._try, body, inputs, rows_free))
-                if found is not None:
-                    return found
+            kept = self._kept.of(
+                tuple(shape[1:] for shape, _ in shapes), partial(Recent[Hashable, Traced | None], PASSES)
+            )
+            for wanted, rows_free in ((free, True), ((key, form, shapes), False)):
+                traced: Traced | None = kept.of(wanted, partial(self._try, body, inputs, rows_free))
+                if traced is not None:
+                    return traced
         raise AssertionError("tracing with fixed shapes gives a graph or an error")
 
-    def _try(self, body: Any, inputs: Inputs, rows_free: bool) -> Traced | None:
+    def _try(self, body: Body, inputs: Inputs, rows_free: bool) -> Traced | None:
         try:
             return Traced(body, inputs, self._variables, rows_free=rows_free)
         except Exception:  # a model may fail in any way on a batch whose size is not known

@@ -4,34 +4,49 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
 
+from gradsight.backends.keras.engines.protocol import Body
 from gradsight.backends.keras.outputs import floating_in, tensors_in
 from gradsight.backends.keras.trees import Form
-from gradsight.foreign import Inputs
+from gradsight.foreign import Array, Inputs, Outputs
 
-Part = Callable[[Sequence[Any]], Sequence[Any]]
+Part: TypeAlias = Callable[[Sequence[Array]], Sequence[Array]]
 """A part of a graph, from the values that are fed to those that are fetched."""
+
+
+class _Tail(NamedTuple):
+    """What the model computes from a leaf on.
+
+    Attributes:
+        crossing: the tensors that it takes in besides the leaf.
+        stem: from the inputs to those.
+        behind: from the leaf and those to the outputs.
+    """
+
+    crossing: list[Array]
+    stem: Part
+    behind: Part
 
 
 class Traced:
     """One body for one kind of inputs."""
 
-    def __init__(self, body: Any, inputs: Inputs, variables: Sequence[Any], *, rows_free: bool = False) -> None:
+    def __init__(self, body: Body, inputs: Inputs, variables: Sequence[Array], *, rows_free: bool = False) -> None:
         """Trace ``body(inputs, start)``, which uses variables; with ``rows_free``, for any number of rows."""
-        self._held: dict[str, Any] = {}
-        self._outputs: Any = None
+        self._marked: dict[str, Array] = {}
+        self._outputs: Outputs = None
 
-        def start(name: str, output: Any) -> Any:
-            self._held[name] = tf.identity(output)  # a layer that hands its argument through shares it with others
-            return self._held[name]
+        def start(name: str, output: Array) -> Array:
+            self._marked[name] = tf.identity(output)  # a layer that hands its argument through shares it with others
+            return self._marked[name]
 
         form = Form(inputs)
 
-        def run(*tensors: Any) -> None:
+        def run(*tensors: Array) -> None:
             with _Constant(variables):
                 self._outputs = body(form.filled(tensors), start)
 
@@ -44,93 +59,96 @@ class Traced:
         self._floating = floating_in(self._outputs)
         with self._wrapped.graph.as_default():
             self._cotangents = [tf.compat.v1.placeholder(y.dtype, y.shape) for y in self._floating]
-            found = tf.gradients(self._floating, list(self._held.values()), self._cotangents) if self._held else []
+            ends = list(self._marked.values())
+            slopes = tf.gradients(self._floating, ends, self._cotangents) if ends else []
             self._gradients = {
-                name: tf.convert_to_tensor(g) for name, g in zip(self._held, found, strict=True) if g is not None
+                name: tf.convert_to_tensor(g) for name, g in zip(self._marked, slopes, strict=True) if g is not None
             }
         self._definition = self._wrapped.graph.as_graph_def()
         self._nodes = {node.name: node for node in self._definition.node}
         self._from_inputs = _made_from(self._inputs, self._wrapped.graph)
         self._needed = self._crossing(self._gradients.values(), self._cotangents)
-        self._leaves = tensors_in(self._outputs)
-        self._forward = self._part(self._inputs, [*self._leaves, *self._held.values(), *self._needed])
+        self._results = tensors_in(self._outputs)
+        self._forward = self._part(self._inputs, [*self._results, *self._marked.values(), *self._needed])
         self._plain = _differentiable(self._forward, -1)
         self._backward = self._part([*self._cotangents, *self._needed], list(self._gradients.values()))
-        self._tails: dict[str, Any] = {}
+        self._tails: dict[str, _Tail] = {}
 
-    def plain(self, inputs: Inputs) -> Any:
-        """The outputs where nothing is held; a tape can take derivatives by the last input, a replayed layer's."""
+    def plain(self, inputs: Inputs) -> Outputs:
+        """The outputs, of no leaf; a tape can take derivatives by the last input, the output of a replayed layer."""
         return self._packed(list(self._plain(tensors_in(inputs))))
 
-    def forward(self, inputs: Inputs) -> tuple[Any, dict[str, Any], list[Any]]:
-        """The outputs, what was held, and what the way back needs to know."""
-        found = iter(self._forward(tensors_in(inputs)))
-        leaves = [next(found) for _ in self._leaves]
-        return self._packed(leaves), {name: next(found) for name in self._held}, list(found)
+    def forward(self, inputs: Inputs) -> tuple[Outputs, dict[str, Array], list[Array]]:
+        """The outputs, the leaves, and what the way back needs to know."""
+        values = iter(self._forward(tensors_in(inputs)))
+        results = [next(values) for _ in self._results]
+        return self._packed(results), {name: next(values) for name in self._marked}, list(values)
 
-    def backward(self, cotangents: Sequence[Any], held: dict[str, Any], needed: list[Any]) -> dict[str, Any]:
+    def backward(self, cotangents: Sequence[Array], leaves: dict[str, Array], needed: list[Array]) -> dict[str, Array]:
         """Cotangents (k, ...) of each floating-point output to gradients (k, ...) by name."""
         k = len(cotangents[0])
         rows = [self._row([c[j] for c in cotangents], needed) for j in range(k)]
         return {
-            name: tf.stack([row.get(name, tf.zeros_like(held[name])) for row in rows]) if rows else held[name][None][:0]
-            for name in held
+            name: tf.stack([row.get(name, tf.zeros_like(leaf)) for row in rows]) if rows else leaf[None][:0]
+            for name, leaf in leaves.items()
         }
 
-    def _row(self, cotangents: list[Any], needed: list[Any]) -> dict[str, Any]:
+    def _row(self, cotangents: list[Array], needed: list[Array]) -> dict[str, Array]:
         return dict(zip(self._gradients, self._backward([*cotangents, *needed]), strict=True))
 
-    def bypasses(self, name: str, inputs: Inputs) -> list[Any]:
-        """What the outputs need besides what was held by a name."""
-        crossing, stem, _ = self._tail(name)
-        return list(stem(tensors_in(inputs))) if crossing else []
+    def bypasses(self, name: str, inputs: Inputs) -> list[Array]:
+        """What the outputs need besides a leaf."""
+        tail = self._tail(name)
+        return list(tail.stem(tensors_in(inputs))) if tail.crossing else []
 
-    def tail(self, name: str, raw: Any, bypasses: list[Any], times: int) -> Any:
-        """The outputs with ``raw`` in the place of what was held by a name."""
-        crossing, _, behind = self._tail(name)
-        tiled = [
+    def tail(self, name: str, bypasses: list[Array], raw: Array, times: int) -> Outputs:
+        """The outputs with ``raw`` in the place of a leaf."""
+        tail = self._tail(name)
+        # What counts images is known by its open number of rows; the rest is the same for all of them.
+        repeated = [
             tf.concat([value] * times, axis=0) if node.shape.rank and node.shape[0] is None else value
-            for node, value in zip(crossing, bypasses, strict=True)
+            for node, value in zip(tail.crossing, bypasses, strict=True)
         ]
-        return self._packed(list(behind([raw, *tiled])))
+        return self._packed(list(tail.behind([raw, *repeated])))
 
-    def _tail(self, name: str) -> tuple[list[Any], Any, Any]:
+    def _tail(self, name: str) -> _Tail:
         if name not in self._tails:
-            held = self._held[name]
-            crossing = self._crossing(self._leaves, [held])
+            leaf = self._marked[name]
+            crossing = self._crossing(self._results, [leaf])
             stem = self._part(self._inputs, crossing)
-            self._tails[name] = crossing, stem, _differentiable(self._part([held, *crossing], self._leaves), 0)
-        return self._tails[name]  # type: ignore[no-any-return]
+            behind = _differentiable(self._part([leaf, *crossing], self._results), 0)
+            self._tails[name] = _Tail(crossing, stem, behind)
+        return self._tails[name]
 
-    def _crossing(self, ends: Iterable[Any], starts: Sequence[Any]) -> list[Any]:
+    def _crossing(self, ends: Iterable[Array], starts: Sequence[Array]) -> list[Array]:
         """The tensors made from the inputs that what lies between ``starts`` and ``ends`` takes in."""
         behind = _made_from(starts, self._wrapped.graph)
-        found: dict[int, Any] = {}
+        crossing: dict[int, Array] = {}
         stack, seen = list(ends), {start.op for start in starts}
         while stack:
             tensor = stack.pop()
             if tensor.op not in behind:
                 if tensor.op in self._from_inputs:
-                    found[id(tensor)] = tensor
+                    crossing[id(tensor)] = tensor
             elif tensor.op not in seen:
                 seen.add(tensor.op)
                 stack.extend(tensor.op.inputs)
-        return list(found.values())
+        return list(crossing.values())
 
-    def _part(self, feeds: Sequence[Any], fetches: Sequence[Any]) -> Part:
+    def _part(self, feeds: Sequence[Array], fetches: Sequence[Array]) -> Part:
         """The part of the graph between tensors, as a function; what is fed and fetched is handed through."""
         made = [x for x in fetches if all(x is not feed for feed in feeds)]
         specs = [tf.TensorSpec(x.shape, x.dtype) for x in feeds]
         function = _wrapped(lambda *values: self._imported(feeds, values, made), specs) if made else None
 
-        def run(values: Sequence[Any]) -> Sequence[Any]:
-            found = iter(function(*values) if function is not None else ())
-            given = {id(feed): value for feed, value in zip(feeds, values, strict=True)}
-            return [given[id(x)] if id(x) in given else next(found) for x in fetches]
+        def run(values: Sequence[Array]) -> Sequence[Array]:
+            results = iter(function(*values) if function is not None else ())
+            fed = {id(feed): value for feed, value in zip(feeds, values, strict=True)}
+            return [fed[id(x)] if id(x) in fed else next(results) for x in fetches]
 
         return run
 
-    def _imported(self, feeds: Sequence[Any], values: Sequence[Any], fetches: Sequence[Any]) -> list[Any]:
+    def _imported(self, feeds: Sequence[Array], values: Sequence[Array], fetches: Sequence[Array]) -> list[Array]:
         """Copy what lies between tensors into the current graph, with values in the place of what is fed.
 
         TensorFlow's own pruning copies what comes before the feeds as well, and fails there at a loop: each of its
@@ -141,14 +159,14 @@ class Traced:
         capture, captures = tf.compat.v1.get_default_graph().capture, self._wrapped.graph.captures
         mapped = {inside.name: capture(outside) for outside, inside in captures if inside.name in used}
         mapped |= {feed.name: value for feed, value in zip(feeds, values, strict=True) if feed.name in used}
-        found: list[Any] = tf.graph_util.import_graph_def(part, mapped, [x.name for x in fetches], name="")
-        return found
+        made: list[Array] = tf.graph_util.import_graph_def(part, mapped, [x.name for x in fetches], name="")
+        return made
 
-    def _between(self, feeds: Sequence[Any], fetches: Sequence[Any]) -> tuple[list[Any], set[str]]:
+    def _between(self, feeds: Sequence[Array], fetches: Sequence[Array]) -> tuple[list[tf.compat.v1.NodeDef], set[str]]:
         """The nodes that tensors are made by from others that are fed, and the names of all tensors that they use."""
         fed = {x.name for x in feeds} | {inside.name for _, inside in self._wrapped.graph.captures}
         behind = _made_from(feeds, self._wrapped.graph)
-        nodes: dict[Any, Any] = {}
+        nodes: dict[tf.Operation, tf.compat.v1.NodeDef] = {}
         used: set[str] = set()
         stack = [x.op for x in fetches]
         while stack:
@@ -165,8 +183,8 @@ class Traced:
             stack += [*(x.op for x in op.inputs if x.name not in fed), *waits]
         return list(nodes.values()), used
 
-    def _packed(self, leaves: list[Any]) -> Any:
-        return Form(self._outputs).filled(leaves)
+    def _packed(self, results: list[Array]) -> Outputs:
+        return Form(self._outputs).filled(results)
 
 
 class _Constant(keras.StatelessScope):  # type: ignore[misc, unused-ignore]
@@ -175,10 +193,10 @@ class _Constant(keras.StatelessScope):  # type: ignore[misc, unused-ignore]
     Of a loop TensorFlow takes the gradient by all that goes in, wanted or not, and no second one if variables do.
     """
 
-    def __init__(self, variables: Sequence[Any]) -> None:
+    def __init__(self, variables: Sequence[Array]) -> None:
         super().__init__([(variable, tf.identity(variable.value)) for variable in variables])
 
-    def get_current_value(self, variable: Any) -> Any:
+    def get_current_value(self, variable: Array) -> Array | None:
         """A variable's value where it is needed, such as within a loop; None where it has none yet."""
         value = super().get_current_value(variable)
         if value is None:
@@ -194,52 +212,56 @@ def _differentiable(run: Part, which: int) -> Part:
     """
 
     @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def slope(values: Sequence[Any], cotangents: Sequence[Any]) -> Any:
+    def slope(values: Sequence[Array], cotangents: Sequence[Array]) -> Array:
         return _by(values[which], lambda: floating_in(list(run(values))), list(cotangents))
 
     @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def curve(values: Sequence[Any], cotangents: Sequence[Any], direction: Any) -> Any:
-        return _by([values[which], *cotangents], lambda: slope(values, cotangents), direction)
+    def curve(values: Sequence[Array], cotangents: Sequence[Array], direction: Array) -> list[Array]:
+        slopes: list[Array] = _by([values[which], *cotangents], lambda: slope(values, cotangents), direction)
+        return slopes
 
-    def differentiated(values: Sequence[Any]) -> Sequence[Any]:
+    def differentiated(values: Sequence[Array]) -> Sequence[Array]:
         values = list(values)
         start, values[which] = values[which], tf.stop_gradient(values[which])
         outputs = list(run(values))
 
-        def back(*cotangents: Any) -> Any:
+        def back(*cotangents: Array) -> Array:
             floating = [c for c, y in zip(cotangents, outputs, strict=True) if y.dtype.is_floating]
             known = [tf.stop_gradient(c) for c in floating]
-            found = slope(values, known)
-            return _with_gradient(found, lambda v: curve(values, known, tf.stop_gradient(v)), start, *floating)
+            slopes = slope(values, known)
+            return _with_gradient(slopes, lambda v: curve(values, known, tf.stop_gradient(v)), start, *floating)
 
-        return _with_gradient(outputs, back, start)  # type: ignore[no-any-return]
+        results: Sequence[Array] = _with_gradient(outputs, back, start)
+        return results
 
     return differentiated
 
 
-def _by(tensors: Any, function: Callable[[], Any], cotangents: Any) -> Any:
+def _by(tensors: Array, function: Callable[[], Array], cotangents: Array) -> Array:
     """The gradients of what a function gives by tensors that it uses."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(tensors)
-        found = function()
-    slopes = tape.gradient(found, tensors, cotangents, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        results = function()
+    slopes = tape.gradient(results, tensors, cotangents, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return tf.nest.map_structure(tf.convert_to_tensor, slopes)  # of a lookup it may be rows with their numbers
 
 
-def _with_gradient(found: Any, back: Callable[..., Any], *tensors: Any) -> Any:
+def _with_gradient(results: Array, back: Callable[..., Array], *tensors: Array) -> Array:
     """What was computed of tensors without a tape's seeing it, with the way back to them."""
-    return tf.custom_gradient(lambda *_: (found, back))(*tensors)
+    return tf.custom_gradient(lambda *_: (results, back))(*tensors)
 
 
-def _wrapped(function: Callable[..., Any], specs: Sequence[Any]) -> Any:
+def _wrapped(
+    function: Callable[..., Array | None], specs: Sequence[tf.TensorSpec]
+) -> tf.types.experimental.ConcreteFunction:
     """A graph of a function, of which nothing runs but what its results need."""
     return tf.compat.v1.wrap_function(function, specs)
 
 
-def _made_from(tensors: Iterable[Any], graph: Any) -> set[Any]:
+def _made_from(tensors: Iterable[Array], graph: tf.Graph) -> set[tf.Operation]:
     """The operations that made tensors, and every one that comes after them: by what it takes in, or by order alone."""
-    found = {tensor.op for tensor in tensors}
+    made = {tensor.op for tensor in tensors}
     for op in graph.get_operations():  # in an order in which each comes after what it needs
-        if any(x.op in found for x in op.inputs) or any(x in found for x in op.control_inputs):
-            found.add(op)
-    return found
+        if any(x.op in made for x in op.inputs) or any(x in made for x in op.control_inputs):
+            made.add(op)
+    return made

@@ -1,0 +1,253 @@
+"""What the backends of all frameworks share: each adds how its own arrays are run and differentiated."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Generic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradsight.backends.batches import Batches
+from gradsight.backends.passes import ForwardT, ModelPass, Targets, Terms
+from gradsight.backends.reading import Known, Reader
+from gradsight.backends.trial import See, Trials
+from gradsight.contracts import Floats, Kind, Part, Reads, Resolve
+from gradsight.foreign import Array, Inputs, Module, Ops, Outputs
+from gradsight.layers import INPUT, Layer, Seen
+from gradsight.layouts import Layout, forced_layout
+from gradsight.positions import Positions
+from gradsight.targets import Reading, ScoreSpec
+
+
+class ModelBackend(ABC, Generic[ForwardT]):
+    """`contracts.Backend`, but for what differs by framework. Threads may share it.
+
+    Attributes:
+        ops: array functions under the names of the Array API standard.
+        channels_last: whether images are (n, *positions, channels).
+        batches: what batches hold.
+        reader: reads what the model gives.
+    """
+
+    ops: Ops
+    channels_last: bool
+
+    def __init__(self, batches: Batches, known: Known, left_out: Callable[[], str]) -> None:
+        """Nothing is run.
+
+        Args:
+            batches: of the framework.
+            known: what is known of the model's scores.
+            left_out: gives the activation that is left out, once the model has run.
+        """
+        self.batches = batches
+        # It is told what it needs, not given this backend: the two would hold each other, with all that they keep.
+        self.reader = Reader(self.ops, self.numpy, left_out, known, channels=-1 if self.channels_last else 1)
+        self._trials = Trials()
+
+    @property
+    @abstractmethod
+    def was_training(self) -> bool:
+        """Whether some part of the user's model is in training mode; it is explained in evaluation mode."""
+
+    @property
+    @abstractmethod
+    def draws(self) -> bool:
+        """Whether the model drew random numbers in the passes so far."""
+
+    @property
+    @abstractmethod
+    def left_out(self) -> str:
+        """The activation at the model's end that is left out to have logits; empty if none."""
+
+    # The batch.
+
+    @abstractmethod
+    def prepare(self, inputs: Inputs) -> Inputs:
+        """Turn NumPy arrays or tensors into a batch on the model's device, in its precision."""
+
+    def count(self, inputs: Inputs) -> int:
+        """How many images a batch holds."""
+        return self.batches.count(inputs)
+
+    def size(self, inputs: Inputs) -> tuple[int, ...]:
+        """The image's positions, such as (224, 224)."""
+        return self.batches.size(inputs)
+
+    def channel_axis(self, inputs: Inputs) -> int:
+        """Which axis of one image of a batch, without that of the batch, holds its channels."""
+        return self.batches.channel_axis(inputs)
+
+    def kind(self, inputs: Inputs) -> Kind:
+        """What tells inputs apart, whatever the number of rows."""
+        return self.batches.kind(inputs)
+
+    def row(self, inputs: Inputs, i: int) -> Inputs:
+        """A batch of image ``i`` alone, with what belongs to it."""
+        return self.batches.row(inputs, i)
+
+    # The output.
+
+    def reading(self, outputs: Outputs) -> Reading:
+        """How class scores are read from a model's output, and what they are."""
+        return self.reader.reading(outputs)
+
+    def scores_in(self, outputs: Outputs) -> Array | None:
+        """The class scores in a model's output, (n, classes); None where it has none."""
+        return self.reader.scores(outputs)
+
+    def dense_in(self, outputs: Outputs) -> Array | None:
+        """The class scores at positions in a model's output, (n, classes, rows, columns); None where it has none."""
+        return self.reader.dense(outputs)
+
+    def sequence_in(self, outputs: Outputs) -> Array | None:
+        """The class scores along a sequence in a model's output, (n, length, classes); None if none."""
+        return self.reader.sequence(outputs)
+
+    def reads(self, outputs: Outputs, resolved: ScoreSpec) -> Reads:
+        """Which tensors of an output targets read; see `contracts.Backend.reads`."""
+        if resolved.of_classes:
+            return "classes"
+
+        def scores(outputs: Outputs) -> Array:
+            return resolved.scores(outputs, self.scores_in(outputs), self.ops)
+
+        slopes = enumerate(self.output_slopes(scores, outputs))
+        channels = -1 if self.channels_last else 1
+        return tuple((i, _reaches_several(slope, channels)) for i, slope in slopes if slope is not None)
+
+    @abstractmethod
+    def output_slopes(self, function: Callable[[Outputs], Array], outputs: Outputs) -> list[Floats | None]:
+        """The gradient of ``function(outputs)``, summed, by each floating-point tensor; None where it reads none."""
+
+    @staticmethod
+    @abstractmethod
+    def numpy(array: Array, /) -> Floats:
+        """Copy to NumPy: float64 stays, everything else becomes float32."""
+
+    @staticmethod
+    @abstractmethod
+    def detached(array: Array, /) -> Array:
+        """An array without its graph."""
+
+    @staticmethod
+    @abstractmethod
+    def full_precision(array: Array, /) -> Array:
+        """Half precisions as float32: methods sum over thousands of products."""
+
+    # The layers.
+
+    @abstractmethod
+    def names(self) -> Mapping[str, str]:
+        """The names of the model's layers, and the kind of each."""
+
+    @abstractmethod
+    def name_of(self, layer: str | Module) -> str | None:
+        """The name of a layer of the user's, or a name as they may write it; None for anything else."""
+
+    @abstractmethod
+    def part(self, layer: str) -> Part | None:
+        """Of a layer that gives several tensors that could be maps: how many, and where the one that is meant is."""
+
+    @abstractmethod
+    def call_of(self, layer: str) -> str:
+        """The name that the positions know a layer by."""
+
+    def positions(self, inputs: Inputs) -> Positions:
+        """How the layers' outputs are laid out, found out by a trial, once for each kind of inputs."""
+        return self._trials.of(self, inputs)
+
+    @abstractmethod
+    def usual(self, call: str, shape: tuple[int, ...], inputs: Inputs) -> Sequence[Layout]:
+        """The layouts that a call's output of ``shape`` would have by its shape, for one image."""
+
+    def layout(self, layer: Layer, shape: Sequence[int], inputs: Inputs) -> Layout:
+        """How a layer's output is laid out: as the user says, as was found, or as its shape tells."""
+        if layer.name == INPUT.name:
+            return self.batches.image_layout(inputs)
+        if layer.order is not None or layer.grid is not None:
+            return forced_layout(shape, layer.order, layer.grid)
+        if layer.layout is not None:
+            return layer.layout
+        return self.positions(inputs).layout(self.call_of(layer.name), shape, self.count(inputs), self.size(inputs))
+
+    # The passes.
+
+    @abstractmethod
+    def unchanged(self) -> AbstractContextManager[None]:
+        """See that nobody changes the model's weights within it; else a `ModelError` says so."""
+
+    @staticmethod
+    @abstractmethod
+    def no_gradient() -> AbstractContextManager[object]:
+        """Within it no graph is recorded."""
+
+    @staticmethod
+    @abstractmethod
+    def with_gradient() -> AbstractContextManager[object]:
+        """Within it a graph is recorded, whatever mode the caller is in."""
+
+    @abstractmethod
+    def outputs(self, inputs: Inputs) -> Outputs:
+        """Run the model."""
+
+    @abstractmethod
+    def run(
+        self,
+        inputs: Inputs,
+        layers: Sequence[Layer],
+        targets: Targets,
+        batch_size: int = 32,
+        *,
+        rule: str | None = None,
+    ) -> ModelPass[ForwardT]:
+        """Push a batch through; see `contracts.Backend.run`.
+
+        Targets may be resolved already; ``rule`` says how gradients pass rectifiers, see `rectifiers`.
+        """
+
+    @abstractmethod
+    def trace(self, inputs: Inputs, targets: Resolve) -> list[Seen]:
+        """Run the first image once, and tell what was seen of each layer, in the order they ran."""
+
+    @abstractmethod
+    def watch(self, several: Sequence[Inputs], see: See) -> None:
+        """Run several inputs one after the other; ``see(number, call, output)`` sees what each call of layers gave."""
+
+    @abstractmethod
+    def varied(self, inputs: Inputs, seed: int) -> Outputs | None:
+        """What the model gives for another first image by other weights; None where it fails by them."""
+
+    @abstractmethod
+    def tail(self, name: str, raw: Array, axis: int, forward: ForwardT, times: int, *, traced: bool = True) -> Outputs:
+        """The model's output where a layer gives ``raw``, ``times`` rows along ``axis`` for each image.
+
+        If not ``traced``, the whole model runs, not a graph of its tail.
+        """
+
+    @abstractmethod
+    def gradients(self, shared: ModelPass[ForwardT]) -> dict[str, Array]:
+        """By leaf of a pass, d scores[:, k] / d output: (k, *output)."""
+
+    @abstractmethod
+    def curvature(self, function: Callable[..., Array], leaf: Array, direction: Array, layer: str) -> Array:
+        """The Hessian of each column of ``function(leaf)`` (n, k), times ``direction``: (n, k, *leaf[0]).
+
+        Raises:
+            ModelError: something behind the layer has no second derivative.
+        """
+
+    @abstractmethod
+    def biases(self, shared: ModelPass[ForwardT]) -> Terms:
+        """What modules add by themselves in a pass."""
+
+
+def _reaches_several(slope: NDArray[np.floating], channels: int) -> bool:
+    """Whether more than one channel of an output, which are on this axis, has a gradient."""
+    if slope.ndim < 2:
+        return False
+    by_channel = np.moveaxis(slope, channels, 0).reshape(slope.shape[channels], -1)
+    return int(np.count_nonzero(by_channel.any(axis=1))) > 1

@@ -1,0 +1,203 @@
+"""A PyTorch model as it is now."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import nn
+
+from gradsight.backends.backend import ModelBackend
+from gradsight.backends.passes import ModelPass, Targets, logits_in
+from gradsight.backends.reading import NOTHING, Known
+from gradsight.backends.torch import derivatives, tap
+from gradsight.backends.torch.biases import Biases
+from gradsight.backends.torch.derivatives import TorchForward
+from gradsight.backends.torch.gradients import with_gradient
+from gradsight.backends.torch.inputs import TorchBatches, prepared
+from gradsight.backends.torch.ops import OPS, full_precision, numpy_of
+from gradsight.backends.torch.outputs import with_leaves
+from gradsight.backends.torch.rectify import Rectified
+from gradsight.backends.torch.running import Running
+from gradsight.backends.torch.tails import Tails
+from gradsight.backends.torch.trace import record
+from gradsight.backends.torch.variation import vary
+from gradsight.backends.trial import See
+from gradsight.backends.unchanged import unchanged
+from gradsight.contracts import Floats, Part, Resolve
+from gradsight.foreign import Array, Inputs, Module, Outputs
+from gradsight.layers import Layer, Seen
+from gradsight.layouts import Layout, layouts
+from gradsight.targets import ScoreSpec
+
+
+class TorchBackend(ModelBackend[TorchForward]):
+    """`contracts.Backend` for one `torch.nn.Module` as it was when this was made. Threads may share it."""
+
+    ops = OPS
+    channels_last = False
+    numpy = staticmethod(numpy_of)
+    full_precision = staticmethod(full_precision)
+    detached = staticmethod(torch.Tensor.detach)
+    no_gradient = staticmethod(torch.no_grad)
+    with_gradient = staticmethod(with_gradient)
+    curvature = staticmethod(derivatives.curvature)
+
+    def __init__(self, model: nn.Module, known: Known = NOTHING) -> None:
+        """Make a view of the model; nothing is run. ``known``: what is known of its scores."""
+        batches = TorchBatches()
+        super().__init__(batches, known, lambda: known.left_out)
+        self.running = Running(model, batches)
+        self.view = self.running.view
+        self._model, self._left_out = model, known.left_out
+        self._tails = Tails(self.running)
+
+    @property
+    def was_training(self) -> bool:
+        """Whether some part of the user's model is in training mode (it is explained in evaluation mode)."""
+        return self.view.was_training
+
+    @property
+    def draws(self) -> bool:
+        """Whether the model drew random numbers in the passes so far."""
+        return self.view.draws
+
+    @property
+    def left_out(self) -> str:
+        """The activation at the model's end that its source has left out to have logits; empty if none."""
+        return self._left_out
+
+    def unchanged(self) -> contextlib.AbstractContextManager[None]:
+        """See that nobody changes the model's weights within it; else a `ModelError` says so."""
+        return unchanged(self.view.stamp)
+
+    def prepare(self, inputs: Inputs) -> Inputs:
+        """Move a batch to the model's device and precision; NumPy arrays become tensors.
+
+        Raises:
+            InvalidType: there is no array in ``inputs``.
+            InvalidArgument: there is one without values.
+        """
+        return prepared(inputs, self.view.like)
+
+    def names(self) -> Mapping[str, str]:
+        """The names of the model's modules, and the kind of each."""
+        return self.view.kinds
+
+    def name_of(self, layer: str | Module) -> str | None:
+        """What a module of the user's is called; of a name the one that the model inside of wrappers has for it.
+
+        Wrappers such as DataParallel put names of their own in front: ``module.0`` is ``0``.
+        """
+        if not isinstance(layer, str):
+            return self.view.name_of(layer) if isinstance(layer, nn.Module) else None
+        name, mark, call = layer.partition("#")
+        if name in self.view.modules:
+            return layer
+        wrapped = dict(self._model.named_modules(remove_duplicate=False)).get(name)
+        inside = None if wrapped is None else self.view.name_of(wrapped)
+        return layer if inside is None else inside + mark + call
+
+    def part(self, layer: str) -> Part | None:
+        """Of a layer that gives several tensors that could be maps: how many, and where the one that is meant is."""
+        return self.running.parts.get(layer.partition("#")[0])
+
+    def call_of(self, layer: str) -> str:
+        """The name that the positions know a layer by: its own."""
+        return layer
+
+    def usual(self, _call: str, shape: tuple[int, ...], inputs: Inputs) -> Sequence[Layout]:
+        """The layouts that a call's output of ``shape`` would have by its shape, for one image."""
+        return layouts(shape, 1, self.size(inputs))
+
+    def outputs(self, inputs: Inputs) -> Outputs:
+        """Run the model."""
+        return self.running.outputs(inputs)
+
+    def varied(self, inputs: Inputs, seed: int) -> Outputs | None:
+        """What the model gives for another first image by other weights; None where it fails by them."""
+        with torch.inference_mode(False):
+            return vary(self.running.another(), inputs, seed)
+
+    def run(
+        self,
+        inputs: Inputs,
+        layers: Sequence[Layer],
+        targets: Targets,
+        batch_size: int = 32,
+        *,
+        rule: str | None = None,
+    ) -> ModelPass[TorchForward]:
+        """Push a batch through; see `contracts.Backend.run`.
+
+        Targets may be resolved already; ``rule`` says how gradients pass rectifiers, see `rectify.Rectified`.
+        """
+        with with_gradient():
+            with contextlib.nullcontext() if rule is None else Rectified(rule) as rectified:
+                outputs, leaves = self.running.forward(inputs, {layer.name for layer in layers})
+            if rectified is not None:
+                rectified.check(self.view.quantized)
+            laid_out = {layer.name: self.layout(layer, leaves[layer.name].shape, inputs) for layer in layers}
+            return ModelPass(self, TorchForward(inputs, outputs, leaves, laid_out, rule, batch_size), targets)
+
+    def gradients(self, shared: ModelPass[TorchForward]) -> dict[str, Array]:
+        """By leaf of a pass, d scores[:, k] / d output: (k, *output)."""
+        return derivatives.gradients(shared, self.view.quantized)
+
+    def tail(
+        self, name: str, raw: torch.Tensor, axis: int, forward: TorchForward, times: int, *, traced: bool = True
+    ) -> Outputs:
+        """The model's output where a layer gives ``raw``; see `tails.Tails`."""
+        return self._tails.outputs(name, raw, axis, forward, times, traced=traced)
+
+    def output_slopes(self, function: Callable[[Outputs], Array], outputs: Outputs) -> list[Floats | None]:
+        """The gradient of ``function(outputs)``, summed, by each floating-point tensor; None where it reads none."""
+        with with_gradient():
+            fresh, leaves = with_leaves(outputs)
+            scores = function(fresh)
+            grads = torch.autograd.grad(scores.sum(), leaves, allow_unused=True) if scores.requires_grad else ()
+        return [None if grad is None else numpy_of(grad) for grad in grads]
+
+    def biases(self, shared: ModelPass[TorchForward]) -> Biases:
+        """See a pass again, with every innermost module's own contribution."""
+        with with_gradient():
+            looking = self.running.another()
+            _, inputs = self.running.from_leaf(shared.inputs)
+            positions, count, size = self.positions(shared.inputs), self.count(inputs), self.size(inputs)
+            return Biases(
+                looking.view.modules,
+                lambda: shared.score(looking.execute(inputs, {})),
+                lambda name, shape: positions.layouts_of(name, shape, count, size),
+                count,
+                size,
+                self.ops,
+            )
+
+    def trace(self, inputs: Inputs, targets: Resolve) -> list[Seen]:
+        """Run the first image once, with every module seen; ``targets`` resolves the score as in `run`."""
+        with with_gradient():
+            first = self.row(inputs, 0)
+            source, fed = self.running.from_leaf(first)
+            looking = self.running.looking(first)
+            resolved: list[ScoreSpec] = []  # by the image itself, for the others that it may be compared with
+
+            def run(taps: Mapping[str, tap.Tap], image: torch.Tensor) -> torch.Tensor:
+                batch = fed if image is source else self.batches.with_image(fed, image)
+                outputs = looking.execute(batch, taps)
+                resolved[:] = resolved or [targets(logits_in(self, first, outputs), outputs)]
+                score: torch.Tensor = resolved[0].scores(outputs, self.scores_in(outputs), self.ops)[:, 0]
+                return score.sum()
+
+            return record(looking.view, run, source, self.positions(inputs).layouts)
+
+    def watch(self, several: Sequence[Inputs], see: See) -> None:
+        """Run several inputs one after the other; ``see(number, call, output)`` sees what each call of modules gave."""
+        looking = self.running.looking(several[0])
+        refused = {name for (name, _), point in looking.view.tap_points.items() if point.refused}
+        names = [name for name in looking.view.modules if name and name not in refused]
+        tap.install(looking.view.modules, names)
+        with torch.inference_mode(False), torch.no_grad():
+            for number, inputs in enumerate(several):
+                looking.execute(inputs, dict.fromkeys(names, tap.numbered(partial(see, number))))

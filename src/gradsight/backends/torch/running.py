@@ -1,0 +1,161 @@
+"""The passes of a view: with some of its modules tapped, and nothing of the user's left changed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from gradsight.backends.torch import tap
+from gradsight.backends.torch.checkpoint import called_plainly
+from gradsight.backends.torch.gradients import with_gradient
+from gradsight.backends.torch.inputs import TorchBatches
+from gradsight.backends.torch.memory import tensors_of
+from gradsight.backends.torch.reached import has_hooks
+from gradsight.backends.torch.tap_points import TapSearch
+from gradsight.backends.torch.view import View
+from gradsight.contracts import Part
+from gradsight.errors import ModelError, as_photos, unknown
+from gradsight.foreign import Inputs, Outputs
+from gradsight.layers import INPUT
+from gradsight.locks import Lock
+
+_shared = Lock()  # for models whose hooks keep outputs in objects of the user's own
+
+
+class Running:
+    """One view of a model, and its passes. Threads may share it.
+
+    Attributes:
+        view: it.
+        batches: what batches hold.
+        parts: by module, which of its tensors it is explained at, if several could be maps.
+        lock: whoever holds it is the only one to change what is known of the view.
+    """
+
+    def __init__(self, model: nn.Module, batches: TorchBatches) -> None:
+        """Make a view of the model; nothing is run."""
+        self.view, self.batches = View(model), batches
+        self.parts: dict[str, Part] = {}
+        self.lock = Lock()
+        self._model = model
+
+    def another(self) -> Running:
+        """One with a view of its own: hooks on every module, even ones that sleep, would slow down all later passes."""
+        return Running(self._model, self.batches)
+
+    def looking(self, inputs: Inputs) -> Running:
+        """Another, to tap every module of, at the points that were learned with such inputs."""
+        looking = self.another()
+        self._learn(inputs)
+        # Only those within the module itself: where all modules are tapped, each sees its own output.
+        looking.view.tap_points = {key: x for key, x in self.view.tap_points.items() if key[0] == x.module}
+        return looking
+
+    def from_leaf(self, inputs: Inputs) -> tuple[torch.Tensor, Inputs]:
+        """A leaf for the graph to start at, in the place of the image, and the inputs made from it."""
+        leaf = self.batches.image(inputs).detach().clone().requires_grad_()
+        return leaf, self.batches.with_image(inputs, leaf)
+
+    def forward(self, inputs: Inputs, names: set[str]) -> tuple[Outputs, dict[str, torch.Tensor]]:
+        """Run the model, with the named layers' outputs as leaves, where the graph starts.
+
+        Raises:
+            UnknownName: no such layer.
+            ModelError: the model failed, or a layer did not run.
+        """
+        self._learn(inputs)
+        result = self._forward(inputs, names)
+        # A model may begin to keep outputs in its first pass, as a cache does: then where they are made is learned now.
+        return self._forward(inputs, names) if self._learn(inputs) else result
+
+    def _forward(self, inputs: Inputs, names: set[str]) -> tuple[Outputs, dict[str, torch.Tensor]]:
+        whole = names & {INPUT.name}
+        names = names - whole
+        holder = tap.LeafTap(names, self.view.calls)
+        self._install(holder.modules)
+        if whole:
+            holder.leaves[INPUT.name], inputs = self.from_leaf(inputs)
+        with contextlib.nullcontext() if names or whole else torch.no_grad():
+            outputs = self.execute(inputs, dict.fromkeys(holder.modules, holder))
+        self.view.calls.update(holder.calls)
+        missing = sorted(names - set(holder.leaves))
+        if missing:
+            ran = holder.calls[missing[0].partition("#")[0]]
+            raise ModelError(
+                f"layer {missing[0]!r} was not reached: its module ran {ran} time(s) in this forward pass. "
+                "Name another layer, or another call (name#0 is the first)."
+            )
+        return outputs, holder.leaves
+
+    def outputs(self, inputs: Inputs) -> Outputs:
+        """Run the model."""
+        with torch.inference_mode(False):
+            return self.execute(inputs, {})
+
+    def replay(self, name: str, inputs: Inputs, raw: torch.Tensor) -> Outputs:
+        """Run the model with ``raw`` in the place of a layer's output."""
+        module, _, call = name.partition("#")
+        wanted = int(call) if call else self.view.calls[module] - 1
+        return self.execute(inputs, {module: tap.replacing(raw, wanted)})
+
+    def execute(self, inputs: Inputs, taps: Mapping[str, tap.Tap] | TapSearch) -> Outputs:
+        """One forward pass of the view, with some of its modules tapped, or the search for points to tap.
+
+        Raises:
+            ModelError: the model failed.
+        """
+        now = taps if isinstance(taps, TapSearch) else tap.Pass(taps, self.view.tap_points, self.parts)
+        # The model may write into what it is given, so that every pass is given tensors of its own.
+        inputs = pytree.tree_map(lambda x: x.clone() if isinstance(x, torch.Tensor) else x, inputs)
+        with contextlib.ExitStack() as stack:
+            # Where passes write, or may, one at a time: each starts from the user's state, and puts it back.
+            if not self.view.observed or self.view.changes_state:
+                stack.enter_context(self.lock)
+            if self.view.is_shared:
+                stack.enter_context(_shared)
+            stack.enter_context(called_plainly())
+            stack.enter_context(tap.running(now))
+            # Innermost: what it takes a snapshot of is the state that the model itself meets.
+            stack.enter_context(self.view.guarded())
+            try:
+                return _called(self.view.root, inputs)
+            except Exception as error:
+                shapes = ", ".join(str(tuple(x.shape)) for x in tensors_of(inputs))
+                raise ModelError(
+                    f"the model failed on inputs of shape {shapes}: {type(error).__name__}: {error} "
+                    "(`inputs` is a batch, as the model's own forward takes it; pass a single image as inputs[None], "
+                    f"and arguments by their names as a dict){as_photos(tensors_of(inputs))}"
+                ) from error
+
+    def _install(self, modules: Iterable[str]) -> None:
+        for name in modules:
+            if name not in self.view.modules or not name:
+                raise unknown("layer", name, filter(None, self.view.modules), "`gradsight layers` lists the good ones.")
+        within = {point.module for (name, _), point in self.view.tap_points.items() if name in modules}
+        with self.lock:
+            tap.install(self.view.modules, {*modules, *within})
+
+    def _learn(self, inputs: Inputs) -> bool:
+        """Find out where outputs are made, once, if something may keep them; whether it is elsewhere than it seems."""
+        with self.lock, with_gradient():
+            if self.view.is_learned or not self.view.keeps:
+                return False
+            looking = self.another()
+            modules = {name: module for name, module in looking.view.modules.items() if name}
+            hooked = [name for name, module in modules.items() if has_hooks(module)]
+            tap.install(modules, modules)
+            search = TapSearch(hooked, (x for module in modules.values() for x in module.parameters(recurse=False)))
+            self.view.tap_points = search.points(looking.execute(self.from_leaf(inputs)[1], search))
+            self.view.is_learned = True
+            return bool(self.view.tap_points)
+
+
+def _called(root: nn.Module, inputs: Inputs) -> Outputs:
+    """What a model gives for inputs: a dict holds arguments by name, a tuple or list by position."""
+    if isinstance(inputs, dict):
+        return root(**inputs)
+    return root(*inputs) if isinstance(inputs, list | tuple) else root(inputs)

@@ -1,0 +1,1 @@
+"""What files and configurations claim to hold, looked at before anything is made of it."""

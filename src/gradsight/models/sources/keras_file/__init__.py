@@ -1,0 +1,5 @@
+"""Keras models in files."""
+
+from gradsight.models.sources.keras_file.files import load
+
+__all__ = ["load"]

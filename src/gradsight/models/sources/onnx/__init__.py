@@ -1,0 +1,5 @@
+"""Models in ONNX files."""
+
+from gradsight.models.sources.onnx.source import onnx
+
+__all__ = ["onnx"]
