@@ -49,7 +49,7 @@ _HOMES = {
     "caption": "captioning",
     "contrastive": "variants",
     "compare": "comparing",
-    "Comparison": "comparing",
+    "Comparison": "results.comparison",
     "eigen_smooth": "variants",
     "explain": "explaining.explain",
     "fuse": "variants",
@@ -62,7 +62,7 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from gradsight.captioning import ask, caption
-    from gradsight.comparing import Comparison, compare
+    from gradsight.comparing import compare
     from gradsight.errors import GradsightError
     from gradsight.explaining.explain import explain
     from gradsight.explaining.explainer import Explainer
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from gradsight.neurons import Concepts, Dissection, Neurons, TopActivating
     from gradsight.photos import Explained, Failed
     from gradsight.registry import method, source
+    from gradsight.results.comparison import Comparison
     from gradsight.results.explanation import Explanation
     from gradsight.results.note import Note
     from gradsight.results.records import ImageRecord

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar, cast
@@ -191,29 +190,6 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 
     def __len__(self) -> int:
         return len(self._fill())
-
-
-_WRITTEN = re.compile(r"[A-Za-z_]\w*(?:[-+]+\w*)*")
-"""A name of a method as people write it: Grad-CAM++, grad_cam."""
-
-
-def as_registered(text: str, known: Iterable[str]) -> str:
-    """A text in which names are written as they are registered: ``"Grad-CAM++"`` is ``"gradcampp"``.
-
-    Args:
-        text: a method, with options or variants if need be.
-        known: the names that there are.
-
-    >>> as_registered("smooth(Grad-CAM++, samples=8)", ["gradcam", "gradcampp"])
-    'smooth(gradcampp, samples=8)'
-    """
-    names = set(known)
-
-    def registered(match: re.Match[str]) -> str:
-        plain = match[0].lower().replace("++", "pp").replace("-", "").replace("_", "")
-        return plain if plain in names and match[0] not in names else match[0]
-
-    return _WRITTEN.sub(registered, text)
 
 
 METHODS: Registry[Method] = Registry("method", "gradsight.methods", "gradsight methods")

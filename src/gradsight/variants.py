@@ -20,8 +20,9 @@ from gradsight.contracts import Probe
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, received, unknown
 from gradsight.foreign import Array, Ops
 from gradsight.layers import STAGES
+from gradsight.names import as_registered
 from gradsight.ranges import checked, options_of, read_options
-from gradsight.registry import METHODS, Method, MethodFunction, as_registered
+from gradsight.registry import METHODS, Method, MethodFunction
 from gradsight.rules import Choice, Number, Whole
 
 MethodLike: TypeAlias = str | Method | Callable[[Probe, Ops], Array]

@@ -162,7 +162,7 @@ class Output:
         records = []
         for explanation, files in zip(explanations, overlay_names(photo.stem, explanations, suffix), strict=True):
             for j, file in enumerate(files):
-                self._save(explanation.overlay(0, j, **self.look), file)
+                self._save(explanation.overlay(0, j, **self.look, max_side=self.form.max_side), file)
             records.append(_plain(explanation, photo, files))
         return records
 
