@@ -48,6 +48,10 @@ class Explained(Generic[P]):
     Attributes:
         photo: as it was given.
         explanations: one for each layer and method, each of this photo alone.
+
+    >>> from gradsight.results.example import example
+    >>> Explained("cat.jpg", (example(),)).explanation.labels
+    (('tabby cat',),)
     """
 
     photo: P
@@ -66,6 +70,11 @@ class Failed(Generic[P]):
     Attributes:
         photo: as it was given.
         error: why; without the frames that it went through, which hold memory.
+
+    >>> for outcome in (Failed("cat.jpg", ImageError("There is no file 'cat.jpg'.")),):
+    ...     if isinstance(outcome, Failed):
+    ...         print(f"{outcome.photo}: {outcome.error}")
+    cat.jpg: There is no file 'cat.jpg'.
     """
 
     photo: P

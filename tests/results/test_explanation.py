@@ -229,8 +229,11 @@ def test_an_explanation_of_arrays_draws_on_a_photo_that_is_given(explainer: gs.E
 
 
 def test_photos_need_a_preprocess_and_do_not_mix_with_arrays(explainer: gs.Explainer) -> None:
+    assert [note.code for note in gs.Explainer(toys.convolutional())([photo()]).target_notes[0][0]][-1:] == [
+        "assumed_preprocess"
+    ]
     with pytest.raises(InvalidArgument, match="no `preprocess`"):
-        gs.Explainer(toys.convolutional())([photo()])
+        gs.Explainer(toys.convolutional(dimensions=1))([photo()])
     with pytest.raises(InvalidArgument, match=r"method place\(photo\)"):
         gs.Explainer(toys.convolutional(), preprocess=lambda image: np.zeros((3, 16, 16)))
     with pytest.raises(InvalidType, match="one batch, or photos only"):
