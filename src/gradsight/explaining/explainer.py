@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, NoReturn, TypeVar, Unpack, overload
+from typing import Literal, NoReturn, TypeAlias, TypeVar, Unpack, overload
 
 from gradsight.checks import optional, taken
 from gradsight.contracts import UserModel
@@ -34,6 +34,7 @@ _T = TypeVar("_T")
 _M = TypeVar("_M", bound=MethodLike)
 
 _Several = list[_T] | tuple[_T, ...]
+_Targets: TypeAlias = "TargetLike | None"
 
 _IN_CALL = ("method", "layer", "targets")
 OPTIONS = ("method", "layer", "targets", "layout", "grid", "batch_size")
@@ -79,7 +80,7 @@ class Explainer:
     model: Model
     method: Methods
     layer: Layers
-    targets: TargetLike | None
+    targets: _Targets
     layout: str | None
     grid: tuple[int, ...] | None
     batch_size: int
@@ -93,7 +94,7 @@ class Explainer:
         *,
         method: Methods = "gradcam",
         layer: Layers = None,
-        targets: TargetLike | None = None,
+        targets: _Targets = None,
         layout: str | None = None,
         grid: int | Sequence[int] | None = None,
         batch_size: int = 32,
@@ -159,32 +160,22 @@ class Explainer:
 
     @overload
     def __call__(
-        self,
-        inputs: Inputs,
-        *,
-        targets: TargetLike | None = ...,
-        method: MethodLike | None = ...,
-        layer: LayerLike | None = ...,
+        self, inputs: Inputs, *, targets: _Targets = ..., method: MethodLike | None = ..., layer: LayerLike | None = ...
     ) -> Explanation: ...
 
     @overload
     def __call__(
-        self, inputs: Inputs, *, targets: TargetLike | None = ..., method: _Several[_M], layer: Layers = ...
+        self, inputs: Inputs, *, targets: _Targets = ..., method: _Several[_M], layer: Layers = ...
     ) -> tuple[Explanation, ...]: ...
 
     @overload
     def __call__(
-        self,
-        inputs: Inputs,
-        *,
-        targets: TargetLike | None = ...,
-        method: Methods | None = ...,
-        layer: _Several[LayerLike],
+        self, inputs: Inputs, *, targets: _Targets = ..., method: Methods | None = ..., layer: _Several[LayerLike]
     ) -> tuple[Explanation, ...]: ...
 
     @whole()
     def __call__(
-        self, inputs: Inputs, *, targets: TargetLike | None = None, method: Methods | None = None, layer: Layers = None
+        self, inputs: Inputs, *, targets: _Targets = None, method: Methods | None = None, layer: Layers = None
     ) -> Explanation | tuple[Explanation, ...]:
         """Explain a batch or photos, several targets, layers and methods in one pass.
 
@@ -213,7 +204,7 @@ class Explainer:
         made = explained(self._passes, inputs, asked)
         return Explanations(made) if asked.several else made[0]
 
-    def _asked(self, targets: TargetLike | None, method: Methods | None, layer: Layers) -> Asked:
+    def _asked(self, targets: _Targets, method: Methods | None, layer: Layers) -> Asked:
         """What a call asks for, and what it leaves to the explainer."""
         method = self.method if method is None else method
         layer = self.layer if layer is None else layer
@@ -229,7 +220,7 @@ class Explainer:
         photos: Iterable[P],
         *,
         batch_size: int | Literal["auto"] | None = None,
-        targets: TargetLike | None = None,
+        targets: _Targets = None,
         method: Methods | None = None,
         layer: Layers = None,
     ) -> Stream[P]:
@@ -264,7 +255,7 @@ class Explainer:
         return streamed(self._passes, photos, asked, self.batch_size if batch_size is None else batch_size)
 
     @whole()
-    def layers(self, inputs: Inputs, targets: TargetLike | None = None) -> list[Candidate]:
+    def layers(self, inputs: Inputs, targets: _Targets = None) -> list[Candidate]:
         """The layers that can be explained, the best first, each with the reason; the first is chosen by itself.
 
         Args:
