@@ -455,7 +455,7 @@ def test_the_most_exciting_photos_and_where(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
     found = red(fit="squash").top_activating([*paths, str(tmp_path / "broken.png")], [0, 2], k=2)
     assert [x.path.name for x in found[0]] == ["2.png", "1.png"]
-    seen = red(fit="squash")._looking_at(None)([Image.open(paths[2])]).values[0, 0]
+    seen = red(fit="squash")._activations(None)([Image.open(paths[2])]).values[0, 0]
     assert found[0][0].activation == pytest.approx(seen.max())
     np.testing.assert_array_equal(found[0][0].map, seen)
     top, left = found[0][0].peak

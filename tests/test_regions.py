@@ -246,8 +246,8 @@ def test_layers_take_targets_in_place_of_the_explainer_s(photo: Image.Image) -> 
     assert of_classes[0].name == explainer.layers([photo], "green")[0].name
     expected = explainer([photo], targets=gs.Pixels("green", point=(40, 70))).layer
     assert explainer.layers([photo], gs.Pixels("green", point=(40, 70)))[0].name == expected
-    kept = local(fit="squash")
-    kept.targets = gs.Pixels("red")
+    plain = local(fit="squash")
+    kept = gs.Explainer(plain.model, targets=gs.Pixels("red"))
     every = lambda outputs: outputs["out"].mean((1, 2, 3))  # noqa: E731
     assert kept.layers([photo])[0].name == local(fit="squash").layers([photo], gs.Pixels("red"))[0].name
     assert kept.layers([photo], every)[0].name == local(fit="squash").layers([photo], every)[0].name
