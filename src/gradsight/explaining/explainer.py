@@ -71,8 +71,7 @@ class Explainer:
         method, layer, targets, layout, grid, batch_size: as above.
 
     Raises:
-        InvalidArgument: a value that breaks a rule; ``probabilities`` are asked of a PyTorch model; ``preprocess`` puts
-            pixels where no `Preprocess` does.
+        InvalidArgument: a value that breaks a rule; ``preprocess`` puts pixels where no `Preprocess` does.
         InvalidType: the model belongs to no framework that gradsight knows, or a value is of another type.
         UnknownName: there is no such method, layout, argument or model.
     """
@@ -101,7 +100,8 @@ class Explainer:
         **about: Unpack[About],
     ) -> None:
         check_words(about, [*OPTIONS, *ABOUT], "Explainer")
-        known = told(as_model(model), about)
+        meant = as_model(model)
+        known = told(meant, about)
         layout = optional("layout", layout, Choice(ORDERS, "layout"))
         batch_size = taken("batch_size", batch_size, Whole(1), "Pass 32.")
         grid = optional("grid", grid, GRID, "Pass 14 or (14, 14).")
@@ -118,7 +118,7 @@ class Explainer:
             grid=grid,
             batch_size=batch_size,
             _model=user,
-            _passes=Passes(known, user, layout, grid, batch_size, Studies()),
+            _passes=Passes(known, user, layout, grid, batch_size, Studies(), is_bare=meant.spec is None),
         )
 
     def __setattr__(self, name: str, value: object) -> NoReturn:

@@ -82,6 +82,8 @@ def _pictured(model: Model, options: LoadOptions) -> Model:
     given = {name: value for name in Picture.__annotations__ if (value := options.get(name)) is not None}
     if preprocess is None and not given:
         return model
-    source = model.preprocess or preprocess_carried(model.model)
+    source = model.preprocess
+    if source is None and model.spec is None:  # a source of ours would have said it, were there any
+        source = preprocess_carried(model.model)
     made = overridden(source, None if preprocess is None else named(preprocess), given, model.model)
     return replace(model, preprocess=made, spec=None)
