@@ -31,7 +31,7 @@ def check_input(sizes: Iterable[int | None], name: str) -> None:
     INPUT_VALUES.check(math.prod(known), f"{name[:200]!r} says that it takes pictures of {shape}", ModelError)
 
 
-def check_counts(config: Any, name: str) -> None:
+def check_counts(config: object, name: str) -> None:
     """See that no number of things in a configuration is one that nobody has.
 
     Args:
@@ -41,7 +41,7 @@ def check_counts(config: Any, name: str) -> None:
     Raises:
         ModelError: one is over `limits.COUNT`.
     """
-    found = [("", config)]
+    found: list[tuple[str, object]] = [("", config)]
     while found:
         key, value = found.pop()
         if isinstance(value, dict):

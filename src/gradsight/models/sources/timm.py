@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received, unknown
@@ -75,7 +76,7 @@ def timm(
     return Model(model.eval(), preprocess, labels_of(library, model))
 
 
-def _library() -> Any:
+def _library() -> ModuleType:
     try:
         import timm.data
     except ImportError as error:
@@ -85,10 +86,13 @@ def _library() -> Any:
             f"timm needs torchvision, which was built for another PyTorch ({one_line(error)}). "
             "Install the two together: pip install --force-reinstall torch torchvision"
         ) from error
-    return timm
+    library: ModuleType = timm
+    return library
 
 
-def _created(library: Any, name: str, pretrained: bool, options: dict[str, Any], size: tuple[int, int] | None) -> Any:
+def _created(
+    library: ModuleType, name: str, pretrained: bool, options: dict[str, Any], size: tuple[int, int] | None
+) -> Module:
     """The model, made for the size that is asked for where its kind is made for one (transformers are)."""
     try:
         with hub() if pretrained else nullcontext():
@@ -126,7 +130,7 @@ def preprocess_of(config: Mapping[str, Any]) -> Preprocess:
     )
 
 
-def labels_of(library: Any, model: Module) -> tuple[str, ...] | None:
+def labels_of(library: ModuleType, model: Module) -> tuple[str, ...] | None:
     """The classes that the weights say they know, or those of the ImageNet that has as many."""
     config = model.pretrained_cfg
     names, descriptions = config.get("label_names"), config.get("label_descriptions") or {}

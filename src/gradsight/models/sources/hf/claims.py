@@ -79,7 +79,7 @@ def check_sides(config: dict[str, Any], name: str) -> None:
         )
 
 
-def _entries(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def _entries(value: object, key: str = "") -> Iterator[tuple[str, object]]:
     """What is in JSON, each with the key above it; what is in a list or a dict also under that one's key."""
     if isinstance(value, dict):
         for inner, item in value.items():

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from gradsight.errors import GradsightError, InvalidArgument, ModelError, one_line, received
 from gradsight.files import is_file, is_folder
@@ -21,8 +21,12 @@ from gradsight.models.sources.hf.processor import preprocess_of
 from gradsight.models.sources.hf.quiet import quiet
 from gradsight.models.sources.hf.reading import INSTALL, image_processor_of, import_transformers, read, tokenizer_of
 from gradsight.models.sources.hf.tasks import task_of
+from gradsight.models.sources.hf.theirs import Config
 from gradsight.models.weights import load_weights
 from gradsight.registry import source
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @source(
@@ -90,7 +94,7 @@ def is_model_folder(path: str) -> bool:
     return is_file(Path(path, "config.json"))
 
 
-def _model(library: ModuleType, config: Any, architecture: str, name: str, weights: str | None) -> Any:
+def _model(library: ModuleType, config: Config, architecture: str, name: str, weights: str | None) -> nn.Module:
     import torch
 
     kind = getattr(library, architecture, None)
@@ -111,9 +115,9 @@ def _model(library: ModuleType, config: Any, architecture: str, name: str, weigh
                 f"({', '.join(missing[:3])[:300]}), which would be random. Name a model that was trained for this task."
             )
         check_kinds(name, model)
-        return model
+        return cast("nn.Module", model)
     try:
-        model = kind(config)
+        built: nn.Module = kind(config)
     except GradsightError:
         raise
     except Exception as error:
@@ -121,5 +125,5 @@ def _model(library: ModuleType, config: Any, architecture: str, name: str, weigh
             f"hf model {name!r}: it cannot be built: {one_line(error)}. {received(architecture)}"
         ) from error
     if weights.lower() != "none":
-        load_weights(model, weights)
-    return model
+        load_weights(built, weights)
+    return built
