@@ -61,6 +61,7 @@ def current_folder_first() -> Iterator[None]:
     try:
         yield
     finally:
+        # by value: the code that ran meanwhile may have put other folders before it
         sys.path.remove(folder)
         _neighbours.enter(folder)
 

@@ -46,6 +46,7 @@ def load_weights(model: Module, path: str | PathLike[str]) -> None:
     """
     state = read_weights(path)
     expected = set(model.state_dict())
+    # which prefix is a wrapper's is not known: the one under which most names fit is taken
     best = max(_without_prefixes(state), key=lambda names: len(expected & names.keys()))
     problems = [*_differing(model, best), *_few("of another kind of numbers", misfits(model.state_dict(), best))]
     if not problems:
@@ -143,6 +144,7 @@ def _torch(file: Path) -> object:
 
 def _is_torchscript(file: Path) -> bool:
     with opened(file, "weights") as content:
+        # a zip file, as PyTorch has written since 1.6; older ones are a bare pickle
         if content.read(2) != b"PK":
             return False
         with zipfile.ZipFile(content) as archive:

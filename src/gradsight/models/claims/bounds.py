@@ -65,6 +65,7 @@ def bounded_modules(name: str, stored: float) -> Iterator[None]:
     """
     from torch.nn.modules import module as hooks
 
+    # the hooks are of the whole process: models that other threads build are not counted
     here, counts = threading.get_ident(), {"modules": 0, "parameters": 0}
 
     def registered(*added: Any) -> None:  # the owner, the name, the module

@@ -47,8 +47,10 @@ def function(name: str, *, weights: str | None = None, arguments: Mapping[str, A
     with current_folder_first():
         found = find(name, "model")
         if not arguments and weights is not None and _is_lightning(found):
+            # as Lightning's own load_from_checkpoint does
             arguments = torch_weights.hyperparameters(weights)
         made = _call(found, name, arguments or {})
+    # a user's class may fail at anything that is asked of it, even at its length
     with users(f"model {name!r}: what its function returned cannot be used"):
         loaded = _loaded(made, name)
         keras = is_keras(loaded.model)  # which is told in each call whether it trains

@@ -94,6 +94,7 @@ def _shape(size: tuple[int, int]) -> tuple[int, int, int]:
 
 def _pretrained(builder: Builder, name: str, size: tuple[int, int] | None) -> Module:
     try:
+        # at its own size first: Keras refuses its classes with any other input_shape
         model = _built(builder, name, None, "imagenet")
     except ModelError:
         raise

@@ -56,6 +56,7 @@ def timm(
     if not library.is_model(architecture):
         raise unknown("timm model", name, library.list_models(), "timm.list_models() lists them.")
     tags = [known.partition(".")[2] for known in library.list_pretrained(f"{architecture}.*")]
+    # here and not by create_model, whose own error names no tag that it may have meant
     if tag and tag not in tags:
         raise unknown("tag", tag, tags, f"These are the weights of {architecture!r}.")
     pretrained = weights is None
@@ -66,6 +67,7 @@ def timm(
         )
     if weights is not None and weights.lower() != "none" and not names_file(weights):
         raise unknown("weights", weights, ["none"], "Tags go into the name (timm:resnet50.a1_in1k); or give a file.")
+    # pretrained weights have their own head; another number of classes would throw it away
     options: dict[str, Any] = {} if pretrained or labels is None else {"num_classes": len(labels)}
     model = _created(library, name, pretrained, options, size)
     if weights is not None and weights.lower() != "none":
@@ -117,6 +119,7 @@ def _created(
 def preprocess_of(config: Mapping[str, Any]) -> Preprocess:
     """What timm's own evaluation transform does, ``timm.data.create_transform(**config)``."""
     size = tuple(config["input_size"][1:])
+    # timm rounds down: with a pixel more, other pixels would be cut out, and maps would lie beside what was seen
     scaled = tuple(math.floor(side / config["crop_pct"]) for side in size)
     fit = {"squash": "squash", "border": "letterbox"}.get(config["crop_mode"], "crop")
     return Preprocess(

@@ -128,6 +128,7 @@ def _without_values(path: Path) -> dict[str, Any]:
     """The tensors of a file, of no size and of their type."""
     import torch
 
+    # on the meta device no values are read: kinds and names are all that is asked
     if path.suffix != ".safetensors":
         with opened(path, "weights") as file:
             content = torch.load(file, map_location="meta", weights_only=True)

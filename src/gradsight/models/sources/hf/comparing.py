@@ -23,6 +23,7 @@ def comparison(loading: Loading) -> Model:
     sigmoid = loading.config.model_type.startswith("siglip")
     # SigLIP was trained on texts that are filled up to one length, and does not mask what fills them
     tokens = partial(_tokens, loading.tokenizer(), padding="max_length" if sigmoid else True)
+    # the texts are the classes: they stay, so that the model takes nothing but pictures
     if loading.labels:
         model: nn.Module = Compared(loading.model, tokens(list(loading.labels)))
         scores = Scores(_logits_per_image, "sigmoid" if sigmoid else "softmax")

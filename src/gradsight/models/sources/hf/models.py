@@ -73,11 +73,13 @@ def huggingface(
     ):
         check_config(name, lambda: read(name, "configuration", library.PreTrainedConfig.get_config_dict)[0])
         config = read(name, "configuration", library.AutoConfig.from_pretrained)
+        # before the weights are read: a model that cannot be explained is not worth a download
         task = task_of(config, name)
         if text is not None and not task.reads_text:
             raise InvalidArgument(
                 f"text means nothing to hf model {name!r}, a {task.architecture}. {received(text)} Leave it out."
             )
+        # a configuration of a few bytes can ask for more layers than there is memory
         with bounded_modules(name, stored_parameters(name, weights)):
             model = _model(library, config, task.architecture, name, weights)
         processor, found = image_processor_of(library, config, name)
@@ -109,6 +111,7 @@ def _model(library: ModuleType, config: Config, architecture: str, name: str, we
             name, "weights", kind.from_pretrained, config=config, dtype=torch.float32, output_loading_info=True
         )
         missing = sorted(map(str, report["missing_keys"]))
+        # transformers would only warn, and the maps of a random head look like maps
         if missing:
             raise ModelError(
                 f"hf model {name!r}: its weights lack {len(missing)} tensors of a {architecture} "

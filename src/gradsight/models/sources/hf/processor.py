@@ -44,6 +44,7 @@ def preprocess_of(processor: ImageProcessor) -> Preprocess | None:
 
 def _run(processor: ImageProcessor, picture: Image.Image) -> NDArray[Any]:
     """What a processor makes of one picture: (height, width, channels)."""
+    # float64, since ways are told apart by less than a grey level
     found = np.asarray(processor(images=picture, return_tensors="np")["pixel_values"], dtype=np.float64)
     if found.ndim != 4 or len(found) != 1 or found.shape[1] != 3:
         raise ValueError(found.shape)
@@ -66,6 +67,7 @@ def _ways(processor: ImageProcessor) -> Iterator[Preprocess]:
     elif short and "longest_edge" in size:
         yield replace(base, size=(short, size["longest_edge"]), fit="keep")
     elif short:
+        # no field says which of the two a processor does
         for resize in (short, int(short * 256 / 224)):  # the latter is LeViT's
             if cut:
                 yield replace(base, size=cut, resize=resize)

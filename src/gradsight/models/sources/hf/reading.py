@@ -66,6 +66,7 @@ def _refuse_code(name: str, what: str, error: Exception) -> None:
 def image_processor_of(library: ModuleType, config: Config, name: str) -> tuple[ImageProcessor, bool]:
     """The processor that was saved with the model, or the usual one of its kind where none was; whether one was."""
     try:
+        # the other backend needs torchvision, and resizes otherwise than Pillow, with which gradsight does it
         return library.AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False), True
     except Exception as saved:
         try:
@@ -79,6 +80,7 @@ def image_processor_of(library: ModuleType, config: Config, name: str) -> tuple[
                 f"hf model {name!r}: its image processor cannot be read: {one_line(saved)}. Save it beside the model: "
                 "processor.save_pretrained(folder)."
             ) from saved
+        # the usual processor of a kind has the usual size of it, which need not be this model's
         size = getattr(config, "image_size", None)
         if isinstance(size, int) and "height" in dict(processor.size):
             processor.size = {"height": size, "width": size}

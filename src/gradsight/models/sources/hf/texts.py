@@ -118,6 +118,7 @@ def _question(text: str, tokenizer: Tokenizer, names: Sequence[str], most: int |
     """
     if not text.strip():
         raise InvalidArgument(f"the question must not be empty. {received(text)} Ask 'What is on the table?'.")
+    # verbose, it would log a warning of its own beside our error
     tokens = tokenizer([text], return_tensors="np", verbose=False)
     _check_length(text, tokens["input_ids"].shape[1], most)
     return {name: tokens[name] for name in names if name in tokens}

@@ -37,6 +37,7 @@ def write(model: Module, images: Array, feed: Callable[[Array], dict[str, Array]
     from gradsight.models.sources.hf.quiet import quiet
 
     like = next(model.parameters())
+    # generate takes no NumPy, and the model may have been moved since it was loaded
     given = {key: torch.as_tensor(value, device=like.device) for key, value in feed(images).items()}
     given = {key: x.to(like.dtype) if x.is_floating_point() else x for key, x in given.items()}
     most = _most(model, begun)
@@ -54,6 +55,7 @@ def _most(model: Module, begun: int) -> int:
     decoder: Module = getattr(model, "text_decoder", model)
     config = getattr(decoder.config, "decoder", decoder.config)
     own = decoder.generation_config
+    # its own settings first: a model that was trained on long captions says so there
     most = own.max_new_tokens or (own.max_length - begun if own.max_length else _MOST)
     positions = getattr(config, "max_position_embeddings", None) or begun + most
     return max(1, min(most, positions - begun))

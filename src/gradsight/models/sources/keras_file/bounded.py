@@ -45,6 +45,7 @@ def bounded_variables(keras: ModuleType, stored: int, path: Path) -> Iterator[No
         self: object, initializer: object, shape: Sides | None = None, *arguments: object, **options: object
     ) -> None:
         nonlocal counted
+        # the class is patched for the whole process, and other threads may build models of their own
         if threading.get_ident() == here:
             sides: Sides = getattr(initializer, "shape", ()) if shape is None else shape
             lengths: Sequence[int | None] = sides if isinstance(sides, Sequence) else [sides]

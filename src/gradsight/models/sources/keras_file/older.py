@@ -34,6 +34,7 @@ def readable(path: Path, stored: Stored) -> Iterator[Path]:
         return
     import h5py
 
+    # the file is the user's and stays as it is; and Keras reads h5 files by path alone
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "model.h5")
         shutil.copyfile(path, copy)

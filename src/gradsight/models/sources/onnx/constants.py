@@ -52,6 +52,7 @@ def fold_constants(model: File, name: str) -> None:
             if uses[made]:
                 values[made] = array
         uses.subtract(node.input)
+        # a chain of constants may be long, and only its end is needed
         for past in [x for x in node.input if x in values and not uses[x]]:
             del values[past]
     del model.graph.node[:]

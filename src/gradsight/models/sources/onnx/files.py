@@ -73,6 +73,7 @@ def load(path: Path) -> Model:
 def _loaded(path: Path) -> Model:
     model = _read(path)
     activation = graph.without_activation(model)
+    # now, since the graph is changed from here on, and the reference must see the file's own
     reference = Reference(model)
     half = _prepared(path, model)
     takes = graph.input_of(model)
@@ -81,6 +82,7 @@ def _loaded(path: Path) -> Model:
             f"model must take one image and nothing else, and this ONNX file takes "
             f"{', '.join(value.name for value in model.graph.input)[:200]}. {received(str(path))} {_ORIGINAL}"
         )
+    # noise, not zeros: a wrong weight shows in no product with zero
     examples = _examples(takes, path)
     if examples is not None:
         check_arrays(model, {takes.name: _sizes(examples[0], takes)}, str(path))
@@ -186,6 +188,7 @@ def _converted(path: Path, model: File, takes: Input, examples: Examples | None)
             try:
                 free_batch(made, *examples, fixed_size=None not in takes.shape[1:])
             except Misfit:
+                # half mended it may be wrong without failing, so it is converted anew
                 made = _network(model, takes)
                 made.batch = len(examples[0])
             outputs = made(examples[0])

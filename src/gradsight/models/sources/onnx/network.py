@@ -69,6 +69,7 @@ class Network(nn.Module):
         for step, ended in zip(self.steps, self.ends(), strict=True):
             result = self.get_submodule(step.module)(*(values[name] for name in step.inputs))
             values.update(zip(step.outputs, result if len(step.outputs) > 1 else (result,), strict=False))
+            # what nobody takes any more is let go: all values at once are many times the weights
             for name in ended:
                 values.pop(name, None)
         results = tuple(values[name] for name in self.outputs)

@@ -26,6 +26,7 @@ class Reference:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
+        # optimised graphs fuse operators, and round otherwise than what they are made of
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self._session = onnxruntime.InferenceSession(

@@ -34,6 +34,7 @@ def load(path: Path) -> Model:
     import torch
 
     program = load_program(path)
+    # a program cannot be put into evaluation mode: what it does is written into it
     if _trains(program):
         raise ModelError(
             f"model must be exported in evaluation mode, and this one has batch norm or dropout in training mode. "

@@ -36,6 +36,7 @@ def keep_all(detector: Module) -> tuple[Scores, Callable[[Outputs], tuple[Tensor
     if not hasattr(head, "postprocess_detections"):
         return None
     if head is not detector:
+        # torchvision has no option for this: what it calls at the end is replaced on this one object
         head.postprocess_detections = MethodType(_of_regions, head)
         head.has_mask = head.has_keypoint = lambda: False  # neither is explained, and each costs a pass a prediction
         background = True
@@ -92,6 +93,7 @@ def _padded(outputs: Sequence[Prediction], background: bool) -> tuple[Tensor, Te
     """Scores (n, q, classes) and boxes (n, q, 4) or (n, q, classes, 4), filled up to one q with boxes of no size."""
     import torch
 
+    # pictures have different numbers of predictions, and the scores of a batch are one array
     most = max(len(x["scores"]) for x in outputs)
     scores, boxes = [], []
     for x in outputs:

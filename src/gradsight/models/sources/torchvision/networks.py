@@ -72,6 +72,7 @@ def torchvision(name: str, *, weights: str | None = None) -> Model:
     entry = _entry(offered, weights)
     described: Weights | None = entry or getattr(offered, "DEFAULT", None)
     preprocess = _preprocess(name, described)
+    # preprocessing and classes of the default weights are the best guess for those of a file
     if entry is None:
         preprocess = replace(preprocess, assumed=PARTS)  # other weights may want other pictures
         model = models.get_model(name, weights=None, **_untrained(models.get_model_builder(name), name))
@@ -79,6 +80,7 @@ def torchvision(name: str, *, weights: str | None = None) -> Model:
             load_weights(model, weights)
     else:
         model = _pretrained(models, name, entry)
+    # a detector is changed here; whatever else it is, it gives no row of scores for an image
     scores, detections = keep_all(model) or (_of_positions(described), None)
     labels = tuple((described.meta if described else {}).get("categories") or ()) or None
     return Model(model.eval(), preprocess, labels, scores, detections=detections)
