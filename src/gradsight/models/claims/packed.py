@@ -88,6 +88,7 @@ def parsed(text: str | bytes) -> Any:
         value = json.loads(text)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
+    # level by level and not by calls: a deep value must not end in a RecursionError here
     level, depth = [value], 0
     while level:
         depth += 1
@@ -128,6 +129,7 @@ def check_h5(content: Any, size: int, path: str | os.PathLike[str]) -> Arrays:
             if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
                 raise _elsewhere(name, path)
             item = group.get(name)
+            # links may go in circles, and would be walked for ever
             address = -1 if item is None else h5py.h5o.get_info(item.id).addr  # one thing may have many names
             if address in seen:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +27,7 @@ class _OfPixels:
     called: Called
 
     @property
-    def func(self) -> Any:
+    def func(self) -> Callable[..., Any]:
         """The function itself, as that of a partial."""
         return self.called.function
 
@@ -65,11 +66,11 @@ def usable(given: Any, source: Any = None, model: Any = None) -> Any:
     return replace(source, function=_OfPixels(found.called), mean=(0.0,) * 3, std=(1.0,) * 3, assumed=assumed)
 
 
-def keeps_pixels(function: Any, preprocess: Any) -> bool:
+def keeps_pixels(function: Callable[..., Any], preprocess: object) -> bool:
     """Whether a function takes a fitted picture, float32 (h, w, channels) in 0..255, and gives one as large."""
-    fitted = isinstance(preprocess, Preprocess)
-    grey = fitted and len(preprocess.mean) == 1
-    for sides in (SIDES[0], *([preprocess.size] if fitted else [])):
+    fitted = preprocess if isinstance(preprocess, Preprocess) else None
+    grey = fitted is not None and len(fitted.mean) == 1
+    for sides in (SIDES[0], *([fitted.size] if fitted is not None else [])):
         pixels = np.asarray(smooth(sides), dtype=np.float32)
         try:
             with handed():
