@@ -8,7 +8,7 @@ INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-torch test-keras quick check bench bench-keras slow format clean
+.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras slow format clean
 
 # Keras is one engine a process.
 ENGINES ?= tensorflow jax torch
@@ -37,6 +37,19 @@ test-keras: $(VENV)/.dev  ## run the tests on one engine of Keras; ENGINE=jax, F
 	@echo "Keras on $(ENGINE):"
 	@GRADSIGHT_TEST_ON=keras KERAS_BACKEND=$(ENGINE) $(PYTEST) $(if $(FILES),$(FILES),$(KERAS_TESTS)) $(ARGS)
 
+# The lowest versions that pyproject.toml allows, in an environment of their own; others by LOWEST="torch==2.13.0 torchvision==0.28.0".
+BOUNDS := .venv-lowest
+LOWEST ?=
+BOUNDS_TESTS := tests/test_methods.py tests/test_models.py tests/test_models_files.py tests/test_models_timm.py \
+	tests/test_models_huggingface.py tests/test_models_onnx.py tests/test_hostile_models.py tests/test_files.py tests/test_cli.py
+BOUNDS_KERAS := tests/on_keras/test_keras_models.py tests/on_keras/test_keras_sources.py tests/on_keras/test_keras_hostile.py
+# Warnings are none of ours there: old versions warn of new ones beside them.
+BOUNDS_PYTEST := OMP_NUM_THREADS=1 $(BOUNDS)/bin/python -m pytest -n 2 -W default
+
+test-bounds: $(BOUNDS)/.done  ## run a core of the tests at the lowest versions that are declared
+	$(BOUNDS_PYTEST) $(BOUNDS_TESTS) $(ARGS)
+	@for engine in $(ENGINES); do GRADSIGHT_TEST_ON=keras KERAS_BACKEND=$$engine $(BOUNDS_PYTEST) $(BOUNDS_KERAS) $(ARGS) || exit 1; done
+
 quick: $(VENV)/.dev  ## run the core of the tests, under a minute
 	$(PYTEST) $(QUICK) $(ARGS)
 
@@ -60,7 +73,7 @@ format: $(VENV)/.dev  ## format, and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove .venv, caches and build output
-	rm -rf $(VENV) build dist gradsight-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(BOUNDS) build dist gradsight-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is the last thing that venv writes, so its presence means that the environment is whole.
@@ -69,11 +82,17 @@ $(BIN)/pip:
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing gradsight with PyTorch into $(VENV) (a few minutes, the first time only) ..."
-	$(INSTALL) '.[all]'
+	$(INSTALL) '.[cli,demo]'
+	@touch $@
+
+$(BOUNDS)/.done: pyproject.toml scripts/lowest.py
+	$(PYTHON) -m venv --clear $(BOUNDS)
+	$(PYTHON) scripts/lowest.py $(LOWEST) > $(BOUNDS)/lowest.txt
+	$(BOUNDS)/bin/python -m pip install -qq --disable-pip-version-check --requirement $(BOUNDS)/lowest.txt --editable .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt tests/no-deps.txt | $(BIN)/pip
 	@echo "Installing gradsight with its tests and checks into $(VENV) (a few minutes, the first time only) ..."
-	$(INSTALL) '.[all,test,dev]'
+	$(INSTALL) '.[cli,demo,test,dev]'
 	$(PIP) install -qq --no-deps --requirement tests/no-deps.txt
 	@touch $(VENV)/.demo $@

@@ -105,14 +105,14 @@ def surveyed(row: Row, member: Member, stages: bool) -> list[Row]:
     chosen = row._replace(extra=str(getattr(layout, "extra", "")), named=named_alike(case, inputs, found))
     chosen = looked_at(case, explainer, found, chosen)
     chosen = chosen if chosen.named == "yes" else chosen._replace(verdict="WRONG")
-    return [chosen, *(of_stages(case, explainer, inputs, row, found.layer) if stages else [])]
+    return [chosen, *(of_stages(case, explainer, inputs, row, found.layer or "") if stages else [])]
 
 
 def looked_at(case: Case, explainer: gs.Explainer, found: gs.Explanation, row: Row) -> Row:
     """The row of a layer that was explained."""
     grid = found.maps.shape[2:]
     notes = " | ".join(dict.fromkeys(map(str, found.target_notes[0][0])))
-    row = row._replace(layer=found.layer, grid="x".join(map(str, grid)), remark=notes)
+    row = row._replace(layer=found.layer or "", grid="x".join(map(str, grid)), remark=notes)
     try:
         return row._replace(**tried(case, explainer, grid))
     except gs.GradsightError as error:  # such as too little memory for so many images
@@ -123,7 +123,7 @@ def of_stages(case: Case, explainer: gs.Explainer, inputs: Any, row: Row, chosen
     """The other layers that methods of several layers look at, named one by one."""
     rows = []
     joint = explainer(inputs, targets=case.target, method="refinecam")
-    for name in joint.layer.split(" + "):
+    for name in joint.layers:
         alone = gs.Explainer(case.model, layer=name)
         if name != chosen:
             try:

@@ -191,7 +191,27 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: w.explainer(np.array(["a", "b"])), InvalidType, "`inputs` must be a batch"),
         (lambda w: w.explainer.dissect(w.concepts, quantile=math.nan), InvalidArgument, "`quantile` must be a number"),
     ],
+    "ImageRecord": [
+        (lambda w: gs.ImageRecord.from_dict(5), InvalidArgument, "a record must be an object"),
+        (lambda w: gs.ImageRecord.from_dict({}), InvalidArgument, "a record must have 'width', which is missing"),
+        (lambda w: gs.ImageRecord.from_dict({"version": 9}), InvalidArgument, "a record must be of version 1 or older"),
+    ],
+    "Note": [
+        (lambda w: gs.Note(5, "x"), InvalidType, "`code` must be a text"),
+        (lambda w: gs.Note("x", None), InvalidType, "`text` must be a text"),
+    ],
+    "ExplainSpec": [(lambda w: gs.ExplainSpec(layer=5), InvalidType, "`layer` must be a layer's name")],
+    "Explained": [(lambda w: next(w.explainer.stream(["", w.photo], batch_size=0)), InvalidArgument, "`batch_size`")],
+    "Failed": [
+        (lambda w: w.explainer.stream([w.photo], targets=[1]), InvalidArgument, "`targets` must be one for all")
+    ],
     "Explanation": [
+        (lambda w: w.explanation.overlay(alpha=0.5), InvalidType, "no argument `alpha`. It is called `opacity` here"),
+        (lambda w: w.explanation.figure(cmap="jet"), InvalidType, "no argument `cmap`. It is called `colormap` here"),
+        (lambda w: w.explanation.overlay(max_side=0), InvalidArgument, "`max_side` must be a whole number"),
+        (lambda w: w.explanation.boxes(threshold=0), InvalidArgument, "`threshold` must be a number above 0"),
+        (lambda w: w.explanation.mask(threshold=2), InvalidArgument, "`threshold` must be a number above 0"),
+        (lambda w: w.explanation.heat_image(5), InvalidArgument, "`image` must be a whole number from 0 to 1"),
         (lambda w: w.explanation.overlay(-1), InvalidArgument, "`image` must be a whole number from 0 to 1"),
         (lambda w: w.explanation.overlay(0, 2), InvalidArgument, "`target` must be a whole number from 0 to 1"),
         (lambda w: w.explanation.region(7), InvalidArgument, "`image` must be a whole number from 0 to 1"),
@@ -222,6 +242,10 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: gs.Model(w.model, feed=5), InvalidType, "`feed` must be a function"),
         (lambda w: gs.Model(w.model, scores="a"), InvalidType, "`scores` must be a gs.Scores"),
         (lambda w: w.loaded.about(5), InvalidType, "`text` must be a text"),
+    ],
+    "ModelSpec": [
+        (lambda w: gs.ModelSpec(5), InvalidType, "`model` must be a name or a path"),
+        (lambda w: gs.ModelSpec("demo", picture={"sise": 3}), UnknownName, "no argument of load_model 'sise'"),
     ],
     "Neurons": [(lambda w: gs.Neurons((1,), (), "a", "b"), InvalidType, "`positive` must be")],
     "Pixels": [
@@ -282,7 +306,7 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
     ],
     "eigen_smooth": [(lambda w: gs.eigen_smooth(5), InvalidType, "`method` must be")],
     "explain": [(lambda w: gs.explain(5, w.loaded), InvalidType, "`inputs` must be")],
-    "fuse": [(lambda w: gs.fuse("gradcam", by="sum"), UnknownName, "no way to fuse 'sum'")],
+    "fuse": [(lambda w: gs.fuse("gradcam", by="sum"), UnknownName, "no fusion 'sum'")],
     "load_model": [
         (lambda w: load_model(5), InvalidType, "`model` must be a name or a path"),
         (lambda w: load_model("demo", size="7x7"), InvalidArgument, "`size` must be 2 positive"),
@@ -385,8 +409,8 @@ def test_masks_are_one_for_all_or_one_for_each_image(count: int, world: fuzz_api
 
 def test_files_of_a_record_are_one_for_each_target(world: fuzz_api.World) -> None:
     record = world.explanation.record
-    assert [x["file"] for x in record(0, ["a.png", None])["targets"]] == ["a.png", None]
-    assert [x["file"] for x in record(0)["targets"]] == [None, None]
+    assert [x.file for x in record(0, ["a.png", None]).targets] == ["a.png", None]
+    assert [x.file for x in record(0).targets] == [None, None]
     for files in (["a"], ["a", "b", "c"], [1, 2], "ab", {"a", "b"}, itertools.repeat("a")):
         with pytest.raises(InvalidArgument, match="`files` must be"):
             record(0, files)
@@ -409,7 +433,9 @@ def test_saving_makes_the_folder(world: fuzz_api.World, tmp_path: Path) -> None:
         ({"placements": ()}, "`placements` must be"),
         ({"alphas": np.ones((2, 2, 5))}, "`channel_means` must be an array of shape"),
         ({"target_notes": (("a",), ("b",))}, "`target_notes` must be"),
-        ({"layer": 5}, "`layer` must be a text"),
+        ({"layers": 5}, "`layers` must be a sequence"),
+        ({"layers": ("a", "b")}, r"`layers` must have 1 name\(s\) where `at` is 'layer'"),
+        ({"at": "nowhere"}, "There is no place of maps 'nowhere'"),
         ({"written": ("a",)}, "`written` must be"),
     ],
 )

@@ -1,9 +1,13 @@
-"""What is written about the methods is what the registry knows."""
+"""What is written about the methods is what the registry knows, and blocks of pages run."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
+import shutil
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -28,3 +32,37 @@ def test_the_readme_lists_every_method(script: ModuleType) -> None:
     text = script.README.read_text(encoding="utf-8")
     assert script.START in text
     assert text == script.readme(text), "run scripts/make_methods_page.py"
+
+
+# The blocks of pages that are one session from top to bottom.
+
+
+@pytest.mark.pytorch
+def test_the_blocks_of_the_page_on_python_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    blocks = list(re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
+    assert len(blocks) > 5
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "docs/cat_and_coffee.jpg", tmp_path / "photo.jpg")
+    names: dict[str, Any] = {}
+    for block in blocks:
+        line = text[: block.start(1)].count("\n")
+        if "matplotlib" in block[1] and importlib.util.find_spec("matplotlib") is None:
+            continue
+        exec(compile("\n" * line + block[1], "docs/python.md", "exec"), names)
+    assert {path.name for path in tmp_path.iterdir()} >= {"hot.png", "heat.png", "why.npz", "why.png"}
+    explanation = names["explanation"]
+    assert (explanation.maps.shape, explanation.heatmaps().shape) == ((1, 2, 7, 7), (1, 2, 224, 224))
+    assert all(str(said) in text.replace('"', "'") for said in (explanation.layers, explanation.labels))
+    assert names["plain"] == names["again"].record(0).to_dict()
+    assert all(f"`{word}`" in text for word in ("alpha", "opacity", "cmap", "colormap"))
+
+
+def test_methods_that_the_page_on_python_names_are_there() -> None:
+    from gradsight.variants import as_method
+
+    text = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    names = set(re.findall(r'method="([^"]+)"', text))
+    assert len(names) > 3
+    for name in names:
+        assert as_method(name).name == name

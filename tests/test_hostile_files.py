@@ -25,8 +25,10 @@ from gradsight import imaging, limits
 from gradsight.errors import GradsightError, ImageError, InvalidArgument
 from gradsight.imaging import Placement, read_image
 from gradsight.models.labels import read_labels
+from gradsight.results.note import Note
 from gradsight.targets import Prediction, TargetInfo
 
+WEAK = Note("weak", "weak")
 KINDS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
 
 
@@ -42,12 +44,13 @@ def made(*positions: int, photos: bool = True) -> gs.Explanation:
         maps=rng.normal(size=(2, 2, *positions)).astype(np.float32),
         scores=rng.normal(size=(2, 2)).astype(np.float32),
         targets=((TargetInfo(3, "cat"), TargetInfo(None, "cat, not dog", ("cat", "dog"), (2.0, 3.5, 9.0, 12.0))),) * 2,
-        layer="layer4",
+        layers=("layer4",),
+        at="layer",
         method="gradcam",
         model="demo",
         input_size=size,
         predictions=((Prediction(3, "cat", 0.5), Prediction(1, "dog", 0.25)),) * 2,
-        target_notes=((("weak",), ()), ((), ("drawn by lot", "weak"))),
+        target_notes=(((WEAK,), ()), ((), (Note("lot", "drawn by lot", "by --lot"), WEAK))),
         photos=(photo(), photo()) if photos else (),
         placements=(Placement((30, 40), size, (0.0, 5.0, 30.0, 35.0)),) * 2 if photos else (),  # type: ignore[arg-type]
         title="Grad-CAM",
@@ -70,7 +73,7 @@ def look_at(found: gs.Explanation) -> None:
         return
     assert found.heatmaps().shape[:2] == found.maps.shape[:2]
     for i in range(len(found.maps)):
-        json.dumps(found.record(i))
+        json.dumps(found.record(i).to_dict())
         for j in range(found.maps.shape[1]):
             found.region(i, j)
         if found.photos or len(found.input_size) != 2:
@@ -176,7 +179,7 @@ def _changed(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None
             lambda about, _: about["targets"][0][1].update(place=[1, 2, 3]),
             "`a target's place` must be 4 numbers of pixels, or none",
         ),
-        (lambda about, _: about["notes"][0][0].append(7), "`notes` must be a text"),
+        (lambda about, _: about["notes"][0][0].append(7), "a note must be a list"),
         (lambda _, arrays: arrays.update(scores=arrays["scores"][:1]), r"`scores` must have the shape \(2, 2\)"),
         (lambda _, arrays: arrays.update(maps=arrays["maps"].astype("i4")), "`maps` must hold floats"),
         (lambda _, arrays: arrays.update(maps=arrays["maps"][:, :, 0, 0]), "and has 2 axes"),
@@ -233,7 +236,7 @@ def test_notebooks_show_no_letter_that_is_obeyed() -> None:
         **{
             **{field: getattr(found, field) for field in found.__dataclass_fields__},
             "targets": ((TargetInfo(3, name), TargetInfo(4, "dog")),) * 2,
-            "target_notes": (((name,), ()), ((), ())),
+            "target_notes": (((Note("x", name),), ()), ((), ())),
             "model": name,
         }
     )._repr_html_()

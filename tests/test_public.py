@@ -33,7 +33,7 @@ def test_the_import_loads_no_framework_and_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("model", [np.zeros(3), len, None, "demo"])
+@pytest.mark.parametrize("model", [np.zeros(3), len, None, 5])
 def test_what_is_no_model_is_refused_in_words(model: object) -> None:
     with pytest.raises(InvalidType, match=r"must be a torch\.nn\.Module.*Received"):
         gs.Explainer(model)

@@ -188,7 +188,7 @@ def test_maps_of_several_layers_are_put_together(text: str, together: Any, name:
     parts = [ORACLES[name](Plain(model, layer, batch, CLASSES)) for layer in ("2", "4", "5")]
     expected = fused(parts, (12, 10), together)
     explanation = gs.Explainer(model, layer=["2", "4", "5"], method=text.format(name))(batch, targets=CLASSES)[0]
-    assert explanation.layer == "2 + 4 + 5"
+    assert explanation.layers == ("2", "4", "5")
     assert_same(explanation.maps, expected)
 
 
@@ -209,7 +209,7 @@ def test_refinecam_is_refined_grad_cam_plus_plus() -> None:
 def test_one_layer_is_not_enough_to_fuse_so_each_resolution_gives_one() -> None:
     model, batch = toys.curved().double(), images()
     explanation = gs.Explainer(model, method="fuse(gradcam)")(batch, targets=CLASSES)
-    assert explanation.layer == "2 + 6 + 7"  # of each resolution the last one
+    assert explanation.layers == ("2", "6", "7")  # of each resolution the last one
     parts = [ORACLES["gradcam"](Plain(model, layer, batch, CLASSES)) for layer in ("2", "6", "7")]
     assert_same(explanation.maps, fused(parts, (12, 10), np.mean))
 

@@ -1,13 +1,15 @@
 """gradsight shows what a vision model looked at when it decided.
 
 >>> import gradsight as gs
->>> explanation = gs.explain("photo.jpg")  # doctest: +SKIP
+>>> gs.Top(3)
+Top(k=3)
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gradsight.lazy import lazy
 
 __version__ = "0.1.0"
 
@@ -21,11 +23,17 @@ _HOMES = {
     "Contrast": "targets",
     "Dissection": "neurons",
     "TopActivating": "neurons",
+    "ExplainSpec": "explaining.spec",
+    "Explained": "photos",
     "Explainer": "explaining.explainer",
     "Explanation": "results.explanation",
+    "Failed": "photos",
     "GradsightError": "errors",
+    "ImageRecord": "results.records",
     "Model": "models.model",
+    "ModelSpec": "models.spec",
     "Neurons": "neurons",
+    "Note": "results.note",
     "Pixels": "targets",
     "Placement": "imaging",
     "Preprocess": "imaging",
@@ -41,9 +49,9 @@ _HOMES = {
     "caption": "captioning",
     "contrastive": "variants",
     "compare": "comparing",
-    "Comparison": "comparing",
+    "Comparison": "results.comparison",
     "eigen_smooth": "variants",
-    "explain": "explaining.explainer",
+    "explain": "explaining.explain",
     "fuse": "variants",
     "load_model": "models.load",
     "method": "registry",
@@ -54,16 +62,23 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from gradsight.captioning import ask, caption
-    from gradsight.comparing import Comparison, compare
+    from gradsight.comparing import compare
     from gradsight.errors import GradsightError
-    from gradsight.explaining.explainer import Explainer, explain
+    from gradsight.explaining.explain import explain
+    from gradsight.explaining.explainer import Explainer
+    from gradsight.explaining.spec import ExplainSpec
     from gradsight.imaging import Placement, Preprocess
     from gradsight.layers import Candidate
     from gradsight.models.load import load_model
     from gradsight.models.model import Model, Writing
+    from gradsight.models.spec import ModelSpec
     from gradsight.neurons import Concepts, Dissection, Neurons, TopActivating
+    from gradsight.photos import Explained, Failed
     from gradsight.registry import method, source
+    from gradsight.results.comparison import Comparison
     from gradsight.results.explanation import Explanation
+    from gradsight.results.note import Note
+    from gradsight.results.records import ImageRecord
     from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top, Within
     from gradsight.targets.scores import Scores
     from gradsight.variants import contrastive, eigen_smooth, fuse, refine, smooth
@@ -77,11 +92,17 @@ __all__ = [
     "Concepts",
     "Contrast",
     "Dissection",
+    "ExplainSpec",
+    "Explained",
     "Explainer",
     "Explanation",
+    "Failed",
     "GradsightError",
+    "ImageRecord",
     "Model",
+    "ModelSpec",
     "Neurons",
+    "Note",
     "Pixels",
     "Placement",
     "Preprocess",
@@ -109,11 +130,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'gradsight' has no attribute {name!r}")
-    return getattr(import_module(f"gradsight.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy(__name__, _HOMES)

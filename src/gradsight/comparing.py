@@ -1,193 +1,33 @@
-"""One photo as several methods, layers and classes see it, in one picture."""
+"""Explain one photo by several methods, at several layers, for several classes: `gradsight.compare`."""
 
 from __future__ import annotations
 
-import base64
-import html
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from gradsight import imaging
 from gradsight.checks import optional, taken
-from gradsight.errors import GradsightError, ImageError, InvalidArgument, printable, received
+from gradsight.errors import ImageError
 from gradsight.explaining.explainer import Explainer
-from gradsight.foreign import Module
-from gradsight.models.load import load_model
+from gradsight.models.as_model import ModelLike
 from gradsight.registry import METHODS, SCOPES, Method
-from gradsight.results import wording
+from gradsight.results.comparison import SCALE, Comparison, Row
 from gradsight.results.explanation import Explanation
-from gradsight.results.sheet import legends
-from gradsight.rules import Choice, Name
+from gradsight.targets import TargetLike
 from gradsight.variants import MethodLike, as_method
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-"""What the name of a comparison's picture may end in."""
-
-_SCALES = {
-    "own": "Each map is drawn by its own strength; under it stands its strength beside the strongest of its row.",
-    "shared": "The maps of a row are drawn by the strongest of them, so that a weak map looks weak.",
-}
-_APART = "Different rows cannot be compared by strength: each method has its own unit, and so has each layer."
-
-SCALE = Choice(tuple(_SCALES), "scale")
-"""By what the maps of a row are drawn."""
-
 Photo = str | os.PathLike[str] | bytes | Image.Image
-Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method at one layer, or why it has nothing to show.
-
-    Attributes:
-        method: which one.
-        explanation: None where it failed.
-        error: None where it worked.
-    """
-
-    method: Method
-    explanation: Explanation | None = None
-    error: Exception | None = None
-
-    @property
-    def reason(self) -> str:
-        """Why it failed, in words; empty where it did not."""
-        if self.error is None:
-            return ""
-        own = isinstance(self.error, GradsightError)
-        return str(self.error) if own else f"{type(self.error).__name__}: {self.error}"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One photo as several methods, layers and classes see it: a row each way, a column each class.
-
-    Notebooks draw it.
-
-    Attributes:
-        rows: the methods in the order in which they were named, each with its explanation or its error.
-        name: of the photo, for people.
-        scale: ``"own"`` draws each map by its own strength, ``"shared"`` by the strongest map of its row, which is one
-            method at one layer. Values of different methods are in different units, and so are those of one method at
-            different layers (a layer with four times the positions shares the same score out among them): nothing is
-            ever scaled over rows.
-        colormap: of all overlays, as in `imaging.overlay`; None for the one that fits.
-        opacity: of all overlays, as in `imaging.overlay`.
-
-    Raises:
-        Exception: no row has an explanation: the error of the first one.
-        UnknownName: there is no such scale.
-    """
-
-    rows: tuple[Row, ...]
-    name: str = ""
-    scale: str = "own"
-    colormap: str | None = None
-    opacity: str | float = "value"
-
-    def __post_init__(self) -> None:
-        taken("scale", self.scale, SCALE)
-        if not self.rows:
-            raise InvalidArgument("a comparison needs a method at least. Received: none.")
-        if not self.explanations and self.rows[0].error is not None:
-            raise self.rows[0].error
-
-    @property
-    def explanations(self) -> tuple[Explanation, ...]:
-        """Those of the rows that worked."""
-        return tuple(row.explanation for row in self.rows if row.explanation is not None)
-
-    @property
-    def failed(self) -> tuple[Row, ...]:
-        """The rows that did not work."""
-        return tuple(row for row in self.rows if row.error is not None)
-
-    def figure(self) -> Image.Image:
-        """The grid as a picture, with what the model says and what the colours mean."""
-        first = self.explanations[0]
-        general = _common(self.explanations)
-        layers = {e.layer for e in self.explanations if wording.is_of_one_layer(e.layer)}
-        about = [self.name, said_by(first)]
-        about += [f"model {first.model}" + (f", layer {min(layers)}" if len(layers) == 1 else "")]
-        about += [
-            *([_SCALES[self.scale]] if len(first.targets[0]) > 1 else []),
-            *([_APART] if len(self.rows) > 1 else []),
-            *(f"Note: {note}" for note in sorted(general)),
-        ]
-        signed = [target.signed for target in first.targets[0]]
-        drawn = [self._drawn(row, general, tell_layer=len(layers) > 1) for row in self.rows]
-        # What a model that makes a video of photos is explained on has another shape than the photo.
-        photo = first.photos[0] if first.photos and len(first.input_size) == 2 else None
-        told = [line for line in about if line]
-        return imaging.grid(photo, told, _columns(first), drawn, legends=legends(signed, self.colormap))
-
-    def _drawn(self, row: Row, general: set[str], *, tell_layer: bool) -> imaging.Row:
-        explanation = row.explanation
-        if explanation is None:
-            return imaging.Row(row.method.title, [], failure=f"Not drawn: {row.reason}")
-        told = tell_layer or not wording.is_of_one_layer(explanation.layer)
-        remarks = [wording.place(explanation.layer)] if told else []
-        if len(explanation.targets[0]) > 1:
-            remarks += sorted(_shared_notes(explanation) - general)
-        cells = []
-        for j, strength in enumerate(_strengths(explanation)):
-            picture = explanation.overlay(0, j, colormap=self.colormap, opacity=self.opacity, scale=self.scale)
-            strong = "nothing speaks for it" if not strength else f"strength {wording.share(strength)}"
-            cells.append((picture, strong if not strength or len(explanation.targets[0]) > 1 else ""))
-        return imaging.Row(row.method.title, remarks, cells)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the figure, as PNG, JPEG or WebP.
-
-        Raises:
-            InvalidArgument: it cannot be written there.
-        """
-        path = Path(taken("path", path, Name()))
-        if path.suffix.lower() not in SUFFIXES:
-            raise InvalidArgument(f"`path` must end in {', '.join(SUFFIXES)}. {received(str(path))}")
-        imaging.save(self.figure(), path)
-
-    def records(self) -> list[Record]:
-        """Plain values for JSON: one for each cell, and one for each method that failed.
-
-        ``row`` and ``column`` count from 0. A cell has what `Explanation.record` says of its target, and ``strength``,
-        its strength beside the strongest of its row, 0 to 1; a failed method has ``error``.
-        """
-        return [record for number, row in enumerate(self.rows) for record in self._records(number, row)]
-
-    def _records(self, number: int, row: Row) -> Iterator[Record]:
-        about = {"image": self.name, "row": number, "method": row.method.name, "title": row.method.title}
-        if row.explanation is None:
-            yield {**about, "error": row.reason}
-            return
-        record, strengths = row.explanation.record(0), _strengths(row.explanation)
-        shared = {key: record[key] for key in ("layer", "model", "width", "height", "size")}
-        for column, (target, strength) in enumerate(zip(record["targets"], strengths, strict=True)):
-            yield {**about, **shared, "column": column, **target, "strength": strength}
-
-    def __repr__(self) -> str:
-        names = ", ".join(dict.fromkeys(row.method.name for row in self.rows))
-        return f"Comparison({len(self.rows)} rows: {names}; labels={self.explanations[0].labels[0]})"
-
-    def _repr_html_(self) -> str:
-        data = base64.b64encode(imaging.encoded(self.figure(), "JPEG")).decode("ascii")
-        words = html.escape(printable(self.name or "photo"))
-        return f'<img alt="{words}, compared" style="max-width:100%" src="data:image/jpeg;base64,{data}">'
 
 
 def compare(
     photo: Photo,
-    model: Module | str | Explainer = "demo",
+    model: ModelLike | Explainer = "demo",
     *,
     methods: Sequence[MethodLike] | None = None,
     layers: Sequence[str] | None = None,
-    targets: Any = None,
+    targets: TargetLike | None = None,
     scale: str = "own",
     colormap: str | None = None,
     opacity: str | float = "value",
@@ -198,7 +38,7 @@ def compare(
 
     Args:
         photo: a path, bytes or a PIL image.
-        model: a model source such as ``"demo"``, what `load_model` gave, a module, or an `Explainer`.
+        model: a model source such as ``"demo"``, a path, what `load_model` gave, a module, or an `Explainer`.
         methods: their names; those that take a few passes of the model if not given.
         layers: their names; if not given, the one that is chosen by itself.
         targets: what to explain, as in `Explainer`: a column each.
@@ -251,7 +91,7 @@ def rows(
     photo: Image.Image,
     methods: Sequence[Method],
     layers: Sequence[str] | None = None,
-    targets: Any = None,
+    targets: TargetLike | None = None,
 ) -> Iterator[list[Row]]:
     """Explain a photo: first what is cheap, in one pass, then the rest method by method.
 
@@ -259,6 +99,7 @@ def rows(
         ImageError: the photo cannot be prepared for the model.
     """
     layer = list(dict.fromkeys(layers)) if layers else None
+    # One pass of the model serves all of them.
     cheap = [method for method in methods if not method.costly]
     if cheap:
         yield _together(explainer, photo, cheap, layer, targets)
@@ -268,7 +109,7 @@ def rows(
 
 
 def _together(
-    explainer: Explainer, photo: Image.Image, methods: list[Method], layer: list[str] | None, targets: Any
+    explainer: Explainer, photo: Image.Image, methods: list[Method], layer: list[str] | None, targets: TargetLike | None
 ) -> list[Row]:
     """One pass for all; where one of them spoils it, each by itself shows which one."""
     by_name = {method.name: method for method in methods}
@@ -296,48 +137,9 @@ def check_drawing(colormap: str | None, opacity: str | float) -> None:
     taken("opacity", opacity, imaging.OPACITY, "Pass 0.5.")
 
 
-def said_by(explanation: Explanation) -> str:
-    """The best classes of the photo in words; empty where the model gives none."""
-    if not explanation.predictions:
-        return ""
-    best = explanation.predictions[0][:3]
-    return "The model says: " + ", ".join(f"{p.label} {wording.share(p.probability)}" for p in best)
-
-
-def _explainer(model: Module | str | Explainer) -> Explainer:
-    if isinstance(model, Explainer):
-        return model
-    if isinstance(model, str):
-        return Explainer(load_model(model), name=model)
-    return Explainer(model)
+def _explainer(model: ModelLike | Explainer) -> Explainer:
+    return model if isinstance(model, Explainer) else Explainer(model)
 
 
 def _name_of(photo: Photo) -> str:
     return os.path.basename(os.fspath(photo)) if isinstance(photo, str | os.PathLike) else ""
-
-
-def _columns(explanation: Explanation) -> list[list[str]]:
-    shares = {p.index: p.probability for p in explanation.predictions[0]} if explanation.predictions else {}
-    return [
-        [
-            target.label,
-            f"score {score:.2f}" + (f", {wording.share(shares[target.index])}" if target.index in shares else ""),
-        ]
-        for target, score in zip(explanation.targets[0], explanation.scores[0], strict=True)
-    ]
-
-
-def _shared_notes(explanation: Explanation) -> set[str]:
-    """Notes that the maps of all targets have."""
-    return set.intersection(*({str(note) for note in notes} for notes in explanation.target_notes[0]))
-
-
-def _common(explanations: Sequence[Explanation]) -> set[str]:
-    """Notes that every map of every row has."""
-    return set.intersection(*map(_shared_notes, explanations))
-
-
-def _strengths(explanation: Explanation) -> list[float]:
-    """How strong each map is beside the strongest of its row; 0 where there is nothing to draw."""
-    scale = explanation.scale[0]
-    return [float(one / scale.max()) if one else 0.0 for one in scale]

@@ -6,8 +6,9 @@ Every message says the argument, the rule, what was received, and the way out.
 from __future__ import annotations
 
 import difflib
+import re
 from collections import OrderedDict, deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import cast
 
 from gradsight.foreign import Array
@@ -34,6 +35,9 @@ _MESSAGE = 1400
 
 _NAME = 200
 """A message shows at most so many characters of a name that does not exist."""
+
+_MOST = 5
+"""How many names are offered that hold the one that was typed."""
 
 _LEAST_SIDE = 5
 """An axis of at least so many pixels is taken for a side of a picture, not for its channels."""
@@ -171,7 +175,9 @@ def _cut(text: str, limit: int) -> str:
 
 def printable(text: str) -> str:
     """A text with its control and bidirectional characters written out, which a terminal would obey or hide."""
-    return text if text.isprintable() else "".join(x if x.isprintable() else ascii(x)[1:-1] for x in text)
+    if text.isprintable():
+        return text
+    return "".join(x if x.isprintable() else ascii(x)[1:-1] for x in text)
 
 
 def unknown(kind: str, name: object, choices: Iterable[str], way_out: str = "") -> UnknownName:
@@ -186,7 +192,7 @@ def unknown(kind: str, name: object, choices: Iterable[str], way_out: str = "") 
     names = list(choices)
     lowered = {choice.lower(): choice for choice in names}
     shown = _cut(_shown(name, 4 * _NAME), _NAME)
-    near = [lowered[n] for n in difflib.get_close_matches(str(name)[:_NAME].lower(), lowered, n=3, cutoff=0.5)]
+    near = _near(str(name)[:_NAME].lower(), lowered)
     if near:
         hint = f"Did you mean {' or '.join(repr(n) for n in near)}?"
     elif len(names) <= 20:
@@ -194,6 +200,22 @@ def unknown(kind: str, name: object, choices: Iterable[str], way_out: str = "") 
     else:
         hint = f"There are {len(names)}, such as {', '.join(repr(n) for n in names[:3])}."
     return UnknownName(" ".join(filter(None, [f"There is no {kind} {shown}.", hint, way_out])))
+
+
+def _near(name: str, lowered: Mapping[str, str]) -> list[str]:
+    """The names that may be meant: those that hold this one as a word, and else those that look like it.
+
+    Args:
+        name: what was typed, in lower case.
+        lowered: all names, by themselves in lower case.
+    """
+    # "cat" looks like "cap" and "bat", and a person who types it means "tiger cat".
+    word = re.compile(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])")
+    holding = [low for low in lowered if name and word.search(low)]
+    if holding:
+        # In English the last word is what it is: a tiger cat is a cat, a cat bear is none.
+        return [lowered[low] for low in sorted(holding, key=lambda low: not low.endswith(name))][:_MOST]
+    return [lowered[n] for n in difflib.get_close_matches(name, lowered, n=3, cutoff=0.5)]
 
 
 def as_photos(inputs: Iterable[object]) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
+
+_WRITTEN = re.compile(r"[A-Za-z_]\w*(?:[-+]+\w*)*")
+"""A name of a method as people write it: Grad-CAM++, grad_cam."""
 
 _LONGEST = 60
 """Of a safe text, in letters."""
@@ -44,3 +47,22 @@ def safe(text: str, also: str = "") -> str:
     """
     known = unicodedata.normalize("NFKD", text.replace("'", "")).encode("ascii", "ignore").decode("ascii")
     return re.sub(rf"[^A-Za-z0-9_\-{also}]+", "_", known)[:_LONGEST]
+
+
+def as_registered(text: str, known: Iterable[str]) -> str:
+    """A text in which names are written as they are registered: ``"Grad-CAM++"`` is ``"gradcampp"``.
+
+    Args:
+        text: a method, with options or variants if need be.
+        known: the names that there are.
+
+    >>> as_registered("smooth(Grad-CAM++, samples=8)", ["gradcam", "gradcampp"])
+    'smooth(gradcampp, samples=8)'
+    """
+    names = set(known)
+
+    def registered(match: re.Match[str]) -> str:
+        plain = match[0].lower().replace("++", "pp").replace("-", "").replace("_", "")
+        return plain if plain in names and match[0] not in names else match[0]
+
+    return _WRITTEN.sub(registered, text)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from gradsight.errors import ImageError
 from gradsight.imaging import SUFFIXES, read_image
@@ -37,30 +37,65 @@ class Photo(NamedTuple):
     source: Path | bytes
 
 
-@dataclass(frozen=True)
-class Explained:
+P = TypeVar("P")
+"""A photo as it was given: a path, bytes, a picture, a `Photo`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explained(Generic[P]):
     """A photo that was explained.
 
     Attributes:
-        photo: which one.
-        explanations: one for each layer and method.
+        photo: as it was given.
+        explanations: one for each layer and method, each of this photo alone.
+
+    >>> from gradsight.results.example import example
+    >>> Explained("cat.jpg", (example(),)).explanation.labels
+    (('tabby cat',),)
     """
 
-    photo: Photo
+    photo: P
     explanations: tuple[Explanation, ...]
 
+    @property
+    def explanation(self) -> Explanation:
+        """The first of them, which is the only one where one layer and one method were asked for."""
+        return self.explanations[0]
 
-@dataclass(frozen=True)
-class Failed:
+
+@dataclass(frozen=True, eq=False)
+class Failed(Generic[P]):
     """A photo that could not be read or explained.
 
     Attributes:
-        photo: which one.
-        error: why.
+        photo: as it was given.
+        error: why; without the frames that it went through, which hold memory.
+
+    >>> for outcome in (Failed("cat.jpg", ImageError("There is no file 'cat.jpg'.")),):
+    ...     if isinstance(outcome, Failed):
+    ...         print(f"{outcome.photo}: {outcome.error}")
+    cat.jpg: There is no file 'cat.jpg'.
     """
 
-    photo: Photo
+    photo: P
     error: BaseException
+
+
+Outcome = Explained[P] | Failed[P]
+"""What came of a photo."""
+
+_MEMORY = ("OutOfMemoryError", "ResourceExhaustedError")
+"""PyTorch's and TensorFlow's errors, which are no MemoryError."""
+
+_MEMORY_WORDS = ("RESOURCE_EXHAUSTED", "can't allocate memory", "out of memory")
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error is for want of memory, also where another one tells of it."""
+    if error is None:
+        return False
+    known = isinstance(error, MemoryError) or type(error).__name__ in _MEMORY
+    return known or any(word in str(error) for word in _MEMORY_WORDS) or out_of_memory(error.__cause__)
 
 
 def find_photos(
@@ -173,7 +208,7 @@ def _walked(root: Path, recursive: bool, skipped: set[_Identity], errors: list[I
 
 def _entries(folder: Path, root: Path, errors: list[ImageError]) -> Sequence[Path]:
     try:
-        return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         failed = ImageError(f"{str(folder)!r} cannot be opened: {error.strerror}.")
         if folder == root:

@@ -216,7 +216,6 @@ def method(
     at: Scope = "layer",
     gradient: bool = True,
     cost: Callable[..., int] = one_pass,
-    control: bool = False,
     alphas: bool = False,
 ) -> Callable[[Decorated], Decorated]:
     """Enter a function ``(probe, ops) -> maps`` as a method; see `Method` for the arguments.
@@ -234,16 +233,34 @@ def method(
     taken("at", at, Choice(SCOPES, "scope"))
     for argument, text in (("title", title), ("source", source), ("needs", needs)):
         taken(argument, text, Text())
-    for argument, flag in (("gradient", gradient), ("control", control), ("alphas", alphas)):
+    for argument, flag in (("gradient", gradient), ("alphas", alphas)):
         taken(argument, flag, Flag())
     taken("cost", cost, _COST)
+
+    def made(function: MethodFunction) -> Method:
+        bound = partial(cost, **options_of(function))
+        return Method(name, function, title, source, needs, at, gradient, bound, alphas=alphas)
+
+    return _entering(name, made)
+
+
+def control(name: str, *, title: str, source: str, at: Scope = "layer") -> Callable[[Decorated], Decorated]:
+    """Enter a function ``(probe, ops) -> maps`` as a control: it says nothing of the model, and needs no gradient."""
+
+    def made(function: MethodFunction) -> Method:
+        return Method(name, function, title, source, at=at, gradient=False, control=True)
+
+    return _entering(name, made)
+
+
+def _entering(name: str, made: Callable[[MethodFunction], Method]) -> Callable[[Decorated], Decorated]:
+    """A decorator that enters what is made of a function."""
 
     def enter(function: Decorated) -> Decorated:
         taken("function", function, _METHOD)
         # Here, and not in each method: no method can forget it.
         function = checked(function)
-        bound = partial(cost, **options_of(function))
-        METHODS.add(name, Method(name, function, title, source, needs, at, gradient, bound, control, alphas))
+        METHODS.add(name, made(function))
         return function
 
     return enter

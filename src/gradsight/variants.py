@@ -20,6 +20,7 @@ from gradsight.contracts import Probe
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, received, unknown
 from gradsight.foreign import Array, Ops
 from gradsight.layers import STAGES
+from gradsight.names import as_registered
 from gradsight.ranges import checked, options_of, read_options
 from gradsight.registry import METHODS, Method, MethodFunction
 from gradsight.rules import Choice, Number, Whole
@@ -38,7 +39,8 @@ def as_method(method: MethodLike) -> Method:
     if isinstance(method, Method):
         return method
     if isinstance(method, str):
-        return METHODS[method] if method.isidentifier() else _read(method)
+        written = as_registered(method, METHODS)
+        return METHODS[written] if written.isidentifier() else _read(written)
     if not callable(method):
         raise InvalidType(
             "`method` must be a method's name, such as 'gradcam', or a function (probe, ops) -> maps. "

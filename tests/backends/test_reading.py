@@ -355,7 +355,7 @@ def test_the_figures_and_notes_of_an_image_do_not_depend_on_its_company() -> Non
             )
             assert one == pytest.approx(other, rel=1e-5)
     saturated = [
-        "0.99" in " ".join(row[0]) or "1.0000" in " ".join(row[0])
+        any(figure in " ".join(map(str, row[0])) for figure in ("0.99", "1.0000"))
         for row in gs.Explainer(net(3, finish), layer="body")(batch, targets=0).target_notes
     ]
     assert any(saturated)

@@ -74,7 +74,7 @@ def test_a_class_is_its_mean_over_the_picture(wrap: str) -> None:
         found = explainer(IMAGES, targets=target, layer="joined")
         np.testing.assert_allclose(found.scores[:, 0], scores, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(found.maps[:, 0], maps, atol=rounding(terms=384, layers=4) * np.abs(maps).max())
-        assert all(NOTE in " ".join(row[0]) for row in found.target_notes)
+        assert all(NOTE in " ".join(map(str, row[0])) for row in found.target_notes)
     best = explainer(IMAGES)
     assert [row[0].index for row in best.targets] == means.argmax(1).tolist()
     assert best.layer == "joined"
@@ -88,7 +88,7 @@ def test_it_is_what_pixels_of_the_whole_picture_are_which_has_no_such_note() -> 
     explainer = gs.Explainer(UNet().eval(), layer="joined")
     found, pixels = explainer(IMAGES, targets=3), explainer(IMAGES, targets=gs.Pixels(3))
     np.testing.assert_allclose(found.maps, pixels.maps, atol=1e-5 * np.abs(found.maps).max())
-    assert not any(NOTE in note for row in pixels.target_notes for notes in row for note in notes)
+    assert not any(NOTE in note.text for row in pixels.target_notes for notes in row for note in notes)
     for method in ("scorecam", "layercam", "finercam(rivals=2)", "occlusion"):
         assert explainer(IMAGES, targets=3, method=method).maps.any(), method
 
@@ -104,7 +104,7 @@ def test_a_map_of_one_channel_is_one_class_or_with_two_labels_it_and_its_negatio
     against = 1 - mean if isinstance(end, nn.Sigmoid) else -mean
     np.testing.assert_allclose(both.scores, np.stack([against, mean], 1), rtol=1e-4)
     np.testing.assert_allclose(both.maps[:, 0], -both.maps[:, 1], atol=1e-6 * np.abs(both.maps).max())
-    notes = " ".join(both.target_notes[0][0])
+    notes = " ".join(map(str, both.target_notes[0][0]))
     assert NOTE in notes
     assert ("are probabilities (sigmoid)" in notes) == isinstance(end, nn.Sigmoid)
 
@@ -126,7 +126,7 @@ def test_torchvision_as_it_is(name: str) -> None:
     found = gs.Explainer(model)(images, targets=3)
     expected = float(model(images)["out"][:, 3].mean().detach())
     assert found.scores[0, 0] == pytest.approx(expected, rel=1e-4, abs=1e-5)
-    assert NOTE in " ".join(found.target_notes[0][0])
+    assert NOTE in " ".join(map(str, found.target_notes[0][0]))
 
 
 def test_segformer_as_it_is_gives_the_map_of_its_source(tmp_path: Any) -> None:

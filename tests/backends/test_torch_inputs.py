@@ -113,7 +113,7 @@ def assert_explained(
     explainer = gs.Explainer(model, targets=plain.classes, **options)
     for method in ("gradcam", *methods):
         found = explainer(inputs, method=method)
-        assert found.layer == ("input" if METHODS[method].at == "input" else layer)
+        assert found.layers == (() if METHODS[method].at == "input" else (layer,))
         # Differences of scores are as inexact as the scores, which may be much larger.
         exact = METHODS[method].gradient or method in ("eigencam", "scorecam")
         assert_same(found.maps, ORACLES[method](plain), tolerance if exact else max(tolerance, 1e-3))
@@ -202,7 +202,7 @@ def test_a_layer_that_sees_the_other_image_has_a_note_that_says_so() -> None:
     for layer in ("encoder", "encoder#1"):
         found = explainer((left, right), layer=layer)
         assert_same(found.maps, ORACLES["gradcam"](other))
-        assert all(any("another input" in note for note in notes) for row in found.target_notes for notes in row)
+        assert all(any(note.code == "another_input" for note in notes) for row in found.target_notes for notes in row)
     assert not any("another input" in note for note in explainer((left, right), layer="encoder#0").notes)
 
 
@@ -770,7 +770,7 @@ def test_methods_without_gradient_on_a_quantized_model_and_words_for_the_others(
             one = WithoutGradients(halves._features, lambda x, i=i: halves._head(x.repeat(2, 1, 1, 1))[:1], *_of(one))
         for method in ("ablationcam", "eigencam", "scorecam", "fem", "occlusion"):
             found = explainer(images[i : i + 1], method=method, targets=[CLASSES[i]])
-            assert found.layer == ("input" if method == "occlusion" else layer)
+            assert found.layers == (() if method == "occlusion" else (layer,))
             assert_same(found.maps, ORACLES[method](one), 1e-4)
     for method in METHODS:
         if METHODS[method].gradient:
@@ -951,7 +951,7 @@ def test_of_a_layer_that_gives_several_tensors_a_note_says_which_is_explained(
 
     net, image = Net().eval(), torch.randn(1, 3, 12, 12)
     found = gs.Explainer(net, layer="two")(image, targets=1)
-    (said,) = [note for note in found.target_notes[0][0] if "could be maps" in note] or [None]
+    (said,) = [note.text for note in found.target_notes[0][0] if note.code == "first_of_several"] or [None]
     text = f"layer 'two' gives 2 tensors that could be maps; explained is the first, output{part}"
     assert said == (None if part is None else text)
     maps = nn.functional.conv2d(image, net.two.weight, net.two.bias).relu()

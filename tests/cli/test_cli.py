@@ -85,12 +85,14 @@ def interrupted():
 MODEL = "cli_models:colours"
 RED, GREEN, BLUE = (255, 0, 0), (0, 200, 0), (0, 0, 255)
 FIELDS = [
+    "version",
     "image",
     "width",
     "height",
     "size",
     "model",
-    "layer",
+    "layers",
+    "at",
     "method",
     "title",
     "preprocess",
@@ -176,8 +178,13 @@ def test_each_class_gets_an_overlay_and_the_photo_a_record(here):
     record = read("photo.json")
     assert lines(result.stdout) == [record]
     assert list(record) == FIELDS
-    assert {name: record[name] for name in FIELDS[:3]} == {"image": "photo.png", "width": 448, "height": 448}
-    assert (record["model"], record["layer"], record["method"]) == (MODEL, "block", "gradcam")
+    assert {name: record[name] for name in FIELDS[:4]} == {
+        "version": 1,
+        "image": "photo.png",
+        "width": 448,
+        "height": 448,
+    }
+    assert (record["model"], record["layers"], record["at"], record["method"]) == (MODEL, ["block"], "layer", "gradcam")
     assert [p["label"] for p in record["predictions"]] == ["red", "blue", "green"]
     assert all(list(p) == ["index", "label", "probability"] for p in record["predictions"])
     assert sum(p["probability"] for p in record["predictions"]) == pytest.approx(1)
@@ -216,7 +223,8 @@ def test_positions_are_those_of_the_original_file_where_the_model_sees_a_part(he
     assert (record["width"], record["height"]) == (896, 448)
     assert inside(record["targets"][0]["peak"], (64, 256, 192, 384))
     (note,) = record["targets"][0]["notes"]
-    assert note.startswith("the model saw 50% of the photo, the part that is not dimmed")
+    assert note["code"] == "seen_in_part"
+    assert note["text"].startswith("the model saw 50% of the photo, the part that is not dimmed; --fit letterbox shows")
 
 
 def test_the_top_class_is_explained_by_default_and_k_with_top(here):
@@ -226,14 +234,14 @@ def test_the_top_class_is_explained_by_default_and_k_with_top(here):
     assert [t["label"] for t in three["targets"]] == ["red", "blue", "green"]
     assert three["targets"][2]["peak"] is None
     assert three["targets"][2]["box"] is None
-    assert "zero everywhere" in three["targets"][2]["notes"][0]
+    assert three["targets"][2]["notes"][0]["code"] == "zero_map"
 
 
 def test_several_layers_are_in_the_file_names_and_make_a_list(here):
     result = explain("photo.png", "--layer", "block.0", "--layer", "block.1", "--layer", "block.0", "--json")
     assert written() == ["photo.gradcam.block.0.red.png", "photo.gradcam.block.1.red.png", "photo.json"]
     assert read("photo.json") == lines(result.stdout)
-    assert [r["layer"] for r in lines(result.stdout)] == ["block.0", "block.1"]
+    assert [r["layers"] for r in lines(result.stdout)] == [["block.0"], ["block.1"]]
 
 
 def test_several_methods_make_a_list_and_one_named_twice_is_one(here, monkeypatch):
@@ -545,7 +553,7 @@ MISTAKES = {
     "class": (["--class", "reed"], "Did you mean 'red'"),
     "class index": (["--class", "3"], "between 0 and 2"),
     "top": (["--top", "4"], "the model's 3"),
-    "method": (["--method", "grad-cam"], "gradcam"),
+    "method": (["--method", "grad-camm"], "gradcam"),
     "model": (["--model", "cli_models:color"], "'colours'"),
     "source": (["--model", "torchvison:resnet50"], "'torchvision'"),
     "colour map": (["--colormap", "plasmaa"], "'plasma'"),

@@ -47,9 +47,9 @@ def test_a_row_each_method_and_a_column_each_class(here):
     ]
     assert inside(cells[0]["peak"], RED_SQUARE)
     assert inside(cells[1]["peak"], BLUE_SQUARE)
-    assert (cells[0]["title"], cells[0]["layer"], cells[2]["layer"]) == ("Grad-CAM", "block", "input")
+    assert (cells[0]["title"], cells[0]["layers"], cells[2]["layers"]) == ("Grad-CAM", ["block"], [])
     assert {c["file"] for c in cells} == {"grid.png"}
-    assert all("the same map for every target" in " ".join(c["notes"]) for c in cells[2:4])
+    assert all("same_for_all" in [note["code"] for note in c["notes"]] for c in cells[2:4])
 
 
 def test_overlays_are_in_their_cells_and_upright(here):
@@ -98,10 +98,10 @@ def test_own_or_shared_scale_of_a_row(here):
 
 def test_layers_make_rows(here):
     result = compare("--methods", "gradcam, fuse(layercam, by='max')", "--layers", "block.0,block.1", "--json")
-    assert [(c["method"], c["layer"]) for c in lines(result.stdout)] == [
-        ("gradcam", "block.0"),
-        ("gradcam", "block.1"),
-        ("fuse(layercam, by='max')", "block.0 + block.1"),
+    assert [(c["method"], c["layers"]) for c in lines(result.stdout)] == [
+        ("gradcam", ["block.0"]),
+        ("gradcam", ["block.1"]),
+        ("fuse(layercam, by='max')", ["block.0", "block.1"]),
     ]
 
 
@@ -204,7 +204,7 @@ def test_the_picture_has_a_name_of_its_own_if_none_is_given(here):
 
 
 MISTAKES = {
-    "method": (["--methods", "grad-cam"], "gradcam"),
+    "method": (["--methods", "grad-camm"], "gradcam"),
     "one of two methods": (["--methods", "gradcam,layrcam"], "'layercam'"),
     "option": (["--method", "scorecam(tip=2)"], "'top'"),
     "class": (["--class", "reed"], "Did you mean 'red'"),

@@ -1,4 +1,4 @@
-"""Pictures given as arrays: refused with the way that works, since nobody can tell the order of their colours."""
+"""Pictures given as arrays: RGB of uint8 is a photo; others are refused with the way that works."""
 
 from __future__ import annotations
 
@@ -27,14 +27,13 @@ def ways(text: str) -> list[str]:
 @pytest.mark.parametrize(
     "array",
     [
-        PHOTO,
         PHOTO[None],
         PHOTO[..., 0],
         PHOTO[..., :1],
         np.dstack([PHOTO, PHOTO[..., :1]]),
         PHOTO.transpose(2, 0, 1),
         PHOTO[..., :1].transpose(2, 0, 1),
-        [PHOTO, PHOTO],
+        [PHOTO[..., 0], PHOTO[..., 0]],
         torch.tensor(PHOTO),
     ],
     ids=lambda array: f"{type(array).__name__}{np.shape(array)}",
@@ -49,6 +48,16 @@ def test_a_picture_as_an_array_is_refused_with_ways_that_work(array: Any, prepro
         picture = eval("Image.fromarray(" + way + ")", {"Image": Image, "array": np.asarray(one)})
         assert picture.size == (64, 48)
         assert gs.Explainer(toys.convolutional(), preprocess=PREPROCESS)(picture).photos[0].size == (64, 48)
+
+
+@pytest.mark.parametrize("preprocess", [None, PREPROCESS])
+def test_an_array_of_rgb_is_a_photo(preprocess: Any) -> None:
+    explainer = gs.Explainer(toys.convolutional(), preprocess=preprocess)
+    expected = explainer([Image.fromarray(PHOTO), Image.fromarray(PHOTO[::-1])])
+    np.testing.assert_array_equal(explainer(PHOTO).maps[0], explainer(Image.fromarray(PHOTO)).maps[0])
+    made = explainer([PHOTO, PHOTO[::-1]])
+    np.testing.assert_array_equal(made.maps, expected.maps)
+    assert made.photos[1].size == (64, 48)
 
 
 def test_the_way_for_opencv_turns_its_colours() -> None:

@@ -41,7 +41,7 @@ def test_modules_and_names_go_together_in_a_list() -> None:
     found = gs.Explainer(model, layer=[model[1], "3", model[4]])(BATCH)
     assert [explanation.layer for explanation in found] == ["1", "3", "4"]
     fused = gs.Explainer(model)(BATCH, method="fuse(layercam)", layer=(model[1], model[4]))
-    assert fused[0].layer == "1 + 4"
+    assert (fused[0].layers, fused[0].at, fused[0].layer) == (("1", "4"), "layers", None)
 
 
 def test_the_explainer_itself_may_have_a_module() -> None:

@@ -74,7 +74,7 @@ def test_what_a_model_draws_is_its_own(draw: str) -> None:
     torch.set_rng_state(before)
     np.testing.assert_array_equal(made[0], made[1])  # the seed counts
     assert not np.array_equal(made[0], made[2])
-    assert any("draws random numbers" in note for note in explanation.target_notes[0][0])
+    assert any("draws random numbers" in note.text for note in explanation.target_notes[0][0])
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_what_a_model_draws_is_its_own(draw: str) -> None:
 )
 def test_a_model_that_draws_nothing_is_not_said_to(draw: Any) -> None:
     explanation = gs.Explainer(Noisy(draw).eval(), layer="conv")(images())
-    assert not any("draws random numbers" in note for note in explanation.target_notes[0][0])
+    assert not any("draws random numbers" in note.text for note in explanation.target_notes[0][0])
 
 
 @contextmanager

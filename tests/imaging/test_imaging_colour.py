@@ -100,7 +100,7 @@ def test_flat_maps_do_not_wrap(heat: float, dtype: type) -> None:
     for opacity in (0.0, 0.3, 0.5, 1.0):
         found = np.asarray(overlay(picture, np.full((12, 17), heat, dtype), opacity=opacity))
         expected = blended(picture, colorize(np.array(kept)), opacity)
-        assert np.abs(found - expected).max() <= 0.51
+        assert np.abs(found - expected).max() < 1.1  # in 8 bits: colours and opacity are rounded too
 
 
 def test_no_heat_shows_the_photo() -> None:
@@ -141,7 +141,7 @@ def test_maps_are_brought_to_the_size_of_the_photo() -> None:
 def test_bands_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, heat = photo(33, 20), np.random.default_rng(5).random((33, 20))
     whole = np.asarray(overlay(picture, heat))
-    monkeypatch.setattr(sys.modules["gradsight.imaging.overlay"], "_BAND", 60)
+    monkeypatch.setattr(sys.modules["gradsight.imaging.resample"], "_BAND", 60)
     np.testing.assert_array_equal(np.asarray(overlay(picture, heat)), whole)
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from gradsight import limits
 from gradsight.errors import ImageError, InvalidArgument, InvalidType, ModelError, UnknownName
-from gradsight.imaging import Placement, Preprocess, Region, fit, region, resize
+from gradsight.imaging import Placement, Preprocess, Region, cut, region, resize
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
@@ -137,7 +137,7 @@ def test_of_a_hair_only_what_is_seen_is_resized(shape: tuple[int, int], monkeypa
 
 def _of_the_whole(preprocess: Preprocess, picture: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "_WHOLE", 10**9)
+        patch.setattr(cut, "_WHOLE", 10**9)
         return preprocess(picture)
 
 
@@ -148,7 +148,7 @@ def test_what_is_cut_out_alone_is_what_is_cut_out_of_the_whole(
 ) -> None:
     preprocess = Preprocess(resize=256, interpolation=interpolation, **PLAIN)
     whole = _of_the_whole(preprocess, noise(*shape), monkeypatch)
-    monkeypatch.setattr(fit, "_WHOLE", 0)
+    monkeypatch.setattr(cut, "_WHOLE", 0)
     np.testing.assert_allclose(preprocess(noise(*shape)), whole, atol=0.03)
 
 

@@ -362,5 +362,5 @@ def test_maps_of_the_input_have_its_positions(name: str) -> None:
     few = {"rise": "rise(masks=3)", "smoothgrad": "smoothgrad(samples=1)"}.get(name, name)
     few = "integratedgradients(steps=2)" if name == "integratedgradients" else few
     explanation = gs.Explainer(curved(), layer="4", method=few)(images(), targets=CLASSES)
-    assert explanation.layer == "input"
+    assert (explanation.layers, explanation.at) == ((), "input")
     assert explanation.maps.shape == (2, 2, 12, 10)

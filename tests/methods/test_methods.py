@@ -220,7 +220,7 @@ def test_an_image_that_is_not_finite_leaves_those_beside_it_alone(text: str, val
     found = explain(model, batch, layer=layer, method=text, targets=CLASSES)
     assert_same(found.maps[::2], right.maps)
     for i in range(3):
-        (told,) = {any("not finite" in note for note in notes) for notes in found.target_notes[i]}
+        (told,) = {any(note.code == "not_finite" for note in notes) for notes in found.target_notes[i]}
         assert told == (not np.isfinite(found.maps[i]).all())
     # Of TensorFlow's ReLU NaN is 0.
     by_eigenvectors = name in ("eigencam", "eigengradcam", "kpcacam", "eigen_smooth")
@@ -236,7 +236,7 @@ def test_activations_whose_squares_overflow_do_not_end_the_batch(text: str, scal
     batch[1] *= scale
     found = explain(model, batch, layer="4", method=text, targets=1)
     assert_same(found.maps[:1], right.maps[:1])
-    assert np.isfinite(found.maps[1]).all() != any("not finite" in note for note in found.target_notes[1][0])
+    assert np.isfinite(found.maps[1]).all() != any(note.code == "not_finite" for note in found.target_notes[1][0])
 
 
 def test_an_image_that_is_not_finite_hides_no_other_head_from_cam() -> None:
@@ -371,7 +371,7 @@ def test_methods_of_rectifiers_need_one(name: str) -> None:
         ("scorecam(tops=1)", UnknownName, "no option of scorecam 'tops'. Did you mean 'top'"),
         ("gradcam(top=1)", UnknownName, "no option of gradcam 'top'"),
         ("smooth(gradcam, top=1)", UnknownName, "no option of smooth 'top'"),
-        ("fuse(gradcam, by='sum')", UnknownName, "There is no fusion 'sum'"),
+        ("fuse(gradcam, by='sum')", UnknownName, "no fusion 'sum'"),
         ("smooth()", InvalidArgument, r"say of which, such as smooth\(gradcam\)"),
         ("smooth(gradcam", InvalidArgument, r"`method` must be a name, or a name with options"),
         ("smooth(gradcam, layercam)", InvalidArgument, "`method` must be a name"),

@@ -53,11 +53,11 @@ def test_a_function_s_bare_model_is_told(source: str, tmp_path: Path) -> None:
         "size 224 x 224",
         "fit crop",
         "mean 0.485, 0.456, 0.406",
-        "--size --fit --crop --interpolation --mean",
+        "size= fit= crop= interpolation= mean= std= of load_model",
     ):
         assert words in note
     assert "preprocess=gs.Preprocess(...)" in note
-    record = explanation.record(1)["preprocess"]
+    record = explanation.record(1).preprocess
     assert (record["assumed"], record["assumed_parts"], record["size"]) == (True, list(PARTS), [224, 224])
     explanation.save(tmp_path / "saved.npz")
     loaded = gs.Explanation.load(tmp_path / "saved.npz")
@@ -76,7 +76,7 @@ def test_what_the_user_or_the_function_said_is_not(source: str) -> None:
         gs.explain(photo(), load_model(source, **ALL)),
     ):
         assert not told(explanation)
-        assert explanation.record()["preprocess"]["assumed"] is False
+        assert explanation.record().preprocess["assumed"] is False
 
 
 @pytest.mark.parametrize(
@@ -96,14 +96,17 @@ def test_options_settle_their_part(source: str, options: dict[str, Any], left: t
     loaded = load_model(source, **options)
     assert loaded.preprocess.assumed == left
     (note,) = notes.of_preprocess(loaded.preprocess.record())
-    assert " ".join(f"--{part}" for part in left) in note
+    assert " ".join(f"--{part}" for part in left) in note.in_shell
+    assert " ".join(f"{part}=" for part in left) in note.text
+    assert "--" not in note.text
     for part in set(PARTS) - set(left):
-        assert f"--{part} " not in note
+        assert f"--{part} " not in note.in_shell
+        assert f" {part}= " not in note.text
 
 
 def test_a_batch_has_no_preprocessing(source: str) -> None:
     explanation = gs.Explainer(load_model(source))(torch.zeros(1, 3, 16, 16))
-    assert explanation.record()["preprocess"] is None
+    assert explanation.record().preprocess is None
     assert not told(explanation)
 
 
@@ -116,7 +119,7 @@ class Own:
 
 def test_an_object_of_the_user_s_own_is_named() -> None:
     explanation = gs.Explainer(toys.convolutional(), preprocess=Own())(photo())
-    assert explanation.record()["preprocess"] == {"function": "Own", "assumed": False}
+    assert explanation.record().preprocess == {"function": "Own", "assumed": False}
 
 
 # Source by source

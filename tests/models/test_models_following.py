@@ -234,7 +234,7 @@ def test_through_an_explainer_the_map_lies_on_the_square(name: str) -> None:
     inside = heat >= heat.max() / 2
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     assert np.abs(np.subtract((rows[0], columns[0], rows[-1] + 1, columns[-1] + 1), expected)).max() <= 2
-    record = explanation.record()["preprocess"]
+    record = explanation.record().preprocess
     assert record["fit"] == FUNCTIONS[name][1]["fit"]
     assert not record["assumed"]
     assert not [note for note in explanation.notes if "assumed" in note]

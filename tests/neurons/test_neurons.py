@@ -192,7 +192,7 @@ def plain_iou(explainer: gs.Explainer, top: Path, quantile: float) -> tuple[np.n
         for path in sorted((top / name).glob("?.png")):
             photos.setdefault(path.read_bytes(), {})[i] = path
     maps = {key: explainer([next(iter(found.values()))]) for key, found in photos.items()}
-    seen = {key: explainer._looking_at(None)([found.photos[0]]).values[0].astype(float) for key, found in maps.items()}
+    seen = {key: explainer._activations(None)([found.photos[0]]).values[0].astype(float) for key, found in maps.items()}
     regions = {path: marked(path) for labels in photos.values() for path in labels.values()}
     channels = len(next(iter(seen.values())))
     thresholds, iou = np.zeros(channels), np.zeros((channels, 3))
@@ -455,7 +455,7 @@ def test_the_most_exciting_photos_and_where(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
     found = red(fit="squash").top_activating([*paths, str(tmp_path / "broken.png")], [0, 2], k=2)
     assert [x.path.name for x in found[0]] == ["2.png", "1.png"]
-    seen = red(fit="squash")._looking_at(None)([Image.open(paths[2])]).values[0, 0]
+    seen = red(fit="squash")._activations(None)([Image.open(paths[2])]).values[0, 0]
     assert found[0][0].activation == pytest.approx(seen.max())
     np.testing.assert_array_equal(found[0][0].map, seen)
     top, left = found[0][0].peak

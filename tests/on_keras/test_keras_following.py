@@ -62,7 +62,7 @@ def test_the_map_lies_on_the_square(name: str) -> None:
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     off = np.abs(np.subtract((rows[0], columns[0], rows[-1] + 1, columns[-1] + 1), BOX))
     assert (off <= np.array([201 / 96, 277 / 80] * 2)).all()
-    record = explanation.record()["preprocess"]
+    record = explanation.record().preprocess
     # how the photo comes to the model's size is said by ``whole`` alone
     parts = [] if name == "whole" else ["fit", "crop", "interpolation"]
     assert (record["assumed"], record["assumed_parts"]) == (bool(parts), parts)

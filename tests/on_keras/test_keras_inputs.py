@@ -243,6 +243,6 @@ def test_of_a_layer_that_gives_several_tensors_a_note_says_which_is_explained() 
     model = keras.Model(image, keras.layers.Dense(5)(keras.ops.mean(found["maps"], (1, 2))))
     batch = np.random.default_rng(0).normal(size=(1, 12, 12, 3)).astype("float32")
     found, alone = (gs.Explainer(model, layer=name)(batch, targets=1) for name in ("two", "two/conv2d"))
-    (note,) = [note for note in found.target_notes[0][0] if "could be maps" in note]
+    (note,) = [note.text for note in found.target_notes[0][0] if note.code == "first_of_several"]
     assert note == "layer 'two' gives 2 tensors that could be maps; explained is the first, output['maps']"
     assert not any("could be maps" in note for note in alone.notes)

@@ -100,7 +100,7 @@ def test_a_softmax_at_the_end_is_left_out(kind: str, end: str) -> None:
     if end != "sigmoid":
         given = keras.ops.convert_to_numpy(model(twins.turned(batch), training=False))
         np.testing.assert_allclose(given.sum(axis=1), 1, atol=1e-5)
-        assert not any("probabilities" in note for row in explanation.target_notes for note in sum(row, ()))
+        assert not any("probabilities" in note.text for row in explanation.target_notes for note in sum(row, ()))
 
 
 def test_the_note_the_predictions_and_the_option_of_a_model_that_ends_in_probabilities() -> None:
@@ -113,10 +113,10 @@ def test_the_note_the_predictions_and_the_option_of_a_model_that_ends_in_probabi
         assert [row[0].index for row in explanation.predictions] == list(best)
         shares = [row[0].probability for row in explanation.predictions]
         np.testing.assert_allclose(shares, given.max(axis=1), atol=1e-6)
-        assert f"the model ends in a {end}; the scores are the logits before it" in explanation.target_notes[0][0]
+        assert f"the model ends in a {end}; the scores are the logits before it" in explanation.notes
         kept = gs.Explainer(model, layer="m4", probabilities=True)(batch)
         np.testing.assert_allclose(kept.scores[:, 0], given.max(axis=1), atol=1e-6)
-        assert not any("ends in" in note for note in kept.target_notes[0][0])
+        assert not any("ends in" in note.text for note in kept.target_notes[0][0])
     assert (kept.scores > 0).all()
     assert (explanation.scores < 0).any()
 
@@ -351,7 +351,7 @@ def test_signals_and_volumes_are_drawn_as_the_model_has_their_axes() -> None:
     square[0, 21, :] = 1
     signal = keras.Sequential([keras.Input((30, 30)), L.Conv1D(4, 3, activation="relu"), L.GlobalAveragePooling1D()])
     explanation = gs.Explainer(signal)(square)
-    assert (explanation.channel_axis, explanation.record()["size"]) == (1, [30])
+    assert (explanation.channel_axis, explanation.record().size) == (1, (30,))
     drawn = np.asarray(explanation.overlay(photo=square[0], opacity=0)).astype(int)
     inked = np.flatnonzero((drawn[2:6, 40:].sum(2) > 500).any(0)) + 40  # every line's peak
     assert abs(inked.mean() * 30 / drawn.shape[1] - 21.5) < 1
@@ -360,7 +360,7 @@ def test_signals_and_volumes_are_drawn_as_the_model_has_their_axes() -> None:
     )
     batch = np.random.default_rng(0).random((1, 8, 10, 12, 1), np.float32)
     explanation = gs.Explainer(volume)(batch)
-    assert (explanation.channel_axis, explanation.record()["size"]) == (3, [8, 10, 12])
+    assert (explanation.channel_axis, explanation.record().size) == (3, (8, 10, 12))
     assert explanation.overlay(photo=batch[0]).tobytes() == explanation.overlay(photo=batch[0, ..., 0]).tobytes()
 
 

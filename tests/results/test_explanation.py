@@ -87,17 +87,17 @@ def test_notes_on_maps_that_must_not_be_trusted() -> None:
     from gradsight.explaining import notes
 
     assert notes.of_map(np.array([[1.0, 2.0]])) == []
-    assert "zero everywhere" in notes.of_map(np.zeros((2, 2)))[0]
-    assert "not finite" in notes.of_map(np.array([[np.nan, 1]]))[0]
-    assert "nothing in the map speaks for" in notes.of_map(np.array([[-1.0, 0]]))[0]
-    assert "same at every position" in notes.of_map(np.full((2, 2), 3.0))[0]
+    assert "zero everywhere" in notes.of_map(np.zeros((2, 2)))[0].text
+    assert "not finite" in notes.of_map(np.array([[np.nan, 1]]))[0].text
+    assert "nothing in the map speaks for" in notes.of_map(np.array([[-1.0, 0]]))[0].text
+    assert "same at every position" in notes.of_map(np.full((2, 2), 3.0))[0].text
     one = np.array([[1.0, 2.0], [3.0, 0.0]])
     assert notes.among_targets(np.stack([one, one[::-1]]), np.array([3.0, 3.0])) == [[], []]
     same = notes.among_targets(np.stack([one, 2 * one]), np.array([3.0, 6.0]))
-    assert all("does not tell them apart" in row[0] for row in same)
+    assert all("does not tell them apart" in row[0].text for row in same)
     faint = notes.among_targets(np.stack([one, one[::-1] * 1e-4]), np.array([3.0, 3e-4]))
     assert faint[0] == []
-    assert "10000 times weaker" in faint[1][0]
+    assert "10000 times weaker" in faint[1][0].text
 
 
 def test_a_note_when_the_scores_are_probabilities() -> None:
@@ -121,13 +121,15 @@ def test_predictions_are_the_softmax_of_the_scores(explainer: gs.Explainer, mode
 
 
 def test_the_record_has_the_fields_of_the_command_line(explanation: gs.Explanation) -> None:
-    record = explanation.record(1, files=["a.png", "b.png", "c.png"])
+    record = explanation.record(1, files=["a.png", "b.png", "c.png"]).to_dict()
     assert list(record) == [
+        "version",
         "width",
         "height",
         "size",
         "model",
-        "layer",
+        "layers",
+        "at",
         "method",
         "title",
         "preprocess",
@@ -141,7 +143,9 @@ def test_the_record_has_the_fields_of_the_command_line(explanation: gs.Explanati
         *("index", "label", "score", "file", "peak", "box", "area", "place", "signed", "against", "scale", "notes")
     ]
     assert [t["file"] for t in record["targets"]] == ["a.png", "b.png", "c.png"]
-    assert "the model saw 40% of the photo" in " ".join(record["targets"][0]["notes"])
+    (seen,) = [note for note in record["targets"][0]["notes"] if note["code"] == "seen_in_part"]
+    assert seen["text"].startswith("the model saw 40% of the photo")
+    assert (record["version"], record["layers"], record["at"]) == (1, ["4"], "layer")
     json.dumps(record)
 
 
@@ -164,7 +168,8 @@ def test_saved_and_loaded_it_is_the_same(explanation: gs.Explanation, tmp_path: 
     np.testing.assert_array_equal(loaded.scores, explanation.scores)
     for name in (
         "targets",
-        "layer",
+        "layers",
+        "at",
         "method",
         "model",
         "input_size",
@@ -190,7 +195,7 @@ def test_files_from_before_titles_and_signs_still_load(explanation: gs.Explanati
             del target["sides"]
     np.savez(path, about=np.array(json.dumps(about)), **arrays)
     loaded = gs.Explanation.load(path)
-    assert (loaded.title, loaded.record()["title"]) == ("", "gradcam")
+    assert (loaded.title, loaded.record().title) == ("", "gradcam")
     assert loaded.targets == explanation.targets
 
 
@@ -212,21 +217,23 @@ def test_notebooks_show_the_figure_with_its_words_escaped(explainer: gs.Explaine
     assert shown.count("<img") == 2
     assert "<b>green" not in shown
     assert "&lt;b&gt;green" in shown
-    arrays = explainer(torch.randn(1, 3, 16, 16))
-    assert "Explanation(" in arrays._repr_html_()
+    assert explainer(torch.randn(1, 3, 16, 16))._repr_html_().count("<img") == 1  # the heat alone
 
 
 def test_an_explanation_of_arrays_draws_on_a_photo_that_is_given(explainer: gs.Explainer) -> None:
     explanation = explainer(torch.randn(1, 3, 16, 16))
     assert explanation.overlay(photo=photo()).size == (40, 30)
-    for call in (explanation.overlay, explanation.figure, explanation.on_photo):
+    for call in (explanation.overlay, explanation.on_photo):
         with pytest.raises(InvalidArgument, match="no photo to draw on"):
             call()
 
 
 def test_photos_need_a_preprocess_and_do_not_mix_with_arrays(explainer: gs.Explainer) -> None:
+    assert [note.code for note in gs.Explainer(toys.convolutional())([photo()]).target_notes[0][0]][-1:] == [
+        "assumed_preprocess"
+    ]
     with pytest.raises(InvalidArgument, match="no `preprocess`"):
-        gs.Explainer(toys.convolutional())([photo()])
+        gs.Explainer(toys.convolutional(dimensions=1))([photo()])
     with pytest.raises(InvalidArgument, match=r"method place\(photo\)"):
         gs.Explainer(toys.convolutional(), preprocess=lambda image: np.zeros((3, 16, 16)))
     with pytest.raises(InvalidType, match="one batch, or photos only"):
@@ -282,7 +289,7 @@ def test_any_map_can_be_drawn_signed(explanation: gs.Explanation) -> None:
 
 
 def test_the_record_of_a_signed_map_has_both_sides(rather: gs.Explanation) -> None:
-    (target,) = rather.record()["targets"]
+    (target,) = rather.record().to_dict()["targets"]
     assert target["signed"] is True
     assert target["scale"] == 4
     assert target["peak"][1] >= 13
@@ -292,8 +299,8 @@ def test_the_record_of_a_signed_map_has_both_sides(rather: gs.Explanation) -> No
 
 
 def test_a_plain_target_has_no_other_side_and_one_against_a_class_is_not_signed(explainer: gs.Explainer) -> None:
-    (target,) = explainer(photo(), targets="red").record()["targets"]
-    assert (target["signed"], target["against"]) == (False, None)
+    (target,) = explainer(photo(), targets="red").record().targets
+    assert (target.signed, target.against) == (False, None)
     for_red, against_red = explainer(photo(), targets="red"), explainer(photo(), targets=gs.Against("red"))
     np.testing.assert_allclose(against_red.maps, -for_red.maps, atol=1e-7)
     assert against_red.heatmaps().min() >= 0
@@ -303,7 +310,7 @@ def test_the_figure_says_which_colour_speaks_for_what(
     rather: gs.Explanation, explanation: gs.Explanation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panels: list[tuple] = []
-    monkeypatch.setattr(gs.results.explanation.imaging, "strip", lambda found, **options: panels.extend(found))
+    monkeypatch.setattr("gradsight.imaging.strip", lambda found, **options: panels.extend(found))
     rather.figure()
     assert panels[-1][1][1] == "red: for red, blue: for blue"
     explanation.figure()
@@ -315,8 +322,8 @@ def test_the_figure_says_which_colour_speaks_for_what(
 def test_a_note_on_emptiness_is_not_made_of_a_signed_map() -> None:
     from gradsight.explaining import notes
 
-    assert "heatmap is empty" in notes.of_map(np.array([[-1.0, 0]]))[0]
-    assert "heatmap is empty" not in notes.of_map(np.array([[-1.0, 0]]), True)[0]
+    assert "heatmap is empty" in notes.of_map(np.array([[-1.0, 0]]))[0].text
+    assert "heatmap is empty" not in notes.of_map(np.array([[-1.0, 0]]), True)[0].text
 
 
 # Maps as fine as the input.
@@ -378,7 +385,7 @@ def test_notebooks_see_the_title(explainer: gs.Explainer) -> None:
     )
     fused = explainer(photo(), method="fuse(layercam)", layer=["1", "4"])[0]
     assert fused.figure().width > 320
-    assert "<p>Fused LayerCAM at layers 1 + 4, model toy</p>" in fused._repr_html_()
+    assert "<p>Fused LayerCAM at layers 1, 4, model toy</p>" in fused._repr_html_()
 
 
 def test_a_note_says_which_part_of_an_output_is_explained() -> None:
@@ -386,4 +393,4 @@ def test_a_note_says_which_part_of_an_output_is_explained() -> None:
 
     assert notes.of_part("block", None) == []
     (note,) = notes.of_part("block#0", (2, "[0]"))
-    assert note == "layer 'block#0' gives 2 tensors that could be maps; explained is the first, output[0]"
+    assert note.text == "layer 'block#0' gives 2 tensors that could be maps; explained is the first, output[0]"

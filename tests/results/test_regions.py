@@ -42,9 +42,10 @@ def photo() -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(50, 256, (96, 160, 3), dtype=np.uint8))
 
 
-def local(**settings: Any) -> gs.Explainer:
+def local(targets: Any = None, **settings: Any) -> gs.Explainer:
     preprocess = gs.Preprocess((64, 64), **PLAIN, **settings)
-    return gs.Explainer(Local().eval(), preprocess=preprocess, labels=["red", "green"], method="hirescam")
+    labels = ["red", "green"]
+    return gs.Explainer(Local().eval(), preprocess=preprocess, labels=labels, method="hirescam", targets=targets)
 
 
 MASK = np.zeros((96, 160), bool)
@@ -246,8 +247,7 @@ def test_layers_take_targets_in_place_of_the_explainer_s(photo: Image.Image) -> 
     assert of_classes[0].name == explainer.layers([photo], "green")[0].name
     expected = explainer([photo], targets=gs.Pixels("green", point=(40, 70))).layer
     assert explainer.layers([photo], gs.Pixels("green", point=(40, 70)))[0].name == expected
-    kept = local(fit="squash")
-    kept.targets = gs.Pixels("red")
+    kept = local(fit="squash", targets=gs.Pixels("red"))
     every = lambda outputs: outputs["out"].mean((1, 2, 3))  # noqa: E731
     assert kept.layers([photo])[0].name == local(fit="squash").layers([photo], gs.Pixels("red"))[0].name
     assert kept.layers([photo], every)[0].name == local(fit="squash").layers([photo], every)[0].name

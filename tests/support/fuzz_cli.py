@@ -154,7 +154,7 @@ BAD_MODELS = (
     "broken.onnx", "broken.pt2", "labels.txt", "folder", "torchvision:[/b]", "timm:", "[/b]:x", "small.png", "pipe.png",
 )  # fmt: skip
 METHODS = ("gradcam", "layercam", "hirescam", "gradient", "smooth(gradcam, samples=2)", "scorecam(top=2)", "eigencam")
-BAD_METHODS = ("grad-cam", "gradcam((", "scorecam(top=-1)", "scorecam(top=1e400)", "smooth()", "fuse(gradcam)", "[/b]")
+BAD_METHODS = ("grad-camm", "gradcam((", "scorecam(top=-1)", "scorecam(top=1e400)", "smooth()", "fuse(gradcam)", "[/b]")
 POOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "class_": (("cat", "dog", "0", "1"), (*TEXTS, *NUMBERS)),
     "against": (("cat", "1"), (*TEXTS, *NUMBERS)),
@@ -281,7 +281,7 @@ def command_lines(seed: int) -> Iterator[Line]:
     """Command lines without end."""
     rng = random.Random(seed)
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    names = [name for name in commands if name != "demo"]  # which takes seconds, and hardly an option
+    names = [name for name in commands if name not in ("demo", "models")]  # which take seconds, and hardly an option
     while True:
         name = rng.choice([*names, "explain", "explain", "compare"])
         line = [rng.choice(TEXTS) if rng.random() < 0.01 else name]

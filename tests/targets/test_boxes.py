@@ -440,7 +440,7 @@ def test_a_map_that_is_hottest_outside_of_the_box_says_so() -> None:
     explain = gs.Explainer(local(), labels=LABELS, layer="features")
     dim, bright = gs.Box("cat", (8, 8, 16, 16)), gs.Box("cat", (40, 48, 48, 56))
     found = explain(batch, targets=gs.Several(dim, bright, gs.Against(dim)))
-    assert [any("outside of the place" in note for note in notes) for notes in found.target_notes[0]] == [1, 0, 0]
+    assert [any(note.code == "outside_place" for note in notes) for notes in found.target_notes[0]] == [1, 0, 0]
     assert not explain(batch, targets=gs.Several(dim, bright), method="hirescam").notes
     near = explain(batch, targets=gs.Box("cat", (44.1, 48, 48, 56)))  # within half a cell of the map
     assert not near.notes

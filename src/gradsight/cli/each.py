@@ -14,7 +14,7 @@ from gradsight.cli.terminal import complain, progress, say, say_json
 from gradsight.errors import InvalidArgument
 from gradsight.photos import Explained, Failed, Photo
 
-Stream = Callable[[Sequence[Photo]], Iterable[Explained | Failed]]
+Stream = Callable[[Sequence[Photo]], Iterable[Explained[Photo] | Failed[Photo]]]
 """From photos to what comes of each, in their order; the model is loaded when it is called."""
 
 _EVERYTHING = PhotosOptions()
@@ -45,6 +45,7 @@ def each_photo(
     # Not the results of an earlier call, which may lie in a folder of photos.
     leave_out = [results.folder] if isinstance(results, Output) else []
     photos, errors = photos_at(paths, recursive=which.recursive, leave_out=leave_out)
+    # Before the model is loaded, which takes seconds.
     results.check(photos)
     for error in errors:
         complain(str(error), "Failed")
@@ -56,6 +57,7 @@ def each_photo(
     if failed < total and not reply.as_json:
         kind = "The pictures and their JSON are in " if isinstance(results, Output) else "Look at "
         say(kind, (results.place, "bold cyan"))
+    # Of one photo the line above says it all.
     if failed and total > 1:
         complain(
             f"{failed} of {total} images; the others are done." if failed < total else f"all {total} images.", "Failed"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gradsight.errors import GradsightError, InvalidArgument
 from gradsight.files import is_file, read_text
+
+STDIN_NAME = "stdin"
+"""What the photo is called that comes in by stdin: nobody can tell whether it is the same as before."""
 
 
 def check(planned: Sequence[tuple[Path, str]], model: str | None) -> None:
@@ -35,7 +39,7 @@ def check(planned: Sequence[tuple[Path, str]], model: str | None) -> None:
 def is_done(path: Path, image: str, asked: Mapping[str, Any]) -> bool:
     """Whether a record says that this was asked of this photo, and all files are there that it names."""
     records = _records(path) if is_file(path) else []
-    if not records or any(record.get("image") != image or record.get("asked") != asked for record in records):
+    if not records or not all(_is_of(record, image) and record.get("asked") == asked for record in records):
         return False
     folder = path.parent
     # Names in records begin at the folder of all results, which is above this one where the stem has folders.
@@ -50,11 +54,19 @@ def _other(path: Path, image: str, model: str | None) -> str:
     if not records:
         return "no record of gradsight's"
     for record in records:
-        if record.get("image") != image:
+        if image == STDIN_NAME:
+            return "of a photo that came in by stdin, perhaps another one"
+        if not _is_of(record, image):
             return f"of the photo {record.get('image')!r}"
         if model is not None and record.get("model") != model:
             return f"of the model {record.get('model')!r}"
     return ""
+
+
+def _is_of(record: Mapping[str, Any], image: str) -> bool:
+    """Whether a record is of a photo, by whatever of its paths that was named: ``./cat.jpg`` is ``cat.jpg``."""
+    named = record.get("image")
+    return isinstance(named, str) and os.path.normpath(named) == os.path.normpath(image) != STDIN_NAME
 
 
 def _records(path: Path) -> list[Mapping[str, Any]]:

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gradsight.cli.earlier import STDIN_NAME
 from gradsight.errors import ImageError, InvalidArgument, received
 from gradsight.files import is_folder
 from gradsight.limits import STDIN_BYTES
 from gradsight.photos import Photo, find_photos, photo_at
 
 STDIN = Path("-")
-_STEM = "stdin"
 
 
 def photos_at(
@@ -58,7 +58,7 @@ def from_stdin() -> Photo:
     most = int(STDIN_BYTES.value)
     content = sys.stdin.buffer.read(most + 1)
     STDIN_BYTES.check(len(content), f"stdin is too large for a picture: {len(content):,} bytes")
-    return Photo(_STEM, _STEM, content)
+    return Photo(STDIN_NAME, STDIN_NAME, content)
 
 
 def not_a_folder(image: Path) -> None:

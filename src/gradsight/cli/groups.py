@@ -57,6 +57,7 @@ def grouped(body: Body) -> Callable[..., None]:
             parameters += _options(kind)
 
     def run(**values: Any) -> None:
+        # Groups are made inside: what they refuse is a mistake in the usage like any other.
         with mistakes(quiet=values.get("quiet", False)):
             given = {name: _filled(kind, values) for name, kind in groups.items()}
             # A group may be called like one of its options.

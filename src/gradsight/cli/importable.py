@@ -25,7 +25,7 @@ for name in sys.argv[1:]:
         importlib.import_module(name)
     except BaseException as error:
         words = " ".join(str(error).split()) or type(error).__name__
-        told.write(f"{name}\\t{type(error).__name__}: {words[:300]}\\n")
+        told.write(f"{name}\\t{name}: {type(error).__name__}: {words[:300]}\\n")
     else:
         told.write(f"{name}\\t\\n")
     told.flush()
@@ -63,9 +63,9 @@ def _tried(names: Sequence[str]) -> dict[str, str]:
     told = dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
     # One that ends the process says nothing any more, and those after it were not tried: each by itself tells.
     silent = [name for name in names if name not in told]
-    if len(silent) == 1 or len(names) == 1:
-        told |= dict.fromkeys(silent, f"the process that imports it ends with status {done.returncode}.")
+    if len(names) == 1:
+        told |= dict.fromkeys(silent, f"{names[0]}: the process that imports it ends with status {done.returncode}.")
     else:
         for name in silent:
             told[name] = _tried([name]).get(name, "")
-    return {name: f"{name}: {why}" for name, why in told.items() if why and name in names}
+    return {name: why for name, why in told.items() if why and name in names}

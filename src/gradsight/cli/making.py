@@ -23,7 +23,7 @@ def loaded(model: ModelOptions, picture: PictureOptions) -> gs.Model:
     Raises:
         GradsightError: there is none, or it cannot be loaded so.
     """
-    return gs.load_model(model.model, **model.loading(), **picture.loading())  # type: ignore[misc]
+    return gs.load_model(model.model, **model.loading(), **picture.loading())
 
 
 def explainer_of(model: ModelOptions, picture: PictureOptions, **more: Any) -> gs.Explainer:
@@ -46,7 +46,7 @@ def writing(model: ModelOptions, look: LookOptions, axes: AxesOptions) -> Writin
     """Keyword arguments of `gradsight.caption` and `gradsight.ask` that are not about the photo."""
     return {
         "name": model.model,
-        "batch_size": model.batch_size,
+        "batch_size": model.settings()["batch_size"],
         **axes.axes(),
         "layer": look.layers(),
         "method": look.methods(),
@@ -59,6 +59,7 @@ def asked(*groups: object) -> Mapping[str, Any]:
     for group in groups:
         for field in fields(group):  # type: ignore[arg-type]
             value = getattr(group, field.name)
+            # The model is told where it is the default too: another release may have another.
             if field.name == "model" or (value != field.default and field.name not in _SAME_RESULT):
                 found[field.name.rstrip("_")] = str(value) if isinstance(value, Path) else value
     return found

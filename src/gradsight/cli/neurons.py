@@ -62,14 +62,14 @@ def tell_neurons(explainer: gs.Explainer, targets: Any, asked: Asked, output: Ou
     """
     explanation = explainer([asked.photo.source], targets=targets, method="gradcam")
     for note in of_preprocess(explanation.preprocess):
-        complain(note, "Note")
-    dissection, shown = _dissected(explainer, asked, explanation.layer, output)
-    kept = {"dissection": dissection, "least": asked.least, "by": asked.by}
+        complain(note.in_shell, "Note")
+    dissection, shown = _dissected(explainer, asked, explanation.layers[0], output)
+    kept: dict[str, Any] = {"dissection": dissection, "least": asked.least, "by": asked.by}
     found = [explanation.neurons(asked.count, 0, j, **kept) for j in range(len(explanation.targets[0]))]
     photos, errors = find_photos(asked.images or shown)
     for error in errors:
         complain(str(error), "Failed")
-    exciting, failed = _excited(explainer, found, photos, explanation.layer, asked.examples)
+    exciting, failed = _excited(explainer, found, photos, explanation.layers[0], asked.examples)
     failed += len(errors)
     named = label_names([(target.index, target.label) for target in explanation.targets[0]])
     for neurons, label in zip(found, named, strict=True):
@@ -155,7 +155,11 @@ def _drawn(exciting: gs.TopActivating, neurons: gs.Neurons, explanation: gs.Expl
 
 def _record(neurons: gs.Neurons, explanation: gs.Explanation, exciting: gs.TopActivating | None) -> dict[str, Any]:
     """One target as plain values."""
-    record = {"model": explanation.model, "preprocess": explanation.record(0)["preprocess"], **neurons.record()}
+    record: dict[str, Any] = {
+        "model": explanation.model,
+        "preprocess": explanation.record(0).preprocess,
+        **neurons.record(),
+    }
     for row in (*record["positive"], *record["negative"]):
         examples = exciting[row["channel"]] if exciting else ()
         row["examples"] = [{"image": str(x.path), "activation": x.activation, "peak": list(x.peak)} for x in examples]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gradsight.cli.terminal import SHOW_FAULTS, complain, told
 from gradsight.errors import GradsightError, ImageError, MissingDependency, UnknownName
-from gradsight.photos import Explained, Failed, Photo
+from gradsight.photos import Explained, Failed, Photo, out_of_memory
 
 if TYPE_CHECKING:
     from gradsight.results.explanation import Explanation
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _NAMED = 3
-_MEMORY = ("OutOfMemoryError", "ResourceExhaustedError")  # PyTorch's and TensorFlow's, which are no MemoryError
-_MEMORY_WORDS = ("RESOURCE_EXHAUSTED", "can't allocate memory", "out of memory")
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def each(photos: Sequence[Photo], make: Callable[[Photo], Result]) -> Iterator[O
 
 def streamed(
     photos: Sequence[Photo], make: Callable[[Photo], Explanation | tuple[Explanation, ...]]
-) -> Iterator[Explained | Failed]:
+) -> Iterator[Explained[Photo] | Failed[Photo]]:
     """Explain photos one by one, in their order."""
     for photo in photos:
         outcome = _tried(photo, make)
@@ -63,7 +61,7 @@ def streamed(
 
 
 def written(
-    stream: Iterable[Explained | Failed], write: Callable[[Photo, tuple[Explanation, ...]], Result]
+    stream: Iterable[Explained[Photo] | Failed[Photo]], write: Callable[[Photo, tuple[Explanation, ...]], Result]
 ) -> Iterator[Outcome[Result]]:
     """Write what comes out of a stream; what cannot be written fails its photo."""
     for done in stream:
@@ -131,7 +129,7 @@ def _freed(error: BaseException) -> BaseException:
     """
     if SHOW_FAULTS and not isinstance(error, GradsightError):
         raise error
-    failed = MemoryError(str(error)) if _out_of_memory(error) else error
+    failed = MemoryError(str(error)) if out_of_memory(error) else error
     failed.__cause__ = failed.__context__ = None
     return failed.with_traceback(None)
 
@@ -142,11 +140,3 @@ def _of_photo(error: BaseException) -> bool:
 
 def _alike(error: BaseException, held: Sequence[Outcome[Result]]) -> bool:
     return not held or held[0].error is None or told(held[0].error) == told(error)
-
-
-def _out_of_memory(error: BaseException | None) -> bool:
-    """Whether it is for want of memory, also where another error tells of it."""
-    if error is None:
-        return False
-    known = isinstance(error, MemoryError) or type(error).__name__ in _MEMORY
-    return known or any(word in str(error) for word in _MEMORY_WORDS) or _out_of_memory(error.__cause__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -138,7 +138,7 @@ class Output:
         """
         suffix = self.form.suffix_for(photo)
         drawn = self._strips if self.strip else self._overlays
-        records = [{"image": photo.name, **record} for record in drawn(photo, explanations, suffix)]
+        records = drawn(photo, explanations, suffix)
         if self.figure:
             file = f"{photo.stem}.figure{suffix}"
             self._save(sheet(explanations, **self.look), file)
@@ -155,15 +155,15 @@ class Output:
         names = figure_names(photo.stem, explanations, self.kind, suffix)
         for explanation, file in zip(explanations, names, strict=True):
             self._save(explanation.figure(0, **self.look), file)
-            records.append({"file": file, **explanation.record(0)})
+            records.append(_plain(explanation, photo, file=file))
         return records
 
     def _overlays(self, photo: Photo, explanations: Sequence[Explanation], suffix: str) -> list[Record]:
         records = []
         for explanation, files in zip(explanations, overlay_names(photo.stem, explanations, suffix), strict=True):
             for j, file in enumerate(files):
-                self._save(explanation.overlay(0, j, **self.look), file)
-            records.append(explanation.record(0, files))
+                self._save(explanation.overlay(0, j, **self.look, max_side=self.form.max_side), file)
+            records.append(_plain(explanation, photo, files))
         return records
 
     def _save(self, picture: Image.Image, file: str) -> None:
@@ -218,7 +218,13 @@ class OneFile:
         """
         picture = sheet(explanations, **self.look)
         imaging.save(picture, self.path, quality=self.form.quality, max_side=self.form.max_side)
-        return [{"image": photo.name, "file": self.place, **explanation.record(0)} for explanation in explanations]
+        return [_plain(explanation, photo, file=self.place) for explanation in explanations]
+
+
+def _plain(explanation: Explanation, photo: Photo, files: Sequence[str] = (), file: str | None = None) -> Record:
+    """The record of a photo for people who type options, and for JSON."""
+    record = explanation.in_shell().record(0, files)
+    return replace(record, image=photo.name, file=file).to_dict()
 
 
 def check_file(path: Path) -> None:

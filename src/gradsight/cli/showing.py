@@ -41,8 +41,8 @@ def _say_text(record: dict[str, Any]) -> None:
 
 
 def _say_record(record: dict[str, Any], path_of: Callable[[str], Path]) -> None:
-    say(f"  {record['title']}, {place(record['layer'])}:")
-    noted = [list(map(_words, target["notes"])) for target in record["targets"]]
+    say(f"  {record['title']}, {place(record['layers'])}:")
+    noted = [[note["text"] for note in target["notes"]] for target in record["targets"]]
     shared = set[str].intersection(*map(set, noted))
     for target, notes in zip(record["targets"], noted, strict=True):
         say("    ", (short(target["label"]), "bold"), f": {where(target, record['size'])}")
@@ -54,7 +54,3 @@ def _say_record(record: dict[str, Any], path_of: Callable[[str], Path]) -> None:
     for note in noted[0]:
         if note in shared:
             say(("    Note: ", "yellow"), note)
-
-
-def _words(note: Any) -> str:
-    return str(note["text"]) if isinstance(note, dict) else str(note)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 import gradsight as gs
 from gradsight import imaging
@@ -14,26 +14,46 @@ from gradsight.cli.options import TargetOptions
 from gradsight.cli.parsing import positions
 from gradsight.errors import ImageError, InvalidArgument
 from gradsight.photos import is_photo
+from gradsight.targets import TargetLike
 
 
-def targets_of(asked: TargetOptions) -> Any:
+def targets_of(asked: TargetOptions) -> TargetLike:
     """What is to be explained.
 
     Raises:
-        InvalidArgument: options that exclude each other, or a mask that cannot be read.
+        InvalidArgument: options that exclude each other, or a box, a point or a mask that is none.
     """
-    _check(asked)
+    region = _region(asked)  # first: what is no box needs no class
+    _check(asked, placed=region is not None)
     chosen = asked.class_ or asked.like
+    target: TargetLike
     if chosen:
-        target: Any = _named(asked, chosen)
+        target = _named(asked, chosen, region)
     elif asked.against:
-        target = gs.Against(_named(asked, asked.against))
+        target = gs.Against(_named(asked, asked.against, region))
     else:
         target = gs.Top(asked.top or 1)
-    return gs.Contrast(target, _named(asked, asked.rather_than)) if asked.rather_than else target
+    return gs.Contrast(target, _named(asked, asked.rather_than, region)) if asked.rather_than else target
 
 
-def _check(asked: TargetOptions) -> None:
+class _Region(TypedDict):
+    """Where a class is looked for: keyword arguments of `Within`, of which at least one is given."""
+
+    box: tuple[float, ...] | None
+    point: tuple[float, ...] | None
+    mask: NDArray[np.bool_] | None
+
+
+def _region(asked: TargetOptions) -> _Region | None:
+    region: _Region = {
+        "box": positions(asked.box, "--box", 4),
+        "point": positions(asked.point, "--point", 2),
+        "mask": None if asked.mask is None else _mask(asked.mask),
+    }
+    return None if all(value is None for value in region.values()) else region
+
+
+def _check(asked: TargetOptions, *, placed: bool) -> None:
     kinds = (("--class", asked.class_), ("--top", asked.top), ("--against", asked.against), ("--like", asked.like))
     given = [name for name, value in kinds if value]
     if len(given) > 1:
@@ -45,36 +65,28 @@ def _check(asked: TargetOptions) -> None:
         raise InvalidArgument(
             "--against and --rather-than exclude each other: --class A --rather-than B shows what speaks for A and B."
         )
-    if not (asked.class_ or asked.against) and _has_region(asked):
+    if not (asked.class_ or asked.against) and placed:
         raise InvalidArgument("--box, --point and --mask need the class that is looked for there. Add --class NAME.")
     if asked.together and not (asked.class_ or asked.against or asked.like):
         raise InvalidArgument("--together needs the classes that are to be one. Add --class A --class B.")
 
 
-def _has_region(asked: TargetOptions) -> bool:
-    return any(value is not None for value in (asked.box, asked.point, asked.mask))
-
-
-def _named(asked: TargetOptions, names: list[str]) -> Any:
+def _named(asked: TargetOptions, names: list[str], region: _Region | None) -> TargetLike:
     """Classes, or what a photo is compared with, by their names."""
     names = list(dict.fromkeys(names))
-    if not (asked.like or asked.together or _has_region(asked)):
+    each: list[TargetLike]
+    if asked.like:
+        each = [likeness(name) for name in names]
+    elif region is not None:
+        each = [gs.Within(name, **region) for name in names]
+    elif asked.together:
+        each = [*names]
+    else:
         return gs.Classes(*names)
-    each = list(map(_one(asked), names))
     return (gs.Sum if asked.together else gs.Several)(*each)
 
 
-def _one(asked: TargetOptions) -> Callable[[str], Any]:
-    if asked.like:
-        return likeness
-    if not _has_region(asked):
-        return str
-    box, point = positions(asked.box, "--box", 4), positions(asked.point, "--point", 2)
-    mask = None if asked.mask is None else _mask(asked.mask)
-    return lambda name: gs.Within(name, mask=mask, box=box, point=point)
-
-
-def _mask(path: Path) -> Any:
+def _mask(path: Path) -> NDArray[np.bool_]:
     try:
         return np.asarray(imaging.read_image(path).convert("L")) > 127
     except ImageError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -17,7 +17,8 @@ from gradsight.cli.terminal import complain
 _Mistake = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 _OTHERS = "Other options"
-_TITLES = ("Arguments", WHAT.title, RESULT.title, MODEL.title, PICTURE.title, _OTHERS)
+_ARGUMENTS = "Arguments"
+_TITLES = (_ARGUMENTS, WHAT.title, RESULT.title, MODEL.title, PICTURE.title, _OTHERS)
 """Of the help, in their order: what most people ask for comes first."""
 
 _COLUMN = 26
@@ -28,6 +29,11 @@ _RANGE = re.compile(r"  \[(?:\d+<=)?x[<>]=\d+\]|; (?:\d+<=)?x[<>]=\d+(?=\])")
 """The range of a number as formula, ``[x>=1]``: words and the error say it better."""
 
 
+def _told(argument: Any) -> tuple[str, str]:
+    """An argument and what it means; Typer's own words have a Python type behind the name, ``<list[Path]>``."""
+    return argument.metavar or argument.name or "", getattr(argument, "help", None) or ""
+
+
 def _order(title: str) -> int:
     return _TITLES.index(title) if title in _TITLES else len(_TITLES)
 
@@ -35,7 +41,7 @@ def _order(title: str) -> int:
 class Command(TyperCommand):
     """A command whose values are never empty: that is what a variable of the shell gives which is not set."""
 
-    def make_context(self, *args: Any, **extra: Any) -> Any:
+    def make_context(self, *args: Any, **extra: Any) -> typer.Context:
         """Parse the arguments.
 
         Raises:
@@ -47,7 +53,7 @@ class Command(TyperCommand):
             value = context.params.get(parameter.name or "")
             if "" in (value if isinstance(value, list | tuple) else [value]):
                 raise typer.BadParameter("must not be empty. Leave it out.", ctx=context, param=parameter)
-        return context
+        return cast(typer.Context, context)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The arguments as they are typed; some versions of Typer put those that are needed in braces."""
@@ -58,16 +64,11 @@ class Command(TyperCommand):
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is None:
+            if record is None:  # a hidden one
                 continue
+            title = getattr(parameter, "rich_help_panel", None) or _OTHERS
             if parameter.param_type_name == "argument":
-                # Not as Typer has it, with a Python type behind the name.
-                title, record = (
-                    "Arguments",
-                    (parameter.metavar or parameter.name or "", getattr(parameter, "help", None) or ""),
-                )
-            else:
-                title = getattr(parameter, "rich_help_panel", None) or _OTHERS
+                title, record = _ARGUMENTS, _told(parameter)
             name, text = record
             sections.setdefault(title, []).append((name, _RANGE.sub("", text)))
         for title in sorted(sections, key=_order):
@@ -78,8 +79,9 @@ class Command(TyperCommand):
 class Commands(TyperGroup):
     """The commands of `gradsight`."""
 
-    def main(self, *args: Any, **extra: Any) -> Any:
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run one, and end with its status: 0 done, 1 some images failed, 2 wrong usage, over 128 ended by a signal."""
+        # Typer would print errors in boxes of its own, and end the process itself.
         extra["standalone_mode"] = False
         try:
             done = super().main(*args, **extra)
@@ -91,6 +93,7 @@ class Commands(TyperGroup):
                 complain(f"{text if text[-1] in '.?' else f'{text}.'} See {command} --help")
         except typer.Abort:
             done = 1
+        # A callback such as --version gives no number.
         status = done if isinstance(done, int) else 0
         if status < 2 and (why := unsaid()) is not None:
             complain(f"stdout cannot be written: {why}.", "Failed" if status else "Error")

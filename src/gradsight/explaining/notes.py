@@ -8,41 +8,55 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.results.note import Note
 from gradsight.targets import Reading, class_name
 
 FAINT = 1e-3
 """A map this much weaker than the strongest one beside it is told apart."""
 
-OUTSIDE = (
+OUTSIDE = Note(
+    "outside_place",
     "the map is hottest outside of the place that was asked for; a method whose weights are means over the picture, as "
-    "Grad-CAM's, shows another thing of the same class as well, where hirescam or layercam tell them apart"
+    "Grad-CAM's, shows another thing of the same class as well, where hirescam or layercam tell them apart",
 )
 
-ELSEWHERE = "nothing of the image that it is drawn on reaches this layer: the map is of another input"
+ELSEWHERE = Note(
+    "another_input", "nothing of the image that it is drawn on reaches this layer: the map is of another input"
+)
 
-
-ALONE = (
+ALONE = Note(
+    "explained_alone",
     "the images of a batch influence each other in this model, as where it takes statistics over the batch: each was "
-    "explained alone, and its scores are those that it has alone"
+    "explained alone, and its scores are those that it has alone",
 )
 
 
-def of_map(values: Any, signed: bool = False) -> list[str]:
+_SAME = Note("same_for_all", "the same map for every target, up to its strength: it does not tell them apart")
+
+
+def of_map(values: NDArray[np.float32], signed: bool = False) -> list[Note]:
     """Notes on one raw map; ``signed``: it is drawn with both signs."""
     if not np.isfinite(values).all():
-        return ["the map holds values that are not finite (NaN or infinity); they are drawn as 0"]
+        return [Note("not_finite", "the map holds values that are not finite (NaN or infinity); they are drawn as 0")]
     if not values.any():
-        return ["the map is zero everywhere: the score does not react to this layer's positions"]
+        return [Note("zero_map", "the map is zero everywhere: the score does not react to this layer's positions")]
+    # Of a signed map the other side is drawn, so that the heatmap is not empty.
     if values.max() <= 0 and signed:
-        return ["nothing in the map speaks for this side; it is negative everywhere"]
+        return [Note("negative_map", "nothing in the map speaks for this side; it is negative everywhere")]
     if values.max() <= 0:
-        return ["nothing in the map speaks for this target; it is negative everywhere, and the heatmap is empty"]
+        return [
+            Note(
+                "empty_heatmap",
+                "nothing in the map speaks for this target; it is negative everywhere, and the heatmap is empty",
+            )
+        ]
+    # By float32's own precision: a constant map comes out of a sum with its last digits apart.
     if np.ptp(values) <= 1e-6 * np.abs(values).max():
-        return ["the map is the same at every position: it points nowhere"]
+        return [Note("constant_map", "the map is the same at every position: it points nowhere")]
     return []
 
 
-def of_place(peak: Sequence[float] | None, place: Sequence[float], cell: Sequence[float]) -> list[str]:
+def of_place(peak: Sequence[float] | None, place: Sequence[float], cell: Sequence[float]) -> list[Note]:
     """Notes on a target that is about a place.
 
     Args:
@@ -53,28 +67,40 @@ def of_place(peak: Sequence[float] | None, place: Sequence[float], cell: Sequenc
     if peak is None:
         return []
     sides = zip(peak, place[:2], place[2:], cell, strict=True)
+    # The peak is known to half a position of the map, whatever the photo's size.
     inside = all(start - room / 2 <= at < stop + room / 2 for at, start, stop, room in sides)
     return [] if inside else [OUTSIDE]
 
 
-def among_targets(maps: Any, scale: Any) -> list[list[str]]:
+def among_targets(maps: NDArray[np.float32], scale: NDArray[np.float32]) -> list[list[Note]]:
     """Notes on each of the k maps of one image, (k, *s), beside each other; ``scale`` are their maxima, (k,)."""
-    notes: list[list[str]] = [[] for _ in maps]
+    notes: list[list[Note]] = [[] for _ in maps]
     strongest = float(np.max(scale, initial=0))
     for j, peak in enumerate(scale):
         if 0 < peak < FAINT * strongest:
-            notes[j].append(f"{strongest / peak:.0f} times weaker than the strongest map of this image")
+            times = f"{strongest / peak:.0f} times weaker than the strongest map of this image"
+            notes[j].append(Note("faint", times))
     flat = np.nan_to_num(maps.reshape(len(maps), -1)).astype(np.float64)  # float32 loses 1e-6 over 50,000 positions
     lengths = np.linalg.norm(flat, axis=1)
     if len(maps) > 1 and lengths.all():
         directions = flat / lengths[:, None]
+        # All are compared to the first: maps that are one direction are so pairwise too.
         if (directions @ directions[0]).min() > 1 - 1e-6:
-            for note in notes:
-                note.append("the same map for every target, up to its strength: it does not tell them apart")
+            for row in notes:
+                row.append(_SAME)
     return notes
 
 
-def of_model(was_training: bool, left_out: str = "", draws: bool = False) -> list[str]:
+_RANDOM = Note(
+    "random_model",
+    "the model draws random numbers as it runs: another run may give another map, and if it shuffles its positions, as "
+    "ViLT does, the map is shuffled too",
+)
+
+_TRAINING = Note("training_mode", "the model was in training mode; it was explained in evaluation mode")
+
+
+def of_model(was_training: bool, left_out: str = "", draws: bool = False) -> list[Note]:
     """Notes that concern every map of a pass.
 
     Args:
@@ -84,56 +110,69 @@ def of_model(was_training: bool, left_out: str = "", draws: bool = False) -> lis
     """
     notes = []
     if draws:
-        notes.append(
-            "the model draws random numbers as it runs: another run may give another map, and if it shuffles its "
-            "positions, as ViLT does, the map is shuffled too"
-        )
+        notes.append(_RANDOM)
     if left_out:
-        notes.append(f"the model ends in a {left_out}; the scores are the logits before it")
+        notes.append(Note("left_out", f"the model ends in a {left_out}; the scores are the logits before it"))
     if was_training:
-        notes.append("the model was in training mode; it was explained in evaluation mode")
+        notes.append(_TRAINING)
     return notes
 
 
-def of_part(layer: str, part: tuple[int, str] | None) -> list[str]:
+def of_part(layer: str, part: tuple[int, str] | None) -> list[Note]:
     """A note on a layer that gives several tensors that could be maps: how many, and where the one that is meant is."""
     if part is None:
         return []
-    return [f"layer {layer!r} gives {part[0]} tensors that could be maps; explained is the first, output{part[1]}"]
+    said = f"layer {layer!r} gives {part[0]} tensors that could be maps; explained is the first, output{part[1]}"
+    return [Note("first_of_several", said)]
 
 
-def of_scores(scores: NDArray[np.float64], reading: Reading, labels: Sequence[str] | None) -> list[str]:
+_MEAN_OF = (
+    "the model gives scores at positions, as a segmentation does; a class was taken as its mean over the picture, and"
+)
+_MEAN = Note(
+    "mean_over_picture",
+    f"{_MEAN_OF} gs.Pixels asks about a place; if they are no classes' scores, pass `targets=` as a function",
+    f"{_MEAN_OF} --point, --box and --mask ask about a place",
+)
+
+
+def of_scores(scores: NDArray[np.float64], reading: Reading, labels: Sequence[str] | None) -> list[Note]:
     """Notes on the class scores of one image, (classes,), whatever those of others are."""
     notes = []
     if reading.binary:
         against, towards = (class_name(i, labels) for i in range(2))
-        notes.append(f"the model gives one score: a high one speaks for {towards}, and a low one for {against}")
+        said = f"the model gives one score: a high one speaks for {towards}, and a low one for {against}"
+        notes.append(Note("one_score", said))
     if reading.positions:
-        notes.append(
-            "the model gives scores at positions, as a segmentation does; a class was taken as its mean over the "
-            "picture, and gs.Pixels asks about a place; if they are no classes' scores, pass `targets=` as a function"
-        )
+        notes.append(_MEAN)
     if reading.gives:
         top = float(scores.max())
+        # The gradient of a softmax is p (1 - p): from here on it is under a hundredth.
         weak = f"; at {top:.4f} they hardly react to anything" if top > 0.99 else ""
-        notes.append(
-            f"the scores are probabilities ({reading.gives}), whose gradients saturate{weak}; explain logits instead"
-        )
+        said = f"the scores are probabilities ({reading.gives}), whose gradients saturate{weak}; explain logits instead"
+        notes.append(Note("saturated", said))
     return notes
 
 
-def of_preprocess(record: Mapping[str, Any] | None) -> list[str]:
+def of_preprocess(record: Mapping[str, Any] | None) -> list[Note]:
     """A note on what was assumed of how photos are made the model's input: `Preprocess.record`, None for no photos."""
     parts = (record or {}).get("assumed_parts", ())
     if record is None or not parts:
         return []
     said = ", ".join(filter(None, (_part(name, record) for name in parts)))
+    told = (
+        f"nothing says how photos are made for this model, so this was assumed: {said}; if it was trained on other "
+        "pictures, its scores and this map are not to be trusted: settle it by"
+    )
     options = " ".join(f"--{name}" for name in parts)
     values = " or --preprocess" if {"mean", "std"} & set(parts) else ""
+    python = " ".join(f"{name}=" for name in parts)
     return [
-        f"nothing says how photos are made for this model, so this was assumed: {said}; if it was trained on other "
-        f"pictures, its scores and this map are not to be trusted: settle it by {options}{values}, or in Python by "
-        "preprocess=gs.Preprocess(...)"
+        Note(
+            "assumed_preprocess",
+            f"{told} {python} of load_model, or by preprocess=gs.Preprocess(...)",
+            f"{told} {options}{values}",
+        )
     ]
 
 
@@ -149,10 +188,14 @@ def _part(name: str, record: Mapping[str, Any]) -> str:
     return f"{name} {', '.join(f'{x:.3g}' for x in value) if isinstance(value, list) else value}"
 
 
-def of_placement(seen: Sequence[int], size: Sequence[int]) -> list[str]:
+def of_placement(seen: Sequence[int], size: Sequence[int]) -> list[Note]:
     """A note on what the model did not see of a photo of ``size`` (height, width)."""
     top, left, bottom, right = seen
     share = (bottom - top) * (right - left) / (size[0] * size[1])
+    # Crops lose a row or a column by rounding, of which nobody needs to know.
     if share >= 0.995:
         return []
-    return [f"the model saw {share:.0%} of the photo, the part that is not dimmed; fit=letterbox shows it all of it"]
+    said = f"the model saw {share:.0%} of the photo, the part that is not dimmed;"
+    return [
+        Note("seen_in_part", f'{said} fit="letterbox" shows it all of it', f"{said} --fit letterbox shows it all of it")
+    ]

@@ -6,13 +6,13 @@ NumPy and Pillow only, no framework.
 from gradsight.imaging.colour import DEFAULT, DIVERGING, NAME, colorize, colormap, colormaps, ends
 from gradsight.imaging.fit import PARTS, Preprocess, name_of
 from gradsight.imaging.grid import Row, grid
-from gradsight.imaging.legend import Legend, draw_legend, stacked
-from gradsight.imaging.overlay import OPACITY, draw, outlined, overlay
-from gradsight.imaging.panel import HEIGHT, strip
+from gradsight.imaging.legend import Legend, draw_legend, with_legends
+from gradsight.imaging.overlay import MAX_SIDE, OPACITY, Paint, draw, outlined, overlay, shrunk, transparent
+from gradsight.imaging.panel import HEIGHT, stacked, strip
 from gradsight.imaging.placement import Placement
 from gradsight.imaging.read import SUFFIXES, read_image, read_opacity
-from gradsight.imaging.region import Region, display_max, nan_to_zero, region, smoothed
-from gradsight.imaging.resample import resize
+from gradsight.imaging.region import Region, areas, display_max, hot, hot_rows, nan_to_zero, region, smoothed
+from gradsight.imaging.resample import Floats, resize, stretched
 from gradsight.imaging.signal import signal
 from gradsight.imaging.slices import slices
 from gradsight.imaging.write import encoded, format_of, save
@@ -21,15 +21,19 @@ __all__ = [
     "DEFAULT",
     "DIVERGING",
     "HEIGHT",
+    "MAX_SIDE",
     "NAME",
     "OPACITY",
     "PARTS",
     "SUFFIXES",
+    "Floats",
     "Legend",
+    "Paint",
     "Placement",
     "Preprocess",
     "Region",
     "Row",
+    "areas",
     "colorize",
     "colormap",
     "colormaps",
@@ -40,6 +44,8 @@ __all__ = [
     "ends",
     "format_of",
     "grid",
+    "hot",
+    "hot_rows",
     "name_of",
     "nan_to_zero",
     "outlined",
@@ -49,9 +55,13 @@ __all__ = [
     "region",
     "resize",
     "save",
+    "shrunk",
     "signal",
     "slices",
     "smoothed",
     "stacked",
+    "stretched",
     "strip",
+    "transparent",
+    "with_legends",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +67,7 @@ def _table(name: str) -> NDArray[np.float32]:
     return table
 
 
-def colorize(values: NDArray[Any], name: str = DEFAULT) -> NDArray[np.float32]:
+def colorize(values: NDArray[np.floating], name: str = DEFAULT) -> NDArray[np.float32]:
     """Colour values.
 
     Args:

@@ -4,39 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from gradsight.checks import optional, taken
-from gradsight.errors import GradsightError, ImageError, InvalidArgument, InvalidType, ModelError, one_line, received
+from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, one_line, received
+from gradsight.foreign import Array
+from gradsight.imaging.cut import FILTERS, Cut, check_share, cut_out
 from gradsight.imaging.placement import Placement
-from gradsight.imaging.read import looked_at
-from gradsight.imaging.sizes import FITS, offset, resized_to
-from gradsight.limits import INPUT_PIXELS, PIXELS
+from gradsight.imaging.read import Readable, looked_at
+from gradsight.imaging.sizes import FITS, resized_to
+from gradsight.limits import INPUT_PIXELS
 from gradsight.rules import Choice, Each, Either, Flag, Function, Number, Sides, Text, Whole
 
 PARTS = ("size", "fit", "crop", "interpolation", "mean", "std")
 """What can be assumed of a preprocessing: its fields, and the share that is cut out, which ``resize`` says."""
 
 _ROUNDINGS = ("nearest", "down", "even")
-_FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-    "box": Image.Resampling.BOX,
-}
-_WHOLE, _TIMES = 1 << 22, 16
-"""Pixels of a whole resized picture that is made for its cut to be taken: so many, or so many times the cut's own."""
-
-_PARTS = 100
-"""The parts of a pixel of the picture that a model's input must show one of at least, for its place to be known."""
-
-Box = tuple[int, int, int, int]
-
 _UNITS = "They are in units of [0, 1] pictures: divide what is meant for 0..255 by 255."
 _CONTRACT = "It gets a float32 array (height, width, 3), RGB in 0..255, and returns one of the same height and width."
 
@@ -47,6 +34,22 @@ def _channels(one: Number) -> Either[float | tuple[float, ...]]:
 
 
 _VALUES = {"mean": _channels(Number(-1e6, 1e6)), "std": _channels(Number(1e-6, 1e6)), "fill": _channels(Number(0, 1))}
+
+
+class _Parts(TypedDict, total=False):
+    """What `Preprocess` is given beside the size."""
+
+    resize: int | None
+    fit: str
+    interpolation: str
+    mean: float | Sequence[float]
+    std: float | Sequence[float]
+    fill: float | Sequence[float]
+    rounding: str
+    multiple: int
+    channels_last: bool
+    function: Callable[[NDArray[np.float32]], Array] | None
+    assumed: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -96,36 +99,23 @@ class Preprocess:
     rounding: str = "nearest"
     multiple: int = 1
     channels_last: bool = False
-    function: Callable[[NDArray[np.float32]], Any] | None = None
+    function: Callable[[NDArray[np.float32]], Array] | None = None
     assumed: tuple[str, ...] = field(default=(), compare=False)
 
     if TYPE_CHECKING:  # what is given, where it is wider than what is kept
 
-        def __init__(
-            self,
-            size: int | Sequence[int] = ...,
-            resize: int | None = ...,
-            fit: str = ...,
-            interpolation: str = ...,
-            mean: float | Sequence[float] = ...,
-            std: float | Sequence[float] = ...,
-            fill: float | Sequence[float] = ...,
-            rounding: str = ...,
-            multiple: int = ...,
-            channels_last: bool = ...,
-            function: Callable[[NDArray[np.float32]], Any] | None = ...,
-            assumed: Sequence[str] = ...,
-        ) -> None: ...
+        def __init__(self, size: int | Sequence[int] = ..., **parts: Unpack[_Parts]) -> None: ...
 
     def __post_init__(self) -> None:
         size = taken("size", self.size, Sides(), "Pass 224 or (240, 320).")
+        # Here and not at the first photo: nothing of that size could go through a model.
         INPUT_PIXELS.check(size[0] * size[1], f"`size` is too large: {size[0]} x {size[1]} pixels")
         parts = taken("assumed", self.assumed, Each(Text(), range(len(PARTS) + 1)))
         plain: dict[str, Any] = {
             "size": size,
             "resize": optional("resize", self.resize, Whole(1, 1 << 20), "Pass 256."),
             "fit": taken("fit", self.fit, Choice(FITS, "fit")),
-            "interpolation": taken("interpolation", self.interpolation, Choice(tuple(_FILTERS), "interpolation")),
+            "interpolation": taken("interpolation", self.interpolation, Choice(tuple(FILTERS), "interpolation")),
             "rounding": taken("rounding", self.rounding, Choice(_ROUNDINGS, "rounding")),
             "multiple": taken("multiple", self.multiple, Whole(1, 1 << 20), "Pass 32."),
             "channels_last": taken("channels_last", self.channels_last, Flag()),
@@ -139,6 +129,7 @@ class Preprocess:
     def _values(self) -> dict[str, Any]:
         """Mean, std and fill, each of them a value for each channel; fill may be one for all."""
         given = {name: taken(name, getattr(self, name), rule, _UNITS) for name, rule in _VALUES.items()}
+        # How many channels there are is said by mean or std, whichever has several values; fill follows them.
         fill = given.pop("fill")
         channels = next((len(value) for value in given.values() if isinstance(value, tuple)), 3)
         values = {name: value if isinstance(value, tuple) else (value,) * channels for name, value in given.items()}
@@ -151,11 +142,11 @@ class Preprocess:
             raise InvalidArgument(f"`fill` must have one value, or as many as `mean`. {received(fill)} Pass 0.5.")
         return {**values, "fill": fill}
 
-    def __call__(self, image: Any) -> NDArray[np.float32]:
+    def __call__(self, image: Readable) -> NDArray[np.float32]:
         """Make the model's input, as ``place`` does, without the placement."""
         return self.place(image)[0]
 
-    def place(self, image: Any) -> tuple[NDArray[np.float32], Placement]:
+    def place(self, image: Readable) -> tuple[NDArray[np.float32], Placement]:
         """Make the model's input, and tell where it lies on the picture.
 
         Args:
@@ -199,14 +190,16 @@ class Preprocess:
             "assumed_parts": list(self.assumed),
         }
 
-    def window(self, image: Any) -> Image.Image:
+    def window(self, image: Readable) -> Image.Image:
         """Show what the model gets before it is normalised: an RGB (or grey, L) picture."""
         return self._cut(image)[0]
 
-    def _normalised(self, pixels: NDArray[np.float32]) -> NDArray[Any]:
+    def _normalised(self, pixels: NDArray[np.float32]) -> NDArray[np.generic]:
         return (pixels / np.float32(255) - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
 
-    def _made(self, function: Callable[[NDArray[np.float32]], Any], pixels: NDArray[np.float32]) -> NDArray[Any]:
+    def _made(
+        self, function: Callable[[NDArray[np.float32]], Array], pixels: NDArray[np.float32]
+    ) -> NDArray[np.generic]:
         """What a function of the user's makes of a picture."""
         try:
             returned = function(pixels)
@@ -226,67 +219,25 @@ class Preprocess:
             bad = int((~np.isfinite(made)).sum())
             raise ModelError(
                 f"preprocess: its function must return finite numbers. Received: {bad} NaN or infinite values of "
-                f"{made.size}. ActivationFn for a division by zero, such as by the range of a picture of one colour."
+                f"{made.size}. Look for a division by zero, such as by the range of a picture of one colour."
             )
         return made.astype(np.float32)
 
-    def _cut(self, image: Any) -> tuple[Image.Image, Placement]:
+    def _cut(self, image: Readable) -> tuple[Image.Image, Placement]:
+        # Looked at without a copy: a photo is resized from here, and never changed.
         picture = looked_at(image)
         original = (picture.height, picture.width)
         if len(self.mean) == 1:
             picture = picture.convert("L")
-        height, width = resized_to(original, self.size, self.fit, self.resize, self.rounding, self.multiple)
-        size = (height, width) if self.fit in ("keep", "none") else self.size
-        _check_share(original, (height, width), size)
-        top, left = (offset(have, want, self.rounding) for have, want in zip((height, width), size, strict=True))
-        down, across = original[0] / height, original[1] / width
-        box = (top * down, left * across, (top + size[0]) * down, (left + size[1]) * across)
-        inside = (max(top, 0), max(left, 0), min(top + size[0], height), min(left + size[1], width))
-        resized = _resized(picture, (height, width), inside, _FILTERS[self.interpolation])
-        return self._paste(resized, min(top, 0), min(left, 0), size), Placement(original, size, box)
-
-    def _paste(self, resized: Image.Image, top: int, left: int, size: tuple[int, int]) -> Image.Image:
-        """Cut the input out of the resized picture, filling what lies outside; top and left may be negative."""
-        height, width = size
-        if (top, left) == (0, 0) and resized.size == (width, height):
-            return resized
-        outside = np.broadcast_to(self.fill if self.fit == "letterbox" else 0, len(self.mean))  # as torchvision pads
-        colour = tuple(round(float(value) * 255) for value in outside)
-        window = Image.new(resized.mode, (width, height), colour if len(colour) > 1 else colour[0])
-        window.paste(resized, (-left, -top))
-        return window
+        resized = resized_to(original, self.size, self.fit, self.resize, self.rounding, self.multiple)
+        size = resized if self.fit in ("keep", "none") else self.size
+        check_share(original, resized, size)
+        # Torchvision pads with black; only a letterbox has a colour of its own.
+        fill = np.broadcast_to(self.fill if self.fit == "letterbox" else 0, len(self.mean))
+        return cut_out(picture, Cut(resized, size, self.rounding), FILTERS[self.interpolation], fill)
 
 
-def _check_share(original: tuple[int, int], resized: tuple[int, int], size: tuple[int, int]) -> None:
-    """See that a model's input is not gigantic, and shows something of the picture."""
-    PIXELS.check(size[0] * size[1], f"The model's input is too large: {size[1]} x {size[0]} pixels", ImageError)
-    if any(_PARTS * own * cut < whole for own, cut, whole in zip(original, size, resized, strict=True)):
-        raise ImageError(
-            f"A picture of {original[1]} x {original[0]} pixels is too narrow to crop: resized, it would measure "
-            f"{resized[1]} x {resized[0]}, and {size[1]} x {size[0]} of that show nothing. Use fit='letterbox' or "
-            "fit='squash'."
-        )
-
-
-def _resized(picture: Image.Image, size: tuple[int, int], inside: Box, resample: Image.Resampling) -> Image.Image:
-    """What lies inside of a box (top, left, bottom, right) of a picture that is resized to ``size`` (height, width).
-
-    The whole is resized and then cut, as torchvision does it, unless that would be gigantic: then only what is cut out
-    is made. Pillow holds its box in single precision and takes the axes in an order of its own, so that values differ a
-    little from those of the whole.
-    """
-    height, width = size
-    top, left, bottom, right = inside
-    rows, columns = bottom - top, right - left
-    if height * width <= max(_WHOLE, _TIMES * rows * columns):
-        whole = picture.resize((width, height), resample)
-        return whole if (rows, columns) == size else whole.crop((left, top, right, bottom))
-    down, across = picture.height / height, picture.width / width
-    box = (left * across, top * down, min(right * across, picture.width), min(bottom * down, picture.height))
-    return picture.resize((columns, rows), resample, box)
-
-
-def name_of(function: Any) -> str:
+def name_of(function: object) -> str:
     """What a function is called, with its module where that tells more; of an object the name of its class."""
     function = getattr(function, "func", function)  # that of a functools.partial
     name = getattr(function, "__qualname__", None)

@@ -47,15 +47,12 @@ def draw_legend(canvas: Image.Image, legend: Legend, at: tuple[int, int], font: 
     draw.text((left + bar.width + gap, top), legend.high, fill=INK, font=font)
 
 
-def stacked(pictures: Sequence[Image.Image], legends: Sequence[Legend], font: Font, text: int) -> Image.Image:
-    """Pictures one under the other on white, and under them a line for each legend."""
-    gap, line = max(6, text // 2), round(1.6 * text)
-    height = sum(picture.height for picture in pictures)
-    canvas = Image.new("RGB", (max(x.width for x in pictures), height + line * len(legends) + gap), "white")
-    top = 0
-    for picture in pictures:
-        canvas.paste(picture, (0, top))
-        top += picture.height
+def with_legends(picture: Image.Image, legends: Sequence[Legend], font: Font, text: int) -> Image.Image:
+    """A picture, and under it on white a line for each legend."""
+    gap, line = max(6, round(0.75 * text)), round(1.6 * text)
+    canvas = Image.new("RGB", (picture.width, picture.height + line * len(legends) + gap), "white")
+    canvas.paste(picture)
+    top = picture.height
     for legend in legends:
         draw_legend(canvas, legend, (gap, top), font, text)
         top += line

@@ -123,6 +123,7 @@ def _grey(picture: Image.Image, values: NDArray[np.uint8]) -> Image.Image:
 
 def _bytes_of_16_bit(shape: tuple[int, ...], strips: Strips) -> NDArray[np.uint8]:
     """Values of 16 bits as bytes."""
+    # Looked at whole before anything is made: a mode I picture may hold values that no picture has.
     low, high = 65535, 0
     for _, values in strips():
         low, high = min(low, int(values.min())), max(high, int(values.max()))

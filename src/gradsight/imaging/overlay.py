@@ -1,9 +1,9 @@
-"""A heatmap drawn over its picture."""
+"""A heatmap drawn over its picture, in 8 bits: nothing of the picture's size is made in floats."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,14 @@ from PIL import Image, ImageDraw
 
 from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, received
-from gradsight.imaging.colour import DEFAULT, colorize
-from gradsight.imaging.resample import stretched
-from gradsight.rules import Array, Choice, Either, Flag, Number, Rule
+from gradsight.imaging.colour import DEFAULT
+from gradsight.imaging.colour import colormap as table_of
+from gradsight.imaging.resample import Floats, bands, stretched
+from gradsight.rules import Array, Choice, Either, Flag, Number, Rule, Whole
 from gradsight.values import array_in
 
-_BAND = 1 << 20
-"""Pixels drawn at once, so that a 24-megapixel photo needs no float copies of itself."""
+Rows = Callable[[slice], Floats]
+"""From a slice of rows of a picture to the heat there, (number of rows, width), finite."""
 
 # By looking: at 0.75 the object under the hottest spot is still recognised, and the exponent below 1 makes half the
 # heat visible on busy photos while the faint rest stays clear.
@@ -29,10 +30,78 @@ _LINES = 160
 # What the model did not see: _DIMMED * luma + _VEIL. The veil shows on dark photos, where dimming alone does not.
 _DIMMED, _VEIL = 0.35, 40
 
+_LEVELS = np.arange(256) / 255
+"""Heat is drawn in as many steps as a picture has grey levels."""
+
+OPACITY: Rule[str | float] = Either[str | float](
+    (Choice(("value",), "opacity", "Or pass a number from 0 to 1."), Number(0, 1))
+)
+"""What opacities there are."""
+
+MAX_SIDE = Whole(1, 1 << 20)
+"""Of a drawn picture's longer side, in pixels."""
+
+_HEATMAP = Array((2,), "an array of shape (h, w)")
+
+
+@dataclass(frozen=True)
+class Paint:
+    """How heat becomes colours.
+
+    Attributes:
+        colormap: a colour map's name; a diverging one, such as ``colour.DIVERGING``, if ``signed``.
+        opacity: ``"value"``: the hotter (if signed: the farther from 0), the less of the photo shows through, at 0 all
+            of it; or a constant from 0 (the photo alone) to 1 (the colours alone).
+        signed: values below 0 speak against the target.
+
+    Raises:
+        InvalidArgument: an opacity outside [0, 1].
+        UnknownName: there is no such colour map or opacity.
+    """
+
+    colormap: str = DEFAULT
+    opacity: str | float = "value"
+    signed: bool = False
+
+    def __post_init__(self) -> None:
+        # Here and not where it is drawn: a mistake shows before a folder of photos is explained.
+        object.__setattr__(self, "opacity", taken("opacity", self.opacity, OPACITY, "Pass 0.5."))
+        object.__setattr__(self, "signed", taken("signed", self.signed, Flag()))
+        table_of(self.colormap)  # which knows what names there are
+
+    @property
+    def by_value(self) -> bool:
+        """Whether the opacity follows the heat."""
+        return isinstance(self.opacity, str)
+
+    def layers(self, heat: Floats) -> Iterator[tuple[Image.Image, Image.Image]]:
+        """The heat of some rows in colours (RGB), with how opaque they are (L), to lay on the photo one after another.
+
+        A signed heat whose opacity follows the value is laid on in two: at any pixel one of them is transparent, and
+        each has all 256 levels.
+        """
+        if not self.signed:
+            yield self._layer(heat, _LEVELS)
+        elif not self.by_value:
+            yield self._layer((heat + 1) / 2, _LEVELS * 2 - 1)
+        else:
+            yield self._layer(heat, _LEVELS)
+            yield self._layer(-heat, -_LEVELS)
+
+    def _layer(self, heat: Floats, means: NDArray[np.float64]) -> tuple[Image.Image, Image.Image]:
+        """Heat in [0, 1] as colours; ``means`` says which value each of 256 levels stands for."""
+        # In a few rows at a time these floats stay in the cache; of a whole photo they would be 48 MB each.
+        level = Image.fromarray((np.clip(heat, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8))
+        colours = _between(table_of(self.colormap), (means + 1) / 2 if self.signed else means)
+        opaque = _OPAQUEST * np.abs(means) ** _CURVE if isinstance(self.opacity, str) else np.full(256, self.opacity)
+        alpha = level.point(_bytes(opaque).tolist())
+        level.putpalette(_bytes(colours).tobytes())  # a look-up by Pillow, which is ten times as quick as NumPy's
+        return level.convert("RGB"), alpha
+
 
 def overlay(
-    image: Image.Image | NDArray[Any],
-    heatmap: NDArray[Any],
+    image: Image.Image | NDArray[np.uint8] | Floats,
+    heatmap: Floats,
     *,
     colormap: str = DEFAULT,
     opacity: str | float = "value",
@@ -58,56 +127,55 @@ def overlay(
     Raises:
         InvalidArgument: a heatmap of another shape, or an opacity outside [0, 1].
         UnknownName: there is no such colour map or opacity.
+
+    >>> drawn = overlay(np.zeros((4, 6, 3)), np.array([[0.0, 1.0]]), opacity=1.0, colormap="gray")
+    >>> drawn.size, drawn.getpixel((0, 0)), drawn.getpixel((5, 0))
+    ((6, 4), (0, 0, 0), (255, 255, 255))
     """
-    opacity = taken("opacity", opacity, OPACITY, "Pass 0.5.")
-    signed = taken("signed", signed, Flag())
-    if not isinstance(image, Image.Image):
-        image = _pixels(image)
+    paint = Paint(colormap, opacity, signed)
+    photo = image if isinstance(image, Image.Image) else _picture(image)
     heatmap = taken("heatmap", heatmap, _HEATMAP, "Pick one image and one target.").astype(np.float32)
-    size = image.size[::-1] if isinstance(image, Image.Image) else image.shape[:2]
+    size = (photo.height, photo.width)
     heat = np.nan_to_num(heatmap, nan=0.0, posinf=1.0, neginf=-1.0)
     rows = heat.__getitem__ if heat.shape == size else stretched(heat, size)
-    return draw(image, rows, colormap=colormap, opacity=opacity, seen=seen, signed=signed)
+    return draw(photo, rows, paint, seen=seen)
 
 
-def draw(
-    image: Image.Image | NDArray[Any],
-    heat: Callable[[slice], NDArray[Any]],
-    *,
-    colormap: str,
-    opacity: str | float,
-    seen: tuple[int, int, int, int] | None = None,
-    signed: bool = False,
-) -> Image.Image:
-    """`overlay` of a heatmap that is given row by row, so that nothing of the picture's size is made in floats.
+def draw(image: Image.Image, heat: Rows, paint: Paint, *, seen: tuple[int, int, int, int] | None = None) -> Image.Image:
+    """`overlay` of heat whose rows are made where they are asked for, some rows at a time.
 
     Args:
-        image: a PIL image, or an array (H, W, 3), uint8 or floats in 0..255.
-        heat: from a slice of rows to the heat there, (number of rows, W), finite.
-        colormap: as in `overlay`.
-        opacity: as in `overlay`.
+        image: a PIL image.
+        heat: its heat.
+        paint: how it is drawn.
         seen: as in `overlay`.
-        signed: as in `overlay`.
     """
-    height, width = image.size[::-1] if isinstance(image, Image.Image) else image.shape[:2]
-    drawn = np.empty((height, width, 3), np.uint8)
-    step = max(1, _BAND // width)
-    for first in range(0, height, step):
-        rows = slice(first, min(first + step, height))
-        photo = _rows(image, rows)
-        band = np.clip(heat(rows).astype(np.float32, copy=False), -1 if signed else 0, 1)
-        drawn[rows] = _blend(photo, band, colormap, opacity, signed)
-        if seen is not None:
-            _dim_outside(drawn[rows], photo, first, seen)
-    return Image.fromarray(drawn)
+    # Drawn on as it is where it can be: a copy of a 12-megapixel photo is 48 MB.
+    photo = image if image.mode == "RGB" else image.convert("RGB")
+    top, left, bottom, right = seen or (0, 0, photo.height, photo.width)
+    # Only what was not seen is dimmed. Heat is drawn in the seen part alone: a constant opacity would veil the rest.
+    drawn = photo.copy() if (top, left, bottom, right) == (0, 0, photo.height, photo.width) else _dimmed(photo)
+    for rows in bands((bottom - top, photo.width)):
+        first, last = rows.start + top, rows.stop + top
+        # A crop is small here: Pillow compares its size to a limit that belongs to the whole process.
+        band = photo.crop((left, first, right, last))
+        for colours, alpha in paint.layers(heat(slice(first, last))[:, left:right]):
+            band.paste(colours, (0, 0), alpha)
+        drawn.paste(band, (left, first))
+    return drawn
 
 
-OPACITY: Rule[str | float] = Either[str | float](
-    (Choice(("value",), "opacity", "Or pass a number from 0 to 1."), Number(0, 1))
-)
-"""What opacities there are."""
-
-_HEATMAP = Array((2,), "an array of shape (h, w)")
+def transparent(heat: Rows, size: tuple[int, int], paint: Paint) -> Image.Image:
+    """A heatmap of ``size`` (height, width) alone, transparent where there is nothing of it: an RGBA picture."""
+    drawn = Image.new("RGBA", size[::-1])
+    for rows in bands(size):
+        band = Image.new("RGBA", (size[1], rows.stop - rows.start))
+        for colours, alpha in paint.layers(heat(rows)):
+            # Composited, not pasted: of a signed heat the second layer must not wipe out the first.
+            colours.putalpha(alpha)
+            band.alpha_composite(colours)
+        drawn.paste(band, (0, rows.start))
+    return drawn
 
 
 def outlined(picture: Image.Image, box: Sequence[float]) -> Image.Image:
@@ -130,35 +198,39 @@ def outlined(picture: Image.Image, box: Sequence[float]) -> Image.Image:
     return drawn
 
 
-def _pixels(image: Any) -> NDArray[Any]:
-    """The photo as (H, W, 3): uint8, or floats on the scale 0..255."""
+def shrunk(picture: Image.Image, max_side: int | None) -> Image.Image:
+    """A picture whose longer side has at most so many pixels; itself where it has no more."""
+    if max_side is None or max(picture.size) <= max_side:
+        return picture
+    longer = max(picture.size)
+    width, height = (max(1, round(side * max_side / longer)) for side in picture.size)
+    # The gap makes a large photo small in two steps, of which the first is quick.
+    return picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _between(table: NDArray[np.float32], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Colours of values in [0, 1], (n, 3), interpolated between those of a table (m, 3).
+
+    Levels of a signed heat fall between entries of the table, and the nearest one may be two grey levels off.
+    """
+    places = values * (len(table) - 1)
+    return np.stack([np.interp(places, np.arange(len(table)), channel) for channel in table.T], axis=1)
+
+
+def _picture(image: NDArray[np.uint8] | Floats) -> Image.Image:
+    """A photo that is given as an array (H, W, 3): uint8, or floats in [0, 1]."""
     found = array_in(image)
     if found is None or found.dtype.kind not in "buif" or found.shape[2:] != (3,) or found.size == 0:
         raise InvalidArgument(f"`image` must be an RGB picture of shape (H, W, 3). {received(image)} Use read_image.")
-    return found if found.dtype == np.uint8 else np.clip(found, 0, 1).astype(np.float32) * np.float32(255)
+    return Image.fromarray(found if found.dtype == np.uint8 else _bytes(np.clip(found, 0, 1).astype(np.float32)))
 
 
-def _rows(image: Image.Image | NDArray[Any], rows: slice) -> NDArray[Any]:
-    if isinstance(image, Image.Image):
-        return np.asarray(image.crop((0, rows.start, image.width, rows.stop)).convert("RGB"))
-    return image[rows]
+def _bytes(units: Floats) -> NDArray[np.uint8]:
+    """Values in [0, 1] as bytes."""
+    made: NDArray[np.uint8] = np.rint(units * np.float32(255)).astype(np.uint8)
+    return made
 
 
-def _blend(
-    photo: NDArray[Any], heat: NDArray[np.float32], colormap: str, opacity: str | float, signed: bool
-) -> NDArray[np.uint8]:
-    colours = colorize((heat + 1) / 2 if signed else heat, colormap) * np.float32(255)
-    alpha = np.float32(_OPAQUEST) * np.abs(heat) ** np.float32(_CURVE) if isinstance(opacity, str) else opacity
-    mixed = photo + np.asarray(alpha, np.float32)[..., None] * (colours - photo)
-    drawn: NDArray[np.uint8] = np.rint(mixed).astype(np.uint8)
-    return drawn
-
-
-def _dim_outside(drawn: NDArray[np.uint8], photo: NDArray[Any], first: int, seen: tuple[int, int, int, int]) -> None:
-    """Replace what lies outside ``seen`` by a grey, dark version of the photo, in rows of which the first is given."""
-    whole = photo if photo.dtype == np.uint8 else np.rint(photo).astype(np.uint8)
-    grey = Image.fromarray(whole).convert("L").point([round(_DIMMED * value + _VEIL) for value in range(256)])
-    top, left, bottom, right = seen
-    inside = np.zeros(drawn.shape[:2], bool)
-    inside[max(top - first, 0) : max(bottom - first, 0), left:right] = True
-    np.copyto(drawn, np.asarray(grey)[..., None], where=~inside[..., None])
+def _dimmed(photo: Image.Image) -> Image.Image:
+    """A grey, dark version of a photo, for what the model did not see of it."""
+    return photo.convert("L").point([round(_DIMMED * value + _VEIL) for value in range(256)]).convert("RGB")

@@ -51,6 +51,7 @@ def strip(
     height = taken("height", height, HEIGHT)
     if not panels:
         raise InvalidArgument("a figure needs a panel at least. Received: none.")
+    # One very wide picture would make a figure that no screen shows and no memory holds.
     height = max(1, min(height, *(_WIDEST * height * picture.height // picture.width for picture, _ in panels)))
     widths = [picture.width * height // picture.height for picture, _ in panels]
     PIXELS.check(height * sum(widths), f"`height` is too large: pictures of {max(widths)} x {height} pixels")
@@ -82,6 +83,23 @@ def strip(
     return canvas
 
 
+def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures one under the other on white, at their left edges.
+
+    Raises:
+        InvalidArgument: there are none, or they are too large together.
+    """
+    if not pictures:
+        raise InvalidArgument("a picture needs a part at least. Received: none.")
+    width, height = max(picture.width for picture in pictures), sum(picture.height for picture in pictures)
+    PIXELS.check(width * height, f"the pictures are too large together: {width} x {height} pixels")
+    canvas, top = Image.new("RGB", (width, height), "white"), 0
+    for picture in pictures:
+        canvas.paste(picture, (0, top))
+        top += picture.height
+    return canvas
+
+
 def _scaled(picture: Image.Image, height: int) -> Image.Image:
     width = max(1, round(picture.width * height / picture.height))
     return picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
@@ -89,6 +107,7 @@ def _scaled(picture: Image.Image, height: int) -> Image.Image:
 
 def _drawable(text: str) -> str:
     """A text on one line without accents: Pillow's font draws whatever is beyond ASCII as empty boxes."""
+    # Pillow's own font is the only one that is there on every machine.
     letters = unicodedata.normalize("NFKD", text)
     return " ".join("".join(letter for letter in letters if not unicodedata.combining(letter)).split())
 

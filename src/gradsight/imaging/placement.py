@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.checks import taken
-from gradsight.imaging.resample import apply, interpolation, product, sample_positions, trailing
+from gradsight.imaging.resample import Floats, apply, interpolation, product, sample_positions, trailing
 from gradsight.limits import PIXELS
 from gradsight.rules import Array, Box, Number, Sides, Whole
 
@@ -58,7 +57,7 @@ class Placement:
         rows, columns = _whole(top, bottom, height), _whole(left, right, width)
         return rows[0], columns[0], rows[1], columns[1]
 
-    def to_image(self, heat: NDArray[Any]) -> NDArray[Any]:
+    def to_image(self, heat: Floats) -> Floats:
         """Lay maps that cover the model's input back onto the original picture.
 
         Each original pixel is interpolated linearly between the centres of the map's cells. Pixels that the model did
@@ -73,10 +72,11 @@ class Placement:
         Raises:
             InvalidArgument: ``heat`` has fewer than two axes, or is empty.
         """
+        # A matrix multiplies NaN by 0 too, and gives NaN: one bad position would spread along its row and column.
         heat = taken("heat", heat, _MAP)
         return apply(self._matrices(heat), np.nan_to_num(heat, nan=0.0, posinf=0.0, neginf=0.0))
 
-    def stretched(self, heat: NDArray[Any]) -> Callable[[slice], NDArray[Any]]:
+    def stretched(self, heat: Floats) -> Callable[[slice], Floats]:
         """What `to_image` makes of one map (h', w'), of which rows are made where they are asked for."""
         heat = taken("heat", heat, _ONE)
         down, across = self._matrices(heat)
@@ -89,12 +89,21 @@ class Placement:
         times = math.sqrt(taken("pixels", pixels, Whole(1)) / (height * width))
         if times >= 1:
             return self
-        small = max(1, round(height * times)), max(1, round(width * times))
+        return self.resized((max(1, round(height * times)), max(1, round(width * times))))
+
+    def resized(self, image_size: tuple[int, int]) -> Placement:
+        """The same placement on the picture resized to (height, width)."""
+        # The box moves with the picture; the model's input stays what it was.
+        (height, width), small = self.image_size, taken("image_size", image_size, Sides())
+        if small == (height, width):
+            return self
         down, across = small[0] / height, small[1] / width
         top, left, bottom, right = self.box
-        return replace(self, image_size=small, box=(top * down, left * across, bottom * down, right * across))
+        return replace(
+            self, image_size=(small[0], small[1]), box=(top * down, left * across, bottom * down, right * across)
+        )
 
-    def _matrices(self, heat: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _matrices(self, heat: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         cells = trailing(heat, 2)
         down, across = (_axis(self.image_size[i], self.box[i], self.box[i + 2], cells[i]) for i in range(2))
         return down, across
@@ -122,6 +131,7 @@ def _position(row: float, column: float) -> tuple[float, float]:
 
 def _whole(start: float, stop: float, length: int) -> tuple[int, int]:
     """Round to whole pixels within the picture, and keep one at least."""
+    # A crop may begin beside the picture where it was padded; a rectangle of no pixel could not be drawn.
     first = min(max(round(start), 0), length - 1)
     return first, max(min(round(stop), length), first + 1)
 
@@ -130,5 +140,6 @@ def _axis(length: int, start: float, stop: float, cells: int) -> NDArray[np.floa
     """Make the (length, cells) matrix of one axis, with no weight for pixels whose centre lies outside the box."""
     matrix = interpolation(sample_positions(length, start, stop, cells), cells)
     centres = np.arange(length) + 0.5
+    # What is not seen has no evidence: without this the edge of the map would be drawn on to the end of the photo.
     matrix[(centres < start) | (centres >= stop)] = 0
     return matrix

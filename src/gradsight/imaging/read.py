@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,11 @@ from gradsight.values import has
 
 Made = TypeVar("Made")
 
+Readable: TypeAlias = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.generic]
+)
+"""What is read as a picture: a path, the bytes of a file, an open binary file, a PIL image or an array."""
+
 SUFFIXES = (".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """What the names of pictures end in, where a folder is searched for them."""
 
@@ -35,7 +40,7 @@ _REFUSED = {"EPS"}
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin", append=True)
 
 
-def read_image(source: Any) -> Image.Image:
+def read_image(source: Readable) -> Image.Image:
     """Read a picture as 8-bit RGB, upright.
 
     EXIF orientation is applied, 16-bit values are divided by 257, transparency is laid over white, and of an animation
@@ -56,7 +61,7 @@ def read_image(source: Any) -> Image.Image:
     return picture.copy() if picture is source else picture
 
 
-def looked_at(source: Any) -> Image.Image:
+def looked_at(source: Readable) -> Image.Image:
     """As `read_image`, but an upright RGB picture is given back itself, without a copy: to look at, not to change."""
     if isinstance(source, (str, os.PathLike)):
         return _read_path(Path(source), to_rgb)
@@ -99,6 +104,7 @@ def _read_stream(stream: BinaryIO, name: str, convert: Callable[[Image.Image], M
     prefix = stream.read(16)
     if not isinstance(prefix, bytes):
         raise ImageError(f"{name} yields text. Open it in binary mode: open(path, 'rb').")
+    # Before any plugin is asked: each would call an empty file damaged in words of its own.
     if not prefix:
         raise ImageError(f"{name} cannot be read: it is empty (0 bytes). Get the file again.")
     with _damage(name):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.checks import taken
+from gradsight.imaging.resample import Floats, bands
 from gradsight.rules import Array, Number, Sides
+
+Value = TypeVar("Value", bound=np.floating)
 
 _HIGH = 0.99
 """Full heat of a fine map, as a share of its values over 0, counted from the weakest.
@@ -35,13 +38,15 @@ integrated gradients. The standard error is 5 %; wider bells made no clear diffe
 """
 
 
-def nan_to_zero(maps: NDArray[Any]) -> NDArray[Any]:
+def nan_to_zero(maps: NDArray[Value]) -> NDArray[Value]:
     """Maps with 0 where they are NaN or infinite."""
-    cleaned: NDArray[Any] = np.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0)
+    cleaned: NDArray[Value] = np.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0)
     return cleaned
 
 
-def display_max(maps: NDArray[Any], *, signed: NDArray[np.bool_] | bool = False, fine: bool = False) -> NDArray[Any]:
+def display_max(
+    maps: NDArray[Value], *, signed: NDArray[np.bool_] | bool = False, fine: bool = False
+) -> NDArray[Value]:
     """The raw value of each map from which on it is drawn as hot as can be.
 
     Args:
@@ -54,25 +59,28 @@ def display_max(maps: NDArray[Any], *, signed: NDArray[np.bool_] | bool = False,
         (n, k); 0 where nothing is over 0.
     """
     flat = nan_to_zero(maps).reshape(*maps.shape[:2], -1)
+    # A map that is signed is as strong as its strongest side, so that both sides are drawn by one number.
     flat = np.where(np.broadcast_to(signed, maps.shape[:2])[..., None], np.abs(flat), flat.clip(0, None))
-    highest: NDArray[Any] = flat.max(axis=-1, initial=0.0)
+    highest: NDArray[Value] = flat.max(axis=-1, initial=0.0)
     if fine:
         for place in zip(*np.nonzero(highest), strict=True):
             values = flat[place]
+            # Of the values over 0 alone: how many others there are says nothing about how strong these are.
             usual = np.quantile(values[values > 0], _HIGH)
             highest[place] = max(usual, highest[place] / _AMPLIFIED)
     return highest
 
 
-def smoothed(heat: NDArray[Any]) -> NDArray[Any]:
+def smoothed(heat: NDArray[Value]) -> NDArray[Value]:
     """A fine map (*s) averaged over neighbours, by which its peak is where the map is dense, not where one dot is.
 
     Values below 0 take away from those beside them.
     """
     from scipy import ndimage
 
+    # For two axes this is the share of the side; for others the bell holds the same share of all positions.
     spread = _SPREAD ** (2 / heat.ndim) * min(heat.shape)
-    averaged: NDArray[Any] = ndimage.gaussian_filter(nan_to_zero(heat), spread)
+    averaged: NDArray[Value] = ndimage.gaussian_filter(nan_to_zero(heat), spread)
     return averaged
 
 
@@ -100,13 +108,18 @@ class Region:
         times = [new / old for old, new in zip(size, larger, strict=True)]
         if all(factor == 1 for factor in times):
             return self
+        # A pixel of the copy stands for several of the photo: its centre is meant, and of a box the outer edges.
         peak = tuple(int((place + 0.5) * factor) for place, factor in zip(self.peak, times, strict=True))
         starts = tuple(math.floor(x * factor) for x, factor in zip(self.box[:axes], times, strict=True))
         stops = zip(self.box[axes:], times, larger, strict=True)
         return Region(peak, (*starts, *(min(math.ceil(x * factor), most) for x, factor, most in stops)), self.area)
 
 
-def region(heatmap: NDArray[Any], threshold: float = 0.5) -> Region | None:
+_THRESHOLD = Number(above=0, most=1)
+_ARRAY = Array((1, 2, 3), "an array of one to three axes, such as (H, W)")
+
+
+def region(heatmap: Floats, threshold: float = 0.5) -> Region | None:
     """Find the hottest part of a heatmap.
 
     Args:
@@ -119,31 +132,89 @@ def region(heatmap: NDArray[Any], threshold: float = 0.5) -> Region | None:
     Raises:
         InvalidArgument: another number of axes, or a threshold outside (0, 1].
     """
-    from scipy import ndimage
-
-    threshold = taken("threshold", threshold, Number(above=0, most=1), "Pass 0.5.")
-    array = Array((1, 2, 3), "an array of one to three axes, such as (H, W)")
-    heat = nan_to_zero(taken("heatmap", heatmap, array, "Pick one image and one target."))
-    highest = heat.max()
-    if not highest > 0:
+    heat = _cleaned(heatmap)
+    hottest = hot(heat, threshold)
+    if not hottest.any():
         return None
-    peak = _peak(heat, highest)
-    hot = heat >= threshold * highest
-    labels, _ = ndimage.label(hot, structure=np.ones((3,) * heat.ndim))
-    sides = ndimage.find_objects(labels)[labels[peak] - 1]
-    box = (*(side.start for side in sides), *(side.stop for side in sides))
-    return Region(peak, box, float(hot.mean()))
+    peak = _peak(heat)
+    # Areas far from the peak count as hot, but are no part of its box: two cats do not make one wide box.
+    labels, sides = _connected(hottest)
+    return Region(peak, _box(sides[labels[peak] - 1]), float(hottest.mean()))
 
 
-def _peak(heat: NDArray[Any], highest: float) -> tuple[int, ...]:
-    """The position of the maximum; of several, the one nearest to their mean."""
+def areas(heatmap: Floats, threshold: float = 0.5) -> list[Region]:
+    """Find all connected hot areas of a heatmap, the largest first, and of equals the hottest.
+
+    Args:
+        heatmap: (H, W), (T,) or (D, H, W) in [0, 1]; NaN and infinite values count as 0.
+        threshold: hot is what reaches this share of the maximum, in (0, 1].
+
+    Returns:
+        A region for each area, with its own peak, and as ``area`` its own share of all positions; empty where nothing
+        is over 0.
+
+    Raises:
+        InvalidArgument: another number of axes, or a threshold outside (0, 1].
+    """
+    heat = _cleaned(heatmap)
+    labels, sides = _connected(hot(heat, threshold))
+    sizes = np.bincount(labels.ravel(), minlength=len(sides) + 1)[1:]
+    found: list[tuple[int, float, Region]] = []
+    for number, side in enumerate(sides, start=1):
+        # The box of one area may hold positions of another one, as of a ring around a spot.
+        inside = np.where(labels[side] == number, heat[side], 0)
+        peak = tuple(place + axis.start for place, axis in zip(_peak(inside), side, strict=True))
+        count = int(sizes[number - 1])
+        found.append((count, float(inside.max()), Region(peak, _box(side), count / heat.size)))
+    return [region for _, _, region in sorted(found, key=lambda area: area[:2], reverse=True)]
+
+
+def hot(heat: Floats, threshold: float) -> NDArray[np.bool_]:
+    """Where a heatmap reaches a share of its maximum; nowhere if nothing is over 0.
+
+    Raises:
+        InvalidArgument: a threshold outside (0, 1].
+    """
+    threshold = taken("threshold", threshold, _THRESHOLD, "Pass 0.5.")
+    highest = heat.max()
+    found: NDArray[np.bool_] = heat >= threshold * highest
+    return found if highest > 0 else np.zeros(heat.shape, bool)
+
+
+def hot_rows(heat: Callable[[slice], Floats], size: tuple[int, int], threshold: float) -> NDArray[np.bool_]:
+    """`hot` of a heatmap of ``size`` (height, width) of which rows are made where they are asked for.
+
+    They are made twice, so that no heatmap of the photo's size is ever held.
+    """
+    highest = max(heat(rows).max() for rows in bands(size))
+    made = np.zeros(size, bool)
+    for rows in bands(size):
+        if highest > 0:
+            made[rows] = heat(rows) >= threshold * highest
+    return made
+
+
+def _cleaned(heatmap: Floats) -> Floats:
+    heat: Floats = taken("heatmap", heatmap, _ARRAY, "Pick one image and one target.")
+    return heat if np.isfinite(heat).all() else nan_to_zero(heat)
+
+
+def _connected(marked: NDArray[np.bool_]) -> tuple[NDArray[np.int32], list[tuple[slice, ...]]]:
+    """The number of the area at each position, 0 for none, and the box of each; what touches at a corner is one."""
     from scipy import ndimage
 
-    tied = heat == highest
-    middle = ndimage.center_of_mass(tied)
-    away = [
-        np.square(axis - centre) for axis, centre in zip(np.ogrid[tuple(map(slice, heat.shape))], middle, strict=True)
-    ]
-    distance = np.where(tied, sum(away[1:], away[0]), np.inf)
-    peak = np.unravel_index(int(distance.argmin()), heat.shape)
-    return tuple(int(place) for place in peak)
+    # With corners: a thin diagonal thing, such as a tail, is one area and not a row of dots.
+    labels, _ = ndimage.label(marked, structure=np.ones((3,) * marked.ndim))
+    return labels, ndimage.find_objects(labels)
+
+
+def _box(side: tuple[slice, ...]) -> tuple[int, ...]:
+    return (*(axis.start for axis in side), *(axis.stop for axis in side))
+
+
+def _peak(heat: Floats) -> tuple[int, ...]:
+    """The position of the maximum; of several, the one nearest to their mean."""
+    # Of a plateau its middle is meant: the first position would be a corner of it, far from what is seen as hot.
+    tied = np.argwhere(heat == heat.max())
+    away = np.square(tied - tied.mean(axis=0)).sum(axis=1)
+    return tuple(int(place) for place in tied[away.argmin()])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,17 @@ from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, received
 from gradsight.rules import Each, Whole
 
+Floats: TypeAlias = NDArray[np.floating]
+"""Values of maps, in single or double precision."""
+
+_BAND = 1 << 18
+"""Pixels of a large picture that are looked at at once: their floats stay in the processor's cache."""
+
 _MATRIX = 1 << 22
 """The most weights that an axis is resized with as a product; a signal's matrix would not fit into memory."""
 
 
-def resize(values: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
+def resize(values: Floats, size: Sequence[int]) -> Floats:
     """Resize the last axes by linear interpolation with half-pixel centres and clamped edges.
 
     The same as ``torch.nn.functional.interpolate(mode="linear" | "bilinear" | "trilinear", align_corners=False)``: no
@@ -40,14 +46,23 @@ def resize(values: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
     return np.ascontiguousarray(result)
 
 
-def stretched(values: NDArray[Any], size: Sequence[int]) -> Callable[[slice], NDArray[Any]]:
+def stretched(values: Floats, size: Sequence[int]) -> Callable[[slice], Floats]:
     """A map (h, w) as `resize` makes it (H, W) large, of which rows are made where they are asked for."""
     down, across = (sample_positions(n, 0.0, float(n), old) for n, old in zip(size, trailing(values, 2), strict=True))
+    # Across first: the map has few rows then, and all that grows with the photo is made row by row.
     wide = _resampled(across, values, 1)
     return lambda rows: _resampled(down[rows], wide, 0)
 
 
-def trailing(values: NDArray[Any], count: int) -> tuple[int, ...]:
+def bands(size: Sequence[int]) -> Iterator[slice]:
+    """The rows of a picture of ``size`` (height, width), from the top down, a few at a time."""
+    height, width = size
+    step = max(1, _BAND // width)
+    for first in range(0, height, step):
+        yield slice(first, min(first + step, height))
+
+
+def trailing(values: Floats, count: int) -> tuple[int, ...]:
     """Return the lengths of the last ``count`` axes.
 
     Raises:
@@ -69,8 +84,9 @@ def sample_positions(count: int, start: float, stop: float, cells: int) -> NDArr
     return (centres - start) * (cells / (stop - start)) - 0.5
 
 
-def _neighbours(positions: NDArray[np.float64], cells: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]]:
+def _neighbours(positions: NDArray[np.float64], cells: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
     """The two cells that each position lies between, edges clamped, and the share of the second."""
+    # Beyond the middle of the first and last cell there is nothing to interpolate with: their values go on.
     clamped = positions.clip(0, cells - 1)
     lower = np.floor(clamped).astype(np.intp)
     return lower, np.minimum(lower + 1, cells - 1), clamped - lower
@@ -81,12 +97,13 @@ def interpolation(positions: NDArray[np.float64], cells: int) -> NDArray[np.floa
     lower, upper, share = _neighbours(positions, cells)
     rows = np.arange(len(positions))
     matrix = np.zeros((len(positions), cells))
+    # Added, not set, for the upper one: at the edges it is the same cell as the lower one.
     matrix[rows, lower] = 1 - share
     matrix[rows, upper] += share
     return matrix
 
 
-def apply(matrices: Sequence[NDArray[np.float64]], values: NDArray[Any]) -> NDArray[Any]:
+def apply(matrices: Sequence[NDArray[np.float64]], values: Floats) -> Floats:
     """Multiply the last ``len(matrices)`` axes of ``values``, each by its matrix of shape (new, old)."""
     result = values
     for axis, matrix in enumerate(matrices, start=values.ndim - len(matrices)):
@@ -94,7 +111,7 @@ def apply(matrices: Sequence[NDArray[np.float64]], values: NDArray[Any]) -> NDAr
     return np.ascontiguousarray(result)
 
 
-def _resampled(positions: NDArray[np.float64], values: NDArray[Any], axis: int) -> NDArray[Any]:
+def _resampled(positions: NDArray[np.float64], values: Floats, axis: int) -> Floats:
     """One axis interpolated at positions, in units of its cells."""
     cells = values.shape[axis]
     if len(positions) * cells <= _MATRIX:
@@ -102,15 +119,16 @@ def _resampled(positions: NDArray[np.float64], values: NDArray[Any], axis: int) 
     return _gathered(positions, values, axis)
 
 
-def product(matrix: NDArray[np.float64], values: NDArray[Any], axis: int) -> NDArray[Any]:
+def product(matrix: NDArray[np.float64], values: Floats, axis: int) -> Floats:
     """One axis multiplied by its matrix."""
     values = _floating(values)
+    # In the precision of the values: a float64 matrix would make a float64 picture of a float32 map.
     weights = matrix.astype(values.dtype)
-    made: NDArray[Any] = np.moveaxis(np.moveaxis(values, axis, -1) @ weights.T, -1, axis)
+    made: Floats = np.moveaxis(np.moveaxis(values, axis, -1) @ weights.T, -1, axis)
     return made
 
 
-def _gathered(positions: NDArray[np.float64], values: NDArray[Any], axis: int) -> NDArray[Any]:
+def _gathered(positions: NDArray[np.float64], values: Floats, axis: int) -> Floats:
     """One axis interpolated at positions, without a matrix."""
     values = np.moveaxis(_floating(values), axis, -1)
     lower, upper, share = _neighbours(positions, values.shape[-1])
@@ -118,5 +136,5 @@ def _gathered(positions: NDArray[np.float64], values: NDArray[Any], axis: int) -
     return np.moveaxis(values[..., lower] * (1 - share) + values[..., upper] * share, -1, axis)
 
 
-def _floating(values: NDArray[Any]) -> NDArray[Any]:
+def _floating(values: Floats) -> Floats:
     return values.astype(np.float64 if values.dtype == np.float64 else np.float32, copy=False)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from gradsight.errors import InvalidArgument, received
-from gradsight.imaging.colour import DEFAULT
-from gradsight.imaging.overlay import overlay
+from gradsight.imaging.overlay import Paint, draw
 from gradsight.imaging.panel import INK
+from gradsight.imaging.region import nan_to_zero
+from gradsight.imaging.resample import Floats, stretched
 
 PAPER = (40, 40, 46)
 """By looking: on white the colour maps' bright end, which is the hottest, is the one that is seen least."""
@@ -27,33 +26,23 @@ _TICKS = 12
 """The most numbers along the axis."""
 
 
-def signal(
-    heat: NDArray[Any],
-    values: NDArray[Any] | None = None,
-    *,
-    colormap: str = DEFAULT,
-    opacity: str | float = "value",
-    signed: bool = False,
-) -> Image.Image:
+def signal(heat: Floats, values: NDArray[np.generic] | None = None, paint: Paint | None = None) -> Image.Image:
     """Draw the heat of a signal over its samples, an axis that counts them from 0, and the signal itself.
 
     The middle of sample i of t is at ``(i + 0.5) * width / t``; where a column of pixels holds several samples, it has
     the colour of the strongest.
 
     Args:
-        heat: (t,) in [0, 1], or in [-1, 1] if ``signed``.
+        heat: (t,) in [0, 1], or in [-1, 1] if ``paint`` is signed.
         values: (c, t), a row of the picture for each channel, the first at the top, each by its own range; what is not
             finite leaves a gap. None to draw the heat alone.
-        colormap: a colour map's name.
-        opacity: as in `overlay`.
-        signed: values below 0 speak against the target.
+        paint: how heat becomes colours; by default as in `overlay`.
 
     Returns:
         An RGB image.
 
     Raises:
         InvalidArgument: more channels than can be drawn.
-        UnknownName: there is no such colour map or opacity.
     """
     rows = 1 if values is None else len(values)
     if not 1 <= rows <= _MOST_ROWS:
@@ -63,7 +52,7 @@ def signal(
     width = _width(len(heat))
     tall = next((height for most, height in _HEIGHTS.items() if rows <= most), _LEAST_HEIGHT)
     paper = Image.new("RGB", (width, rows * tall), PAPER)
-    drawn = overlay(paper, _columns(heat, width)[None], colormap=colormap, opacity=opacity, signed=signed)
+    drawn = draw(paper, stretched(_columns(nan_to_zero(heat), width)[None], paper.size[::-1]), paint or Paint())
     if values is not None:
         _draw_lines(drawn, values, tall)
     return _with_axis(drawn, len(heat))
@@ -73,7 +62,7 @@ def _width(samples: int) -> int:
     return samples * max(1, -(-_NARROWEST // samples)) if samples <= _WIDEST else _WIDEST
 
 
-def _columns(heat: NDArray[Any], width: int) -> NDArray[Any]:
+def _columns(heat: Floats, width: int) -> Floats:
     """The heat with a value for each column at most: of several samples the strongest, so that none gets lost."""
     if len(heat) <= width:
         return heat
@@ -82,7 +71,7 @@ def _columns(heat: NDArray[Any], width: int) -> NDArray[Any]:
     return np.where(-low > high, low, high)
 
 
-def _draw_lines(picture: Image.Image, values: NDArray[Any], tall: int) -> None:
+def _draw_lines(picture: Image.Image, values: NDArray[np.generic], tall: int) -> None:
     """Draw each channel in its row, twice as large and then shrunk, which smooths its edges."""
     inked = Image.new("L", (2 * picture.width, 2 * picture.height), 0)
     draw, frame = ImageDraw.Draw(inked), ImageDraw.Draw(picture)
@@ -99,9 +88,10 @@ def _draw_lines(picture: Image.Image, values: NDArray[Any], tall: int) -> None:
             frame.text((3, tall * row + 1), str(row), fill=_LINE, font=font)
 
 
-def _points(channel: NDArray[Any], width: int, top: int, tall: int) -> list[list[tuple[float, float]]]:
+def _points(channel: NDArray[np.generic], width: int, top: int, tall: int) -> list[list[tuple[float, float]]]:
     """The points of one channel's line; several lines where there are gaps."""
     known = np.isfinite(channel)
+    # In float64: the range of a signal around a large offset is lost in float32.
     finite = channel[known].astype(np.float64)
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
     share = np.full(len(channel), 0.5)
@@ -109,6 +99,7 @@ def _points(channel: NDArray[Any], width: int, top: int, tall: int) -> list[list
         share[known] = (high - finite) / (high - low)
     across = (np.arange(len(channel)) + 0.5) * (width / len(channel))
     down = top + tall * (0.1 + 0.8 * share)
+    # A line over a gap would show samples that were never measured.
     runs = np.split(np.arange(len(channel)), np.flatnonzero(np.diff(known)) + 1)
     return [list(zip(across[run].tolist(), down[run].tolist(), strict=True)) for run in runs if known[run[0]]]
 

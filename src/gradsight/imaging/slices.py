@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from gradsight.errors import InvalidArgument, received
-from gradsight.imaging.colour import DEFAULT
-from gradsight.imaging.overlay import overlay
+from gradsight.imaging.overlay import Paint, draw
 from gradsight.imaging.panel import strip
+from gradsight.imaging.region import nan_to_zero
+from gradsight.imaging.resample import Floats, stretched
 from gradsight.imaging.signal import PAPER
 
 _BESIDE = 2
@@ -25,33 +24,28 @@ _TEXT = 12
 
 
 def slices(
-    heat: NDArray[Any],
-    values: NDArray[Any] | None = None,
+    heat: Floats,
+    values: NDArray[np.generic] | None = None,
+    paint: Paint | None = None,
     *,
     middle: int,
     step: int = 1,
-    colormap: str = DEFAULT,
-    opacity: str | float = "value",
-    signed: bool = False,
 ) -> Image.Image:
     """Draw slices along the first axis side by side, each over its index, counted from 0.
 
     Args:
-        heat: (d, h, w) in [0, 1], or in [-1, 1] if ``signed``.
+        heat: (d, h, w) in [0, 1], or in [-1, 1] if ``paint`` is signed.
         values: (c, d, h, w), grey where c is 1 and RGB where it is 3, from black for the least to white for the largest
             of all values. None to draw the heat alone.
+        paint: how heat becomes colours; by default as in `overlay`.
         middle: the slice in the middle of the picture; where one beside it would lie outside, its place stays empty.
         step: from each slice to the next.
-        colormap: a colour map's name.
-        opacity: as in `overlay`.
-        signed: values below 0 speak against the target.
 
     Returns:
         An RGB image.
 
     Raises:
         InvalidArgument: neither one channel nor three.
-        UnknownName: there is no such colour map or opacity.
     """
     if values is not None and len(values) not in (1, 3):
         raise InvalidArgument(
@@ -64,18 +58,20 @@ def slices(
     panels: list[tuple[Image.Image, str]] = []
     for index in shown:
         if index in papers:
-            drawn = overlay(papers[index], heat[index], colormap=colormap, opacity=opacity, signed=signed)
-            panels.append((drawn, f"slice {index}"))
+            paper = papers[index]
+            rows = stretched(nan_to_zero(heat[index]), paper.size[::-1])
+            panels.append((draw(paper, rows, paint or Paint()), f"slice {index}"))
         else:
             panels.append((Image.new("RGB", papers[middle].size, "white"), ""))
     return strip(panels, height=papers[middle].height, across=len(panels), text=_TEXT)
 
 
-def _papers(heat: NDArray[Any], values: NDArray[Any] | None, indices: list[int]) -> dict[int, Image.Image]:
+def _papers(heat: Floats, values: NDArray[np.generic] | None, indices: list[int]) -> dict[int, Image.Image]:
     """What the heat of each slice is drawn on."""
     if values is None:
         height, width = heat.shape[1:]
         return {index: _sized(Image.new("RGB", (width, height), PAPER)) for index in indices}
+    # One range for all slices: by its own, an empty slice would look as full of contrast as the others.
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
     found = {}
@@ -93,5 +89,6 @@ def _sized(picture: Image.Image) -> Image.Image:
     if longer > _LARGEST:
         width, height = (max(1, round(side * _LARGEST / longer)) for side in picture.size)
         return picture.resize((width, height), Image.Resampling.BOX)
+    # By a whole number, and without smoothing, so that a voxel is seen as the square that it is.
     times = -(-_SMALLEST // longer)
     return picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from gradsight.contracts import Probe
 from gradsight.foreign import Array, Ops
-from gradsight.registry import method
+from gradsight.registry import control
 
 
-@method("edge", title="Edges (control)", source="arXiv:1810.03292", at="input", gradient=False, control=True)
+@control("edge", title="Edges (control)", source="arXiv:1810.03292", at="input")
 def edge(probe: Probe, ops: Ops) -> Array:
     """Take the length of the image's Sobel gradient, the same for every target: a map that looks like a reason is none.
 

@@ -7,11 +7,11 @@ from typing import Annotated
 from gradsight.arrays import normal
 from gradsight.contracts import Probe
 from gradsight.foreign import Array, Ops
-from gradsight.registry import method
+from gradsight.registry import control
 from gradsight.rules import Whole
 
 
-@method("random", title="Random (control)", source="a control", gradient=False, control=True)
+@control("random", title="Random (control)", source="a control")
 def random(probe: Probe, ops: Ops, *, seed: Annotated[int, Whole(0)] = 0) -> Array:
     """Draw every position at random, the same for every image: what a method must beat to have said anything.
 

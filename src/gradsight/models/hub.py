@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,6 +28,10 @@ def hub() -> Iterator[None]:
 
 def _reachable(endpoint: str) -> bool:
     """Whether the hub's name is known here; behind a proxy, which knows names itself, it may be."""
+    import socket  # with the next two it takes ten milliseconds, and most models are not fetched
+    import urllib.parse
+    import urllib.request
+
     if urllib.request.getproxies():
         return True
     address = urllib.parse.urlsplit(endpoint)

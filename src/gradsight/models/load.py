@@ -5,68 +5,69 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Unpack
 
-from gradsight.checks import optional, taken
-from gradsight.errors import InvalidArgument, received, unknown
+from gradsight.errors import InvalidArgument, UnknownName, received, unknown
 from gradsight.files import exists
 from gradsight.imaging import Preprocess
+from gradsight.models.device import move
 from gradsight.models.keras.backend import is_keras
 from gradsight.models.keras.inputs import check_fits
+from gradsight.models.known import suggestions
 from gradsight.models.labels import imagenet_labels, read_labels
-from gradsight.models.model import Model
+from gradsight.models.model import Model, PreprocessLike
 from gradsight.models.preprocess import named, overridden
 from gradsight.models.sources.file import is_model_file
 from gradsight.models.sources.hf.models import is_model_folder
+from gradsight.models.spec import ModelSpec, Picture
 from gradsight.registry import SOURCES
-from gradsight.rules import Instance, Name, Sides, Text
-from gradsight.targets import Labels, as_labels
+from gradsight.targets import Labels
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _LIST = "`gradsight models` lists them."
 
 
 def load_model(
-    spec: str | os.PathLike[str],
+    source: str | os.PathLike[str] | ModelSpec,
     *,
     weights: str | os.PathLike[str] | None = None,
-    preprocess: str | Preprocess | Callable[[Any], Any] | None = None,
-    fit: str | None = None,
-    interpolation: str | None = None,
-    size: int | Sequence[int] | None = None,
-    mean: float | Sequence[float] | None = None,
-    std: float | Sequence[float] | None = None,
-    crop: float | None = None,
     labels: str | os.PathLike[str] | Labels | None = None,
     text: str | None = None,
-    arguments: Mapping[str, Any] | None = None,
+    arguments: Mapping[str, object] | None = None,
+    preprocess: str | PreprocessLike | None = None,
+    device: object = None,
+    **picture: Unpack[Picture],
 ) -> Model:
     """Load a model with the preprocessing and the class names that belong to it.
 
     Args:
-        spec: ``"demo"``, ``"torchvision:resnet50"``, ``"keras:Xception"``, ``"package.module:function"`` or the path of
-            a file such as ``"model.pt2"`` or ``"model.keras"``. A scheme goes before a file of the same name; write
-            ``"./demo"`` for the file.
+        source: ``"demo"``, ``"torchvision:resnet50"``, ``"keras:Xception"``, ``"package.module:function"`` or the path
+            of a file such as ``"model.pt2"`` or ``"model.keras"``. A scheme goes before a file of the same name; write
+            ``"./demo"`` for the file. Or a `ModelSpec`; what else is given here then takes the place of its own.
         weights: a file of weights to put into the model, or what the source itself offers (``"IMAGENET1K_V1"``).
+        labels: the class names, as `Explainer` takes them, a file or folder that ``read_labels`` takes, or
+            ``"imagenet"``. A model that compares pictures with texts (CLIP, SigLIP) compares them with these.
+        text: what a model that reads a text beside the picture is given: a question, or the beginning of a caption.
+        arguments: keyword arguments of the function that ``package.module:function`` names.
         preprocess: what is done with a fitted picture in place of the source's mean and std: a function of float32
             (height, width, 3), RGB in 0..255, that returns (height, width, channels); ``"package.module:function"``;
             or the name of a family of ``keras.applications``, such as ``"resnet50"``. A `Preprocess` replaces all of
             the source's, the fit too, and so does a function that makes the whole input of a photo, such as a
             ``Compose`` of torchvision's, which is followed by trying.
-        fit: ``"crop"``, ``"squash"``, ``"letterbox"``, ``"keep"`` or ``"none"``, in place of the source's.
-        interpolation: how the picture is resized: ``"nearest"``, ``"bilinear"``, ``"bicubic"``, ``"lanczos"`` or
-            ``"box"``.
-        size: the model's input in pixels, one number or (height, width). The resize before a crop follows in
-            proportion, so that the same part of the picture is seen.
-        mean: subtracted from pixels in [0, 1], one value (a grey model) or three.
-        std: divides them after that. The two together also replace a function of the source's.
-        crop: the share of the resized picture's shorter side that the model sees (timm's ``crop_pct``); 1 for all.
-        labels: the class names, as `Explainer` takes them, a file or folder that ``read_labels`` takes, or
-            ``"imagenet"``. A model that compares pictures with texts (CLIP, SigLIP) compares them with these.
-        text: what a model that reads a text beside the picture is given: a question, or the beginning of a caption.
-        arguments: keyword arguments of the function that ``package.module:function`` names.
+        device: where the model goes, such as ``"cuda"``; where its source puts it, the CPU, if not given. Keras decides
+            that itself, by KERAS_BACKEND and the environment of its engine.
+        **picture: how photos are made for it, in place of the source's:
+
+            fit: ``"crop"``, ``"squash"``, ``"letterbox"``, ``"keep"`` or ``"none"``, in place of the source's.
+            interpolation: how the picture is resized: ``"nearest"``, ``"bilinear"``, ``"bicubic"``, ``"lanczos"`` or
+                ``"box"``.
+            size: the model's input in pixels, one number or (height, width). The resize before a crop follows in
+                proportion, so that the same part of the picture is seen.
+            mean: subtracted from pixels in [0, 1], one value (a grey model) or three.
+            std: divides them after that. The two together also replace a function of the source's.
+            crop: the share of the resized picture's shorter side that the model sees (timm's ``crop_pct``); 1 for all.
 
     Returns:
         The model in evaluation mode, its preprocessing, and its labels.
@@ -78,27 +79,36 @@ def load_model(
         ModelError: the model or its weights cannot be loaded.
         MissingDependency: the source's package is not installed.
     """
-    sides = optional("size", size, Sides(), "Pass 224.")
-    optional("text", text, Text())
-    optional("arguments", arguments, Instance(Mapping, "a dict of keyword arguments"))
-    names = None if labels is None else _labels(labels)
-    offered = {"size": sides, "labels": names, "text": text, "arguments": arguments or None}
-    loaded = _load(_text(spec, "model"), None if weights is None else _text(weights, "weights"), offered)
-    given = {"fit": fit, "interpolation": interpolation, "size": sides, "mean": mean, "std": std, "crop": crop}
-    overrides = {name: value for name, value in given.items() if value is not None}
-    made = overridden(loaded.preprocess, None if preprocess is None else named(preprocess), overrides, loaded.model)
+    given: dict[str, object] = {"weights": weights, "labels": labels, "text": text, "arguments": arguments}
+    given |= {"preprocess": preprocess, "device": device}
+    if isinstance(source, ModelSpec):
+        others = {name: value for name, value in given.items() if value is not None}
+        spec = replace(source, **others, picture={**source.picture, **picture})  # type: ignore[arg-type]
+    else:
+        spec = ModelSpec(source, **given, picture=picture)  # type: ignore[arg-type]
+    return _of_spec(spec)
+
+
+def _of_spec(spec: ModelSpec) -> Model:
+    names = imagenet_or_file(spec.labels) if isinstance(spec.labels, str) else spec.labels
+    offered: dict[str, object] = {
+        "size": spec.picture.get("size"),
+        "labels": names,
+        "text": spec.text,
+        "arguments": spec.arguments or None,
+    }
+    loaded = _load(spec.source, spec.weights, offered)
+    given = None if spec.preprocess is None else named(spec.preprocess)
+    made = overridden(loaded.preprocess, given, dict(spec.picture), loaded.model)
     if isinstance(made, Preprocess) and is_keras(loaded.model):
         check_fits(loaded.model, made)
-    return replace(loaded, preprocess=made, labels=names or loaded.labels)
+    if spec.device is not None:
+        move(loaded.model, spec.device)
+    return replace(loaded, preprocess=made, labels=names or loaded.labels, name=loaded.name or spec.source, spec=spec)
 
 
-def _text(value: Any, argument: str) -> str:
-    way_out = "A model object that you already have goes to gs.Explainer(model)." if argument == "model" else ""
-    return taken(argument, value, Name("a name or a path"), way_out)
-
-
-def _load(spec: str, weights: str | None, offered: dict[str, Any]) -> Model:
-    scheme, name = _scheme(spec)
+def _load(source: str, weights: str | None, offered: dict[str, object]) -> Model:
+    scheme, name = _scheme(source)
     function = SOURCES[scheme].function
     takes = inspect.signature(function).parameters
     for argument in ("text", "arguments"):
@@ -122,11 +132,13 @@ def _scheme(spec: str) -> tuple[str, str]:
         return "hf" if is_model_folder(spec) else "file", spec
     if _FUNCTION.fullmatch(spec):
         return "function", spec
+    meant = [] if ":" in spec else suggestions(spec)
+    if meant:
+        raise UnknownName(f"There is no model source {spec!r}. Did you mean {' or '.join(map(repr, meant))}? {_LIST}")
     examples = ", ".join(repr(source.example) for source in SOURCES.values())
     raise unknown("model source", spec, SOURCES, f"Models are named as in {examples}; {_LIST}")
 
 
-def _labels(labels: str | os.PathLike[str] | Labels) -> tuple[str, ...]:
-    if isinstance(labels, (str, os.PathLike)):
-        return imagenet_labels() if labels == "imagenet" else read_labels(labels)
-    return as_labels(labels, "labels")
+def imagenet_or_file(labels: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Class names by the word ``"imagenet"``, or from a file or a folder."""
+    return imagenet_labels() if labels == "imagenet" else read_labels(labels)

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, received
+from gradsight.foreign import Module
 from gradsight.imaging import Preprocess
 from gradsight.limits import PIXELS
 from gradsight.models.following.follow import Followed
 from gradsight.models.following.usable import keeps_pixels, usable
 from gradsight.models.importing import find
 from gradsight.models.keras.families import family
+from gradsight.models.model import PreprocessLike
 from gradsight.rules import Function, Number
 
 GREY = ((0.449,), (0.226,))  # the means over RGB of ImageNet's mean and std
 
 
-def named(preprocess: Any) -> Preprocess | Callable[[Any], Any]:
+def named(preprocess: str | PreprocessLike) -> PreprocessLike:
     """A preprocessing that was given as it is, or by its name.
 
     Args:
@@ -34,14 +35,19 @@ def named(preprocess: Any) -> Preprocess | Callable[[Any], Any]:
         MissingDependency: a family was named, and Keras is not installed.
         ModelError: importing the module failed.
     """
-    found: Preprocess | Callable[[Any], Any] = preprocess
+    found: object = preprocess
     if isinstance(preprocess, str):
         found = find(preprocess, "preprocess") if ":" in preprocess else family(preprocess)
     way_out = "Pass 'package.module:function', or a family of keras.applications such as 'xception'."
     return taken("preprocess", found, Function("a gs.Preprocess, a function of a picture, or the name of one"), way_out)
 
 
-def overridden(preprocess: Any, given: Any, overrides: dict[str, Any], model: Any = None) -> Any:
+def overridden(
+    preprocess: PreprocessLike | None,
+    given: PreprocessLike | None,
+    overrides: dict[str, object],
+    model: Module = None,
+) -> PreprocessLike | None:
     """A source's preprocessing with what the user gave in its place, or in place of parts of it.
 
     Args:
@@ -68,7 +74,7 @@ def overridden(preprocess: Any, given: Any, overrides: dict[str, Any], model: An
     return _override(preprocess, overrides) if overrides else preprocess
 
 
-def _override(preprocess: Any, overrides: dict[str, Any]) -> Preprocess:
+def _override(preprocess: object, overrides: dict[str, object]) -> Preprocess:
     if isinstance(preprocess, Followed):
         raise InvalidArgument(
             f"{' and '.join(overrides)} cannot be replaced in a function that makes the whole picture. "
@@ -81,7 +87,7 @@ def _override(preprocess: Any, overrides: dict[str, Any]) -> Preprocess:
             f"{names} can only replace those of a gradsight.imaging.Preprocess, and the source of this model gives "
             f"another preprocessing. {received(preprocess)} Have the function return (model, Preprocess(...), labels)."
         )
-    changes = dict(overrides)
+    changes: dict[str, Any] = dict(overrides)
     scales = [name for name in ("mean", "std") if name in changes]
     if len(scales) == 2:  # a number in either makes it grey; of one alone it is for all channels
         for name in scales:
@@ -103,7 +109,7 @@ def _override(preprocess: Any, overrides: dict[str, Any]) -> Preprocess:
     return changed if crop is None else replace(changed, resize=_before_crop(crop, changed))
 
 
-def _settled(overrides: dict[str, Any]) -> set[str]:
+def _settled(overrides: dict[str, object]) -> set[str]:
     """The parts of a preprocessing that are no longer assumed, since the user said them."""
     parts = set(overrides)
     if "function" in overrides:
@@ -113,7 +119,7 @@ def _settled(overrides: dict[str, Any]) -> set[str]:
     return parts
 
 
-def _before_crop(crop: Any, preprocess: Preprocess) -> int:
+def _before_crop(crop: object, preprocess: Preprocess) -> int:
     """To what length a picture is resized, so that a share of it is cut out; rounded as timm does."""
     crop = taken("crop", crop, Number(1e-3, 1), "Pass 0.875.")
     if preprocess.fit in ("keep", "none"):
@@ -127,7 +133,7 @@ def _before_crop(crop: Any, preprocess: Preprocess) -> int:
     return math.floor(side)
 
 
-def _row(value: Any) -> Any:
+def _row(value: object) -> object:
     """A number as a row with one; anything else as it is."""
     number = Number().read(value)
     return value if number is None else (number,)

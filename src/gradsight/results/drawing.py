@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from gradsight import imaging
-from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, InvalidType, received
-from gradsight.rules import Flag
+from gradsight.foreign import Array
+from gradsight.imaging.signal import PAPER
 from gradsight.targets import TargetInfo
 from gradsight.values import array_in
 
 if TYPE_CHECKING:
-    from gradsight.results.explanation import Explanation
+    from gradsight.results.maps import Maps
+    from gradsight.results.pictures import Look
+
+__all__ = ["PAPER", "figure", "laid_out", "lowered", "on_input"]
 
 _MOST_LINES = 4
 """How many lines a text under the photo may take in a figure."""
@@ -32,7 +35,7 @@ _TEXT = 14
 """Size of the letters under signals and volumes, whose height says nothing about the letters'."""
 
 
-def laid_out(photo: Any, size: Sequence[int], channel_axis: int) -> NDArray[Any]:
+def laid_out(photo: Array, size: Sequence[int], channel_axis: int) -> NDArray[np.generic]:
     """A signal or a volume to draw heat on, with its channels first.
 
     Args:
@@ -50,6 +53,7 @@ def laid_out(photo: Any, size: Sequence[int], channel_axis: int) -> NDArray[Any]
     size, values = tuple(size), _numbers(photo, size)
     if values.shape == size:
         return values[None]
+    # The model's own order first: of (3, 3, 3) lengths say nothing.
     for axis in (channel_axis, 0, values.ndim - 1):
         if values.ndim == len(size) + 1 and values.shape[:axis] + values.shape[axis + 1 :] == size:
             return np.moveaxis(values, axis, 0)
@@ -65,7 +69,7 @@ def laid_out(photo: Any, size: Sequence[int], channel_axis: int) -> NDArray[Any]
     )
 
 
-def _numbers(photo: Any, size: tuple[int, ...]) -> NDArray[Any]:
+def _numbers(photo: Array, size: tuple[int, ...]) -> NDArray[np.generic]:
     """The values of an array or a tensor of any framework."""
     values = array_in(photo)
     if values is None or values.dtype.kind not in "biuf":
@@ -78,7 +82,7 @@ def _numbers(photo: Any, size: tuple[int, ...]) -> NDArray[Any]:
 
 
 def on_input(
-    heat: NDArray[Any], values: NDArray[Any] | None, region: imaging.Region | None, **colours: Any
+    heat: imaging.Floats, values: NDArray[np.generic] | None, region: imaging.Region | None, paint: imaging.Paint
 ) -> Image.Image:
     """A signal as lines over its heat; a volume as slices around the peak.
 
@@ -86,47 +90,64 @@ def on_input(
         heat: (t,) or (d, h, w).
         values: (channels, *s), or None to draw the heat alone.
         region: where the heat is, in positions of the heat; None where there is nothing.
-        **colours: as in `imaging.overlay`.
+        paint: how heat becomes colours.
     """
     if heat.ndim == 1:
-        return imaging.signal(heat, values, **colours)
+        return imaging.signal(heat, values, paint)
     if region is None:
-        return imaging.slices(heat, values, middle=len(heat) // 2, **colours)
+        return imaging.slices(heat, values, paint, middle=len(heat) // 2)
     deep = region.box[3] - region.box[0]
     # Five slices are drawn: they reach over all of a hot area.
-    return imaging.slices(heat, values, middle=region.peak[0], step=max(1, -(-(deep - 1) // 4)), **colours)
+    return imaging.slices(heat, values, paint, middle=region.peak[0], step=max(1, -(-(deep - 1) // 4)))
 
 
-def figure(explanation: Explanation, image: int, height: int | None, options: Mapping[str, Any]) -> Image.Image:
-    """See `Explanation.figure`; ``options`` are those of `Explanation.overlay`."""
-    colormap, lead = optional("colormap", options.get("colormap"), imaging.NAME), _caption(explanation, image)
-    signed = optional("signed", options.get("signed"), Flag())
-    plain = _without_heat(explanation, image, options)
+def lowered(photo: Image.Image, height: int | None) -> Image.Image:
+    """A photo as high as a figure shows it; one that is no higher than that as it is."""
+    height = height or _HEIGHT
+    if photo.height <= height:
+        return photo
+    return imaging.shrunk(photo, max(1, round(max(photo.size) * height / photo.height)))
+
+
+def figure(
+    explanation: Maps,
+    image: int,
+    pictures: Sequence[Image.Image],
+    plain: Image.Image | None,
+    height: int | None,
+    look: Look,
+) -> Image.Image:
+    """See `Explanation.figure`.
+
+    Args:
+        explanation: what the captions are about.
+        image: which image.
+        pictures: the heat of each target, drawn.
+        plain: what it is drawn on, without heat; None where that is not given.
+        height: of each picture; None for what is usual.
+        look: how the heat was drawn.
+    """
+    lead = _caption(explanation, image)
     panels: list[tuple[Image.Image, str | Sequence[str]]] = []
     if plain is not None:
+        # What was asked stands under the photo, or, where there is none, under the first heat.
         panels, lead = [(plain, lead or [_KINDS[len(explanation.input_size)]])], []
-    for j, target in enumerate(explanation.targets[image]):
-        lines = [*lead, f"{target.label}, score {float(explanation.scores[image, j]):.2f}"]
-        if target.signed if signed is None else signed:
-            lines.append(_sides(target, colormap))
-        panels.append((explanation.overlay(image, j, **options), lines))
+    for j, picture in enumerate(pictures):
+        panels.append((picture, [*lead, *_under(explanation, image, j, look)]))
         lead = []
     wrap = _MOST_LINES if explanation.question or explanation.written else 1
+    # Text beside a photo grows with the photo; signals are of any height, and their text must be read.
     if len(explanation.input_size) == 2:
         return imaging.strip(panels, height=height or _HEIGHT, wrap=wrap)
-    return imaging.strip(panels, height=height or panels[0][0].height, wrap=wrap, across=1, text=_TEXT)
+    return imaging.strip(panels, height=height or pictures[0].height, wrap=wrap, across=1, text=_TEXT)
 
 
-def _without_heat(explanation: Explanation, image: int, options: Mapping[str, Any]) -> Image.Image | None:
-    """What the heat is drawn on; None where a signal or a volume is not given."""
-    photo, size = options.get("photo"), explanation.input_size
-    if len(size) == 2:
-        return explanation.photos[image] if photo is None else imaging.read_image(photo)
-    if photo is None:
-        return None
-    values = laid_out(photo, size, explanation.channel_axis)
-    region = explanation.region(image)
-    return on_input(np.zeros(size, np.float32), values, region)
+def _under(explanation: Maps, image: int, j: int, look: Look) -> list[str]:
+    """What stands under the heat of one target: its name and score, and what the two signs of its map speak for."""
+    target, signed = explanation.targets[image][j], look.get("signed")
+    said = f"{target.label}, score {float(explanation.scores[image, j]):.2f}"
+    both = target.signed if signed is None else signed
+    return [said, _sides(target, look.get("colormap"))] if both else [said]
 
 
 def _sides(target: TargetInfo, colormap: str | None) -> str:
@@ -137,7 +158,7 @@ def _sides(target: TargetInfo, colormap: str | None) -> str:
     return f"{high}: for {target.sides[0]}, {low}: for {target.sides[1]}"
 
 
-def _caption(explanation: Explanation, image: int) -> list[str]:
+def _caption(explanation: Maps, image: int) -> list[str]:
     """What the model was asked, and what it says or wrote."""
     lines = [explanation.question] if explanation.question else []
     if explanation.written:

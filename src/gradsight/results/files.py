@@ -39,11 +39,15 @@ def figure_names(stem: str, explanations: Sequence[Explanation], kind: str, suff
 
 
 def _starts(stem: str, explanations: Sequence[Explanation]) -> list[str]:
-    layers = layer_names([explanation.layer for explanation in explanations])
+    layers = layer_names([_layers_of(explanation) for explanation in explanations])
     methods = method_names([explanation.method for explanation in explanations])
     # The layer is in the name only where it tells explanations apart.
     several = len(methods) < len(explanations)
-    return [".".join([stem, methods[e.method], *([layers[e.layer]] if several else [])]) for e in explanations]
+    return [".".join([stem, methods[e.method], *([layers[_layers_of(e)]] if several else [])]) for e in explanations]
+
+
+def _layers_of(explanation: Explanation) -> str:
+    return "_".join(explanation.layers) or "input"
 
 
 def label_names(targets: Sequence[tuple[int | None, str]]) -> list[str]:

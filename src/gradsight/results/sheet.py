@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 
 from gradsight import imaging
-from gradsight.imaging.legend import Legend, stacked
 from gradsight.imaging.panel import INK, Font, shortened
 from gradsight.results import wording
 
@@ -33,19 +32,19 @@ def sheet(
     rows = []
     for explanation in explanations:
         drawn = explanation.figure(0, colormap=colormap, opacity=opacity)
-        title = f"{explanation.title or explanation.method}, {wording.place(explanation.layer)}"
+        title = f"{explanation.title or explanation.method}, {wording.place(explanation.layers)}"
         rows.append(_headed(drawn, shortened(title, font, drawn.width - _TEXT), font))
     signed = [target.signed for explanation in explanations for target in explanation.targets[0]]
-    return stacked(rows, legends(signed, colormap), font, _TEXT)
+    return imaging.with_legends(imaging.stacked(rows), legends(signed, colormap), font, _TEXT)
 
 
-def legends(signed: Sequence[bool], colormap: str | None) -> list[Legend]:
+def legends(signed: Sequence[bool], colormap: str | None) -> list[imaging.Legend]:
     """What the colours of maps mean, of which some or all may have two signs."""
     found = []
     if not all(signed):
-        found.append(Legend(colormap or imaging.DEFAULT, "nothing", "speaks most for the class"))
+        found.append(imaging.Legend(colormap or imaging.DEFAULT, "nothing", "speaks most for the class"))
     if any(signed):
-        found.append(Legend(colormap or imaging.DIVERGING, "for the second class", "for the first"))
+        found.append(imaging.Legend(colormap or imaging.DIVERGING, "for the second class", "for the first"))
     return found
 
 

@@ -18,26 +18,34 @@ from PIL import Image
 from gradsight import contents, imaging, npz
 from gradsight.checks import taken
 from gradsight.limits import PIXELS
+from gradsight.results.note import OLDER, Note
 from gradsight.rules import Each, Number
 from gradsight.targets import Prediction, TargetInfo
 
-FORMAT = 1
+FORMAT = 2
+"""Of the file. 1 had one text for all layers, ``"input"`` for none of them, and notes without codes."""
 
 _OPTIONAL = ("alphas", "channel_means")
 """npz.Arrays that some explanations have, and older files never."""
 
 _NEEDED = ("names", "input_size", "targets", "predictions", "notes", "placements")
-_NEWER = ("format", "title", "question", "written", "preprocess", "channel_axis")
+_NEWER = ("format", "layers", "at", "title", "question", "written", "preprocess", "channel_axis")
 """What is said about an explanation, and what older files do not say."""
 
 _PLACE = Each(Number(-1e9, 1e9), (4, 0), "4 numbers of pixels, or none")
+
+
+_JOINT = " + "
+"""Between the names of several layers, in files of format 1."""
 
 
 def write(path: str | Path, fields: Mapping[str, Any]) -> None:
     """Write the fields of an explanation; photos go in without loss."""
     about = {
         "format": FORMAT,
-        "names": [fields["layer"], fields["method"], fields["model"]],
+        "layers": fields["layers"],
+        "at": fields["at"],
+        "names": [fields["method"], fields["model"]],
         "title": fields["title"],
         "question": fields["question"],
         "written": fields["written"],
@@ -46,12 +54,13 @@ def write(path: str | Path, fields: Mapping[str, Any]) -> None:
         "channel_axis": fields["channel_axis"],
         "targets": [[asdict(target) for target in row] for row in fields["targets"]],
         "predictions": [[asdict(prediction) for prediction in row] for row in fields["predictions"]],
-        "notes": fields["target_notes"],
+        "notes": [[[_written(note) for note in notes] for notes in row] for row in fields["target_notes"]],
         "placements": [asdict(placement) for placement in fields["placements"]],
     }
     arrays: dict[str, Any] = {name: fields[name] for name in ("maps", "scores")}
     arrays |= {name: fields[name] for name in _OPTIONAL if fields[name] is not None}
     for i, photo in enumerate(fields["photos"]):
+        # PNG: an overlay that is drawn again must be drawn on the very pixels.
         arrays[f"photo_{i}"] = np.frombuffer(imaging.encoded(photo, "PNG"), np.uint8)
     npz.pack(path, about, arrays)
 
@@ -66,10 +75,13 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def _fields(about: Any, arrays: npz.Arrays) -> dict[str, Any]:
+    # Before the fields are looked at: those of a newer format would be called meaningless.
+    if isinstance(about, dict) and contents.whole(about.get("format", 1), "format") > FORMAT:
+        raise ValueError(f"it is of format {about['format']}, and this gradsight reads up to {FORMAT}: update it")
     about = contents.fields(about, "what is said about it", _NEEDED, _NEWER)
     maps = _maps(arrays)
     n, k = maps.shape[:2]
-    layer, method, model = contents.texts(about["names"], "names", 3)
+    layers, at, method, model = _names(about)
     photos, placements = _photos(about["placements"], arrays, n)
     return {
         "maps": maps,
@@ -78,7 +90,8 @@ def _fields(about: Any, arrays: npz.Arrays) -> dict[str, Any]:
             tuple(_named(target) for target in contents.rows(row, "targets", k))
             for row in contents.rows(about["targets"], "targets", n)
         ),
-        "layer": layer,
+        "layers": layers,
+        "at": at,
         "method": method,
         "model": model,
         "input_size": _input_size(about["input_size"]),
@@ -104,19 +117,21 @@ def _maps(arrays: npz.Arrays) -> NDArray[Any]:
 
 def _of_channels(arrays: npz.Arrays, n: int, k: int) -> dict[str, Any]:
     """What is known of the layer's channels, all or nothing."""
+    # Both or none: means without alphas say nothing that can be used.
     if not any(name in arrays for name in _OPTIONAL):
         return dict.fromkeys(_OPTIONAL)
     alphas = contents.floats(arrays, "alphas", (n, k, None))
     return {"alphas": alphas, "channel_means": contents.floats(arrays, "channel_means", (n, alphas.shape[2]))}
 
 
-def _input_size(value: Any) -> tuple[int, ...]:
+def _input_size(value: object) -> tuple[int, ...]:
     size = tuple(contents.whole(length, "input_size", least=1) for length in contents.rows(value, "input_size"))
+    # A size that a stranger wrote: maps are resized to it when they are drawn.
     PIXELS.check(math.prod(size), f"`input_size` is too large: {size}")
     return size
 
 
-def _named(value: Any) -> TargetInfo:
+def _named(value: object) -> TargetInfo:
     target = contents.fields(value, "a target", ("index", "label"), ("sides", "place"))
     index = target["index"]
     return TargetInfo(
@@ -127,7 +142,7 @@ def _named(value: Any) -> TargetInfo:
     )
 
 
-def _predictions(value: Any, n: int) -> tuple[tuple[Prediction, ...], ...]:
+def _predictions(value: object, n: int) -> tuple[tuple[Prediction, ...], ...]:
     made = []
     for row in contents.rows(value, "predictions", 0, n):
         if not contents.rows(row, "predictions"):
@@ -136,7 +151,7 @@ def _predictions(value: Any, n: int) -> tuple[tuple[Prediction, ...], ...]:
     return tuple(made)
 
 
-def _prediction(value: Any) -> Prediction:
+def _prediction(value: object) -> Prediction:
     found = contents.fields(value, "a prediction", ("index", "label", "probability"))
     return Prediction(
         contents.whole(found["index"], "a prediction's index"),
@@ -145,14 +160,39 @@ def _prediction(value: Any) -> Prediction:
     )
 
 
-def _notes(value: Any, n: int, k: int) -> tuple[tuple[tuple[str, ...], ...], ...]:
+def _names(about: Mapping[str, Any]) -> tuple[tuple[str, ...], str, str, str]:
+    """The layers, what the maps are of, the method and the model."""
+    if "layers" in about:
+        method, model = contents.texts(about["names"], "names", 2)
+        at = contents.text(about.get("at", ""), "at")
+        return contents.texts(about["layers"], "layers"), at, method, model
+    layer, method, model = contents.texts(about["names"], "names", 3)
+    # Format 1 could not tell a layer of this name from the input; the input is what it nearly always was.
+    if layer == "input":
+        return (), "input", method, model
+    layers = tuple(layer.split(_JOINT))
+    return layers, "layers" if len(layers) > 1 else "layer", method, model
+
+
+def _written(note: Note) -> list[str]:
+    """A note as it stands in a file: its code and its sentence, and how the command line says it if that differs."""
+    return [note.code, note.text, *([note.in_shell] if note.in_shell != note.text else [])]
+
+
+def _notes(value: object, n: int, k: int) -> tuple[tuple[tuple[Note, ...], ...], ...]:
     return tuple(
-        tuple(contents.texts(notes, "notes") for notes in contents.rows(row, "notes", k))
+        tuple(tuple(map(_note, contents.rows(notes, "notes"))) for notes in contents.rows(row, "notes", k))
         for row in contents.rows(value, "notes", 0, n)
     )
 
 
-def _preprocess(value: Any) -> Mapping[str, Any] | None:
+def _note(value: object) -> Note:
+    if isinstance(value, str):  # from before notes had codes
+        return Note(OLDER, contents.text(value, "a note"))
+    return Note(*contents.texts(value, "a note", 2, 3))
+
+
+def _preprocess(value: object) -> Mapping[str, Any] | None:
     if value is None:
         return None
     if not isinstance(value, dict) or "assumed" not in value:
@@ -160,16 +200,17 @@ def _preprocess(value: Any) -> Mapping[str, Any] | None:
     return value
 
 
-def _photos(value: Any, arrays: npz.Arrays, n: int) -> tuple[tuple[Image.Image, ...], tuple[imaging.Placement, ...]]:
+def _photos(value: object, arrays: npz.Arrays, n: int) -> tuple[tuple[Image.Image, ...], tuple[imaging.Placement, ...]]:
     placements = tuple(_placement(item) for item in contents.rows(value, "placements", 0, n))
     photos = []
     for i, placement in enumerate(placements):
         photo = imaging.read_image(contents.array(arrays, f"photo_{i}", (None,), "u").tobytes())
+        # A box that belongs to another photo would draw the heat on the wrong place.
         if placement.image_size != (photo.height, photo.width):
             raise ValueError(f"photo {i} has {photo.width} x {photo.height} pixels, and not those of its placement")
         photos.append(photo)
     return tuple(photos), placements
 
 
-def _placement(value: Any) -> imaging.Placement:
+def _placement(value: object) -> imaging.Placement:
     return imaging.Placement(**contents.fields(value, "a placement", ("image_size", "input_size", "box")))

@@ -20,17 +20,15 @@ def share(value: float) -> str:
     return f"{value:.0%}" if value >= 0.005 or not value else "<1%"
 
 
-def place(layer: str) -> str:
-    """Of which layer a map is, in words."""
-    if layer == "input":
+def place(layers: Sequence[str]) -> str:
+    """Of which layers a map is, in words.
+
+    >>> place(["layer4"]), place([])
+    ('at layer layer4', 'of the image itself')
+    """
+    if not layers:
         return "of the image itself"
-    first, *rest = layer.split(" + ")
-    return f"at {len(rest) + 1} layers, {first} to {rest[-1]}" if rest else f"at layer {first}"
-
-
-def is_of_one_layer(layer: str) -> bool:
-    """Whether a map is of one layer, and neither of several nor of the image itself."""
-    return layer != "input" and " + " not in layer
+    return f"at {len(layers)} layers, {layers[0]} to {layers[-1]}" if len(layers) > 1 else f"at layer {layers[0]}"
 
 
 def where(target: Mapping[str, Any], size: Sequence[int]) -> str:

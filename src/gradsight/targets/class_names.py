@@ -51,8 +51,9 @@ def _listed(labels: object, what: str) -> list[object]:
         return in_order([(plain(a), plain(b)) for a, b in pairs], what, f"{received(labels)} Pass {_FORMS}.")
     values = plain(labels)
     unordered = isinstance(values, Set) and not isinstance(values, KeysView)
+    ordered = list(values) if isinstance(values, KeysView) else values
     table = has(values, "columns")  # its names are those of several things
-    items = None if table else items_in(list(values) if isinstance(values, KeysView) else values)
+    items = None if table else items_in(ordered)
     if items is None:
         hint = " A set has no order." if unordered else ""
         raise InvalidType(f"{what} must be the names of the classes. {received(labels)}{hint} Pass {_FORMS}.")

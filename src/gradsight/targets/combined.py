@@ -239,7 +239,8 @@ def _of_each(targets: Sequence[TargetLike], context: OutputContext) -> ScoreSpec
         )
     # The output may be of some images alone; what the list holds for the others is looked at all the same.
     entries = [plain(x) for x in targets]
-    rows = [[x] if is_class(x) else list(x.which) if isinstance(x, Classes) else x for x in entries]
+    entries = [[x] if is_class(x) else x for x in entries]
+    rows = [list(x.which) if isinstance(x, Classes) else x for x in entries]
     lists = [isinstance(row, list | tuple) for row in rows]
     if all(lists):
         _check_lengths([len(row) for row in rows])

@@ -99,7 +99,8 @@ class Pixels:
         if self.mask is not None:
             return " in a mask"
         numbers = self.box or self.point or ()
-        return f" {'in' if self.box else 'at'} {','.join(f'{x:g}' for x in numbers)}" if numbers else ""
+        where = "in" if self.box else "at"
+        return f" {where} {','.join(f'{x:g}' for x in numbers)}" if numbers else ""
 
     def _sides(self) -> Sequence[float] | None:
         """(top, left, bottom, right) of the box or of the pixel at the point."""

@@ -38,7 +38,8 @@ def detections_in(
         nothing = labels is not None and logits.shape[2] == len(labels) + 1
         return logits[..., :-1] if nothing else logits, in_pixels(corners(relative, ops), size, ops)
     is_list = isinstance(outputs, list | tuple) and len(outputs) > 0
-    pair = outputs if is_list and len(outputs) == 2 else (scores if logits is None else logits, boxes)
+    named = (scores if logits is None else logits, boxes)
+    pair = outputs if is_list and len(outputs) == 2 else named
     if _has_axes(pair[0], 3) and (_has_axes(pair[1], 3) or _has_axes(pair[1], 4)) and pair[1].shape[-1] == 4:
         return pair[0], pair[1]
     if is_list and all(_has_axes(_entry(x, "boxes"), 2) for x in outputs):

@@ -62,11 +62,11 @@ def ask(
     form = Form(files.suffix(), files.quality, files.max_side)
     output = Output(folder.out, drawing.look(), form, "answer", strip=True, overwrite=folder.overwrite, asked=asked)
     settings = making.writing(model, look, axes)
-    targets = {} if top is None else {"targets": gs.Top(top)}
+    targets = None if top is None else gs.Top(top)
     picture.loading()
 
-    def stream(found: Sequence[Photo]) -> Iterable[Explained | Failed]:
+    def stream(found: Sequence[Photo]) -> Iterable[Explained[Photo] | Failed[Photo]]:
         loaded = making.loaded(model, picture)
-        return streamed(found, lambda photo: gs.ask(photo.source, question, model=loaded, **settings, **targets))
+        return streamed(found, lambda photo: gs.ask(photo.source, question, model=loaded, targets=targets, **settings))
 
     return each_photo([image], stream, output, reply)

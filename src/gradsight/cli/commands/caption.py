@@ -54,7 +54,7 @@ def caption(
     settings = making.writing(model, look, axes)
     picture.loading()
 
-    def stream(found: Sequence[Photo]) -> Iterable[Explained | Failed]:
+    def stream(found: Sequence[Photo]) -> Iterable[Explained[Photo] | Failed[Photo]]:
         loaded = making.loaded(model, picture)
         return streamed(found, lambda photo: gs.caption(photo.source, model=loaded, text=text, **settings))
 

@@ -22,8 +22,8 @@ from gradsight.cli.options import (
 from gradsight.errors import InvalidArgument, received
 
 if TYPE_CHECKING:
-    from gradsight.comparing import Comparison
     from gradsight.registry import Method
+    from gradsight.results.comparison import Comparison
 
 
 @command("gradsight compare photo.jpg --methods gradcam,layercam --top 2 --out grid.png")
@@ -72,7 +72,8 @@ def compare(
     from gradsight.cli.output import check_file
     from gradsight.cli.targets import targets_of
     from gradsight.cli.terminal import progress
-    from gradsight.comparing import SCALE, SUFFIXES, ordered, rows
+    from gradsight.comparing import ordered, rows
+    from gradsight.results.comparison import SCALE, SUFFIXES
 
     wanted, look = targets_of(target), drawing.look()
     taken("scale", scale, SCALE)
@@ -88,9 +89,10 @@ def compare(
     explainer = making.explainer_of(model, picture, **axes.axes())
     _tell_costs(chosen)
     steps = rows(explainer, pixels, chosen, chosen_layers, wanted)
+    # What is cheap is one step together, the others are one each.
     costly = sum(method.costly for method in chosen)
     found = [row for some in progress(steps, costly + (costly < len(chosen))) for row in some]
-    comparison = ordered(found, chosen, photo.name, scale, look["colormap"], look["opacity"])
+    comparison = ordered(found, chosen, photo.name, scale, look["colormap"], look["opacity"]).in_shell()
     comparison.save(path)
     _tell(comparison, path, reply)
     return 1 if {row.method.name for row in comparison.failed} & {method.name for method in named} else 0
@@ -132,7 +134,7 @@ def _tell(comparison: Comparison, path: Path, reply: ReplyOptions) -> None:
 def _say(comparison: Comparison, path: Path) -> None:
     """Print where each map is strongest, so that agreement is seen at once."""
     from gradsight.cli.terminal import say, say_table
-    from gradsight.comparing import said_by
+    from gradsight.results.comparison import said_by
     from gradsight.results.wording import corner, place
 
     first = comparison.explanations[0]
@@ -142,10 +144,10 @@ def _say(comparison: Comparison, path: Path) -> None:
     lines = []
     for row in comparison.rows:
         if row.explanation is not None:
-            record = row.explanation.record(0)
+            record = row.explanation.record(0).to_dict()
             peaks = [target["peak"] for target in record["targets"]]
             where = [corner(peak, record["size"]) if peak else "nothing" for peak in peaks]
-            lines.append([row.method.title, *where, place(row.explanation.layer)])
+            lines.append([row.method.title, *where, place(row.explanation.layers)])
     say_table(["strongest for", *first.labels[0], ""], lines)
     say()
     say("Look at ", (str(path), "bold cyan"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +55,6 @@ def explain(
     """
     from gradsight.cli import making
     from gradsight.cli.each import each_photo
-    from gradsight.cli.outcomes import streamed
     from gradsight.cli.output import Form, OneFile, Output, Results
     from gradsight.cli.targets import targets_of
 
@@ -65,15 +64,20 @@ def explain(
     if is_picture(folder.out, images, form.suffix):
         results = OneFile(folder.out, drawing.look(), form)
     else:
-        asked = making.asked(model, look, target, axes, picture, drawing, files)
+        asked = {
+            **making.asked(model, look, target, axes, picture, drawing, files),
+            **({"figure": True} if figure else {}),
+        }
         results = Output(folder.out, drawing.look(), form, figure=figure, overwrite=folder.overwrite, asked=asked)
     methods = look.methods()
     # Whatever else can be wrong with the options is told before the model is loaded.
     picture.loading(), model.loading(), axes.axes()
 
-    def stream(found: Sequence[Photo]) -> Iterable[Explained | Failed]:
+    def stream(found: Sequence[Photo]) -> Iterator[Explained[Photo] | Failed[Photo]]:
         explainer = making.explainer_of(model, picture, layer=look.layers(), method=methods, **axes.axes())
-        return streamed(found, lambda photo: explainer([photo.source], targets=wanted))
+        # Closed where the command is ended: photos are read ahead by threads.
+        with explainer.stream(found, targets=wanted, batch_size=model.batch_size or "auto") as done:
+            yield from done
 
     return each_photo(images, stream, results, reply, photos)
 

@@ -70,9 +70,10 @@ def similar(
 
 
 def _name(image: Path) -> str:
+    from gradsight.cli.earlier import STDIN_NAME
     from gradsight.cli.given import STDIN
 
-    return "stdin" if image == STDIN else str(image)
+    return STDIN_NAME if image == STDIN else str(image)
 
 
 def _readable(paths: Sequence[Path]) -> tuple[list[Photo], list[ImageError]]:

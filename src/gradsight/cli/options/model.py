@@ -8,6 +8,9 @@ from typing import Annotated, TypedDict
 from gradsight.cli import parsing
 from gradsight.cli.options.panels import MODEL, PICTURE
 
+_ROWS = 32
+"""How many variations of a photo go through the model at once, if not given."""
+
 
 class Loading(TypedDict, total=False):
     """Keyword arguments of `load_model`."""
@@ -63,9 +66,14 @@ class ModelOptions:
         MODEL.option(metavar="cpu|cuda|...", help="Where a PyTorch model runs."),
     ] = None
     batch_size: Annotated[
-        int,
-        MODEL.option(metavar="N", min=1, help="How many pictures go through the model at once."),
-    ] = 32
+        int | None,
+        MODEL.option(
+            metavar="N",
+            min=1,
+            help="How many pictures go through the model at once; if not given, as many photos as are quickest, and "
+            "32 variations of one.",
+        ),
+    ] = None
 
     def loading(self) -> Loading:
         """Keyword arguments of `load_model`."""
@@ -76,7 +84,7 @@ class ModelOptions:
 
     def settings(self) -> Settings:
         """Keyword arguments of `Explainer`."""
-        return {"name": self.model, "batch_size": self.batch_size}
+        return {"name": self.model, "batch_size": self.batch_size or _ROWS}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ class Panel:
 
     title: str
 
-    def option(self, *names: str, **about: Any) -> Any:
+    def option(self, *names: str, **about: Any) -> object:
         """An option in it; arguments are those of `typer.Option`."""
         return typer.Option(*names, rich_help_panel=self.title, **about)
 

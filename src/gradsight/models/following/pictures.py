@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from gradsight.imaging import Placement
 
@@ -94,6 +93,8 @@ def _moved(found: NDArray[np.floating], wanted: NDArray[np.floating], placement:
     allowed = [max(1.0, times) for times in zoom]
     reach = [int(np.ceil(0.5 * max(1.0, times) + 0.5)) for times in zoom]
     window = (2 * reach[0] + 1, 2 * reach[1] + 1, 1)
+    from scipy import ndimage  # a fifth of a second, and most models come with a preprocessing that is known
+
     low, high = ndimage.minimum_filter(wanted, window) - 1.5, ndimage.maximum_filter(wanted, window) + 1.5
     outside = ((found < low) | (found > high)).any(axis=-1)
     # at the border a filter may know more of the picture, or less, and no neighbours tell which values are near

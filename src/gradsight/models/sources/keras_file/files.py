@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
-from gradsight.errors import GradsightError, InvalidArgument, ModelError, received
+from gradsight.errors import GradsightError, InvalidArgument, MissingDependency, ModelError, received
 from gradsight.files import opened
+from gradsight.foreign import Module
 from gradsight.models.claims.bounds import check_input, told
 from gradsight.models.claims.packed import check_filled
 from gradsight.models.formats import file_format
@@ -15,12 +17,23 @@ from gradsight.models.keras.inputs import photos_of, preprocess_of
 from gradsight.models.keras.weights import check_kinds
 from gradsight.models.model import Model
 from gradsight.models.sources.keras_file.bounded import bounded_variables
-from gradsight.models.sources.keras_file.config import Stored, read_h5, read_keras, suspects
+from gradsight.models.sources.keras_file.description import Stored, read_h5, read_keras
+from gradsight.models.sources.keras_file.functions import foreign_functions
 from gradsight.models.sources.keras_file.older import in_words_of_keras_3, readable
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 _AGAIN = "Save the model again: model.save('model.keras')."
 _FUNCTION = "and pass that function: --model package.module:function."
+_TRUST = (
+    "If you trust where it comes from, load it in a function of yours, "
+    f"keras.saving.load_model(path, safe_mode=False), {_FUNCTION}"
+)
+_OPERATIONS = "Operations of Keras's or TensorFlow's own are kept by .keras files only."
+# What Keras 3.13.2 and 3.15 say
+_REFUSED = re.compile(r"Requested the (?:deserialization|loading) of [^.,]*")
+_UNKNOWN = re.compile(r"(?:Could not (?:locate|deserialize)(?: class| function)?|Unknown \w+:) '([\w.>]+)'")
+_SAFE = (3, 13, 2)
+"""The first Keras whose safe mode refuses all that is known to run code or to read other files."""
 
 
 @file_format(*SUFFIXES)
@@ -44,6 +57,7 @@ def load(path: Path) -> Model:
         )
     check_filled(path, "model")
     keras = import_keras()
+    _check_version(keras)
     with told("model: what is in the file cannot be used", f"{received(str(path))} {_AGAIN}"):
         stored = _described(path)
         _refuse(path, stored)
@@ -53,6 +67,14 @@ def load(path: Path) -> Model:
         if takes is not None:
             check_input(takes[:3], str(path))
         return Model(model, preprocess_of(model), None)
+
+
+def _check_version(keras: ModuleType) -> None:
+    if tuple(int(part) for part in re.findall(r"\d+", keras.__version__)[:3]) < _SAFE:
+        raise MissingDependency(
+            f"Files of Keras models need Keras {'.'.join(map(str, _SAFE))} or newer, and {keras.__version__} is "
+            "installed: older ones may run code that is in a file. Run: pip install --upgrade keras"
+        )
 
 
 def _described(path: Path) -> Stored:
@@ -82,41 +104,52 @@ def _refuse(path: Path, stored: Stored) -> None:
             f"model: this .keras file was saved by Keras {stored.version}, of which Keras 3 reads .h5 files only. "
             f"{received(str(path))} Load it with that Keras and save it again: model.save('model.h5')."
         )
-    found = suspects(stored.config)
-    if found.running or found.reading:
-        what = "run code" if found.running else "read other files"
+    functions = foreign_functions(stored.config)
+    if functions:
         raise ModelError(
-            f"model: this file would {what} when it is loaded: {_few(found.running or found.reading)}. Nothing of it "
-            f"was run. {received(str(path))} If you trust where it comes from, load it in a function of yours, "
-            f"keras.saving.load_model(path, safe_mode=False), {_FUNCTION}"
+            f"model: this file names a function that is no part of Keras's models: {_few(functions)}. Nothing of it "
+            f"was run. {received(str(path))} {_register(path)}"
         )
-    if found.unknown:
-        raise ModelError(
-            f"model: this file needs what is not Keras 3's own: {_few(found.unknown)}. {received(str(path))} Write a "
-            "function that registers it (@keras.saving.register_keras_serializable()) and returns "
-            f"keras.saving.load_model(path), {_FUNCTION}{_operations(path)}"
-        )
-
-
-def _operations(path: Path) -> str:
-    return (
-        "" if path.suffix == ".keras" else " Operations of Keras's or TensorFlow's own are kept by .keras files only."
-    )
 
 
 def _few(names: list[str]) -> str:
     return ", ".join(name[:80] for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _loaded(keras: Any, path: Path, stored: Stored) -> Any:
+def _loaded(keras: ModuleType, path: Path, stored: Stored) -> Module:
     try:
         with quiet(), readable(path, stored) as file, bounded_variables(keras, stored.arrays.values, path):
             return keras.saving.load_model(file, compile=False, safe_mode=True)
     except GradsightError:
         raise
     except Exception as error:  # what Keras cannot rebuild ends in almost any exception
-        saved = f", saved by Keras {stored.version}," if stored.version else ""
-        raise ModelError(
-            f"model: Keras {keras.__version__} cannot rebuild this file{saved} or it is damaged: {said(error)}. "
-            f"{received(str(path))} Build the model in a function and load its weights there, {_FUNCTION}"
-        ) from error
+        raise _failed(keras, path, stored, error) from error
+
+
+def _register(path: Path) -> str:
+    beside = "" if path.suffix == ".keras" else f" {_OPERATIONS}"
+    return (
+        "Write a function that registers it (@keras.saving.register_keras_serializable()) and returns "
+        f"keras.saving.load_model(path), {_FUNCTION}{beside}"
+    )
+
+
+def _failed(keras: ModuleType, path: Path, stored: Stored, error: Exception) -> ModelError:
+    """Keras's refusal or failure in our words, by what it says itself."""
+    if "safe_mode=False" in str(error):  # each of its refusals says how to do without it
+        what = _REFUSED.search(str(error))
+        return ModelError(
+            f"model: this file would run code, or read other files, when it is loaded"
+            f"{f': {what[0][:160]}' if what else ''}. Nothing of it was run. {received(str(path))} {_TRUST}"
+        )
+    unknown = _UNKNOWN.search(str(error))
+    if unknown is not None:
+        return ModelError(
+            f"model: this file needs what is not Keras 3's own: {unknown[1][:80]}. {received(str(path))} "
+            f"{_register(path)}"
+        )
+    saved = f", saved by Keras {stored.version}," if stored.version else ""
+    return ModelError(
+        f"model: Keras {keras.__version__} cannot rebuild this file{saved} or it is damaged: {said(error)}. "
+        f"{received(str(path))} Build the model in a function and load its weights there, {_FUNCTION}"
+    )

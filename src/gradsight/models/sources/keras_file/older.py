@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gradsight.models.sources.keras_file.config import Stored
+from gradsight.models.sources.keras_file.description import Stored
 
 # Keys that Keras 3 does not take any more, and that do not change what a model computes: they are about training, and
 # these layers have kernels by depth and by point, not this one.

@@ -1,0 +1,56 @@
+"""A call of an explainer: photos pass the model a few at a time, all at once or as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from gradsight.checks import taken
+from gradsight.explaining.asked import Asked, check_for_all
+from gradsight.explaining.assemble import explanations
+from gradsight.explaining.inputs import Batch, Prepared, of_one_size, pieces_of
+from gradsight.explaining.layer_choice import names_of
+from gradsight.explaining.passes import Passes
+from gradsight.explaining.stream import BATCH_SIZE, Stream
+from gradsight.foreign import Inputs
+from gradsight.locks import whole
+from gradsight.photos import P
+from gradsight.results.explanation import Explanation, joined
+
+
+def explained(passes: Passes, inputs: Inputs, asked: Asked) -> tuple[Explanation, ...]:
+    """One explanation of a batch, or of photos, for each layer and method.
+
+    Args:
+        passes: of the model.
+        inputs: a batch, or photos.
+        asked: what is explained.
+    """
+    backend = passes.user_model.backend()
+    parts, first = [], 0
+    with backend.unchanged():
+        for piece in pieces_of(inputs, passes.batch_size):
+            batch = passes.batch(piece, backend)
+            if piece is not inputs:  # what counts images, such as a target for each, counts those of the call
+                batch = batch._replace(total=len(inputs), first=first)
+            parts.append(_of_batch(passes, batch, asked))
+            first += batch.size
+    of_one_size({part[0].input_size for part in parts if part}, inputs)
+    return tuple(map(joined, zip(*parts, strict=True))) if len(parts) > 1 else tuple(parts[0])
+
+
+def streamed(passes: Passes, photos: Iterable[P], asked: Asked, batch_size: int | str) -> Stream[P]:
+    """Any number of photos, explained as they are asked for; see `Explainer.stream`."""
+    check_for_all(asked.targets)
+    size = taken("batch_size", batch_size, BATCH_SIZE, "Pass 32.")
+
+    @whole()
+    def explain(prepared: Sequence[Prepared]) -> list[Explanation]:
+        backend = passes.user_model.backend()
+        with backend.unchanged():
+            return _of_batch(passes, passes.batch_of_prepared(prepared, backend), asked)
+
+    return Stream(photos, explain, passes.preparing(), size)
+
+
+def _of_batch(passes: Passes, batch: Batch, asked: Asked) -> list[Explanation]:
+    return explanations(passes, batch, names_of(asked.layers, batch.backend), asked.methods, asked.targets)

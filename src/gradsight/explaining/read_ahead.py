@@ -1,0 +1,121 @@
+"""Photos that are read by threads while others are explained, no more of them than a few batches."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol
+
+from PIL import Image
+
+from gradsight.explaining.inputs import Prepared
+from gradsight.photos import P
+
+
+class HasSource(Protocol):
+    """A photo with what is read of it, as `photos.Photo` is one."""
+
+    @property
+    def source(self) -> Path | bytes | Image.Image:
+        """What is read."""
+
+
+_THREADS = min(4, os.cpu_count() or 1)
+"""Pillow decodes without Python's lock; more threads than these only take processors from the model."""
+
+
+@dataclass(eq=False)
+class Read(Generic[P]):
+    """A photo on its way.
+
+    Attributes:
+        photo: as it was given.
+        prepared: what the model gets of it; None where it failed, or was explained.
+        error: why it could not be read; None where it could.
+    """
+
+    photo: P
+    prepared: Prepared | None = None
+    error: Exception | None = None
+
+
+class ReadAhead(Generic[P]):
+    """Photos in their order, read by threads; at most so many are on their way as is said each time.
+
+    The iterable itself is only ever asked by the thread that asks for photos: a generator of the user's need not know
+    of threads.
+
+    Args:
+        photos: any iterable, also an endless one.
+        prepare: reads one of them and makes the model's input of it. Threads call it side by side.
+    """
+
+    def __init__(self, photos: Iterable[P], prepare: Callable[[object], Prepared]) -> None:
+        self._photos, self._prepare = iter(photos), prepare
+        self._coming: deque[tuple[P, Future[Prepared]]] = deque()
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="gradsight-reading")
+        self._failure: Exception | None = None
+        self._ended = False
+
+    def ahead(self, most: int) -> None:
+        """Let threads begin to read, until ``most`` photos are on their way."""
+        while not self._ended and len(self._coming) < most:
+            try:
+                photo = next(self._photos)
+            except StopIteration:
+                self._ended = True
+            except Exception as error:  # of the user's iterable: what it gave before is explained first
+                self._failure, self._ended = error, True
+            else:
+                self._coming.append((photo, self._pool.submit(self._prepare, photo)))
+
+    def next(self) -> Read[P] | None:
+        """The next photo, waited for; None where there is none on its way."""
+        if not self._coming:
+            return None
+        photo, future = self._coming.popleft()
+        try:
+            return Read(photo, future.result())
+        except Exception as error:
+            return Read(photo, error=error)
+
+    def close(self) -> None:
+        """End the threads: what they have not begun is left."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._coming.clear()
+
+    def raise_failure(self) -> None:
+        """Raise what the user's iterable raised, if it did."""
+        if self._failure is not None:
+            raise self._failure
+
+
+def one_at_a_time(function: Callable[[object], Prepared]) -> Callable[[object], Prepared]:
+    """A function that threads call one after the other: code of the user's may not stand more."""
+    lock = threading.Lock()
+
+    def locked(photo: object) -> Prepared:
+        with lock:
+            return function(photo)
+
+    return locked
+
+
+def without_frames(error: Exception) -> Exception:
+    """An error without the frames that it and its causes went through: they hold the pass that failed."""
+    for each in _chain(error):
+        each.__traceback__ = None
+    return error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

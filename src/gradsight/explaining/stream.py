@@ -1,0 +1,193 @@
+"""Any number of photos, explained in bounded memory: read ahead, grouped by size, and given back in their order."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Generic
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gradsight.errors import MissingDependency, UnknownName
+from gradsight.explaining.batch_sizes import BatchSize
+from gradsight.explaining.inputs import Prepared
+from gradsight.explaining.read_ahead import HasSource, Read, ReadAhead, without_frames
+from gradsight.photos import Explained, Failed, Outcome, P, out_of_memory
+from gradsight.results.explanation import Explanation
+from gradsight.rules import Choice, Either, Rule, Whole
+
+PhotoSource = str | Path | bytes | Image.Image | NDArray[np.uint8] | HasSource
+"""One photo of a stream."""
+
+BATCH_SIZE: Rule[int | str] = Either[int | str]((Whole(1), Choice(("auto",), "batch size")))
+
+_MOST_PIXELS = 1 << 26
+"""Of all photos that are kept decoded: photos of a camera would fill the memory before a batch of 32 is full."""
+
+_FIRST = 4
+"""So many are read before anything is known of how large they are."""
+
+_OF_ALL = (UnknownName, MissingDependency)
+"""Errors about what was asked for: each photo of a batch would fail so again."""
+
+_PER_IMAGE = (
+    "maps",
+    "scores",
+    "targets",
+    "predictions",
+    "target_notes",
+    "photos",
+    "placements",
+    "alphas",
+    "channel_means",
+    "written",
+)
+"""The fields of an `Explanation` that have one entry for each image, or none at all."""
+
+
+class Stream(Generic[P]):
+    """One `Explained` or `Failed` for each photo, in the photos' order; see `Explainer.stream`.
+
+    Nothing is read before the first is asked for. Of what is read, no more is kept than about two batches.
+
+    Args:
+        photos: any iterable.
+        explain: explains a few photos that become inputs of one size.
+        prepare: reads a photo and makes the model's input of it.
+        batch_size: how many pass the model at once, or ``"auto"``.
+    """
+
+    def __init__(
+        self,
+        photos: Iterable[P],
+        explain: Callable[[Sequence[Prepared]], Sequence[Explanation]],
+        prepare: Callable[[object], Prepared],
+        batch_size: int | str,
+    ) -> None:
+        self._explain = explain
+        self._size = BatchSize(batch_size)
+        self._outcomes = self._run(photos, prepare)
+
+    def __iter__(self) -> Stream[P]:
+        return self
+
+    def __next__(self) -> Outcome[P]:
+        return next(self._outcomes)
+
+    def close(self) -> None:
+        """End the threads that read ahead; what they have read is forgotten."""
+        self._outcomes.close()
+
+    def __enter__(self) -> Stream[P]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def batch_size(self) -> int:
+        """How many photos pass the model at once, as far as is known by now."""
+        return self._size.now
+
+    def _run(self, photos: Iterable[P], prepare: Callable[[object], Prepared]) -> Generator[Outcome[P], None, None]:
+        reading = ReadAhead(photos, prepare)
+        waiting: deque[_Slot[P]] = deque()
+        try:
+            while self._fill(reading, waiting):
+                if waiting[0].outcome is None:
+                    self._explain_all(_group(waiting, self._size.now))
+                while waiting and waiting[0].outcome is not None:
+                    yield waiting.popleft().outcome  # type: ignore[misc]
+            reading.raise_failure()
+        finally:
+            reading.close()
+
+    def _fill(self, reading: ReadAhead[P], waiting: deque[_Slot[P]]) -> bool:
+        """Read photos until there is a batch of the oldest one's size, or no room for more; whether there are any.
+
+        The oldest is the one that all others wait for: when there is no more room, its batch goes as it is.
+        """
+        while not (waiting and self._is_due(waiting)):
+            reading.ahead(_room(waiting, 2 * self._size.now))
+            read = reading.next()
+            if read is None:
+                break
+            waiting.append(_Slot(read))
+        reading.ahead(_room(waiting, 2 * self._size.now) if waiting else 0)  # meanwhile
+        return bool(waiting)
+
+    def _is_due(self, waiting: deque[_Slot[P]]) -> bool:
+        if waiting[0].outcome is not None or _room(waiting, 2 * self._size.now) < 1:
+            return True
+        return len(_group(waiting, self._size.now)) == self._size.now
+
+    def _explain_all(self, slots: Sequence[_Slot[P]]) -> None:
+        """Explain photos of one size together; where that fails, in parts, down to one by one."""
+        start = time.perf_counter()
+        try:
+            made = self._explain([slot.prepared for slot in slots if slot.prepared is not None])
+        except Exception as error:
+            self._failed(slots, error)
+            return
+        self._size.timed(len(slots), time.perf_counter() - start)
+        for i, slot in enumerate(slots):
+            slot.outcome = Explained(slot.photo, tuple(_image(explanation, i) for explanation in made))
+            slot.prepared = None
+
+    def _failed(self, slots: Sequence[_Slot[P]], error: Exception) -> None:
+        """Of a batch that failed, explain each half: it may be for one photo alone, or for want of memory."""
+        if out_of_memory(error):
+            self._size.too_large()
+        without_frames(error)
+        if len(slots) > 1 and not isinstance(error, _OF_ALL):
+            half = len(slots) // 2
+            self._explain_all(slots[:half])
+            self._explain_all(slots[half:])
+            return
+        for slot in slots:
+            slot.outcome, slot.prepared = Failed(slot.photo, error), None
+
+
+class _Slot(Generic[P]):
+    """A photo in its place in the order, and what came of it; None until then."""
+
+    def __init__(self, read: Read[P]) -> None:
+        self.photo, self.prepared = read.photo, read.prepared
+        self.outcome: Outcome[P] | None = None if read.error is None else Failed(read.photo, without_frames(read.error))
+        self.shape = () if read.prepared is None else read.prepared.array.shape
+        self.pixels = 0 if read.prepared is None else math.prod(read.prepared.photo.size)
+
+
+def _group(waiting: Iterable[_Slot[P]], most: int) -> list[_Slot[P]]:
+    """The photos that can be explained together with the oldest one, itself the first."""
+    unexplained = [slot for slot in waiting if slot.outcome is None]
+    return [slot for slot in unexplained if slot.shape == unexplained[0].shape][:most]
+
+
+def _room(waiting: Sequence[_Slot[P]], most: int) -> int:
+    """How many photos more may be on their way: ``most`` in all, or fewer where they are large."""
+    pixels = [slot.pixels for slot in waiting]
+    if not any(pixels):
+        return min(most, _FIRST) - len(waiting)
+    return min(most - len(waiting), (_MOST_PIXELS - sum(pixels)) // max(pixels))
+
+
+def _image(explanation: Explanation, i: int) -> Explanation:
+    """Of an explanation of several images, that of one."""
+    own: dict[str, object] = {}
+    for name in _PER_IMAGE:
+        values = getattr(explanation, name)
+        if isinstance(values, np.ndarray):
+            own[name] = values[i : i + 1].copy()  # a view would keep the arrays of all
+        elif values:
+            own[name] = values[i : i + 1]
+    return replace(explanation, **own)  # type: ignore[arg-type]

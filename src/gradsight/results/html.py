@@ -1,0 +1,91 @@
+"""Explanations as notebooks show them: small pictures, and the notes."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from gradsight import imaging
+from gradsight.errors import printable
+
+if TYPE_CHECKING:
+    from gradsight.results.explanation import Explanation
+
+PHOTOS = 5
+"""So many photos are shown of one explanation: a notebook keeps every picture in its file."""
+
+STRIPS = 12
+"""So many are shown of several explanations together."""
+
+_HEIGHT = 200
+"""Of each picture in a strip, in pixels."""
+
+_BYTES = 40_000
+"""Of the JPEG of one strip; as text it is a third more, and with its words stays under 60 kB."""
+
+_QUALITIES = (85, 70, 55, 40)
+
+
+def of_one(explanation: Explanation, photos: int = PHOTOS) -> str:
+    """An explanation's heading, so many of its photos with their overlays, and its notes."""
+    return "".join((f"<p>{_escaped(explanation.heading)}</p>", *_strips(explanation, photos), *_notes(explanation)))
+
+
+def of_several(explanations: Iterable[Explanation]) -> str:
+    """Several explanations one under the other, with fewer photos of each the more they are."""
+    several = list(explanations)
+    # Thirty methods must stay a small page too.
+    shown = several[:STRIPS]
+    each = min(PHOTOS, max(1, STRIPS // max(1, len(shown))))
+    return "".join((*(of_one(explanation, each) for explanation in shown), *_rest(len(several), len(shown))))
+
+
+def _strips(explanation: Explanation, photos: int) -> Iterator[str]:
+    # Maps of other axes than the input cannot be drawn; a notebook must show something all the same.
+    if explanation.maps.ndim - 2 != len(explanation.input_size):  # nothing to lay the maps on
+        yield f"<p>{_escaped(repr(explanation))}</p>"
+        return
+    count = len(explanation.maps)
+    for i in range(min(photos, count)):
+        picture = explanation.figure(i, height=_HEIGHT if len(explanation.input_size) == 2 else None)
+        yield _image(picture, ", ".join(explanation.labels[i]))
+    yield from _rest(count, photos)
+
+
+def _rest(count: int, shown: int) -> Iterator[str]:
+    if count > shown:
+        yield f"<p>… and {count - shown} more</p>"
+
+
+def _image(picture: Image.Image, names: str) -> str:
+    """A picture inside of the page; its size is said, so that the page does not jump when it is there."""
+    width, height = picture.size
+    data = base64.b64encode(_small(picture)).decode("ascii")
+    return (
+        f'<img alt="{_escaped(names)}" width="{width}" height="{height}" style="max-width:100%;height:auto" '
+        f'src="data:image/jpeg;base64,{data}">'
+    )
+
+
+def _small(picture: Image.Image) -> bytes:
+    """A picture as JPEG, as good as goes into `_BYTES`."""
+    while True:
+        for quality in _QUALITIES:
+            data = imaging.encoded(picture, "JPEG", quality=quality)
+            if len(data) <= _BYTES:
+                return data
+        # Noise does not compress: then it is made smaller, and the browser enlarges it again.
+        picture = imaging.shrunk(picture, max(1, max(picture.size) * 3 // 4))
+
+
+def _notes(explanation: Explanation) -> Iterator[str]:
+    return (f"<p>{_escaped(note)}</p>" for note in explanation.notes)
+
+
+def _escaped(text: str) -> str:
+    """A stranger's text for a page, also inside of quotation marks."""
+    return html.escape(printable(text))
