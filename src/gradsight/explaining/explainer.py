@@ -36,17 +36,15 @@ _M = TypeVar("_M", bound=MethodLike)
 _Several = list[_T] | tuple[_T, ...]
 _Targets: TypeAlias = "TargetLike | None"
 
-_IN_CALL = ("method", "layer", "targets")
 OPTIONS = ("method", "layer", "targets", "layout", "grid", "batch_size")
 
 
 class Explainer:
     """Explains one model. Threads may share it: it does not change, and the model stays as it is.
 
-    >>> import torch
-    >>> from gradsight import Explainer
+    >>> import torch, gradsight as gs
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
-    >>> explainer = Explainer(net, targets=2)
+    >>> explainer = gs.Explainer(net, targets=2)
     >>> explainer(torch.rand(1, 3, 8, 8)).maps.shape
     (1, 1, 6, 6)
 
@@ -122,7 +120,7 @@ class Explainer:
         )
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        in_call = f"Pass it in the call, explainer(photos, {name}=...), or make" if name in _IN_CALL else "Make"
+        in_call = f"Pass it in the call, explainer(photos, {name}=...), or make" if name in OPTIONS[:3] else "Make"
         raise InvalidArgument(
             f"`{name}` of an Explainer cannot be set: it does not change, since threads may share it. "
             f"{received(value)} {in_call} another one: gs.Explainer(explainer.model, {name}=...)."
@@ -132,8 +130,8 @@ class Explainer:
         raise InvalidArgument(f"an Explainer does not change. Received: del explainer.{name}. Make another one.")
 
     def __repr__(self) -> str:
-        options = {name: getattr(self, name) for name in OPTIONS}
-        told = "".join(f", {name}={value!r}" for name, value in options.items() if value not in (None, 32))
+        said = ((name, getattr(self, name)) for name in OPTIONS)
+        told = "".join(f", {name}={value!r}" for name, value in said if value not in (None, 32))
         return f"Explainer({self.model!r}{told})"
 
     @property
@@ -228,11 +226,10 @@ class Explainer:
 
         They are read ahead by threads, and those that become inputs of one size pass the model together.
 
-        >>> import numpy as np, torch
-        >>> from gradsight import Explainer, Preprocess
+        >>> import numpy as np, torch, gradsight as gs
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
         >>> photos = (np.full((9, 9, 3), value, np.uint8) for value in range(40))
-        >>> with Explainer(net, preprocess=Preprocess(8)).stream(photos, batch_size=16) as stream:
+        >>> with gs.Explainer(net, preprocess=gs.Preprocess(8)).stream(photos, batch_size=16) as stream:
         ...     print(sum(done.explanations[0].maps.shape[0] for done in stream))
         40
 
@@ -278,8 +275,8 @@ class Explainer:
         Raises:
             GradsightError: with what was wrong, what was received and what to do.
         """
-        look = self._activations(layer)
-        return dissect(look, concepts, model=self.name, batch_size=self.batch_size, quantile=quantile)
+        size = self.batch_size
+        return dissect(self._activations(layer), concepts, model=self.name, batch_size=size, quantile=quantile)
 
     def top_activating(
         self, photos: Sequence[str | Path], channels: Sequence[int], *, layer: Layers = None, k: int = 4

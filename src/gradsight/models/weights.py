@@ -212,8 +212,11 @@ def misfits(wanted: Mapping[str, torch.Tensor], stored: Mapping[str, torch.Tenso
     """
 
     def kind(tensor: torch.Tensor) -> str:
-        floating = "f" if tensor.is_floating_point() else "i"
-        return "c" if tensor.is_complex() else "b" if str(tensor.dtype) == "torch.bool" else floating
+        if tensor.is_complex():
+            return "c"
+        if str(tensor.dtype) == "torch.bool":
+            return "b"
+        return "f" if tensor.is_floating_point() else "i"
 
     # Counts are stored as floats by some converters, and a mask as 0 and 1; the rest would lose what it says.
     fitting = {"f": "f", "c": "cf", "i": "if", "b": "bi"}

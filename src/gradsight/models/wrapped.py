@@ -15,7 +15,7 @@ _GREY = 114 / 255
 """Of the border that YOLO is trained with."""
 
 
-def opened(model: Module) -> Any:
+def opened(model: Module) -> Model | Module:
     """What a model is, with what it says of itself, as a `Model`; the same where it says nothing.
 
     Known are modules with ``names``, a dict of index to name, and objects with such a module as ``model`` that cannot

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 from gradsight.archives import check_claim
 from gradsight.errors import InvalidArgument, ModelError, received
 from gradsight.files import exists, is_file, is_folder, opened
+from gradsight.foreign import Json
 
 _DEPTH = 100
 """How many levels the JSON of a model's file may have."""
@@ -78,7 +79,7 @@ def check_unpacked(file: BinaryIO, size: int, path: str | os.PathLike[str]) -> N
     check_claim(claimed, size, repr(os.fspath(path)), ModelError)
 
 
-def parsed(text: str | bytes) -> Any:
+def parsed(text: str | bytes) -> Json:
     """JSON of a model's file.
 
     Raises:

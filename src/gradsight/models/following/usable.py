@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gradsight.errors import InvalidType, received
+from gradsight.foreign import Module
 from gradsight.imaging import Preprocess
 from gradsight.models.following.calling import Called, handed
 from gradsight.models.following.follow import Followed, follow
 from gradsight.models.following.pictures import SIDES, smooth
 from gradsight.models.keras.backend import is_keras
 from gradsight.models.keras.inputs import preprocess_of
-from gradsight.values import has
+from gradsight.models.model import PlacesPhotos
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class _OfPixels:
         return self.called(Image.fromarray(pixels.round().astype(np.uint8)))
 
 
-def usable(given: Any, source: Any = None, model: Any = None) -> Any:
+def usable(given: object, source: object = None, model: Module = None) -> PlacesPhotos | None:
     """What makes photos a model's input and knows the way back; functions that do not are followed by trying.
 
     Args:
@@ -48,7 +49,7 @@ def usable(given: Any, source: Any = None, model: Any = None) -> Any:
         InvalidType: it is none of these, or takes no photo, or gives no picture.
         InvalidArgument: a function that cannot be followed.
     """
-    if given is None or has(given, "place"):
+    if given is None or isinstance(given, PlacesPhotos):
         return given
     if not callable(given):
         raise InvalidType(f"`preprocess` must be a gs.Preprocess or a function of a photo. {received(given)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -64,11 +64,14 @@ class Operator(nn.Module):
     def forward(self, *inputs: torch.Tensor) -> Outputs:
         """Run with the arguments of this run in their places."""
         given = iter(inputs)
-        arguments = [
-            next(given) if argument is GIVEN else self._buffers[f"constant_{i}"] if argument is _KEPT else argument
-            for i, argument in enumerate(self.arguments)
-        ]
+        arguments = [self._filled(i, argument, given) for i, argument in enumerate(self.arguments)]
         return self.function[0](*arguments)
+
+    def _filled(self, i: int, argument: object, given: Iterator[torch.Tensor]) -> object:
+        """Argument ``i`` of a run: what comes at the run, what is kept as a buffer, or itself."""
+        if argument is GIVEN:
+            return next(given)
+        return self._buffers[f"constant_{i}"] if argument is _KEPT else argument
 
 
 def layer(node: Node, operator: Module, arguments: list[Any]) -> nn.Module:
@@ -136,7 +139,8 @@ def _together(operator: Callable[..., Any], *parts: torch.Tensor) -> torch.Tenso
 def _reduced(
     function: Callable[..., Any], axes: int | Sequence[int] | None, keep: bool, x: torch.Tensor
 ) -> torch.Tensor:
-    dims = tuple(range(x.ndim)) if axes is None else (axes,) if isinstance(axes, int) else tuple(axes)
+    over = range(x.ndim) if axes is None else axes
+    dims = (over,) if isinstance(over, int) else tuple(over)
     values = x.double() if function is torch.mean and not x.is_floating_point() else x
     reduced: torch.Tensor = function(values, dim=dims, keepdim=bool(keep))
     return reduced.trunc().to(x.dtype) if reduced.dtype != x.dtype else reduced

@@ -29,7 +29,7 @@ class Weights(Protocol):
     name: str
     meta: dict[str, Any]
 
-    def transforms(self) -> Any:
+    def transforms(self) -> object:
         """The preset of its pictures."""
 
     def get_state_dict(self, **options: bool) -> object:
