@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Sequence
 from itertools import count
 
 _WRITTEN = re.compile(r"[A-Za-z_]\w*(?:[-+]+\w*)*")
@@ -49,7 +49,7 @@ def safe(text: str, also: str = "") -> str:
     return re.sub(rf"[^A-Za-z0-9_\-{also}]+", "_", known)[:_LONGEST]
 
 
-def as_registered(text: str, known: Iterable[str]) -> str:
+def as_registered(text: str, known: Container[str]) -> str:
     """A text in which names are written as they are registered: ``"Grad-CAM++"`` is ``"gradcampp"``.
 
     Args:
@@ -59,10 +59,9 @@ def as_registered(text: str, known: Iterable[str]) -> str:
     >>> as_registered("smooth(Grad-CAM++, samples=8)", ["gradcam", "gradcampp"])
     'smooth(gradcampp, samples=8)'
     """
-    names = set(known)
 
     def registered(match: re.Match[str]) -> str:
         plain = match[0].lower().replace("++", "pp").replace("-", "").replace("_", "")
-        return plain if plain in names and match[0] not in names else match[0]
+        return plain if match[0] not in known and plain in known else match[0]
 
     return _WRITTEN.sub(registered, text)

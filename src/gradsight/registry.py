@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, cast
 
 from gradsight.checks import taken
-from gradsight.errors import InvalidArgument, received, unknown
+from gradsight.entries import Registry
 from gradsight.foreign import Array, Ops
 from gradsight.ranges import checked, options_of
 from gradsight.rules import Choice, Each, Flag, Function, Text
@@ -116,80 +114,6 @@ class Source:
     def needs(self) -> tuple[str, ...]:
         """The packages that it needs now."""
         return self.packages() if callable(self.packages) else self.packages
-
-
-Entry = TypeVar("Entry", Method, Source)
-
-
-def _home(entry: Method | Source) -> str:
-    """The module and the name of an entry's function."""
-    function = entry.function
-    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
-
-
-class Registry(Mapping[str, Entry], Generic[Entry]):
-    """Entries by name, filled when first asked by importing every module of one package.
-
-    A new entry is therefore one new file: nothing has to be listed by hand.
-    """
-
-    def __init__(self, kind: str, package: str, command: str) -> None:
-        self._kind, self._package, self._command = kind, package, command
-        self._entries: dict[str, Entry] = {}
-        self._filled = False
-        self.reserved: frozenset[str] = frozenset()
-
-    def add(self, name: str, entry: Entry) -> None:
-        """Add an entry under a name that is not taken yet.
-
-        A function of the user may be added again, as when a cell of a notebook runs twice: it replaces itself.
-
-        Raises:
-            InvalidType: the name is no text.
-            InvalidArgument: the name is taken, or can be no name.
-        """
-        if not taken("name", name, Text()).isidentifier():
-            raise InvalidArgument(f"`name` must be a word of letters, digits and _. {received(name)} Pass 'my_way'.")
-        home = _home(entry)
-        own = not home.startswith(f"{self._package}.")
-        if own:  # those of the package are all there first: the user's module may be the first that asks for one
-            self._fill()
-        # A variant and a method of one name could not be told apart in "name(...)".
-        if name in self.reserved:
-            raise InvalidArgument(f"`name` must be no word for a variant. {received(name)} Pass 'my_{name}'.")
-        there = self._entries.get(name)
-        if there is not None and not (own and _home(there) == home):
-            raise InvalidArgument(
-                f"`name` must be one that no other {self._kind} has. Received: {name!r}, which is {there.title}. Pass "
-                f"another, such as 'my_{name}'."
-            )
-        self._entries[name] = entry
-
-    def _fill(self) -> dict[str, Entry]:
-        if not self._filled:
-            package = importlib.import_module(self._package)
-            # Not at import: most commands need no method, and importing all of them takes time.
-            for module in pkgutil.iter_modules(package.__path__):
-                importlib.import_module(f"{self._package}.{module.name}")
-            self._filled = True
-        return self._entries
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._fill()
-
-    def __getitem__(self, name: str) -> Entry:
-        entries = self._fill()
-        try:
-            return entries[name]
-        except KeyError:
-            way_out = f"`{self._command}` lists them."
-            raise unknown(self._kind, name, self, way_out) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._fill()))
-
-    def __len__(self) -> int:
-        return len(self._fill())
 
 
 METHODS: Registry[Method] = Registry("method", "gradsight.methods", "gradsight methods")

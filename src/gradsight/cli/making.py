@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -23,7 +24,11 @@ def loaded(model: ModelOptions, picture: PictureOptions) -> gs.Model:
     Raises:
         GradsightError: there is none, or it cannot be loaded so.
     """
-    return gs.load_model(model.model, **model.loading(), **picture.loading())
+    made = gs.load_model(model.model, **model.loading(), **picture.loading())
+    if not gc.isenabled():  # a process of our own: see `process.main`
+        gc.freeze()  # what is there by now stays, and need not be looked through any more
+        gc.enable()
+    return made
 
 
 def explainer_of(model: ModelOptions, picture: PictureOptions, **more: Any) -> gs.Explainer:

@@ -92,6 +92,10 @@ def _or_without_gradient() -> str:
 def _by_column(scores: torch.Tensor, leaves: list[torch.Tensor], *, batched: bool) -> list[torch.Tensor | None]:
     """In one batched backward pass, or one by one where that fails."""
     n, k = scores.shape
+    if k == 1:
+        # The same numbers as with a gradient of ones, which would make PyTorch import sympy: half a second, once.
+        only = torch.autograd.grad(scores.sum(), leaves, retain_graph=True, allow_unused=True)
+        return [None if grad is None else grad[None] for grad in only]
     each = torch.eye(k, dtype=scores.dtype, device=scores.device)[:, None].expand(k, n, k)
     if k > 1 and batched:
         with contextlib.suppress(RuntimeError):  # some operation of the tail has no batched gradient
