@@ -42,6 +42,7 @@ def load_weights(model: Module, path: str | PathLike[str]) -> None:
     """
     state = read_weights(path)
     expected = set(model.state_dict())
+    # All ways are compared, since a prefix may be part of the model's own names.
     best = max(_without_prefixes(state), key=lambda names: len(expected & names.keys()))
     problems = [*_differing(model, best), *_few("of another kind of numbers", misfits(model.state_dict(), best))]
     if not problems:
@@ -116,14 +117,17 @@ def _torch(file: Path) -> Any:
     import torch
 
     try:
+        # Asked first: the error of torch.load would not say what to do with such a file.
         if _is_torchscript(file):
             raise ModelError(
                 f"weights must be a state dict, and this is a TorchScript archive, whose layers cannot be seen. "
                 f"{received(str(file))} Save model.state_dict() of the source module, or export it: "
                 "torch.export.save(...)."
             )
+        # On the CPU: a file from a machine with a GPU names that, and this machine may have none.
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        # PyTorch says only in the text of its error what the file asked for.
         found = _GLOBAL.search(str(error))
         if found is None:
             raise _damaged(file, RuntimeError("PyTorch cannot read it")) from error
@@ -177,7 +181,7 @@ def _without_prefixes(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _put_into(model: Module, state: dict[str, Any]) -> list[str]:
-    """Load the tensors; what stands against it."""
+    """Load the tensors into the module; return what does not fit, in words."""
     try:
         # strict=False only because the lists it returns read better than its exception
         result = model.load_state_dict(state, strict=False)
