@@ -86,6 +86,7 @@ def caption(
     loaded, others = _loaded(photo, model, method, layer, options)
     if loaded.writing is None or loaded.writing.answers:
         raise _cannot("write captions", _WRITERS, loaded)
+    # After the model is known to write captions: only such a model can begin with a text.
     if text is not None:
         loaded = loaded.about(text)
     return _explained(photo, loaded, others)
@@ -156,6 +157,7 @@ def ask(
         others["targets"] = targets
     if loaded.reads is None or (loaded.writing is not None and not loaded.writing.answers):
         raise _cannot("answer questions", _ANSWERERS, loaded)
+    # The same module with another question: it is not loaded again.
     loaded = loaded.about(question)
     if loaded.writing is not None:
         return _explained(photo, loaded, others, question)
@@ -179,11 +181,13 @@ def _loaded(
     given = {"method": method, "layer": layer}
     others |= {name: value for name, value in given.items() if value is not None}
     loaded = as_model(model, **loading)
+    # Whatever is no name was taken for a module; this cannot be one.
     if not callable(loaded.model):
         raise InvalidType(
             f"`model` must be the name of a model source, or a gs.Model. {received(model)} A model of your own goes in "
             "as gs.Model(model, preprocess, writing=gs.Writing(...))."
         )
+    # The name goes into the model itself, since the errors name it.
     name = optional("name", others.pop("name", None), Text())
     return loaded.told(name=name), others
 
@@ -223,7 +227,8 @@ def _explained(photo: PhotoLike, loaded: Model, options: dict[str, object], ques
     told = _Told(loaded.writing)
     # Its class scores are those of the word after the text: nothing that it predicts of the photo.
     scores = None if loaded.scores is None else replace(loaded.scores, activation="")
-    fed = replace(loaded, scores=scores, feed=told.feed)
+    # No spec: what is fed is made of this very photo.
+    fed = replace(loaded, scores=scores, feed=told.feed, spec=None)
     explainer = Explainer(fed, **options)  # type: ignore[arg-type]
     return _with(explainer([photo], targets=told), question=question, written=(told.text,))
 
@@ -261,6 +266,7 @@ class _Told:
                 if places
             )
         )
+        # Without the last token: after it nothing is predicted.
         return self._writing.feed(images, tokens[None, :-1])
 
     def resolved(self, setting: OutputContext) -> ScoreSpec:
@@ -271,6 +277,7 @@ class _Told:
 
 def _tokens(written: Array) -> NDArray[np.int64]:
     tokens = np.asarray(written)
+    # `write` is the user's, and the next errors would come from deep inside of the model.
     if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or len(tokens) < 2:
         raise InvalidType(
             "`write` of Writing must give the tokens of a text, whole numbers of shape (length,), with the one that it "
@@ -287,6 +294,7 @@ def _words(told: Sequence[tuple[str, Sequence[int]]], length: int) -> Sequence[t
                 f"`words` of Writing must give words with places from 1 to {length - 1} among the tokens: the first is "
                 f"what the model was given. {received((word, places))}"
             )
+    # Such as a caption of marks alone; there would be no target.
     if not any(places for _, places in words):
         raise ModelError("the model wrote no word about the photo, so there is nothing to explain.")
     return words

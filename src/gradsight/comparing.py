@@ -59,9 +59,11 @@ def compare(
     Comparison(2 rows: gradcam, layercam; labels=('class 1',))
     """
     taken("scale", scale, SCALE)
+    # Before the model is loaded: the mistake would else show at the very end.
     check_drawing(colormap, opacity)
     chosen = [as_method(method) for method in methods] if methods else chosen_methods()
     explainer = _explainer(model)
+    # Read once: each method would read the file again.
     picture, name = imaging.read_image(photo), _name_of(photo)
     found = [row for some in rows(explainer, picture, chosen, layers, targets) for row in some]
     return ordered(found, chosen, name, scale, colormap, opacity)
@@ -71,6 +73,7 @@ def ordered(
     found: Sequence[Row], methods: Sequence[Method], name: str, scale: str, colormap: str | None, opacity: str | float
 ) -> Comparison:
     """What `rows` gave as a comparison, in the order in which the methods were named."""
+    # The cheap ones ran first, and together; the picture keeps the order in which they were named.
     order = [method.name for method in methods]
     in_order = sorted(found, key=lambda row: order.index(row.method.name))
     return Comparison(tuple(in_order), name, scale, colormap, opacity)
@@ -98,6 +101,7 @@ def rows(
     Raises:
         ImageError: the photo cannot be prepared for the model.
     """
+    # Each once: rows of the same layer would be the same.
     layer = list(dict.fromkeys(layers)) if layers else None
     # One pass of the model serves all of them.
     cheap = [method for method in methods if not method.costly]
@@ -115,6 +119,7 @@ def _together(
     by_name = {method.name: method for method in methods}
     try:
         return [_of(by_name, e) for e in explainer([photo], method=methods, layer=layer, targets=targets)]
+    # The photo is at fault, and with it every method.
     except ImageError:
         raise
     except Exception as error:  # whatever is wrong with a method, a bug of it too, must not cost the other rows
@@ -133,6 +138,7 @@ def check_drawing(colormap: str | None, opacity: str | float) -> None:
     Raises:
         GradsightError: there is no such colour map or opacity.
     """
+    # By looking the map up: only the catalogue knows its names.
     imaging.colormap(optional("colormap", colormap, imaging.NAME) or imaging.DEFAULT)
     taken("opacity", opacity, imaging.OPACITY, "Pass 0.5.")
 

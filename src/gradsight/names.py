@@ -25,6 +25,7 @@ def distinct(names: Sequence[str]) -> list[str]:
     first: dict[str, int] = {}
     for i, name in enumerate(names):
         first.setdefault(key(name), i)
+    # Names that are given come first: a number must not take one of them.
     taken, result = set(first), []
     for i, name in enumerate(names):
         if first[key(name)] != i:
@@ -36,6 +37,7 @@ def distinct(names: Sequence[str]) -> list[str]:
 
 def key(name: str) -> str:
     """What two names share where they are one to a file system that does not tell cases or forms of accents apart."""
+    # macOS and Windows do not tell cases apart, and macOS no forms of accents.
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -45,6 +47,7 @@ def safe(text: str, also: str = "") -> str:
     >>> safe("jack-o'-lantern, crème")
     'jack-o-lantern_creme'
     """
+    # NFKD parts a letter from its accent, so that the letter stays when ASCII drops the accent.
     known = unicodedata.normalize("NFKD", text.replace("'", "")).encode("ascii", "ignore").decode("ascii")
     return re.sub(rf"[^A-Za-z0-9_\-{also}]+", "_", known)[:_LONGEST]
 
@@ -62,6 +65,7 @@ def as_registered(text: str, known: Container[str]) -> str:
 
     def registered(match: re.Match[str]) -> str:
         plain = match[0].lower().replace("++", "pp").replace("-", "").replace("_", "")
+        # A name that is registered just so is meant, though it may read as another one.
         return plain if match[0] not in known and plain in known else match[0]
 
     return _WRITTEN.sub(registered, text)

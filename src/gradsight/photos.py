@@ -94,6 +94,7 @@ def out_of_memory(error: BaseException | None) -> bool:
     """Whether an error is for want of memory, also where another one tells of it."""
     if error is None:
         return False
+    # By names, since no framework may be imported only to ask for its errors.
     known = isinstance(error, MemoryError) or type(error).__name__ in _MEMORY
     return known or any(word in str(error) for word in _MEMORY_WORDS) or out_of_memory(error.__cause__)
 
@@ -123,6 +124,7 @@ def find_photos(
     """
     paths = [Path(path) for path in given]
     skipped = {key for path in leave_out if (key := _identity(Path(path))) is not None}
+    # One folder alone needs no name of its own: all stems would begin with it.
     several = sum(path.is_dir() for path in paths if _is_taken(path)) > 1
     found: list[tuple[Path, str]] = []
     errors: list[ImageError] = []
@@ -167,6 +169,7 @@ def is_photo(text: str) -> bool:
 
 def cut(stem: str) -> str:
     """The beginning of a name that leaves room for what is put behind it."""
+    # By letters, though bytes are counted: half a letter is no name.
     while len(os.fsencode(stem)) > _LONGEST_STEM:
         stem = stem[:-1]
     return stem
@@ -182,6 +185,7 @@ def _pictures(path: Path, recursive: bool, skipped: set[_Identity], errors: list
         read_image(path)  # raises, and says why
     if not os.path.isdir(path):
         return [path]
+    # Sorted, since each file system has an order of its own.
     found = sorted(_walked(path, recursive, skipped, errors))
     if not found:
         raise ImageError(f"{str(path)!r} is a folder without pictures ({', '.join(SUFFIXES)}).")
@@ -195,6 +199,7 @@ def _walked(root: Path, recursive: bool, skipped: set[_Identity], errors: list[I
     while folders or links:
         folder = folders.popleft() if folders else links.popleft()
         key = _identity(folder)
+        # A folder that was named itself is looked into, even if it is that of the results.
         if key is None or key in seen or (key in skipped and folder != root):
             continue
         seen.add(key)
@@ -208,9 +213,11 @@ def _walked(root: Path, recursive: bool, skipped: set[_Identity], errors: list[I
 
 def _entries(folder: Path, root: Path, errors: list[ImageError]) -> Sequence[Path]:
     try:
+        # What is hidden is not meant: systems keep previews there.
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         failed = ImageError(f"{str(folder)!r} cannot be opened: {error.strerror}.")
+        # The folder that was named must open; one below it costs only its own photos.
         if folder == root:
             raise failed from error
         errors.append(failed)
@@ -223,6 +230,7 @@ _Identity = tuple[int, int]
 
 def _identity(folder: Path) -> _Identity | None:
     try:
+        # Not the path: two paths may lead to one folder.
         status = os.stat(folder)
     except (OSError, ValueError):
         return None

@@ -27,6 +27,7 @@ app = typer.Typer(
     help="Shows what a vision model looked at when it decided.",
     epilog="Start with: gradsight demo",
     no_args_is_help=True,
+    # What GRADSIGHT_TRACEBACK shows is Python's own traceback, not one that Typer draws.
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # `usage` lays out the help
 )
@@ -34,6 +35,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
+        # A callback runs before the command, whose own `mistakes` does not hold yet.
         with mistakes():
             need_stdout("--version")
         say(f"gradsight {gs.__version__}")
@@ -46,9 +48,11 @@ def _root(
         bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
+    # Typer has called `_version` already; the parameter is here only so that there is such an option.
     del version
 
 
+# The help lists them in this order: what a newcomer types first comes first.
 for _entry in (demo, explain, compare, neurons, caption, ask, similar, layers, methods, models):
     app.command(name=_entry.name, cls=Command, short_help=_entry.summary, epilog=f"Example: {_entry.example}")(
         _entry.run

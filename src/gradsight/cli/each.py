@@ -17,6 +17,7 @@ from gradsight.photos import Explained, Failed, Photo
 Stream = Callable[[Sequence[Photo]], Iterable[Explained[Photo] | Failed[Photo]]]
 """From photos to what comes of each, in their order; the model is loaded when it is called."""
 
+# Frozen, so that one value can be the default of every call.
 _EVERYTHING = PhotosOptions()
 
 
@@ -49,11 +50,13 @@ def each_photo(
     results.check(photos)
     for error in errors:
         complain(str(error), "Failed")
+    # After the check: results of another photo or model are no reason to leave a photo out.
     if which.resume:
         photos = _undone(photos, results)
     failed, total = len(errors), len(photos) + len(errors)
     if photos:
         failed += _explained(photos, stream, results, reply)
+    # With --json, stdout holds JSON alone: a program reads it.
     if failed < total and not reply.as_json:
         kind = "The pictures and their JSON are in " if isinstance(results, Output) else "Look at "
         say(kind, (results.place, "bold cyan"))
@@ -75,6 +78,7 @@ def _explained(photos: Sequence[Photo], stream: Stream, results: Results, reply:
             if outcome.result is not None:
                 tell(outcome.result, results, reply)
                 done += 1
+    # Told here, where the counts are; `mistakes` then ends the process with the signal's status.
     except KeyboardInterrupt:
         if len(photos) > 1:  # of one photo there is nothing to go on with
             way_out = "; the same command with --resume goes on" if isinstance(results, Output) else ""

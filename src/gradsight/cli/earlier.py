@@ -39,6 +39,7 @@ def check(planned: Sequence[tuple[Path, str]], model: str | None) -> None:
 def is_done(path: Path, image: str, asked: Mapping[str, Any]) -> bool:
     """Whether a record says that this was asked of this photo, and all files are there that it names."""
     records = _records(path) if is_file(path) else []
+    # A photo that was asked about otherwise, such as for another class, is to be explained again.
     if not records or not all(_is_of(record, image) and record.get("asked") == asked for record in records):
         return False
     folder = path.parent
@@ -52,8 +53,10 @@ def _other(path: Path, image: str, model: str | None) -> str:
         return ""
     records = _records(path)
     if not records:
+        # A file of the user's own that happens to have this name: it must not be replaced.
         return "no record of gradsight's"
     for record in records:
+        # All photos that come in by stdin have this one name, so that it cannot tell them apart.
         if image == STDIN_NAME:
             return "of a photo that came in by stdin, perhaps another one"
         if not _is_of(record, image):
@@ -73,6 +76,7 @@ def _records(path: Path) -> list[Mapping[str, Any]]:
     """What a file of records holds; empty where it is none."""
     try:
         read = json.loads(read_text(path, "a record"))
+    # RecursionError: JSON that is nested too deep for Python, which no record is.
     except (GradsightError, ValueError, RecursionError):
         return []
     records = read if isinstance(read, list) else [read]
@@ -82,6 +86,7 @@ def _records(path: Path) -> list[Mapping[str, Any]]:
 
 def _files(record: Mapping[str, Any]) -> list[str]:
     """The files that a record names."""
+    # The file may have been edited since: no type in it is taken for granted.
     targets = record["targets"] if isinstance(record["targets"], list) else []
     named = [record.get("file"), record.get("figure")]
     named += [target.get("file") for target in targets if isinstance(target, dict)]

@@ -23,6 +23,7 @@ def photos_at(
     Raises:
         InvalidArgument: ``-`` is named twice, or stdin is closed.
     """
+    # `find_photos` would look for a file of the name "-".
     if STDIN not in paths:
         return find_photos(paths, recursive, leave_out)
     if paths.count(STDIN) > 1:
@@ -42,6 +43,7 @@ def one_photo(path: Path, command: str) -> Photo:
     """
     if path == STDIN:
         return from_stdin()
+    # `photo_at` does not look at the path, and the error about a folder would come when it is read.
     if is_folder(path):
         raise ImageError(f"{str(path)!r} is a folder; {command} takes one photo. Name a file in it.")
     return photo_at(path)
@@ -53,16 +55,18 @@ def from_stdin() -> Photo:
     Raises:
         InvalidArgument: stdin is closed, or gives more than a picture holds.
     """
+    # Python sets it to None where the process was started with its stdin closed.
     if sys.stdin is None or sys.stdin.closed:
         raise InvalidArgument("- is the photo that comes in by stdin, which is closed. Name a file.")
     most = int(STDIN_BYTES.value)
+    # One byte more than is allowed shows that there is more, and the rest is never held in memory.
     content = sys.stdin.buffer.read(most + 1)
     STDIN_BYTES.check(len(content), f"stdin is too large for a picture: {len(content):,} bytes")
     return Photo(STDIN_NAME, STDIN_NAME, content)
 
 
 def not_a_folder(image: Path) -> None:
-    """See that the one photo of a command is none.
+    """Check that the one photo of a command is not a folder.
 
     Raises:
         InvalidArgument: it is a folder.

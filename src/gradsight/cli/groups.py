@@ -30,12 +30,13 @@ class Entry(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """The first line of what it does; given as it is, or Typer would cut it."""
+        """The first line of its docstring, for the list of commands. Typer itself would shorten it."""
         return (self.run.__doc__ or "").strip().partition("\n")[0]
 
 
 def command(example: str) -> Callable[[Body], Entry]:
     """Make a function a command of its own name; ``example`` is shown under its help."""
+    # The function's name is what is typed, so that the two cannot differ.
     return lambda body: Entry(body.__name__, grouped(body), example)
 
 
@@ -46,12 +47,14 @@ def grouped(body: Body) -> Callable[..., None]:
     with their types, which carry Typer's options, and their defaults. What is typed goes back into one value of each
     group. Whatever is wrong, in them or in what the command does, is one line and a status (`mistakes`).
     """
+    # Annotations are texts here (`from __future__ import annotations`). With extras, since Typer's options are in them.
     hints = get_type_hints(body, include_extras=True)
     groups = {name: kind for name, kind in hints.items() if isinstance(kind, type) and is_dataclass(kind)}
     parameters = []
     for parameter in inspect.signature(body).parameters.values():
         kind = groups.get(parameter.name)
         if kind is None:
+            # By keyword alone: else no parameter without a default could stand after a group, whose options have some.
             parameters.append(parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY))
         else:
             parameters += _options(kind)
@@ -68,6 +71,7 @@ def grouped(body: Body) -> Callable[..., None]:
     # Typer reads both: the signature for the order and the defaults, the annotations for the types.
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    # Typer shows the docstring as the command's help.
     run.__name__, run.__doc__ = body.__name__, body.__doc__
     return run
 

@@ -38,10 +38,12 @@ def failures(packages: Sequence[str]) -> dict[str, str]:
     They are imported in other processes: this one stays light, and lives if one of them crashes.
     """
     names = list(dict.fromkeys(packages))
+    # What is not there needs no process to tell it.
     missing = {name: f"{name} is not installed." for name in names if find_spec(name) is None}
     there = [name for name in names if name not in missing]
     families = [[name for name in there if name in family] for family in _FAMILIES]
     rest = [name for name in there if not any(name in family for family in _FAMILIES)]
+    # Threads only wait here: the imports run side by side in processes.
     with ThreadPoolExecutor(len(families) + 1) as threads:
         tried = list(threads.map(_tried, [rest, *families]))
     return {**missing, **{name: why for found in tried for name, why in found.items()}}
@@ -51,10 +53,12 @@ def _tried(names: Sequence[str]) -> dict[str, str]:
     """Why each of some packages cannot be imported, one after the other in one process."""
     if not names:
         return {}
+    # The same Python, so that it looks for packages where this one does.
     command = [sys.executable, "-c", _CODE, *names]
     # The current folder is not searched: a file of the user's named torch.py is no package.
     environment = {**os.environ, "PYTHONSAFEPATH": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
+        # errors="replace": packages may print bytes that are no UTF-8. timeout: one that hangs must not hang the list.
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, errors="replace", timeout=_LONGEST, check=False
         )

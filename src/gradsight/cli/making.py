@@ -66,5 +66,6 @@ def asked(*groups: object) -> Mapping[str, Any]:
             value = getattr(group, field.name)
             # The model is told where it is the default too: another release may have another.
             if field.name == "model" or (value != field.default and field.name not in _SAME_RESULT):
+                # A keyword of Python cannot name a field: --class is `class_`. Paths become texts for JSON.
                 found[field.name.rstrip("_")] = str(value) if isinstance(value, Path) else value
     return found

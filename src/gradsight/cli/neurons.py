@@ -22,6 +22,7 @@ from gradsight.neurons.top_activating import shaped
 from gradsight.photos import Photo, find_photos
 from gradsight.results.files import label_names
 
+# From so many photos of concepts on, it is said that they take minutes; a concept with fewer than so many is named.
 _MANY, _FEW = 200, 10
 _DISSECTION = "dissection.npz"
 
@@ -60,12 +61,14 @@ def tell_neurons(explainer: gs.Explainer, targets: Any, asked: Asked, output: Ou
     Raises:
         GradsightError: the photo cannot be explained, or what was given does not fit the model.
     """
+    # Channels are ranked by the alphas of Grad-CAM (its eq. 1), whatever method draws maps elsewhere.
     explanation = explainer([asked.photo.source], targets=targets, method="gradcam")
     for note in of_preprocess(explanation.preprocess):
         complain(note.in_shell, "Note")
     dissection, shown = _dissected(explainer, asked, explanation.layers[0], output)
     kept: dict[str, Any] = {"dissection": dissection, "least": asked.least, "by": asked.by}
     found = [explanation.neurons(asked.count, 0, j, **kept) for j in range(len(explanation.targets[0]))]
+    # Without --images the photos of the concepts are searched: they are there anyway.
     photos, errors = find_photos(asked.images or shown)
     for error in errors:
         complain(str(error), "Failed")
@@ -75,6 +78,7 @@ def tell_neurons(explainer: gs.Explainer, targets: Any, asked: Asked, output: Ou
     for neurons, label in zip(found, named, strict=True):
         file = None
         if exciting and neurons.channels:
+            # The label alone has up to 60 letters, and file systems take 255 bytes.
             file = f"{asked.photo.stem[:60]}.neurons.{label}.png"
             imaging.save(_drawn(exciting, neurons, explanation), output.folder / file)
         if reply.as_json:
@@ -93,6 +97,7 @@ def _dissected(
     if is_file(asked.concepts):
         return gs.Dissection.load(asked.concepts), []
     concepts = gs.Concepts.read(asked.concepts)
+    # Before it begins: nothing else is seen until it is done.
     if len(concepts.photos) > _MANY:
         complain(f"{len(concepts.photos)} photos of concepts pass through the model, which may take minutes.", "Note")
     dissection = explainer.dissect(concepts, layer=layer, quantile=asked.quantile)
@@ -107,6 +112,7 @@ def _dissected(
             f"named after one of them by chance: {names}",
             "Note",
         )
+    # For a later call: --concepts takes this file, and the photos need not pass through the model again.
     dissection.save(output.folder / _DISSECTION)
     return dissection, [photo.path for photo in concepts.photos]
 
@@ -115,6 +121,7 @@ def _excited(
     explainer: gs.Explainer, found: Sequence[gs.Neurons], photos: Sequence[Photo], layer: str, k: int
 ) -> tuple[gs.TopActivating | None, int]:
     """What excites the channels, and how many photos failed."""
+    # One search for all targets: channels often speak for several of them, and each photo passes only once.
     channels = list(dict.fromkeys(channel for neurons in found for channel in neurons.channels))
 
     def exciting(some: Sequence[Photo]) -> gs.TopActivating:
@@ -124,6 +131,7 @@ def _excited(
         return None, 0
     try:
         excited, failed = exciting(photos), 0
+    # No photo can be read: each by itself would say the same again.
     except ImageError:
         raise
     except Exception:  # of a batch, in which one photo may be at fault; each by itself shows which
@@ -148,6 +156,7 @@ def _drawn(exciting: gs.TopActivating, neurons: gs.Neurons, explanation: gs.Expl
         'the channel\'s largest activation in it; "here" is its mean activation in the photo above.',
     ]
     photo, placement = explanation.photos[0], explanation.placements[0]
+    # Only what the model saw: the examples beside it are cut in the same way.
     top, left, bottom, right = placement.seen
     seen = shaped(photo.crop((left, top, right, bottom)), placement)
     return exciting.figure(seen, about, channels=neurons.channels, remarks=remarks)

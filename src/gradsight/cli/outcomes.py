@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+# So many failures in the same words are waited for before one is told; see `judged`.
 _NAMED = 3
 
 
@@ -34,9 +35,10 @@ class Outcome(Generic[Result]):
     error: BaseException | None = None
 
     def complain(self) -> bool:
-        """Say why it failed, if it did; whether it did."""
+        """Print why the photo failed, if it did; return whether it failed."""
         if self.error is None:
             return False
+        # Errors of reading name their photo already.
         words = told(self.error)
         complain(words if repr(self.photo.name) in words else f"{self.photo.name!r}: {words}", "Failed")
         return True
@@ -101,9 +103,11 @@ def judged(outcomes: Iterable[Outcome[Result]], total: int) -> Iterator[Outcome[
             held.append(outcome)
             if isinstance(outcome.error, UnknownName | MissingDependency):  # about the model, whatever the photo
                 raise outcome.error
+            # Once, and only where many photos are left: else the end comes soon and says it.
             if len(held) == _NAMED < total - _NAMED:
                 complain(f"the first {_NAMED} photos failed alike, the others are tried. {told(outcome.error)}", "Note")
         else:
+            # One photo worked, or failed in other words: so the request is possible, and each failure is a photo's own.
             open_question = False
             yield from held
             held.clear()
@@ -115,26 +119,30 @@ def judged(outcomes: Iterable[Outcome[Result]], total: int) -> Iterator[Outcome[
 def _tried(photo: Photo, make: Callable[[Photo], Result]) -> Outcome[Result]:
     try:
         return Outcome(photo, result=make(photo))
+    # The user ends the command, not this photo.
     except KeyboardInterrupt:
         raise
+    # Not Exception: a model runs code of the user's, which may call sys.exit.
     except BaseException as error:
         return Outcome(photo, error=_freed(error))
 
 
 def _freed(error: BaseException) -> BaseException:
-    """An error to keep: without the frames that hold the pass that failed, and its memory.
+    """An error to keep, without its frames: they would hold the memory of the pass that failed.
 
     Raises:
-        BaseException: it itself, where what nobody foresaw is to be seen.
+        BaseException: the error itself, where nobody foresaw it and GRADSIGHT_TRACEBACK asks to see it.
     """
     if SHOW_FAULTS and not isinstance(error, GradsightError):
         raise error
+    # The errors of frameworks have types of their own; as this one, it counts as about its photo (`_of_photo`).
     failed = MemoryError(str(error)) if out_of_memory(error) else error
     failed.__cause__ = failed.__context__ = None
     return failed.with_traceback(None)
 
 
 def _of_photo(error: BaseException) -> bool:
+    # Another photo may be smaller, and fit into memory.
     return isinstance(error, ImageError | MemoryError)
 
 

@@ -24,6 +24,7 @@ from gradsight.results.sheet import sheet
 Record = dict[str, Any]
 """What is written of a photo by one method at one layer, as JSON has it."""
 
+# What the options stand at where nothing is typed: `demo` has none of them.
 _PLAIN: Look = {"colormap": None, "opacity": "value"}
 
 
@@ -60,6 +61,7 @@ class Form:
 
     def suffix_for(self, photo: Photo) -> str:
         """What the names of a photo's pictures end in."""
+        # A JPEG is a fifth of the size of a PNG of the same photo.
         return self.suffix or {"JPEG": ".jpg"}.get(imaging.format_of(photo.source), ".png")
 
 
@@ -91,6 +93,7 @@ class Output:
     asked: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # Before the model is loaded, which takes seconds.
         nearest = nearest_of(self.folder)
         if not is_folder(nearest):
             raise InvalidArgument(f"--out must be a folder, and {str(nearest)!r} is a file. Name another folder.")
@@ -103,7 +106,7 @@ class Output:
         return str(self.folder)
 
     def path_of(self, file: str) -> Path:
-        """Where a file lies that a record names: in the folder of the records, whatever folders stems have."""
+        """Where a file lies that a record names. Its name begins at this folder, and has the folders of the photo."""
         return self.folder / file
 
     def record_of(self, photo: Photo) -> Path:
@@ -116,6 +119,7 @@ class Output:
         Raises:
             InvalidArgument: one would be.
         """
+        # Only the records are looked at: they are named by the photo, and say which model it was.
         if not self.overwrite:
             earlier.check([(self.record_of(photo), photo.name) for photo in photos], self.asked.get("model"))
 
@@ -143,6 +147,7 @@ class Output:
             file = f"{photo.stem}.figure{suffix}"
             self._save(sheet(explanations, **self.look), file)
             records = [{**record, "figure": file} for record in records]
+        # `demo` has none: it has nothing to resume.
         if self.asked:
             records = [{**record, "asked": dict(self.asked)} for record in records]
         # Last: where there is a record, all that it names is there.
@@ -161,6 +166,7 @@ class Output:
     def _overlays(self, photo: Photo, explanations: Sequence[Explanation], suffix: str) -> list[Record]:
         records = []
         for explanation, files in zip(explanations, overlay_names(photo.stem, explanations, suffix), strict=True):
+            # `max_side` here too, and not only in `_save`: what is small from the start is drawn in less time.
             for j, file in enumerate(files):
                 self._save(explanation.overlay(0, j, **self.look, max_side=self.form.max_side), file)
             records.append(_plain(explanation, photo, files))
@@ -224,6 +230,7 @@ class OneFile:
 def _plain(explanation: Explanation, photo: Photo, files: Sequence[str] = (), file: str | None = None) -> Record:
     """The record of a photo for people who type options, and for JSON."""
     record = explanation.in_shell().record(0, files)
+    # An explanation holds the photo's pixels, and not its name.
     return replace(record, image=photo.name, file=file).to_dict()
 
 
@@ -236,6 +243,7 @@ def check_file(path: Path) -> None:
     if is_folder(path):
         raise InvalidArgument(f"--out must be a file, and {str(path)!r} is a folder. Name a file in it.")
     nearest = nearest_of(path.absolute())
+    # The file is there, and is replaced by another one: its folder must allow that.
     if nearest == path.absolute():
         nearest = nearest.parent
     if not is_folder(nearest) or not os.access(nearest, os.W_OK | os.X_OK):
@@ -243,13 +251,14 @@ def check_file(path: Path) -> None:
 
 
 def nearest_of(path: Path) -> Path:
-    """What there is of a path that is to be written: itself, or the nearest folder above it.
+    """The path itself where it exists, else the nearest folder above it that exists.
 
     Raises:
         InvalidArgument: the system takes no such name.
     """
     for nearest in (path, *path.parents):
         try:
+            # Not `exists`: it hides why a name cannot be used, such as one that is too long.
             nearest.lstat()
         except (FileNotFoundError, NotADirectoryError):
             continue

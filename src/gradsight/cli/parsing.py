@@ -39,8 +39,10 @@ def methods(names: Sequence[str]) -> list[Method]:
     Raises:
         GradsightError: there is no such method or option, or the name cannot be read.
     """
+    # Here, since it imports NumPy, which `--help` does not wait for.
     from gradsight.variants import as_method
 
+    # By their full names: gradcam and gradcam() are one, smooth(gradcam) is another.
     by_name = {method.name: method for method in map(as_method, names)}
     return list(by_name.values())
 
@@ -51,6 +53,7 @@ def split(text: str) -> list[str]:
     >>> split("gradcam, fuse(layercam, by='max')")
     ['gradcam', "fuse(layercam, by='max')"]
     """
+    # Not str.split: options of a method have commas too.
     parts, depth = [""], 0
     for letter in text:
         depth += (letter in "([") - (letter in ")]")
@@ -59,13 +62,16 @@ def split(text: str) -> list[str]:
         else:
             parts[-1] += letter
     named = [part.strip() for part in parts if part.strip()]
+    # ", " names nothing, though something was typed: to take the default would hide that.
     if text and not named:
         raise InvalidArgument(f"a list with commas must hold something. {received(text)} Leave it out.")
     return named
 
 
 def argument(text: str) -> tuple[str, object]:
-    """``"depth=3"`` to ("depth", 3): what reads as a Python number, truth value, None, list or quoted text is one.
+    """``"depth=3"`` to ("depth", 3). A value is read as Python: a number, truth value, None, list or quoted text.
+
+    Any other value is a text as it stands.
 
     >>> argument("depth=3"), argument("name=x")
     (('depth', 3), ('name', 'x'))
@@ -73,6 +79,7 @@ def argument(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip().isidentifier():
         raise InvalidArgument(f"--arg must be name=value. {received(text)} Pass --arg depth=3.")
+    # As shells and configuration files write them; literal_eval knows only Python's spelling.
     words = {"true": True, "false": False, "none": None}
     try:
         return name.strip(), words[value.lower()] if value.lower() in words else ast.literal_eval(value)
@@ -84,6 +91,8 @@ def sides(text: str | None, option: str) -> tuple[int, ...] | None:
     """``"240x320"`` to (240, 320), and ``"224"`` to (224, 224)."""
     if text is None:
         return None
+    # Not isdigit, which is true of "²" too, and fewer than 10 digits, since `int` refuses thousands of them. What is
+    # no number stays a text, so that the error shows what was typed.
     parts = [int(part) if part.isdecimal() and len(part) < 10 else text for part in re.split("[xX×]", text.strip())]
     way_out = f"Pass {option} 14 or {option} 12x16."
     height, width = taken(option, parts if len(parts) > 1 else parts[0], Sides(), way_out)
@@ -99,7 +108,7 @@ def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
 
 
 def number(text: str) -> str | float:
-    """A number, or the word that it is not."""
+    """The number that a text says, or the text itself where it says none."""
     try:
         return float(text)
     except ValueError:
@@ -110,6 +119,7 @@ def positions(text: str | None, option: str, count: int) -> tuple[float, ...] | 
     """``"20,60,52,100"`` as that many numbers."""
     if text is None:
         return None
+    # findall skips what it does not know; the comparison sees that nothing was skipped.
     read = re.findall(r"-?\d+(?:\.\d+)?", text)
     if len(read) != count or ",".join(read) != text.replace(" ", ""):
         example = ",".join(str(10 * (i + 1)) for i in range(count))

@@ -14,14 +14,17 @@ def main() -> None:
     try:
         from gradsight.cli.signals import heed
 
+        # First of all: Ctrl-C while the rest is imported ends without a traceback too.
         heed()
         try:
             from gradsight.cli.app import app
             from gradsight.cli.streams import own_process
         except ModuleNotFoundError as error:
             missing = error.name or ""
+            # Another module is missing: a fault of ours, which pip install 'gradsight[cli]' would not mend.
             if missing.partition(".")[0] not in ("typer", "rich", "click"):
                 raise
+            # It is None where the process was started with it closed.
             if sys.stderr is not None:
                 sys.stderr.write(
                     f"The command line needs {missing}, which is not installed: pip install 'gradsight[cli]'\n"

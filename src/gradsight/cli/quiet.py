@@ -22,6 +22,7 @@ FRAMEWORKS = frozenset(
 """What may speak while it is imported, whoever imports it."""
 
 _MOST = 5
+# What lies in these folders is somebody else's; what does not is the user's, whose logs are shown.
 _LIBRARIES = tuple(
     {
         os.path.join(path, "")
@@ -54,12 +55,16 @@ def libraries() -> Iterator[None]:
     user's prints or logs is shown as it is. Only imports speak again afterwards: threads and what runs at exit go on.
     """
     finder = _Quietly()
+    # The first, so that it is asked before those that find the frameworks.
     sys.meta_path.insert(0, finder)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow speaks at its first operation too
+    # Not a filter: what is kept may explain a failure later.
     if not sys.warnoptions:
         warnings.showwarning = lambda message, category, *_, **__: keep(f"{category.__name__}: {message}")
+    # On the class: libraries make handlers of their own, whenever they are imported.
     emit = logging.StreamHandler.emit
     logging.StreamHandler.emit = _emitting(emit)  # type: ignore[method-assign,assignment]
+    # Python's own writes a traceback for each error in a `__del__` or in a thread.
     sys.unraisablehook = lambda failed: keep(f"{type(failed.exc_value).__name__}: {failed.exc_value}")
     threading.excepthook = lambda failed: keep(f"a thread failed: {failed.exc_type.__name__}: {failed.exc_value}")
     try:
@@ -72,9 +77,10 @@ Emit = Callable[["logging.StreamHandler[TextIO]", logging.LogRecord], None]
 
 
 def _emitting(emit: Emit) -> Emit:
-    """Instead of ``emit`` of a handler: of what libraries log, and show on the terminal, nothing."""
+    """What takes the place of a handler's ``emit``: it keeps back what libraries log to the terminal."""
 
     def emitting(handler: logging.StreamHandler[TextIO], record: logging.LogRecord) -> None:
+        # A handler that writes into a file of the user's is left alone.
         shown = handler.stream in (sys.stderr, sys.stdout, sys.__stderr__, sys.__stdout__)
         if shown and os.path.abspath(record.pathname).startswith(_LIBRARIES):
             keep(f"{record.name}: {record.getMessage()}")
@@ -93,6 +99,7 @@ class _Quietly(MetaPathFinder):
         """The spec of a framework, whose loader is made quiet."""
         if fullname not in FRAMEWORKS:
             return None
+        # Without itself, or it would be asked without end.
         others = [finder for finder in sys.meta_path if finder is not self]
         spec = next(filter(None, (finder.find_spec(fullname, path, target) for finder in others)), None)
         if spec is not None and spec.loader is not None:
@@ -116,7 +123,9 @@ def kept_back() -> Iterator[None]:
     kept = {}
     for descriptor in (1, 2):
         with suppress(OSError):  # closed
+            # Descriptors and not sys.stdout: code in C writes past Python.
             kept[descriptor] = os.dup(descriptor)
+    # A file, not a pipe: a full pipe would stop the import for ever.
     with tempfile.TemporaryFile() as file:
         try:
             for descriptor in kept:
@@ -134,8 +143,10 @@ def kept_back() -> Iterator[None]:
 
 def _restore(kept: dict[int, int]) -> None:
     for stream in (sys.stdout, sys.stderr):
+        # What Python still holds was said during the import, and belongs into the file.
         if stream is not None:
             stream.flush()
+    # Emptied on the way: after a failure this runs twice.
     for descriptor in list(kept):
         saved = kept.pop(descriptor)
         os.dup2(saved, descriptor)

@@ -18,6 +18,7 @@ def show(records: Sequence[dict[str, Any]], path_of: Callable[[str], Path]) -> N
         path_of: where a file lies that a record names.
     """
     first = records[0]
+    # As people say it, width first; records have the height first.
     size = " x ".join(str(length) for length in reversed(first["size"]))
     say((first["image"], "bold"), (f"  {size} pixels, model {first['model']}", "dim"))
     _say_text(first)
@@ -43,6 +44,7 @@ def _say_text(record: dict[str, Any]) -> None:
 def _say_record(record: dict[str, Any], path_of: Callable[[str], Path]) -> None:
     say(f"  {record['title']}, {place(record['layers'])}:")
     noted = [[note["text"] for note in target["notes"]] for target in record["targets"]]
+    # A note that is true of all targets is said once, below them.
     shared = set[str].intersection(*map(set, noted))
     for target, notes in zip(record["targets"], noted, strict=True):
         say("    ", (short(target["label"]), "bold"), f": {where(target, record['size'])}")

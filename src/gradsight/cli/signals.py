@@ -25,6 +25,7 @@ class Ended(KeyboardInterrupt):
 def heed() -> None:
     """Let signals raise `Ended`, except those that whoever started the process told it not to mind, as nohup does."""
     for name in _NAMES:
+        # Windows has no SIGHUP.
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _end)

@@ -78,6 +78,7 @@ def need_stdout(what: str) -> None:
 
 def unsaid() -> str | None:
     """Why some words could not be written, unless nobody is there to read them: a reader that left has read enough."""
+    # What is still held back would fail after the status was chosen.
     if sys.stdout is not None:
         stdout().flush()
     lost = _lost()
@@ -102,6 +103,7 @@ def others_to_stderr() -> Iterator[None]:
     if outer is None:  # closed
         yield
         return
+    # Kept, so that `stdout` finds it while sys.stdout leads elsewhere.
     _own.append(outer)
     sys.stdout = sys.stderr
     try:
@@ -117,6 +119,7 @@ def own_process() -> Iterator[None]:
 
     Not undone: what C code has buffered is written when the process ends.
     """
+    # First: whatever is opened from here on must not get one of the numbers 0 to 2.
     _open_all()
     if sys.stderr is None or _leads_to(sys.stderr, 2):
         sys.stderr = _robust(sys.stderr, 2)
@@ -138,6 +141,7 @@ def _stdout_alone() -> Words | None:
     """Move stdout from file descriptor 1, which then leads to stderr, to one of its own; None if it is no file."""
     given = sys.stdout
     if given is None:  # closed
+        # Lost from the start: `need_stdout` and `unsaid` then know one kind of loss only.
         own = Words(open(os.devnull, "wb"), encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
         own.lost = OSError(errno.EBADF, os.strerror(errno.EBADF))
     else:
@@ -146,6 +150,7 @@ def _stdout_alone() -> Words | None:
         with suppress(OSError):
             given.flush()
         own = _robust(given, os.dup(1))
+    # On the descriptor itself: also for code in C, and for processes that the model starts.
     os.dup2(2, 1)
     return own
 
@@ -161,6 +166,7 @@ def _leads_to(stream: TextIO, descriptor: int) -> bool:
 def _robust(given: TextIO | None, descriptor: int) -> Words:
     """A stream like ``given``, of a file descriptor, that never fails."""
     return Words(
+        # The descriptor stays open when this object goes: code in C may still write to it.
         open(descriptor, "wb", closefd=False),
         encoding=getattr(given, "encoding", None) or "utf-8",
         errors="backslashreplace",  # a label must not fail on a terminal without its letters

@@ -21,9 +21,9 @@ def targets_of(asked: TargetOptions) -> TargetLike:
     """What is to be explained.
 
     Raises:
-        InvalidArgument: options that exclude each other, or a box, a point or a mask that is none.
+        InvalidArgument: options exclude each other, or a box, a point or a mask cannot be read.
     """
-    region = _region(asked)  # first: what is no box needs no class
+    region = _region(asked)  # first: a box that cannot be read is the nearer mistake than a class that is missing
     _check(asked, placed=region is not None)
     chosen = asked.class_ or asked.like
     target: TargetLike
@@ -32,6 +32,7 @@ def targets_of(asked: TargetOptions) -> TargetLike:
     elif asked.against:
         target = gs.Against(_named(asked, asked.against, region))
     else:
+        # `--top` has no default, so that `_check` sees whether it was typed.
         target = gs.Top(asked.top or 1)
     return gs.Contrast(target, _named(asked, asked.rather_than, region)) if asked.rather_than else target
 
@@ -78,6 +79,7 @@ def _named(asked: TargetOptions, names: list[str], region: _Region | None) -> Ta
     if asked.like:
         each = [likeness(name) for name in names]
     elif region is not None:
+        # A region belongs to each class: those that are summed are looked for in it too.
         each = [gs.Within(name, **region) for name in names]
     elif asked.together:
         each = [*names]
@@ -88,6 +90,7 @@ def _named(asked: TargetOptions, names: list[str], region: _Region | None) -> Ta
 
 def _mask(path: Path) -> NDArray[np.bool_]:
     try:
+        # The nearer to white: JPEG and resizing leave greys at the edges of a mask.
         return np.asarray(imaging.read_image(path).convert("L")) > 127
     except ImageError as error:
         raise InvalidArgument(f"--mask must be a picture. {error}") from error
@@ -102,6 +105,7 @@ def likeness(text: str) -> gs.Similarity:
     if not is_photo(text):
         return gs.Similarity(text=text)
     try:
+        # Read now, so that a damaged photo is told before the model is loaded.
         imaging.read_image(text)
     except ImageError as error:
         raise InvalidArgument(f"what a photo is compared with must be a photo or a text. {error}") from error

@@ -28,8 +28,11 @@ Item = TypeVar("Item")
 Part = str | tuple[str, str]
 """A text, or a text with its style."""
 
+# Letters of a label or an answer on a line of a terminal.
 _LONGEST = 120
+# Columns: without a terminal, Rich would take 80 and break the rows.
 _UNBROKEN = 10_000
+# Not a parameter of `say`: what runs within a command need not hand it down.
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
@@ -47,11 +50,13 @@ def say(*parts: Part) -> None:
     """Write one line to stdout, never broken, so that paths can be copied."""
     if _quiet.get():
         return
+    # A new console each time: a command moves stdout while it runs, and tests do so too.
     Console(file=stdout()).print(_assembled(parts), soft_wrap=True)
 
 
 def complain(text: str, kind: str = "Error") -> None:
     """Write one line to stderr."""
+    # One problem is one line, also where a library's message has several.
     line = " ".join(text.split())
     Console(stderr=True).print(_assembled([(f"{kind}: ", "bold red"), line]), soft_wrap=True)
 
@@ -103,6 +108,7 @@ def mistakes(*, quiet: bool = False) -> Iterator[None]:
     try:
         with others_to_stderr():
             yield
+    # Typer's way to end a command; it is an exception like others, and no failure.
     except typer.Exit:
         raise
     except KeyboardInterrupt as ended:
@@ -113,6 +119,7 @@ def mistakes(*, quiet: bool = False) -> Iterator[None]:
     except BaseException as error:  # a model may call sys.exit, or raise what is no Exception
         if SHOW_FAULTS and not isinstance(error, GradsightError):
             raise
+        # An error in what was typed needs no remarks: it says itself what is wrong.
         if not isinstance(error, GradsightError) or isinstance(error, ModelError | MissingDependency):
             for remark in take():  # what libraries warned of may be why
                 complain(remark, "Note")
@@ -157,6 +164,7 @@ def progress(outcomes: Iterable[Item], total: int) -> Iterator[Item]:
     bar = Progress(*columns, console=console, transient=True)
     task = bar.add_task("", total=total)
     iterator = iter(outcomes)
+    # By hand and not by a `for`, so that the bar is there only while the next one is made.
     for _ in range(total):
         with bar:
             item = next(iterator)

@@ -16,6 +16,7 @@ from gradsight.cli.terminal import complain
 # Typer has a copy of Click inside, or uses the one that is installed: its errors are of one or the other.
 _Mistake = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
+# Of those without a title, such as --help.
 _OTHERS = "Other options"
 _ARGUMENTS = "Arguments"
 _TITLES = (_ARGUMENTS, WHAT.title, RESULT.title, MODEL.title, PICTURE.title, _OTHERS)
@@ -39,7 +40,7 @@ def _order(title: str) -> int:
 
 
 class Command(TyperCommand):
-    """A command whose values are never empty: that is what a variable of the shell gives which is not set."""
+    """A command that refuses empty values: they come from variables of the shell that are not set."""
 
     def make_context(self, *args: Any, **extra: Any) -> typer.Context:
         """Parse the arguments.
@@ -88,13 +89,16 @@ class Commands(TyperGroup):
         except _Mistake as mistake:  # type: ignore[misc]
             done = 2
             if text := mistake.format_message().strip():  # of no arguments the help was shown instead
+                # An error that is raised outside of a command has no context.
                 context = getattr(mistake, "ctx", None)
                 command = context.command_path if context is not None else "gradsight"
                 complain(f"{text if text[-1] in '.?' else f'{text}.'} See {command} --help")
         except typer.Abort:
+            # Click makes this of Ctrl-C where no command runs yet.
             done = 1
         # A callback such as --version gives no number.
         status = done if isinstance(done, int) else 0
+        # Wrong usage (2) is told on stderr alone: of that nothing was lost.
         if status < 2 and (why := unsaid()) is not None:
             complain(f"stdout cannot be written: {why}.", "Failed" if status else "Error")
             status = 1

@@ -32,11 +32,13 @@ def activations_at(passes: Passes, layer: Layers, targets: TargetLike | None) ->
     # One entry for each image of another batch says nothing about these.
     wanted = Top() if isinstance(plain(targets), list | tuple) else targets
 
+    # As each call of an Explainer: a fork in the middle would leave the child with locks that nobody opens.
     @whole()
     def look(photos: Sequence[Image.Image]) -> Activations:
         batch = passes.batch(list(photos))
         with batch.backend.unchanged():
             probes = passes.probes_at(batch, names_of(chosen, batch.backend)[0], wanted)
+            # Several probes where images of a batch influence each other, each then of one image.
             values = np.concatenate([batch.backend.numpy(probe.activations) for probe in probes])
         return Activations(probes[0].name, values.astype(np.float32), batch.placements)
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, NoReturn, Protocol, TypeVar, cast
 
 from gradsight.backends import user_model
 from gradsight.contracts import UserModel
 from gradsight.errors import InvalidArgument, received, unknown
-from gradsight.explaining.layer_choice import LayerLike, several
+from gradsight.explaining.layer_choice import LayerLike, Layers, several
+from gradsight.models.as_model import ModelLike, as_model
 from gradsight.models.following.usable import usable
-from gradsight.models.model import About, Model
+from gradsight.models.model import ABOUT, About, Model
 from gradsight.registry import Method
 from gradsight.targets import TargetLike, plain
 from gradsight.variants import MethodLike, as_method
 
 _T = TypeVar("_T")
+
+OPTIONS = ("method", "layer", "targets", "layout", "grid", "batch_size")
+"""The keyword arguments of `Explainer` that say how it explains."""
+
+_IN_CALL = ("method", "layer", "targets")
+"""Those of them that a call takes too."""
 
 Methods = MethodLike | Sequence[MethodLike]
 """One or several of them."""
@@ -38,6 +45,40 @@ class Asked(NamedTuple):
     several: bool
 
 
+class Defaults(Protocol):
+    """What is explained where a call does not say it: attributes of an `Explainer`."""
+
+    method: Methods
+    layer: Layers
+    targets: TargetLike | None
+
+
+def asked_of(defaults: Defaults, targets: TargetLike | None, method: Methods | None, layer: Layers) -> Asked:
+    """What a call asks for; what is None there is taken from the defaults."""
+    method = defaults.method if method is None else method
+    layer = defaults.layer if layer is None else layer
+    return Asked(
+        targets=defaults.targets if targets is None else targets,
+        methods=methods_of(method),
+        layers=several(layer, "layer"),
+        several=isinstance(method, list | tuple) or isinstance(layer, list | tuple),
+    )
+
+
+class Unchanging:
+    """What makes an `Explainer` refuse to be changed."""
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        in_call = f"Pass it in the call, explainer(photos, {name}=...), or make" if name in _IN_CALL else "Make"
+        raise InvalidArgument(
+            f"`{name}` of an Explainer cannot be set: it does not change, since threads may share it. "
+            f"{received(value)} {in_call} another one: gs.Explainer(explainer.model, {name}=...)."
+        )
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise InvalidArgument(f"an Explainer does not change. Received: del explainer.{name}. Make another one.")
+
+
 def methods_of(method: Methods) -> list[Method]:
     """The methods that are meant.
 
@@ -48,10 +89,10 @@ def methods_of(method: Methods) -> list[Method]:
 
 
 def check_for_all(targets: object) -> None:
-    """See that targets are none of a list with one for each image.
+    """Check that targets are no list with one entry for each image.
 
     Raises:
-        InvalidArgument: they are.
+        InvalidArgument: they are such a list.
     """
     if isinstance(plain(targets), list | tuple):
         raise InvalidArgument(
@@ -62,19 +103,34 @@ def check_for_all(targets: object) -> None:
 
 
 def check_words(given: Iterable[str], known: Sequence[str], what: str) -> None:
-    """See that keyword arguments are among those that there are.
+    """Check that keyword arguments have known names.
 
     Raises:
-        UnknownName: one is not; the nearest ones are named.
+        UnknownName: one is not known; the message names the nearest ones.
     """
     for name in given:
         if name not in known:
             raise unknown(f"argument of {what}", name, known)
 
 
-def told(model: Model, about: About) -> Model:
-    """A model with what the user says of it; its name, if it has none, is that of its class."""
+def model_of(model: ModelLike, about: About) -> tuple[Model, bool]:
+    """The model that a user means, with what is said of it. Without a name, it gets that of its class.
+
+    Returns:
+        The model, and whether it is bare: no source of ours made it, which would have said how its photos are made.
+
+    Raises:
+        UnknownName: there is nothing of that name to be said.
+        GradsightError: see `as_model` and `usable`.
+    """
+    check_words(about, [*OPTIONS, *ABOUT], "Explainer")
+    meant = as_model(model)
+    return _told(meant, about), meant.spec is None
+
+
+def _told(model: Model, about: About) -> Model:
     preprocess = about.get("preprocess")
+    # The model's own goes through `usable` too: a function of the user's is followed here, once, and not at each photo.
     if preprocess is not None or model.preprocess is not None:
         chosen = model.preprocess if preprocess is None else preprocess
         about = {**about, "preprocess": usable(chosen, model.preprocess, model.model)}
@@ -85,7 +141,7 @@ def told(model: Model, about: About) -> Model:
 
 
 def in_backend(model: Model) -> UserModel:
-    """A model in the hands of its framework's backend; see `user_model` for what it raises."""
+    """The model as its framework's backend runs it; see `user_model` for the errors."""
     return user_model(
         model.model,
         probabilities=model.probabilities,
@@ -96,7 +152,8 @@ def in_backend(model: Model) -> UserModel:
 
 
 def kept(value: _T) -> _T | tuple[object, ...]:
-    """A value of the user's, who may go on changing a list."""
+    """A value to keep: a list becomes a tuple, since the user may change the list later."""
+    # A tuple cannot be changed, so that the explainer stays what it was checked as.
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -37,6 +37,7 @@ def explanations(
         methods: which are run.
         targets: what is explained of it.
     """
+    # Asked of the whole batch first: only a pass shows whether its images influence each other.
     runs = method_runs(passes, batch, names, methods, targets)
     if not runs:
         return []
@@ -81,8 +82,10 @@ def _explanation(
 def _maps(method: Method, probe: Probe, shared: Pass, backend: Backend) -> NDArray[np.float32]:
     maps = method.function(probe, backend.ops)
     n, k = shared.scores.shape
+    # A method may be a function of the user's, which may return anything.
     if tuple(getattr(maps, "shape", ()))[:2] != (n, k) or maps.ndim < 3:
         raise InvalidType(f"method {method.name!r} must return maps of shape (n={n}, k={k}, *s). {received(maps)}")
+    # A method may compute in the model's own precision; an explanation has one for all.
     raw: NDArray[np.float32] = backend.numpy(maps).astype(np.float32)
     return raw
 
@@ -91,6 +94,7 @@ def _of_channels(method: Method, probe: Probe, backend: Backend) -> dict[str, ND
     """The alphas and mean activations of an explanation, where the method says that it has them."""
     if not method.alphas:
         return {}
+    # Eq. 1 of Grad-CAM: the plain mean over positions, whatever weights the method itself makes of the gradients.
     means = (backend.ops.mean(values, axis=probe.spatial) for values in (probe.gradients, probe.activations))
     alphas, channel_means = (backend.numpy(values).astype(np.float32) for values in means)
     return {"alphas": alphas, "channel_means": channel_means}
@@ -110,7 +114,7 @@ def _general_notes(batch: Batch, run: MethodRun, *, is_elsewhere: bool) -> list[
 def _target_notes(
     explanation: Explanation, batch: Batch, shared: Pass, general: Sequence[Note], labels: Sequence[str] | None
 ) -> tuple[tuple[tuple[Note, ...], ...], ...]:
-    """For each image and target what the reader must know."""
+    """The notes on each map: for each image a tuple of targets, each a tuple of notes."""
     reading = batch.backend.reading(shared.outputs)
     if not shared.targets.of_classes:  # gs.Pixels asks about a place
         reading = replace(reading, positions=False)
@@ -146,10 +150,12 @@ def _notes_of_image(
 def _of_box(explanation: Explanation, i: int, j: int) -> list[Note]:
     """Notes on a map whose target is a class in a box of the picture."""
     target = explanation.targets[i][j]
+    # A box has two axes, and so must the maps have: (n, k, h, w).
     if target.index is None or not target.place or explanation.maps.ndim != 4:
         return []
     found = explanation.region(i, j)
     seen = explanation.placements[i].box if explanation.placements else (0, 0, *explanation.input_size)
+    # Of the part that the model saw: the map covers that, and not the whole photo.
     cell = [(seen[axis + 2] - seen[axis]) / explanation.maps.shape[axis + 2] for axis in range(2)]
     return notes.of_place(None if found is None else found.peak, target.place, cell)
 
@@ -161,7 +167,8 @@ def _noted(explanation: Explanation, note: Note) -> Explanation:
 
 
 def _is_elsewhere(passes: Passes, batch: Batch, probe: Probe) -> bool:
-    """Whether nothing of the image reaches a layer, such as the call of a shared encoder for another image."""
+    """Whether nothing of the image reaches a layer: it may be an encoder's call for the other of two images."""
+    # This takes another pass, which most models are spared: they have one input that could be an image.
     inputs = batch.inputs.values() if isinstance(batch.inputs, dict) else batch.inputs
     if not isinstance(batch.inputs, dict | list | tuple) or len(inputs) < 2:
         return False
@@ -170,7 +177,9 @@ def _is_elsewhere(passes: Passes, batch: Batch, probe: Probe) -> bool:
         return False
 
     def is_same() -> bool:
+        # 1 - 3x differs from x everywhere but at a quarter, so that any path from the image to the layer shows.
         before, after = (batch.backend.numpy(x.activations) for x in (probe, probe.with_images(1 - 3 * image)))
         return np.array_equal(before, after)
 
+    # Asked once for each kind of input and layer: the answer lies in how the model is built.
     return passes.elsewhere.of((kind_of(batch), probe.name), is_same)

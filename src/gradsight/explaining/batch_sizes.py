@@ -35,8 +35,10 @@ class BatchSize:
             count: how many photos it had; only full ones tell.
             seconds: how long it took.
         """
+        # A batch that is not full, such as the last one, takes its fixed costs for fewer photos.
         if self._settled or count != self.now:
             return
+        # A clock may show no time at all for a tiny model.
         self._rates.append(count / max(seconds, 1e-9))
         if len(self._rates) < _TRIALS:
             return
@@ -56,4 +58,5 @@ class BatchSize:
             self._settle()
 
     def _settle(self) -> None:
+        # The best so far, which is not always the last but one: memory may end the search early.
         self.now, self._settled = self._best, True

@@ -34,12 +34,15 @@ def explained(passes: Passes, inputs: Inputs, asked: Asked) -> tuple[Explanation
                 batch = batch._replace(total=len(inputs), first=first)
             parts.append(_of_batch(passes, batch, asked))
             first += batch.size
+    # After the pieces, each of which has one size of its own, they are looked at together.
     of_one_size({part[0].input_size for part in parts if part}, inputs)
+    # A batch that the user made stays as it came out: to join one part would copy its maps.
     return tuple(map(joined, zip(*parts, strict=True))) if len(parts) > 1 else tuple(parts[0])
 
 
 def streamed(passes: Passes, photos: Iterable[P], asked: Asked, batch_size: int | str) -> Stream[P]:
     """Any number of photos, explained as they are asked for; see `Explainer.stream`."""
+    # Before the stream is made, so that the error comes from the call and not from the first photo.
     check_for_all(asked.targets)
     size = taken("batch_size", batch_size, BATCH_SIZE, "Pass 32.")
 

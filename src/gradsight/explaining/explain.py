@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar, Unpack, cast, overload
 
 from gradsight.errors import InvalidArgument, received
-from gradsight.explaining.asked import Methods, check_words
-from gradsight.explaining.explainer import OPTIONS, Explainer
+from gradsight.explaining.asked import OPTIONS, Methods, check_words
+from gradsight.explaining.explainer import Explainer
 from gradsight.explaining.inputs import PhotoLike
 from gradsight.explaining.layer_choice import LayerLike, Layers
 from gradsight.models.as_model import LoadOptions, ModelLike, as_model, is_named
@@ -123,6 +123,7 @@ def explain(
         UnknownName: there is no such argument, model, layer or class.
         GradsightError: with what was wrong, what was received and what to do.
     """
+    # Here too, though `Explainer` checks its own: its error would name fewer words than may be given here.
     check_words(options, [*_LOADING, *ABOUT, *OPTIONS, "top"], "explain")
     if top is not None and targets is not None:
         raise InvalidArgument(f"`top` and `targets` exclude each other. {received(top)} Leave one of them out.")
@@ -143,6 +144,7 @@ def split_options(options: Mapping[str, object], model: ModelLike) -> tuple[Load
     return cast("LoadOptions", loading), {name: value for name, value in options.items() if name not in loading}
 
 
+# Words that both take are not in it: `_is_for_loading` decides on these by their values.
 _LOADING = tuple(name for name in LoadOptions.__annotations__ if name not in ABOUT)
 
 
@@ -150,4 +152,5 @@ def _is_for_loading(name: str, value: object, model: ModelLike) -> bool:
     """Whether an argument goes to `load_model`; both take labels and a preprocess."""
     if name == "labels":  # a source may build its model by them
         return is_named(model) or isinstance(value, str | os.PathLike)
+    # A name must be looked up, which only loading does; a function or a `Preprocess` goes to either.
     return name in _LOADING or (name == "preprocess" and isinstance(value, str))

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, NoReturn, TypeAlias, TypeVar, Unpack, overload
+from typing import Literal, TypeAlias, TypeVar, Unpack, overload
 
 from gradsight.checks import optional, taken
 from gradsight.contracts import UserModel
-from gradsight.errors import InvalidArgument, received
 from gradsight.explaining.activations import activations_at
-from gradsight.explaining.asked import Asked, Methods, check_words, in_backend, kept, methods_of, same_form, told
+from gradsight.explaining.asked import (
+    OPTIONS,
+    Methods,
+    Unchanging,
+    asked_of,
+    in_backend,
+    kept,
+    methods_of,
+    model_of,
+    same_form,
+)
 from gradsight.explaining.calls import explained, streamed
 from gradsight.explaining.layer_choice import LayerLike, Layers, Studies, names_of, several
 from gradsight.explaining.passes import Passes
@@ -20,8 +29,8 @@ from gradsight.foreign import Inputs
 from gradsight.layers import Candidate
 from gradsight.layouts import ORDERS
 from gradsight.locks import whole
-from gradsight.models.as_model import ModelLike, as_model
-from gradsight.models.model import ABOUT, About, Model, PlacesPhotos
+from gradsight.models.as_model import ModelLike
+from gradsight.models.model import About, Model, PlacesPhotos
 from gradsight.neurons import ActivationFn, Concepts, Dissection, TopActivating, dissect, top_activating
 from gradsight.photos import P
 from gradsight.results.explanation import Explanation
@@ -36,10 +45,8 @@ _M = TypeVar("_M", bound=MethodLike)
 _Several = list[_T] | tuple[_T, ...]
 _Targets: TypeAlias = "TargetLike | None"
 
-OPTIONS = ("method", "layer", "targets", "layout", "grid", "batch_size")
 
-
-class Explainer:
+class Explainer(Unchanging):
     """Explains one model. Threads may share it: it does not change, and the model stays as it is.
 
     >>> import torch, gradsight as gs
@@ -97,16 +104,16 @@ class Explainer:
         batch_size: int = 32,
         **about: Unpack[About],
     ) -> None:
-        check_words(about, [*OPTIONS, *ABOUT], "Explainer")
-        meant = as_model(model)
-        known = told(meant, about)
+        known, is_bare = model_of(model, about)
         layout = optional("layout", layout, Choice(ORDERS, "layout"))
         batch_size = taken("batch_size", batch_size, Whole(1), "Pass 32.")
         grid = optional("grid", grid, GRID, "Pass 14 or (14, 14).")
         check_target(targets)
         user = in_backend(known)
+        # For their errors alone, so that they come here and not with the first photo.
         methods_of(method)
         several(layer, "layer")
+        # Past `__setattr__`, which refuses everything.
         vars(self).update(
             model=known,
             method=kept(method),
@@ -116,22 +123,13 @@ class Explainer:
             grid=grid,
             batch_size=batch_size,
             _model=user,
-            _passes=Passes(known, user, layout, grid, batch_size, Studies(), is_bare=meant.spec is None),
+            _passes=Passes(known, user, layout, grid, batch_size, Studies(), is_bare=is_bare),
         )
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        in_call = f"Pass it in the call, explainer(photos, {name}=...), or make" if name in OPTIONS[:3] else "Make"
-        raise InvalidArgument(
-            f"`{name}` of an Explainer cannot be set: it does not change, since threads may share it. "
-            f"{received(value)} {in_call} another one: gs.Explainer(explainer.model, {name}=...)."
-        )
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise InvalidArgument(f"an Explainer does not change. Received: del explainer.{name}. Make another one.")
 
     def __repr__(self) -> str:
-        said = ((name, getattr(self, name)) for name in OPTIONS)
-        told = "".join(f", {name}={value!r}" for name, value in said if value not in (None, 32))
+        options = ((name, getattr(self, name)) for name in OPTIONS)
+        # None and 32 (of batch_size) are defaults, which say nothing.
+        told = "".join(f", {name}={value!r}" for name, value in options if value not in (None, 32))
         return f"Explainer({self.model!r}{told})"
 
     @property
@@ -152,6 +150,7 @@ class Explainer:
     @property
     def spec(self) -> ExplainSpec:
         """How it explains, as a value that can be pickled and written as JSON; ``explainer.model.spec`` says what."""
+        # By names: a module can be neither written as JSON nor found in another copy of the model.
         layer = same_form(self.layer, names_of(self.layer, self._model.backend()))
         method = same_form(self.method, methods_of(self.method))
         return ExplainSpec(method, layer, self.targets, self.layout, self.grid, self.batch_size)
@@ -198,20 +197,9 @@ class Explainer:
         Raises:
             GradsightError: with what was wrong, what was received and what to do.
         """
-        asked = self._asked(targets, method, layer)
+        asked = asked_of(self, targets, method, layer)
         made = explained(self._passes, inputs, asked)
         return Explanations(made) if asked.several else made[0]
-
-    def _asked(self, targets: _Targets, method: Methods | None, layer: Layers) -> Asked:
-        """What a call asks for, and what it leaves to the explainer."""
-        method = self.method if method is None else method
-        layer = self.layer if layer is None else layer
-        return Asked(
-            targets=self.targets if targets is None else targets,
-            methods=methods_of(method),
-            layers=several(layer, "layer"),
-            several=isinstance(method, list | tuple) or isinstance(layer, list | tuple),
-        )
 
     def stream(
         self,
@@ -248,7 +236,7 @@ class Explainer:
         Raises:
             InvalidArgument: ``batch_size`` is none, or targets are a list.
         """
-        asked = self._asked(targets, method, layer)
+        asked = asked_of(self, targets, method, layer)
         return streamed(self._passes, photos, asked, self.batch_size if batch_size is None else batch_size)
 
     @whole()

@@ -63,6 +63,7 @@ class Batch(NamedTuple):
 
     def alone(self, i: int) -> Batch:
         """Image ``i`` and nothing else."""
+        # A slice and not a number: tuples stay tuples, as a batch needs them.
         one = slice(i, i + 1)
         inputs = self.backend.row(self.inputs, i)
         return self._replace(
@@ -82,22 +83,23 @@ def are_photos(inputs: Inputs) -> bool:
 
 
 def _is_picture(value: object) -> bool:
-    """Whether a value is an array that only a picture is: a batch has one axis more, and models take floats."""
+    """Whether an array can only be a picture: a batch would have one axis more, and models take floats."""
     return isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3
 
 
 def pieces_of(inputs: Inputs, most: int) -> list[Inputs]:
     """A list of photos cut into lists of at most ``most``; whatever else is given is one piece."""
+    # A batch that the user made is one pass, whatever its size: nothing says that its rows may be parted.
     if not isinstance(inputs, list | tuple) or not are_photos(inputs) or len(inputs) <= most:
         return [inputs]
     return [inputs[first : first + most] for first in range(0, len(inputs), most)]
 
 
 def of_one_size(sizes: set[tuple[int, ...]], inputs: Inputs) -> None:
-    """See that photos become pictures of one size, as one explanation of them needs.
+    """Check that photos become inputs of one size, which one explanation of them needs.
 
     Raises:
-        InvalidArgument: they do not.
+        InvalidArgument: they become inputs of several sizes.
     """
     if len(sizes) > 1:
         raise InvalidArgument(
@@ -135,12 +137,14 @@ def batch_of(
 
 
 def _check_no_photos(inputs: Inputs, items: Sequence[object], preprocess: PlacesPhotos | None) -> None:
-    """See that what shall be a batch holds no photos, nor looks like one."""
+    """Check that inputs which are taken for a batch are not photos: a list of some, or one without a batch axis."""
+    # A list is never a batch here: it might be one of photos that cannot be read, or several inputs.
     if isinstance(inputs, list) or any(isinstance(x, _FILES) for x in items):
         raise InvalidType(
             "`inputs` must be one batch, or photos only; for several inputs a tuple or dict of them, and for a "
             f"model that takes a list, that list in a tuple: ([a, b],). {received(inputs)}{as_photos(items)}"
         )
+    # A picture without a batch axis is a usual slip, and the model's own error says nothing of photos.
     axes = len(inputs.shape) if has(inputs, "shape") else 0
     if preprocess is not None and axes < 4 and (way_out := as_photos([inputs])):
         raise InvalidType(f"`inputs` must be one batch, with an axis for it, or photos. {received(inputs)}{way_out}")
@@ -155,6 +159,7 @@ def _of_photos(
 ) -> Batch:
     preprocess = for_backend(preprocess, backend, inputs)
     prepared = [prepared_of(x, preprocess) for x in items]
+    # Before np.stack, whose error says nothing about the fit that is to blame.
     of_one_size({each.array.shape for each in prepared}, inputs)
     return batch_of_prepared(prepared, backend, preprocess, feed)
 
@@ -189,6 +194,7 @@ def for_backend(preprocess: PlacesPhotos | None, backend: Backend, inputs: Input
             f"find their way back onto the photo by it. {received(preprocess)} A function goes to "
             "Explainer(preprocess=...)."
         )
+    # An object of the user's own orders its axes itself.
     return preprocess.laid_out(backend.channels_last) if isinstance(preprocess, Preprocess) else preprocess
 
 

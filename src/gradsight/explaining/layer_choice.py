@@ -61,6 +61,7 @@ class Studies:
     def __init__(self) -> None:
         self._kept: Recent[Kind, list[Study]] = Recent()
         self._architecture: dict[str, str] = {}
+        # One look at a time: two threads would trace the same model twice.
         self._looking = Lock()
 
     def __reduce__(self) -> tuple[type[Studies], tuple[()]]:
@@ -77,6 +78,7 @@ class Studies:
             reads: what the targets read, which only a pass can tell; without it, what the last ones read.
         """
         with self._looking:
+            # Layers may be replaced between two calls; what was known is then of another model.
             architecture = dict(batch.backend.names())
             if architecture != self._architecture:
                 self._architecture, self._kept = architecture, Recent()
@@ -85,12 +87,13 @@ class Studies:
             if found is None:
                 with batch.backend.unchanged():  # else what is remembered would be of no model
                     found = _looked(batch, resolve, best)
+            # The last one used first: without a pass nothing tells what targets read, and most calls ask for the same.
             known[:] = [found, *(study for study in known if study.reads != found.reads)][:_MOST]
             return found
 
 
 def retried(go: Callable[[Study | None], _T], study: Callable[[Reads], Study]) -> _T:
-    """``go(None)``, which takes the last study; or, where the targets read something else, with their own."""
+    """Try ``go(None)``, which takes the last study; where the targets read another part of the output, take theirs."""
     try:
         return go(None)
     except ReadsOther as other:
@@ -98,7 +101,12 @@ def retried(go: Callable[[Study | None], _T], study: Callable[[Reads], Study]) -
 
 
 def checked(resolve: Resolve, batch: Batch, study: Study | None) -> Resolve:
-    """``resolve``, which also sees that targets read what a study was made for; None where there is no doubt.
+    """``resolve``, which also checks that the targets read the part of the output that ``study`` was made for.
+
+    Args:
+        resolve: the targets.
+        batch: what passes the model.
+        study: by which the layers were chosen; None where it was made for these very targets.
 
     Raises:
         ReadsOther: they do not.
@@ -127,11 +135,13 @@ def _looked(batch: Batch, resolve: Resolve, best: Resolve) -> Study:
         nonlocal reads
         resolved = resolve(logits, outputs)
         reads = backend.reads(outputs, resolved)
+        # Which layers are good does not depend on the class, so that the choice is the same for all of them.
         return best(logits, outputs) if resolved.of_classes else resolved
 
     size = backend.size(batch.inputs)
     try:
         ranked = rank(backend.trace(batch.inputs, canonical), size)
+    # The best class has no gradient here; the one that was asked for may have one.
     except ModelError:
         ranked = rank(backend.trace(batch.inputs, resolve), size)
     return Study(reads, ranked)
@@ -163,6 +173,7 @@ def names_of(
 
 
 def _name_of(layer: LayerLike, backend: Backend) -> str:
+    # Only the backend knows which objects are modules, and where they are in the model.
     name = backend.name_of(layer)
     if name is not None:
         return name

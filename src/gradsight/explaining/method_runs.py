@@ -18,7 +18,7 @@ class MethodRun(NamedTuple):
     """A method that is about to run.
 
     Attributes:
-        method: it.
+        method: which one.
         shared: the pass that it looks at, together with others.
         probe: where it looks.
         layers: the names of the layers that its maps are of; none where they are of the image itself.
@@ -53,8 +53,10 @@ def _planned(
     targets: TargetLike | None,
     study: Study | None,
 ) -> list[MethodRun]:
+    # In this order explanations come back, as the docstring of a call says.
     of_one, of_several, of_input = ([m for m in methods if m.at == at] for at in ("layer", "layers", "input"))
     chosen = None
+    # To rank layers takes a pass of its own, so only where a layer is to be chosen.
     if (of_several and len(names) < 2) or (of_one and None in names):
         chosen = study or passes.study(batch, targets)
     doubtful = None if study else chosen  # of a study that was made for these very targets there is no doubt
@@ -65,6 +67,7 @@ def _planned(
     shared = passes.run(batch, single or joint or at_input, targets, doubtful)
     runs = [MethodRun(method, shared, probe, (probe.name,)) for probe in shared.probes for method in of_one]
     if joint:
+        # A second pass only where the layers differ from those of the first.
         together = passes.run(batch, joint, targets, doubtful) if single and single != joint else shared
         layers = tuple(probe.name for probe in together.probes)
         runs += [MethodRun(method, together, together.probes[0], layers) for method in of_several]

@@ -36,6 +36,7 @@ _SAME = Note("same_for_all", "the same map for every target, up to its strength:
 
 def of_map(values: NDArray[np.float32], signed: bool = False) -> list[Note]:
     """Notes on one raw map; ``signed``: it is drawn with both signs."""
+    # In this order: each of these says more than the next, and one is enough.
     if not np.isfinite(values).all():
         return [Note("not_finite", "the map holds values that are not finite (NaN or infinity); they are drawn as 0")]
     if not values.any():
@@ -77,6 +78,7 @@ def among_targets(maps: NDArray[np.float32], scale: NDArray[np.float32]) -> list
     notes: list[list[Note]] = [[] for _ in maps]
     strongest = float(np.max(scale, initial=0))
     for j, peak in enumerate(scale):
+        # A map of zeros has its own note.
         if 0 < peak < FAINT * strongest:
             times = f"{strongest / peak:.0f} times weaker than the strongest map of this image"
             notes[j].append(Note("faint", times))
@@ -140,6 +142,7 @@ def of_scores(scores: NDArray[np.float64], reading: Reading, labels: Sequence[st
     """Notes on the class scores of one image, (classes,), whatever those of others are."""
     notes = []
     if reading.binary:
+        # Of two classes one score says both; the reader must know which sign is which.
         against, towards = (class_name(i, labels) for i in range(2))
         said = f"the model gives one score: a high one speaks for {towards}, and a low one for {against}"
         notes.append(Note("one_score", said))

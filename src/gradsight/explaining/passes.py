@@ -71,11 +71,12 @@ class Passes:
 
     @property
     def _given_preprocess(self) -> PlacesPhotos | None:
-        """That which the model came with, which an explainer has made one that knows the way back."""
+        """The preprocess that the model came with; `Explainer` has made it one that can place its inputs on photos."""
         return cast("PlacesPhotos | None", self.model.preprocess)
 
     def batch(self, inputs: Inputs, backend: Backend | None = None) -> Batch:
         """A batch of what the user gave, for the model as it is now or as ``backend`` has it; see `batch_of`."""
+        # A batch needs none, and to look for what a bare module carries takes time.
         preprocess = self.preprocess if are_photos(inputs) else self._given_preprocess
         return batch_of(inputs, backend or self.user_model.backend(), preprocess, self.model.feed)
 
@@ -85,11 +86,14 @@ class Passes:
         Raises:
             InvalidArgument: there is no preprocess.
         """
+        # Before the first photo is read: without a preprocess all of them would fail alike.
         preprocess = for_backend(self.preprocess, self.user_model.backend(), "photos")
 
         def prepare(photo: object) -> Prepared:
+            # A `photos.Photo` has a source; a path, a picture or an array is its own.
             return prepared_of(getattr(photo, "source", photo), preprocess)  # type: ignore[arg-type]
 
+        # Code of the user's was not written for several threads.
         return prepare if _is_ours(preprocess) else one_at_a_time(prepare)
 
     def batch_of_prepared(self, prepared: Sequence[Prepared], backend: Backend) -> Batch:
@@ -103,10 +107,16 @@ class Passes:
         return Layer(name, self.layout, self.grid)  # type: ignore[arg-type]
 
     def run(self, batch: Batch, layers: Sequence[Layer], targets: TargetLike | None, study: Study | None) -> Pass:
-        """A pass; ``study`` is that which the layers were chosen by, where it may be another target's.
+        """One pass of the model.
+
+        Args:
+            batch: what passes it.
+            layers: where to look.
+            targets: what is explained.
+            study: by which the layers were chosen, if it may have been made for other targets; else None.
 
         Raises:
-            ReadsOther: it is.
+            ReadsOther: it was made for targets that read another part of the output.
         """
         resolved = checked(self._resolving(batch, targets, batch.size), batch, study)
         return batch.backend.run(batch.inputs, layers, resolved, self.batch_size)
@@ -124,6 +134,7 @@ class Passes:
         """The probe of one layer; one for each image, where images of a batch influence each other."""
 
         def at_layer(study: Study | None) -> Pass:
+            # A layer that has a name needs no study.
             known = study or self.study(batch, targets) if name is None else None
             return self.run(batch, [self.layer(name, known)], targets, None if study else known)
 
@@ -134,6 +145,7 @@ class Passes:
 
     def ranked(self, inputs: Inputs, targets: TargetLike | None) -> list[Candidate]:
         """The layers that can be explained, the best first."""
+        # One image: layers are ranked by how the model is built, and one pass of one image shows that.
         batch = self.batch(inputs).alone(0)
 
         def look(study: Study | None) -> list[Candidate]:
@@ -193,9 +205,11 @@ class Passes:
     def _embed(self, image: Inputs) -> Array:
         """The embeddings of a photo, or of a batch."""
         batch = self.batch(image)
+        # In the same way as the photo that is explained: only so do the two embeddings agree.
         return self._embedding_in(batch.backend)(batch.backend.outputs(batch.inputs))
 
 
 def _is_ours(preprocess: PlacesPhotos) -> bool:
     """Whether nothing of the user's runs in it, which threads might not share."""
+    # Not isinstance: a subclass may run anything in `place`.
     return type(preprocess) is Preprocess and preprocess.function is None

@@ -86,6 +86,7 @@ class ReadAhead(Generic[P]):
 
     def close(self) -> None:
         """End the threads: what they have not begun is left."""
+        # Waited for: a thread that still reads would hold its file open after the stream has ended.
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._coming.clear()
 
@@ -96,7 +97,7 @@ class ReadAhead(Generic[P]):
 
 
 def one_at_a_time(function: Callable[[object], Prepared]) -> Callable[[object], Prepared]:
-    """A function that threads call one after the other: code of the user's may not stand more."""
+    """A function that only one thread runs at a time: code of the user's may not be made for more."""
     lock = threading.Lock()
 
     def locked(photo: object) -> Prepared:
@@ -109,11 +110,13 @@ def one_at_a_time(function: Callable[[object], Prepared]) -> Callable[[object], 
 def without_frames(error: Exception) -> Exception:
     """An error without the frames that it and its causes went through: they hold the pass that failed."""
     for each in _chain(error):
+        # Of the causes too: a framework's error is often the cause of ours, and its frames hold the tensors.
         each.__traceback__ = None
     return error
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    # Errors can be chained in a circle, by code that raises one again.
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

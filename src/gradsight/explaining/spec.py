@@ -54,6 +54,7 @@ class ExplainSpec:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
+        # Here too, and not only in `Explainer`: a spec may be made by itself, or come from JSON.
         check_target(self.targets)
         layer = tuple(self.layer) if isinstance(self.layer, list | tuple) else self.layer
         for name in layer if isinstance(layer, tuple) else (layer,):
@@ -66,6 +67,7 @@ class ExplainSpec:
             "batch_size": taken("batch_size", self.batch_size, Whole(1), "Pass 32."),
         }
         for name, value in plain.items():
+            # The dataclass is frozen; what was given in another form is kept in one, so that equal specs are equal.
             object.__setattr__(self, name, value)
 
     @property
@@ -99,6 +101,7 @@ class ExplainSpec:
             InvalidType: a method or a target is a function, or holds a picture.
         """
         for method in self.methods:
+            # `_names` left it a `Method`, since no name says all of it.
             if isinstance(method, Method):
                 raise InvalidType(
                     f"an ExplainSpec is written as JSON where its methods have names. {received(method)} Enter the "
@@ -123,6 +126,7 @@ _FIELDS = tuple(field.name for field in fields(ExplainSpec))
 
 
 def _names(method: Methods) -> str | Method | tuple[str | Method, ...]:
+    # One method stays one, and a tuple a tuple: a call gives back one explanation or several by that.
     names = [_name(each) for each in methods_of(method)]
     return tuple(names) if isinstance(method, list | tuple) else names[0]
 
@@ -133,4 +137,5 @@ def _name(method: Method) -> str | Method:
         known = as_method(method.name)
     except GradsightError:  # a function of the user's, which was entered under no name
         return method
+    # A function of the user's may have the name of a registered method and be another.
     return method.name if (known.title, known.source) == (method.title, method.source) else method

@@ -73,6 +73,7 @@ class Stream(Generic[P]):
     ) -> None:
         self._explain = explain
         self._size = BatchSize(batch_size)
+        # A generator: nothing of it runs before the first photo is asked for.
         self._outcomes = self._run(photos, prepare)
 
     def __iter__(self) -> Stream[P]:
@@ -107,6 +108,7 @@ class Stream(Generic[P]):
                     self._explain_all(_group(waiting, self._size.now))
                 while waiting and waiting[0].outcome is not None:
                     yield waiting.popleft().outcome  # type: ignore[misc]
+            # The last of all: what the iterable gave before it failed is explained and given back.
             reading.raise_failure()
         finally:
             reading.close()
@@ -117,6 +119,7 @@ class Stream(Generic[P]):
         The oldest is the one that all others wait for: when there is no more room, its batch goes as it is.
         """
         while not (waiting and self._is_due(waiting)):
+            # Twice the batch: one is explained while the next is read.
             reading.ahead(_room(waiting, 2 * self._size.now))
             read = reading.next()
             if read is None:
@@ -126,6 +129,7 @@ class Stream(Generic[P]):
         return bool(waiting)
 
     def _is_due(self, waiting: deque[_Slot[P]]) -> bool:
+        # Without room nothing more is read, and to wait for a full batch would be to wait for ever.
         if waiting[0].outcome is not None or _room(waiting, 2 * self._size.now) < 1:
             return True
         return len(_group(waiting, self._size.now)) == self._size.now
@@ -147,7 +151,9 @@ class Stream(Generic[P]):
         """Of a batch that failed, explain each half: it may be for one photo alone, or for want of memory."""
         if out_of_memory(error):
             self._size.too_large()
+        # Before the halves run, which need the memory that its frames hold.
         without_frames(error)
+        # Halves, not one by one: one bad photo among 32 then costs about ten passes instead of 32.
         if len(slots) > 1 and not isinstance(error, _OF_ALL):
             half = len(slots) // 2
             self._explain_all(slots[:half])
@@ -163,12 +169,14 @@ class _Slot(Generic[P]):
     def __init__(self, read: Read[P]) -> None:
         self.photo, self.prepared = read.photo, read.prepared
         self.outcome: Outcome[P] | None = None if read.error is None else Failed(read.photo, without_frames(read.error))
+        # Kept apart from `prepared`, which is let go of when the photo is explained.
         self.shape = () if read.prepared is None else read.prepared.array.shape
         self.pixels = 0 if read.prepared is None else math.prod(read.prepared.photo.size)
 
 
 def _group(waiting: Iterable[_Slot[P]], most: int) -> list[_Slot[P]]:
     """The photos that can be explained together with the oldest one, itself the first."""
+    # The oldest decides the size, since all others wait for it to be given back.
     unexplained = [slot for slot in waiting if slot.outcome is None]
     return [slot for slot in unexplained if slot.shape == unexplained[0].shape][:most]
 
@@ -178,6 +186,7 @@ def _room(waiting: Sequence[_Slot[P]], most: int) -> int:
     pixels = [slot.pixels for slot in waiting]
     if not any(pixels):
         return min(most, _FIRST) - len(waiting)
+    # As if all that come were as large as the largest so far.
     return min(most - len(waiting), (_MOST_PIXELS - sum(pixels)) // max(pixels))
 
 

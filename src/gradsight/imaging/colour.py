@@ -50,6 +50,7 @@ def colormap(name: str) -> NDArray[np.float32]:
         InvalidType: ``name`` is not a text.
         UnknownName: there is no such colour map.
     """
+    # Checked outside of the cache, which cannot take a value that has no hash.
     return _table(taken("colormap", name, NAME, f"Pass {DEFAULT!r}."))
 
 
@@ -63,6 +64,7 @@ def _table(name: str) -> NDArray[np.float32]:
         choices = [*_RECOMMENDED, *cmap.Catalog().short_keys()]
         raise unknown("colour map", name, choices, "The catalogue: https://cmap-docs.readthedocs.io.") from None
     table = np.ascontiguousarray(table[:, :3], dtype=np.float32)
+    # All callers share the one in the cache.
     table.flags.writeable = False
     return table
 

@@ -109,5 +109,6 @@ def _resized(picture: Image.Image, size: tuple[int, int], inside: Box, resample:
         whole = picture.resize((width, height), resample)
         return whole if (rows, columns) == size else whole.crop((left, top, right, bottom))
     down, across = picture.height / height, picture.width / width
+    # At the far ends rounding may reach beyond the picture, which Pillow refuses.
     box = (left * across, top * down, min(right * across, picture.width), min(bottom * down, picture.height))
     return picture.resize((columns, rows), resample, box)

@@ -124,6 +124,7 @@ class Preprocess:
             **self._values(),
         }
         for name, value in plain.items():
+            # The dataclass is frozen; values are kept in one form, so that two that mean the same are equal.
             object.__setattr__(self, name, value)
 
     def _values(self) -> dict[str, Any]:
@@ -204,6 +205,7 @@ class Preprocess:
         try:
             returned = function(pixels)
             made = np.asarray(returned)
+        # An error of ours says already what is wrong, such as one of `Followed`.
         except GradsightError:
             raise
         except Exception as error:
@@ -228,6 +230,7 @@ class Preprocess:
         picture = looked_at(image)
         original = (picture.height, picture.width)
         if len(self.mean) == 1:
+            # Before the resize, which then has one channel to do instead of three.
             picture = picture.convert("L")
         resized = resized_to(original, self.size, self.fit, self.resize, self.rounding, self.multiple)
         size = resized if self.fit in ("keep", "none") else self.size

@@ -179,6 +179,7 @@ def _divided(heights: Sequence[int], count: int) -> Iterator[list[int]]:
     """Rows in order, in ``count`` blocks at most."""
     limit, block, filled = sum(heights) / count, list[int](), 0.0
     for i, height in enumerate(heights):
+        # By its middle: a row goes where more than half of it fits.
         if block and filled + height / 2 > limit:
             yield block
             block, filled = [], 0.0
@@ -215,6 +216,7 @@ def _draw_head(canvas: Image.Image, columns: Sequence[Sequence[str]], at: tuple[
     draw = ImageDraw.Draw(canvas)
     for j, column in enumerate(columns):
         left, top = at[0] + sizes.heading + sizes.gap + j * (sizes.cell[0] + sizes.gap), at[1]
+        # The first line may have become two, and both are in the larger letters.
         first = len(wrapped(column[0], sizes.font, sizes.cell[0], 2))
         for i, line in enumerate(_wrapped(column, sizes)):
             font, ink = (sizes.font, INK) if i < first else (sizes.small, _FAINT)

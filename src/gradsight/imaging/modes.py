@@ -36,6 +36,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     Raises:
         ImageError: NaN, infinite or out-of-range pixels.
     """
+    # Modes with more than 8 bits come first: Pillow's own conversion of them cuts values off, and does not divide.
     if picture.mode == "F":
         return _from_floats(picture)
     if picture.mode == "I" or picture.mode.startswith("I;"):

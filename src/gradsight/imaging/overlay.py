@@ -136,17 +136,18 @@ def overlay(
     photo = image if isinstance(image, Image.Image) else _picture(image)
     heatmap = taken("heatmap", heatmap, _HEATMAP, "Pick one image and one target.").astype(np.float32)
     size = (photo.height, photo.width)
+    # Before the interpolation, in which one NaN would spread.
     heat = np.nan_to_num(heatmap, nan=0.0, posinf=1.0, neginf=-1.0)
     rows = heat.__getitem__ if heat.shape == size else stretched(heat, size)
     return draw(photo, rows, paint, seen=seen)
 
 
 def draw(image: Image.Image, heat: Rows, paint: Paint, *, seen: tuple[int, int, int, int] | None = None) -> Image.Image:
-    """`overlay` of heat whose rows are made where they are asked for, some rows at a time.
+    """As `overlay`, but the heat is made some rows at a time, so that it is never held in the photo's size.
 
     Args:
         image: a PIL image.
-        heat: its heat.
+        heat: from a slice of rows to the heat there.
         paint: how it is drawn.
         seen: as in `overlay`.
     """

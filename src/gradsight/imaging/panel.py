@@ -56,6 +56,7 @@ def strip(
     widths = [picture.width * height // picture.height for picture, _ in panels]
     PIXELS.check(height * sum(widths), f"`height` is too large: pictures of {max(widths)} x {height} pixels")
     gap = max(4, height // 24)
+    # Letters grow with the picture: a large figure is shown smaller on a screen or a page.
     text = text or max(10, height // 18)
     font = ImageFont.load_default(text)
     pictures = [_scaled(picture, height) for picture, _ in panels]
@@ -134,6 +135,7 @@ def wrapped(text: str, font: Font, width: int, most: int = 99) -> list[str]:
 
 def _fitting(line: str, font: Font, width: float) -> int:
     """How many letters of a line fit."""
+    # By halves: to measure a text takes time, and a caption may have thousands of letters.
     low, high = 0, len(line)
     while low < high:
         middle = (low + high + 1) // 2

@@ -77,7 +77,7 @@ class Placement:
         return apply(self._matrices(heat), np.nan_to_num(heat, nan=0.0, posinf=0.0, neginf=0.0))
 
     def stretched(self, heat: Floats) -> Callable[[slice], Floats]:
-        """What `to_image` makes of one map (h', w'), of which rows are made where they are asked for."""
+        """As `to_image` for one map (h', w'), some rows at a time: a function from a slice to these rows."""
         heat = taken("heat", heat, _ONE)
         down, across = self._matrices(heat)
         wide = product(across, np.nan_to_num(heat, nan=0.0, posinf=0.0, neginf=0.0), 1)

@@ -138,6 +138,7 @@ def _identify(stream: BinaryIO, prefix: bytes) -> ImageFile | None:
     and warns or fails by it; here only `limits.PIXELS` counts.
     """
     tried: set[str] = set(_REFUSED)
+    # The few usual formats first: to load all of Pillow's plugins takes time.
     for load_plugins in (Image.preinit, Image.init):
         load_plugins()
         for kind in [kind for kind in Image.ID if kind not in tried]:

@@ -178,13 +178,14 @@ def hot(heat: Floats, threshold: float) -> NDArray[np.bool_]:
     threshold = taken("threshold", threshold, _THRESHOLD, "Pass 0.5.")
     highest = heat.max()
     found: NDArray[np.bool_] = heat >= threshold * highest
+    # A map of zeros reaches every share of its maximum, which is 0.
     return found if highest > 0 else np.zeros(heat.shape, bool)
 
 
 def hot_rows(heat: Callable[[slice], Floats], size: tuple[int, int], threshold: float) -> NDArray[np.bool_]:
-    """`hot` of a heatmap of ``size`` (height, width) of which rows are made where they are asked for.
+    """As `hot`, for a heatmap of ``size`` (height, width) that is given as a function from a slice of rows to these.
 
-    They are made twice, so that no heatmap of the photo's size is ever held.
+    All rows are made twice, for the maximum and for the mask, so that no heatmap of the photo's size is ever held.
     """
     highest = max(heat(rows).max() for rows in bands(size))
     made = np.zeros(size, bool)

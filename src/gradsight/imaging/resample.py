@@ -47,7 +47,7 @@ def resize(values: Floats, size: Sequence[int]) -> Floats:
 
 
 def stretched(values: Floats, size: Sequence[int]) -> Callable[[slice], Floats]:
-    """A map (h, w) as `resize` makes it (H, W) large, of which rows are made where they are asked for."""
+    """Enlarge a map (h, w) to (H, W) as `resize` does, some rows at a time: a function from a slice to these rows."""
     down, across = (sample_positions(n, 0.0, float(n), old) for n, old in zip(size, trailing(values, 2), strict=True))
     # Across first: the map has few rows then, and all that grows with the photo is made row by row.
     wide = _resampled(across, values, 1)

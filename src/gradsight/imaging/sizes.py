@@ -22,6 +22,7 @@ def resized_to(
     if fit == "squash":
         return room[0], room[1]
     scale = min(room[0] / original[0], room[1] / original[1])
+    # A whole number may come out as 223.9999999, which cutting off would make 223.
     height, width = (side * scale + (1e-6 if rounding == "down" else 0) for side in original)
     whole = int if rounding == "down" else round
     return max(1, whole(height)), max(1, whole(width))
@@ -38,6 +39,7 @@ def _covering(original: tuple[int, int], size: tuple[int, int], resize: int | No
     height, width = original
     if resize is None:  # the smallest picture that covers the input
         scale = max(size[0] / height, size[1] / width)
+        # To cut off what is behind the point may leave a side one pixel short of what is to be covered.
         return max(size[0], int(height * scale)), max(size[1], int(width * scale))
     long = int(resize * max(original) / min(original))  # torchvision's rounding
     return (resize, long) if height <= width else (long, resize)

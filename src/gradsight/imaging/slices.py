@@ -77,6 +77,7 @@ def _papers(heat: Floats, values: NDArray[np.generic] | None, indices: list[int]
     found = {}
     for index in indices:
         shown = np.nan_to_num(values[:, index].astype(np.float64), nan=low, posinf=high, neginf=low)
+        # Values that are all the same say nothing of black or white.
         grey = np.rint(255 * (shown - low) / (high - low)) if high > low else np.full(shown.shape, 128)
         found[index] = _sized(
             Image.fromarray(np.moveaxis(np.broadcast_to(grey, (3, *grey.shape[1:])), 0, 2).astype(np.uint8))

@@ -45,6 +45,7 @@ def format_of(source: str | os.PathLike[str] | bytes) -> str:
     'JPEG'
     """
     if isinstance(source, bytes):
+        # By its content: a photo's name may say another format than it has, or nothing.
         return "JPEG" if source.startswith(_JPEG) else "PNG"
     with opened(source, "a picture", ImageError) as file:
         return "JPEG" if file.read(len(_JPEG)) == _JPEG else "PNG"

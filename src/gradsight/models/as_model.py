@@ -50,8 +50,10 @@ def as_model(value: ModelLike, **options: Unpack[LoadOptions]) -> Model:
     Raises:
         GradsightError: see `load_model`; an option means nothing to a model that is there already.
     """
+    # Loading takes all options, and says itself which of them mean nothing to a source.
     if is_named(value):
         return load_model(value, **options)
+    # First, since what ultralytics gives holds the module, and the options are about that.
     found = opened(value)
     model = found if isinstance(found, Model) else Model(found)
     given = {name: option for name, option in options.items() if option is not None}
@@ -68,6 +70,7 @@ def _told(model: Model, options: LoadOptions) -> Model:
     """A model with what the user says of it."""
     device, text, labels = options.get("device"), options.get("text"), options.get("labels")
     if device is not None:
+        # Only checked: a module of the user's is not moved behind their back.
         check_stays(model.model, str(device))
     if text is not None:
         model = model.about(text)
@@ -82,8 +85,10 @@ def _pictured(model: Model, options: LoadOptions) -> Model:
     given = {name: value for name in Picture.__annotations__ if (value := options.get(name)) is not None}
     if preprocess is None and not given:
         return model
+    # Asked for only where something is to be replaced, since to look for it takes time.
     source = model.preprocess
     if source is None and model.spec is None:  # a source of ours would have said it, were there any
         source = preprocess_carried(model.model)
     made = overridden(source, None if preprocess is None else named(preprocess), given, model.model)
+    # No spec any more: it would load the model with the preprocess that was replaced.
     return replace(model, preprocess=made, spec=None)

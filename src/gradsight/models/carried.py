@@ -40,15 +40,18 @@ def preprocess_carried(model: Module) -> Preprocess | None:
     torchvision's modules do not say it: their weights do, as ``gs.Model(module, preprocess=weights.transforms())``.
 
     Returns:
-        What is nobody's word is marked as assumed, and told by a note. None where the model takes no photos.
+        A preprocessing, whose guessed parts are marked as assumed, which a note tells. None where the model takes no
+        photos.
     """
     if is_keras(model):
         return preprocess_of_keras(model)
+    # Not imported: where nobody has imported it, no module is of PyTorch.
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(model, torch.nn.Module):
         return None
     inner = list(_inner(model))
     for module in inner:
+        # A wrapper may be around either of them, so each module is asked, from the outside in.
         found = _of_timm(module) or _of_transformers(module)
         if found is not None:
             return found
@@ -62,6 +65,7 @@ def _inner(model: nn.Module) -> Iterator[nn.Module]:
         module = modules.pop()
         yield module
         children = dict(module.named_children())
+        # A wrapper has little beside it, such as a loss; with more children it is a network of its own.
         modules += [children[name] for name in _WRAPPED if name in children and len(children) <= 2]
 
 
@@ -98,8 +102,10 @@ def _of_transformers(module: nn.Module) -> Preprocess | None:
 def _usual(modules: list[nn.Module]) -> Preprocess | None:
     """ImageNet's preprocessing, with the size and the channels that the modules say."""
     channels = next((found for module in modules if (found := _channels(module))), 3)
+    # It takes signals, volumes or pictures of other channels: no photo can be made for it.
     if channels not in (1, 3):
         return None
+    # ImageNet's, since most networks for photos are trained on it, or from one that was.
     usual = Preprocess(assumed=PARTS)
     if channels == 1:
         usual = replace(usual, mean=GREY[0], std=GREY[1])

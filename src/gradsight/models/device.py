@@ -44,8 +44,10 @@ def check_stays(model: Module, device: str) -> None:
     if is_keras(model):
         raise InvalidArgument(_KERAS.format(received(device)))
     known = _known(device)
+    # A module may have neither: nothing says where it is then.
     tensors = itertools.chain(getattr(model, "parameters", list)(), getattr(model, "buffers", list)())
     here = {tensor.device for tensor in tensors}
+    # "cuda" is any GPU, "cuda:1" is one of them.
     if here and not all(at.type == known.type and known.index in (None, at.index) for at in here):
         at = ", ".join(sorted(map(str, here)))
         raise InvalidArgument(
@@ -64,6 +66,7 @@ def _known(device: str) -> torch.device:
 
     try:
         known = torch.device(device)
+        # A name may be a device that PyTorch knows and this machine lacks: only its use tells.
         torch.empty(0, device=known)
     except Exception as error:  # an unknown word, a PyTorch without CUDA, fewer GPUs than that
         raise InvalidArgument(

@@ -36,6 +36,7 @@ def known_suffixes() -> tuple[str, ...]:
 def reader_of(path: Path) -> Reader | None:
     """What reads a file of that suffix; None where nothing does."""
     suffix = path.suffix.lower()
+    # By `known_suffixes`, which sees to it that all readers are entered.
     return _READERS[suffix] if suffix in known_suffixes() else None
 
 

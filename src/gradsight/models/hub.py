@@ -13,6 +13,7 @@ def hub() -> Iterator[None]:
 
     What cannot be fetched is reported by whoever asked for it, in one line.
     """
+    # Its environment variable is read once, at its import; the constant is what it goes by afterwards.
     from huggingface_hub import constants
 
     logger = logging.getLogger("huggingface_hub")

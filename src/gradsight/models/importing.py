@@ -56,7 +56,9 @@ def current_folder_first() -> Iterator[None]:
     if not folder or folder in sys.path or "" in sys.path:
         yield
         return
+    # The first, as Python does it for a script: the user's module comes before an installed one of its name.
     sys.path.insert(0, folder)
+    # Python remembers what folders hold, and the file may have been written a moment ago.
     importlib.invalidate_caches()
     try:
         yield
@@ -91,6 +93,7 @@ class _Neighbours(MetaPathFinder):
 
 def _importing_file() -> str:
     """The file with the import statement that a finder works for; empty where it is in none, as in a notebook."""
+    # A finder is told the name that is wanted and not by whom: only the stack says which file asks.
     frame = sys._getframe(2)
     # between the statement and the finder there is nothing but Python's own import system
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("importlib"):
@@ -107,6 +110,7 @@ def _import(module_name: str) -> ModuleType:
             return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
+        # Else the module is there, and something that it imports itself is missing: that error is told as it is.
         if module_name == missing or module_name.startswith(f"{missing}."):
             here = {path.stem for path in Path().glob("*.py")}
             raise unknown(

@@ -32,9 +32,11 @@ def suggestions(name: str) -> list[str]:
         One for each source that knows it; or else the few that look most like it. Empty where there are none.
     """
     wanted, known = _key(name), list(_known())
+    # All sources that know it: only the user can say which is meant.
     exact = [full for full, key in known if key == wanted]
     if exact or not wanted:
         return exact
+    # Reversed, so that of a name which several sources know the first one stays.
     by_key = {key: full for full, key in reversed(known)}
     return [by_key[key] for key in difflib.get_close_matches(wanted, by_key, n=_MOST, cutoff=_LIKE)]
 

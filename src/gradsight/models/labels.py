@@ -60,6 +60,7 @@ def _named(names: list[Any], source: Path) -> tuple[str, ...]:
     if not names:
         raise _unlike("name at least one class", source)
     for index, name in enumerate(names):
+        # An empty name could not be told from a missing one, and no target could be called by it.
         if not isinstance(name, str) or not name.strip():
             raise _unlike(f"be text, one for each class; class {index} is {reprlib.repr(name)}", source)
     return tuple(name.strip() for name in names)
@@ -88,6 +89,7 @@ def _table(text: str, source: Path) -> list[Any]:
         rows = [tuple(cell.strip() for cell in row) for row in csv.reader(io.StringIO(text, newline="")) if row]
     except csv.Error as error:  # such as a field over csv's limit
         raise _unlike(f"be a table: {one_line(error)}", source) from error
+    # With more columns nothing says which one is the name.
     if any(len(row) != 2 for row in rows):
         wide = next(row for row in rows if len(row) != 2)
         raise _unlike("have two columns, index and name", source, received(wide))

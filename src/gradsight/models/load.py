@@ -82,6 +82,7 @@ def load_model(
     given: dict[str, object] = {"weights": weights, "labels": labels, "text": text, "arguments": arguments}
     given |= {"preprocess": preprocess, "device": device}
     if isinstance(source, ModelSpec):
+        # None is "not said", so that the spec's own values stay.
         others = {name: value for name, value in given.items() if value is not None}
         spec = replace(source, **others, picture={**source.picture, **picture})  # type: ignore[arg-type]
     else:
@@ -100,6 +101,7 @@ def _of_spec(spec: ModelSpec) -> Model:
     loaded = _load(spec.source, spec.weights, offered)
     given = None if spec.preprocess is None else named(spec.preprocess)
     made = overridden(loaded.preprocess, given, dict(spec.picture), loaded.model)
+    # Now, and not as an error of Keras's own with the first photo.
     if isinstance(made, Preprocess) and is_keras(loaded.model):
         check_fits(loaded.model, made)
     if spec.device is not None:
@@ -118,6 +120,7 @@ def _load(source: str, weights: str | None, offered: dict[str, object]) -> Model
                 f"{argument} means nothing to the source {scheme!r}, only to: {goes_to}. "
                 f"{received(offered[argument])} Leave it out."
             )
+    # Sources differ in what they need to know to build a model: each names it as its parameters.
     given = {key: value for key, value in offered.items() if value is not None and key in takes}
     loaded: Model = function(name, weights=weights, **given)
     return loaded
@@ -126,12 +129,14 @@ def _load(source: str, weights: str | None, offered: dict[str, object]) -> Model
 def _scheme(spec: str) -> tuple[str, str]:
     """The source that a name belongs to, and what it calls the model."""
     scheme, _, name = spec.partition(":")
+    # A scheme comes before a file of the same name, as the docstring of `load_model` says.
     if scheme in SOURCES:
         return scheme, name
     if exists(spec) or is_model_file(spec):
         return "hf" if is_model_folder(spec) else "file", spec
     if _FUNCTION.fullmatch(spec):
         return "function", spec
+    # With a colon it names a source or a function, and another network is not what was meant.
     meant = [] if ":" in spec else suggestions(spec)
     if meant:
         raise UnknownName(f"There is no model source {spec!r}. Did you mean {' or '.join(map(repr, meant))}? {_LIST}")

@@ -167,6 +167,7 @@ class Model:
     def __post_init__(self) -> None:
         if self.labels is not None:
             object.__setattr__(self, "labels", as_labels(self.labels))
+        # An object with `place` need not be callable.
         if not isinstance(self.preprocess, PlacesPhotos):
             optional("preprocess", self.preprocess, Function("a gs.Preprocess or a function of a photo"))
         for name, way in _FUNCTIONS.items():
@@ -216,6 +217,7 @@ class Model:
 
     def __iter__(self) -> Iterator[object]:
         """The module, its preprocessing and its labels."""
+        # These three alone, as most people need them: ``module, preprocess, labels = gs.load_model(...)``.
         return iter((self.model, self.preprocess, self.labels))
 
     def __repr__(self) -> str:

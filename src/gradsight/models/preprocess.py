@@ -67,6 +67,7 @@ def overridden(
                 raise InvalidArgument(f"preprocess and {name} exclude each other. {received(given)} Leave one out.")
     if isinstance(given, Preprocess):
         preprocess = given
+    # It changes values alone, so that the source's way of resizing and cutting stays.
     elif callable(given) and not isinstance(given, PlacesPhotos) and keeps_pixels(given, preprocess):
         overrides = {"function": given, **overrides}
     elif given is not None:
@@ -98,6 +99,7 @@ def _override(preprocess: object, overrides: dict[str, object]) -> Preprocess:
                 f"mean and std must be given together here: they replace a function, which scales pictures in a way of "
                 f"its own. {received(changes[scales[0]])} Give both."
             )
+        # They replace what the function did.
         changes["function"] = None
     crop = changes.pop("crop", None)
     if changes.get("fit", preprocess.fit) != preprocess.fit:

@@ -87,6 +87,7 @@ class ModelSpec:
             "labels": _labels(self.labels),
             "text": optional("text", self.text, Text()),
             "arguments": optional("arguments", self.arguments, Instance(Mapping, "a dict of keyword arguments")),
+            # As a text: a torch.device has no place in JSON.
             "device": None if self.device is None else str(self.device),
             "picture": _picture(self.picture),
         }
@@ -100,7 +101,7 @@ class ModelSpec:
         return load_model(self)
 
     def told(self, said: Mapping[str, object]) -> ModelSpec | None:
-        """The spec of the same model with something said of it, `Model.told`; None where no spec says so much.
+        """The spec of the same model after `Model.told`; None where a spec cannot say what was told.
 
         Args:
             said: fields of `Model`.
@@ -124,6 +125,7 @@ class ModelSpec:
         if self.preprocess is not None and not isinstance(self.preprocess, str):
             given["preprocess"] = _preprocess_values(self.preprocess)
         try:
+            # NumPy's numbers are no JSON; `number_in` makes plain ones of them.
             return json.dumps({"version": VERSION, **given}, default=number_in)
         except (TypeError, ValueError):
             raise InvalidType(
@@ -164,6 +166,7 @@ def read_json(text: str, kind: str, names: Sequence[str]) -> dict[str, object]:
         values = json.loads(text)
     except (TypeError, ValueError, RecursionError):
         values = None
+    # An unknown field is refused, and not left out: it would change what is loaded.
     known = isinstance(values, dict) and values.get("version") == VERSION and values.keys() <= {"version", *names}
     if not known:
         raise InvalidArgument(f"`text` must be what {kind}.to_json() wrote, version {VERSION}. {received(text)}")
@@ -177,7 +180,7 @@ def _labels(labels: str | os.PathLike[str] | Labels | None) -> str | tuple[str, 
 
 
 def _picture(picture: Picture) -> dict[str, object]:
-    """What was given of it."""
+    """The parts that were given, each in the one form that is kept."""
     for name in picture:
         if name not in Picture.__annotations__:
             raise unknown("argument of load_model", name, [*_FIELDS[1:-1], *Picture.__annotations__])
@@ -189,6 +192,7 @@ def _picture(picture: Picture) -> dict[str, object]:
 
 def _preprocess_values(preprocess: Callable[..., Array] | object) -> dict[str, object]:
     """The fields of a `Preprocess` that make it again."""
+    # Not isinstance: a subclass may do more than its fields say.
     if type(preprocess) is not Preprocess or preprocess.function is not None:
         raise InvalidType(
             f"a ModelSpec is written as JSON where its preprocess is no function of yours. {received(preprocess)} Name "

@@ -29,6 +29,7 @@ def users(what: str) -> Iterator[None]:
         yield
     except (GradsightError, KeyboardInterrupt):
         raise
+    # Apart from other errors: argparse in the user's module may be why.
     except SystemExit as end:
         raise ModelError(f"{what}. It ended the program (SystemExit: {one_line(end)}); {_PARSES}.") from end
     except BaseException as error:

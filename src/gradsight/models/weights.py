@@ -46,7 +46,7 @@ def load_weights(model: Module, path: str | PathLike[str]) -> None:
     """
     state = read_weights(path)
     expected = set(model.state_dict())
-    # which prefix is a wrapper's is not known: the one under which most names fit is taken
+    # All ways are compared, since a prefix may be part of the model's own names.
     best = max(_without_prefixes(state), key=lambda names: len(expected & names.keys()))
     problems = [*_differing(model, best), *_few("of another kind of numbers", misfits(model.state_dict(), best))]
     if not problems:
@@ -121,14 +121,17 @@ def _torch(file: Path) -> object:
     import torch
 
     try:
+        # Asked first: the error of torch.load would not say what to do with such a file.
         if _is_torchscript(file):
             raise ModelError(
                 f"weights must be a state dict, and this is a TorchScript archive, whose layers cannot be seen. "
                 f"{received(str(file))} Save model.state_dict() of the source module, or export it: "
                 "torch.export.save(...)."
             )
+        # On the CPU: a file from a machine with a GPU names that, and this machine may have none.
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        # PyTorch says only in the text of its error what the file asked for.
         found = _GLOBAL.search(str(error))
         if found is None:
             raise _damaged(file, RuntimeError("PyTorch cannot read it")) from error
@@ -183,7 +186,7 @@ def _without_prefixes(state: dict[str, torch.Tensor]) -> Iterator[dict[str, torc
 
 
 def _put_into(model: Module, state: dict[str, torch.Tensor]) -> list[str]:
-    """Load the tensors; what stands against it."""
+    """Load the tensors into the module; return what does not fit, in words."""
     try:
         # strict=False only because the lists it returns read better than its exception
         result = model.load_state_dict(state, strict=False)

@@ -16,7 +16,7 @@ _GREY = 114 / 255
 
 
 def opened(model: Module) -> Model | Module:
-    """What a model is, with what it says of itself, as a `Model`; the same where it says nothing.
+    """A module with the class names that it knows, as a `Model`; what knows none comes back as it is.
 
     Known are modules with ``names``, a dict of index to name, and objects with such a module as ``model`` that cannot
     be run as a module themselves: ``YOLO(...)`` of ultralytics, whose call reads files and draws. Photos are then made
@@ -33,11 +33,12 @@ def opened(model: Module) -> Model | Module:
 
 
 def _inside(model: Module) -> Any:
-    """The module in an object that is none, or that has no forward; None of others."""
+    """The module inside of an object that cannot be run itself; None where there is no such module."""
     torch = sys.modules.get("torch")
     if torch is None or not has(model, "names"):
         return None
     module = torch.nn.Module
+    # YOLO is a torch module in newer versions, without a `forward` of its own.
     runs = isinstance(model, module) and type(model).forward is not module.forward
     inner = None if runs or isinstance(model, Model) else getattr(model, "model", None)
     return inner if isinstance(inner, module) else None

@@ -97,6 +97,7 @@ class Comparison:
         taken("scale", self.scale, SCALE)
         if not self.rows:
             raise InvalidArgument("a comparison needs a method at least. Received: none.")
+        # An error and not an empty picture: nothing that was asked for could be shown.
         if not self.explanations and self.rows[0].error is not None:
             raise self.rows[0].error
 
@@ -122,12 +123,14 @@ class Comparison:
         """The grid as a picture, with what the model says and what the colours mean."""
         first = self.explanations[0]
         general = _common(self.explanations)
+        # Of methods that look at one layer; the other rows always tell what they are of (`_drawn`).
         layers = {e.layers[0] for e in self.explanations if e.at == "layer"}
         about = [self.name, said_by(first)]
         about += [f"model {first.model}" + (f", layer {min(layers)}" if len(layers) == 1 else "")]
         about += [
             *([_SCALES[self.scale]] if len(first.targets[0]) > 1 else []),
             *([_APART] if len(self.rows) > 1 else []),
+            # Sorted, since a set has an order of its own in each process.
             *(f"Note: {note}" for note in sorted(general)),
         ]
         signed = [target.signed for target in first.targets[0]]
@@ -148,6 +151,7 @@ class Comparison:
         cells = []
         for j, strength in enumerate(_strengths(explanation)):
             picture = explanation.overlay(0, j, colormap=self.colormap, opacity=self.opacity, scale=self.scale)
+            # With one column each map is the strongest of its row: to say so would say nothing.
             strong = "nothing speaks for it" if not strength else f"strength {wording.share(strength)}"
             cells.append((picture, strong if not strength or len(explanation.targets[0]) > 1 else ""))
         return imaging.Row(row.method.title, remarks, cells)
@@ -200,6 +204,7 @@ def said_by(explanation: Explanation) -> str:
 
 
 def _columns(explanation: Explanation) -> list[list[str]]:
+    # The best few classes alone have a probability; another target is told by its score.
     shares = {p.index: p.probability for p in explanation.predictions[0]} if explanation.predictions else {}
     return [
         [
@@ -223,4 +228,5 @@ def _common(explanations: Sequence[Explanation]) -> set[str]:
 def _strengths(explanation: Explanation) -> list[float]:
     """How strong each map is beside the strongest of its row; 0 where there is nothing to draw."""
     scale = explanation.scale[0]
+    # Where nothing is over 0 the maximum may be 0 too.
     return [float(one / scale.max()) if one else 0.0 for one in scale]

@@ -21,17 +21,18 @@ _MAPS = Array((3, 4, 5), "an array (n, k, *positions) of one to three axes of po
 _NAMED = Instance(TargetInfo, "a target with its name")
 _PREDICTION = Instance(Prediction, "a class with its probability")
 _NOTE = Instance(Note, "a gs.Note")
+# None or any number of them: without such lengths, `Each` asks for one at least.
 _MANY = range(1000)
 _COUNTS = {"layer": range(1, 2), "layers": range(1, 1000), "input": range(1)}
 """How many layers there are by what the maps are of."""
 
 
 def check(explanation: Maps) -> None:
-    """See that they do.
+    """Check that the fields of an explanation fit each other.
 
     Raises:
         InvalidArgument: values that do not fit each other, such as scores of fewer targets than there are maps.
-        InvalidType: a text that is none, or a ``preprocess`` that is no dict.
+        InvalidType: what must be a text is none, or ``preprocess`` is no dict.
     """
     n, k = taken("maps", explanation.maps, _MAPS).shape[:2]
     _check_shapes(explanation, n, k)
@@ -64,7 +65,7 @@ def _check_layers(explanation: Maps) -> None:
 
 
 def _check_shapes(explanation: Maps, n: int, k: int) -> None:
-    """See that arrays beside the maps are of as many images and targets."""
+    """Check that the other arrays have as many images and targets as the maps."""
     shapes: dict[str, tuple[int, ...]] = {"scores": (n, k)}
     if explanation.alphas is not None:
         # How many channels a layer has is not said by the maps, only by the alphas themselves.

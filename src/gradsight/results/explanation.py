@@ -56,7 +56,7 @@ class Explanation(Pictures):
 
     Raises:
         InvalidArgument: values that do not fit each other, such as scores of fewer targets than there are maps.
-        InvalidType: a text or a row that is none.
+        InvalidType: a field is of another type, such as a text that is none.
 
     >>> from gradsight.results.example import example
     >>> example()
@@ -96,6 +96,7 @@ class Explanation(Pictures):
                 "Explain with method='gradcam'."
             )
         image, target = self._at(image, target)
+        # Names of another layer's channels, or of another model's, would be wrong without any sign of it.
         if isinstance(dissection, Dissection):
             dissection.check(self.layer, self.model, self.alphas.shape[2])
         return ranked(
@@ -157,7 +158,9 @@ class Explanation(Pictures):
 
     def _target_record(self, image: int, j: int, file: str | None) -> TargetRecord:
         target, region = self.targets[image][j], _region_record(self.region(image, j))
+        # Only where the sign means something: of an unsigned map the values under 0 are no evidence against the target.
         against = _region_record(self.region(image, j, against=True)) if target.signed else None
+        # Of this one map alone: `self.scale` looks at the maps of all images.
         scale = imaging.display_max(self.maps[image, j][None, None], signed=target.signed, fine=self._fine)[0, 0]
         return TargetRecord(
             index=target.index,
@@ -182,8 +185,8 @@ class Explanation(Pictures):
                 and ``"x.webp"`` are pictures of the `figure` of each image, one under the other.
 
         Raises:
-            InvalidType: ``path`` is none.
-            InvalidArgument: it cannot be written.
+            InvalidType: ``path`` is neither a text nor a path.
+            InvalidArgument: the file cannot be written.
         """
         path = taken("path", path, Name())
         if Path(path).suffix.lower() in _PICTURES:
@@ -196,8 +199,8 @@ class Explanation(Pictures):
         """Read the ``.npz`` that `save` wrote; nothing in the file is executed.
 
         Raises:
-            InvalidType: ``path`` is none.
-            InvalidArgument: the file is none of ours.
+            InvalidType: ``path`` is neither a text nor a path.
+            InvalidArgument: there is no such file, or `save` did not write it.
         """
         return cls(**storage.read(taken("path", path, Name())))
 

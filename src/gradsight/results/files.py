@@ -28,6 +28,7 @@ def overlay_names(stem: str, explanations: Sequence[Explanation], suffix: str) -
     """
     found = []
     for explanation, start in zip(explanations, _starts(stem, explanations), strict=True):
+        # One explanation at a time: names must differ within it, and its method and layer tell it from the others.
         labels = label_names([(target.index, target.label) for target in explanation.targets[0]])
         found.append([f"{start}.{label}{suffix}" for label in labels])
     return found
@@ -58,11 +59,13 @@ def label_names(targets: Sequence[tuple[int | None, str]]) -> list[str]:
     """
     known = list(dict.fromkeys(targets))
     names = [safe(label).strip("_-") or ("target" if index is None else f"class_{index}") for index, label in known]
+    # By `key`, since cat.png and Cat.png are one file to some file systems.
     holders = Counter(key(name) for name in names)
     told = [
         name if index is None or holders[key(name)] == 1 else f"{name}_{index}"
         for name, (index, _) in zip(names, known, strict=True)
     ]
+    # After all of that two may still be one: labels in letters that ASCII does not have, or without an index.
     files = dict(zip(known, distinct(told), strict=True))
     return [files[target] for target in targets]
 
@@ -79,5 +82,6 @@ def method_names(methods: Sequence[str]) -> dict[str, str]:
 
 def _names(texts: Sequence[str], *, also: str, otherwise: str) -> dict[str, str]:
     known = list(dict.fromkeys(texts))
+    # Cut, since a method with options is long, and stem, layer and label need room in 255 bytes.
     names = [safe(text, also)[:_LONGEST_WAY].rstrip("_") or otherwise for text in known]
     return dict(zip(known, distinct(names), strict=True))

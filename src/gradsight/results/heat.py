@@ -69,6 +69,7 @@ class Heat(Maps):
         way_out = f"The positions of the maps are {positions}."
         found = optional("size", size, Sides(len(positions)), way_out) or self._matching_input()
         count = math.prod((*self.maps.shape[:2], *found))
+        # Before anything is made: a size with a zero too many would fill the memory.
         PIXELS.check(count, f"`size` is too large: {count:,} pixels in {math.prod(self.maps.shape[:2])} map(s)")
         return imaging.resize(self._heat(scale, self._signed(signed)), found).astype(np.float32)
 

@@ -51,6 +51,7 @@ def _strips(explanation: Explanation, photos: int) -> Iterator[str]:
         return
     count = len(explanation.maps)
     for i in range(min(photos, count)):
+        # Signals and volumes have a height of their own, by their channels.
         picture = explanation.figure(i, height=_HEIGHT if len(explanation.input_size) == 2 else None)
         yield _image(picture, ", ".join(explanation.labels[i]))
     yield from _rest(count, photos)
@@ -64,6 +65,7 @@ def _rest(count: int, shown: int) -> Iterator[str]:
 def _image(picture: Image.Image, names: str) -> str:
     """A picture inside of the page; its size is said, so that the page does not jump when it is there."""
     width, height = picture.size
+    # In the page itself: a notebook that is sent to somebody must show its pictures without other files.
     data = base64.b64encode(_small(picture)).decode("ascii")
     return (
         f'<img alt="{_escaped(names)}" width="{width}" height="{height}" style="max-width:100%;height:auto" '

@@ -44,6 +44,7 @@ class Maps:
     channel_axis: int = 0
 
     def __post_init__(self) -> None:
+        # Here, so that whoever makes one is told: a method, a file or a user.
         consistency.check(self)
 
     @property
@@ -83,6 +84,7 @@ class Maps:
     @property
     def _fine(self) -> bool:
         """Whether the maps are of single pixels, whatever made them."""
+        # By the sizes, not by the method: a layer may be as fine as the input, and its map is as noisy then.
         return tuple(self.maps.shape[2:]) == tuple(self.input_size)
 
     @property

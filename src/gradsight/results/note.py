@@ -35,6 +35,7 @@ class Note:
         for name in ("code", "text", "in_shell"):
             taken(name, getattr(self, name), Text())
         if not self.in_shell:
+            # Set past the frozen dataclass, as the default of one field by another has to be.
             object.__setattr__(self, "in_shell", self.text)
 
     def __str__(self) -> str:

@@ -83,6 +83,7 @@ class Pictures(Regions):
         if photo is None:
             self._need_photo()
             return self._on_photo(image, target, imaging.shrunk(self.photos[image], max_side), look)
+        # Before the heat is laid on it: to draw on the large photo first would take far longer.
         drawn_on = imaging.shrunk(imaging.read_image(photo), max_side)
         # Nothing says where the input lay on a photo that is given here: as a batch has it, it is the whole.
         whole = imaging.Placement.whole((drawn_on.height, drawn_on.width), self._input_of_picture)
@@ -162,6 +163,7 @@ class Pictures(Regions):
 
     def _on_photo(self, image: int, target: int, photo: Image.Image, look: Look) -> Image.Image:
         """One heatmap on its own photo, or on that made smaller."""
+        # The map is laid on the smaller photo directly, and never made as large as the original.
         placed = self.placements[image].resized((photo.height, photo.width))
         return self._drawn(image, target, photo, placed, look)
 
@@ -211,13 +213,14 @@ class Pictures(Regions):
 
 
 def _check_words(look: Look) -> None:
-    """See that arguments have our names.
+    """Check the names of arguments.
 
     Raises:
-        InvalidType: one has another, perhaps one that other libraries use.
+        InvalidType: there is no argument of that name; it may be the word of another library.
     """
     for word in look:
         if word not in Look.__annotations__:
+            # Words that people bring from other libraries get an answer, not only a list.
             ours = _WORDS.get(word)
             hint = f"It is called `{ours}` here." if ours else f"There are: {', '.join(Look.__annotations__)}."
             raise InvalidType(f"there is no argument `{word}`. {hint}")

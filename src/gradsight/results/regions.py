@@ -51,6 +51,7 @@ class Regions(Heat):
         image, target = self._at(image, target)
         against = taken("against", against, Flag())
         values = self._dense(image, target)
+        # After the smoothing, whose mean knows both signs: what is clipped first would lose those below 0.
         return self._hottest(image, -values if against else values)
 
     def boxes(self, image: int = 0, target: int = 0, *, threshold: float = 0.5) -> tuple[tuple[int, ...], ...]:
@@ -110,7 +111,7 @@ class Regions(Heat):
         return imaging.hot_rows(placed.stretched(heat), placed.image_size, threshold)
 
     def _dense(self, image: int, target: int) -> NDArray[np.float32]:
-        """A map by which its peak is found."""
+        """The map in which the peak is looked for: averaged over neighbours where it is as fine as the input."""
         values = imaging.nan_to_zero(self.maps[image, target])
         return imaging.smoothed(values) if self._fine else values
 
@@ -122,7 +123,7 @@ class Regions(Heat):
     def _laid_out(
         self, image: int, values: NDArray[np.float32]
     ) -> tuple[imaging.Floats, tuple[int, ...], tuple[int, ...]]:
-        """What is over 0 of a map, laid on a copy of the photo; the photo's size and that of the copy."""
+        """A map without its values below 0, laid on a copy of the photo; the size of the photo, and of the copy."""
         heat = np.clip(values, 0, None)
         if not self._lies_on_photo:
             size = self._matching_input()

@@ -54,6 +54,7 @@ def from_plain(kind: type[_Made], plain: object, name: str, version: int) -> _Ma
 
 def columns(kind: type[DataclassInstance]) -> dict[str, Column]:
     """The columns of a table of such values, in order: each with its type, as Arrow calls it."""
+    # Annotations are texts in these modules; this gives the types themselves.
     hints = get_type_hints(kind)
     return {each.name: _column(hints[each.name]) for each in _written(kind)}
 
@@ -141,6 +142,7 @@ def _without_none(kind: Any) -> tuple[type, bool]:
     """A type, and whether None is allowed beside it."""
     if not isinstance(kind, UnionType):
         return kind, False
+    # Fields are of one type or None, never of several: a column of a table has one type.
     (one,) = (each for each in get_args(kind) if each is not NoneType)
     return one, True
 

@@ -41,6 +41,7 @@ def sheet(
 def legends(signed: Sequence[bool], colormap: str | None) -> list[imaging.Legend]:
     """What the colours of maps mean, of which some or all may have two signs."""
     found = []
+    # Both legends where some maps have two signs and some have one: their colours differ.
     if not all(signed):
         found.append(imaging.Legend(colormap or imaging.DEFAULT, "nothing", "speaks most for the class"))
     if any(signed):

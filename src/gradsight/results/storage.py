@@ -26,7 +26,7 @@ FORMAT = 2
 """Of the file. 1 had one text for all layers, ``"input"`` for none of them, and notes without codes."""
 
 _OPTIONAL = ("alphas", "channel_means")
-"""npz.Arrays that some explanations have, and older files never."""
+"""Arrays that some explanations have, and older files never have."""
 
 _NEEDED = ("names", "input_size", "targets", "predictions", "notes", "placements")
 _NEWER = ("format", "layers", "at", "title", "question", "written", "preprocess", "channel_axis")
@@ -109,6 +109,7 @@ def _fields(about: Any, arrays: npz.Arrays) -> dict[str, Any]:
 
 
 def _maps(arrays: npz.Arrays) -> NDArray[Any]:
+    # Of a missing array `contents.floats` says so itself.
     axes = arrays["maps"].ndim if "maps" in arrays else 3
     if not 3 <= axes <= 5:
         raise ValueError(f"`maps` must be (images, targets, one to three axes), and has {axes} axes")
@@ -145,6 +146,7 @@ def _named(value: object) -> TargetInfo:
 def _predictions(value: object, n: int) -> tuple[tuple[Prediction, ...], ...]:
     made = []
     for row in contents.rows(value, "predictions", 0, n):
+        # Captions and tables take the first of each image.
         if not contents.rows(row, "predictions"):
             raise ValueError("predictions must be one or more for each image, or none for all of them")
         made.append(tuple(_prediction(item) for item in row))

@@ -17,6 +17,7 @@ def share(value: float) -> str:
     """
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else "infinite"
+    # "0%" of what is not 0 would read as "not at all".
     return f"{value:.0%}" if value >= 0.005 or not value else "<1%"
 
 
@@ -61,6 +62,7 @@ def corner(peak: Sequence[int], size: Sequence[int]) -> str:
     """A position by thirds of the photo, or by its numbers where a model makes something else of photos."""
     if len(peak) != 2:
         return position(peak, size)
+    # Nine words are enough to see whether two maps agree; the numbers stand in the record.
     down = ("top", "middle", "bottom")[3 * peak[0] // size[0]]
     across = ("left", "centre", "right")[3 * peak[1] // size[1]]
     return "centre" if (down, across) == ("middle", "centre") else f"{down} {across}"

@@ -56,12 +56,14 @@ def ask(
     not_a_folder(image)
     asked = {
         **making.asked(model, look, axes, picture, drawing, files),
+        # Goes into the record: the options alone do not say what was asked.
         "question": question,
         **({"top": top} if top else {}),
     }
     form = Form(files.suffix(), files.quality, files.max_side)
     output = Output(folder.out, drawing.look(), form, "answer", strip=True, overwrite=folder.overwrite, asked=asked)
     settings = making.writing(model, look, axes)
+    # None and not Top(1): a model that writes its answer takes no targets at all.
     targets = None if top is None else gs.Top(top)
     picture.loading()
 

@@ -52,10 +52,12 @@ def caption(
     form = Form(files.suffix(), files.quality, files.max_side)
     output = Output(folder.out, drawing.look(), form, "caption", strip=True, overwrite=folder.overwrite, asked=asked)
     settings = making.writing(model, look, axes)
+    # Only to see whether its options can be read, before the model is loaded.
     picture.loading()
 
     def stream(found: Sequence[Photo]) -> Iterable[Explained[Photo] | Failed[Photo]]:
         loaded = making.loaded(model, picture)
+        # One photo at a time: a caption has as many words as the model writes, so that photos cannot share a pass.
         return streamed(found, lambda photo: gs.caption(photo.source, model=loaded, text=text, **settings))
 
     return each_photo(images, stream, output, reply, photos)

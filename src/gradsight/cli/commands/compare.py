@@ -76,12 +76,14 @@ def compare(
     from gradsight.results.comparison import SCALE, SUFFIXES
 
     wanted, look = targets_of(target), drawing.look()
+    # All that can be wrong with the options is told before the photo is read and the model loaded.
     taken("scale", scale, SCALE)
     photo = one_photo(image, "compare")
     path = out or Path("gradsight-out") / f"{photo.stem}.compare.png"
     if path.suffix.lower() not in SUFFIXES:
         raise InvalidArgument(f"--out must be a picture, {', '.join(SUFFIXES)}. {received(str(path))}")
     check_file(path)
+    # Kept apart from what is chosen by default: only methods that were named must work.
     named = parsing.methods([*parsing.split(methods or ""), *(method or [])])
     chosen = chosen_methods(named, everything=everything)
     chosen_layers = [*parsing.split(layers or ""), *(layer or [])]
@@ -95,6 +97,7 @@ def compare(
     comparison = ordered(found, chosen, photo.name, scale, look["colormap"], look["opacity"]).in_shell()
     comparison.save(path)
     _tell(comparison, path, reply)
+    # A method that was not asked for by name may fail: not every one fits every model.
     return 1 if {row.method.name for row in comparison.failed} & {method.name for method in named} else 0
 
 

@@ -29,6 +29,7 @@ def demo(
 
     photo = bundled_photo()
     output = Output(out, figure=True)
+    # The demo may be run again, but must not replace results of the user's own.
     output.check([photo])
     explanation = gs.Explainer(gs.load_model("demo"), name="demo")([photo.source], targets=gs.Top(2))
     records = output.write(photo, [explanation])

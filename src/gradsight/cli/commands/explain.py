@@ -53,6 +53,7 @@ def explain(
     Into DIR go PHOTO.METHOD.CLASS.png for each photo and class, and PHOTO.json with predictions and positions. For one
     photo --out may also name a picture, which shows it and all its maps.
     """
+    # Imported in the function, here and in all commands: `--help` then loads neither NumPy nor Pillow, nor a framework.
     from gradsight.cli import making
     from gradsight.cli.each import each_photo
     from gradsight.cli.output import Form, OneFile, Output, Results
@@ -60,6 +61,7 @@ def explain(
 
     wanted = targets_of(target)
     form = Form(files.suffix(), files.quality, files.max_side)
+    # One picture has no record beside it, so that there is nothing to resume or to overwrite.
     results: Results
     if is_picture(folder.out, images, form.suffix):
         results = OneFile(folder.out, drawing.look(), form)
@@ -74,6 +76,7 @@ def explain(
     picture.loading(), model.loading(), axes.axes()
 
     def stream(found: Sequence[Photo]) -> Iterator[Explained[Photo] | Failed[Photo]]:
+        # In the generator: the model is loaded when the first result is asked for, after all checks.
         explainer = making.explainer_of(model, picture, layer=look.layers(), method=methods, **axes.axes())
         # Closed where the command is ended: photos are read ahead by threads.
         with explainer.stream(found, targets=wanted, batch_size=model.batch_size or "auto") as done:
@@ -88,6 +91,7 @@ def is_picture(out: Path, images: Sequence[Path], suffix: str | None) -> bool:
     Raises:
         InvalidArgument: it does, and there are several photos, or it has the ending of another format than is asked.
     """
+    # A folder may be called like a picture, results.png, if it is there already.
     ending = PICTURES.get(out.suffix.lower())
     if ending is None or is_folder(out):
         return False

@@ -16,6 +16,7 @@ from gradsight.cli.options import RESULT, ClassifierOptions, JsonOptions, Pictur
 if TYPE_CHECKING:
     import gradsight as gs
 
+# A network may have hundreds of layers that can be explained.
 _FIRST = 10
 
 
@@ -86,6 +87,7 @@ def _say_rows(shown: Sequence[gs.Candidate]) -> None:
     from gradsight.cli.terminal import say
     from gradsight.errors import printable
 
+    # By what is shown: control characters of a name are written out, and take more room.
     widest = max(len(printable(layer.name)) for layer in shown)
     say((f"  {'layer':<{widest}}  {'grid':<9}  {'channels':<8}  kind", "dim"))
     for (chosen, remark), group in groupby(shown, key=lambda layer: (layer.chosen, layer.remark)):

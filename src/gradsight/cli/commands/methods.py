@@ -76,6 +76,7 @@ def _say_method(row: dict[str, Any]) -> None:
     title = f"{row['title']}, {row['source']}" if "title" in row else row["example"]
     say("  ", (f"{row['name']:<20}", "cyan"), (title, "bold"))
     say(" " * 22, row["summary"])
+    # Those of a variant depend on the method that it is given.
     facts = [f"passes: {row['passes']}"] if "passes" in row else []
     if row["options"] and "title" in row:
         facts.append("options: " + ", ".join(f"{key}={value!r}" for key, value in row["options"].items()))

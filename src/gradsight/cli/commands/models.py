@@ -16,9 +16,11 @@ def models(reply: JsonOptions) -> None:
 
     need_stdout("the list")
     sources = list(SOURCES.values())
+    # Frameworks take seconds to import, during which nothing else would be seen.
     with waiting("importing what the sources need"):
         failed = failures([package for source in sources for package in source.needs()])
     why = [next((failed[package] for package in source.needs() if package in failed), "") for source in sources]
+    # JSON has the reasons in every row; for people each is said once, below the table.
     if reply.as_json:
         for source, reason in zip(sources, why, strict=True):
             ready = {"installed": not reason, "install": source.install, "problem": reason or None}

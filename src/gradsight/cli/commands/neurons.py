@@ -84,6 +84,7 @@ def neurons(
 
     wanted = targets_of(target)
     asked = Asked(one_photo(image, "neurons"), concepts, images or [], count, examples, least, by, quantile)
+    # Made before the model is loaded: it sees whether the folder can be written to.
     output = Output(out)
     explainer = making.explainer_of(model, picture, layer=layer, **axes.axes())
     return 1 if tell_neurons(explainer, wanted, asked, output, reply) else 0

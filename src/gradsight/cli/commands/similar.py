@@ -58,11 +58,13 @@ def similar(
     output = Output(folder.out, drawing.look(), form, "similar", overwrite=folder.overwrite, asked=asked)
     methods = look.methods()
     picture.loading()
+    # Whatever is no photo is a text; a text that looks like the name of a missing photo counts as a photo, and fails.
     texts = list(dict.fromkeys(x for x in others if not is_photo(x)))
     photos, errors = _readable([image, *(Path(x) for x in dict.fromkeys(others) if is_photo(x))])
     output.check(photos)
     for error in errors:
         complain(str(error), "Failed")
+    # The first photo cannot be read: there is nothing left to compare the others with.
     if not photos or photos[0].name != _name(image) or not (texts or photos[1:]):
         return 1
     explainer = making.explainer_of(model, picture, layer=look.layers(), method=methods, **axes.axes())
@@ -86,6 +88,7 @@ def _readable(paths: Sequence[Path]) -> tuple[list[Photo], list[ImageError]]:
     readable = []
     for photo in photos:
         try:
+            # Here too, and not only in the pass: what cannot be read must be known before anything is compared with it.
             read_image(photo.source)
         except ImageError as error:
             errors.append(error)

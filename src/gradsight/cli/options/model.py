@@ -49,6 +49,7 @@ class ModelOptions:
     model: Annotated[
         str,
         MODEL.option("--model", "-m", metavar="MODEL", help="`gradsight models` lists them."),
+        # The model inside of the package: the first call works without a download.
     ] = "demo"
     weights: Annotated[
         str | None,
@@ -84,6 +85,7 @@ class ModelOptions:
 
     def settings(self) -> Settings:
         """Keyword arguments of `Explainer`."""
+        # 32 is not the option's default: `explain` must see that no number was typed, and then finds the quickest.
         return {"name": self.model, "batch_size": self.batch_size or _ROWS}
 
 
@@ -169,6 +171,7 @@ class PictureOptions:
             "crop": self.crop,
             "fit": self.fit,
             "interpolation": self.interpolation,
+            # Read here and not where they are typed: an error then names the option, in our words.
             "size": parsing.sides(self.size, "--size"),
             "mean": parsing.numbers(self.mean, "--mean"),
             "std": parsing.numbers(self.std, "--std"),

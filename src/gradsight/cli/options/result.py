@@ -40,6 +40,7 @@ class DrawingOptions:
             help="plasma if not given, viridis, turbo, or any name of cmap; bwr where both signs count.",
         ),
     ] = None
+    # A text, since it is a word or a number; `parsing.number` tells them apart.
     opacity: Annotated[
         str,
         RESULT.option(metavar="value|0..1", help="Of the colours: by value, or everywhere the same."),
@@ -51,6 +52,7 @@ class DrawingOptions:
         Raises:
             GradsightError: there is no such colour map or opacity.
         """
+        # Here, since it imports Pillow, which `--help` does not wait for.
         from gradsight.comparing import check_drawing
 
         opacity = parsing.number(self.opacity)
@@ -79,10 +81,11 @@ class FileOptions:
         """What the names of pictures end in; None to follow the photo.
 
         Raises:
-            InvalidArgument: pictures are written in no such format.
+            InvalidArgument: it is none of the formats that pictures are written in.
         """
         if self.format is None:
             return None
+        # ".PNG" and "jpeg" are meant as well.
         suffix = parsing.PICTURES.get(f".{self.format.lower().lstrip('.')}")
         if suffix is None:
             raise InvalidArgument(f"--format must be png, jpg or webp. Received: {self.format!r}. Pass --format png.")
@@ -129,6 +132,7 @@ class PhotosOptions:
 def _json(wanted: bool) -> bool:
     if wanted:
         with mistakes():
+            # Before the model is loaded: nobody could read the result.
             need_stdout("--json")
     return wanted
 

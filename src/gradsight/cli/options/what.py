@@ -41,6 +41,7 @@ class LookOptions:
 
     def layers(self) -> list[str] | None:
         """The layers, each once; None to choose."""
+        # Twice the same layer would write the same files twice.
         return list(dict.fromkeys(self.layer or [])) or None
 
     def methods(self) -> list[Method]:
@@ -77,6 +78,7 @@ class AxesOptions:
 class TargetOptions:
     """What is to be explained; `targets.targets_of` makes a target of it."""
 
+    # `class` is a keyword of Python.
     class_: Annotated[
         list[str] | None,
         WHAT.option("--class", metavar="CLASS", help="A class to explain, by label or index. Can be repeated."),

@@ -28,6 +28,7 @@ def check_input(sizes: Iterable[int | None], name: str) -> None:
     """
     known = [size for size in sizes if size is not None]
     shape = " x ".join(f"{size:,}" for size in known)
+    # Such an input could not be made: it would fill the memory.
     INPUT_VALUES.check(math.prod(known), f"{name[:200]!r} says that it takes pictures of {shape}", ModelError)
 
 
@@ -65,7 +66,7 @@ def bounded_modules(name: str, stored: float) -> Iterator[None]:
     """
     from torch.nn.modules import module as hooks
 
-    # the hooks are of the whole process: models that other threads build are not counted
+    # Hooks are of the whole process: models that other threads make meanwhile are none of ours.
     here, counts = threading.get_ident(), {"modules": 0, "parameters": 0}
 
     def registered(*added: Any) -> None:  # the owner, the name, the module
@@ -80,6 +81,7 @@ def bounded_modules(name: str, stored: float) -> Iterator[None]:
         if threading.get_ident() != here or parameter is None:
             return
         counts["parameters"] += parameter.numel()
+        # As many as there are weights for are taken on: the file itself shows that they exist.
         if counts["parameters"] > stored:
             what = f"{name[:200]!r} asks for {counts['parameters']:,} parameters or more and has weights for {stored:,}"
             PARAMETERS.check(counts["parameters"], what, ModelError)

@@ -91,6 +91,7 @@ def parsed(text: str | bytes) -> Json:
         raise ValueError(_TOO_DEEP) from None
     # level by level and not by calls: a deep value must not end in a RecursionError here
     level, depth = [value], 0
+    # Level by level, without recursion, which would fail on just what is looked for.
     while level:
         depth += 1
         if depth > _DEPTH:
@@ -127,6 +128,7 @@ def check_h5(content: Any, size: int, path: str | os.PathLike[str]) -> Arrays:
     while groups:
         group = groups.pop()
         for name in group:
+            # The link itself, before what it leads to: to follow it would open the other file.
             if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
                 raise _elsewhere(name, path)
             item = group.get(name)

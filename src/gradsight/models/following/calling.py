@@ -125,6 +125,7 @@ def _tried(function: Function, hand: Hand, picture: Image.Image) -> tuple[Called
                 raise Unusable("it gives the photo back")
             raise _Picture("It returns a PIL image, and the model takes numbers: let it end in ToTensor().")
         values = _values(returned)
+        # Channels are few and sides are many, so that the shorter of the outer axes is that of the channels.
         called = Called(function, hand, values.shape[0] < values.shape[2])
         span = np.abs(called.again(plain("white")) - called.again(plain("black"))).max()
     if span > 256:  # more than the pixels themselves: it takes them for [0, 1]
@@ -144,15 +145,18 @@ def _values(returned: Any) -> NDArray[np.float32]:
         if not names:
             raise Unusable("an empty dict came back")
         returned = returned[names[0]]
+    # Image processors of transformers give a list, with one picture for each.
     if isinstance(returned, list | tuple) and len(returned) == 1:
         returned = returned[0]
     if hasattr(returned, "detach"):  # a tensor of PyTorch's
+        # NumPy takes neither a tensor with a gradient nor one on a GPU.
         returned = returned.detach().cpu()
     try:
         values = np.asarray(returned)
     except Exception as error:  # a ragged list, or a tensor of another device
         raise Unusable(f"{type(returned).__name__} came back") from error
     kind, shape = type(returned).__name__, values.shape
+    # The axis of a batch of one.
     while values.ndim > 3 and len(values) == 1:
         values = values[0]
     values = values[..., None] if values.ndim == 2 else values
@@ -177,18 +181,18 @@ def undisturbed() -> AbstractContextManager[object]:
 
 @contextmanager
 def handed() -> Iterator[None]:
-    """Hand something over on trial: what warns of it may have been written for something else."""
+    """Within it a function is tried. Its warnings are hidden: it may not be made for what it is given."""
     with undisturbed(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def random_state() -> tuple[Any, Any]:
-    """That of Python and NumPy."""
+    """The state of the random numbers of Python and NumPy."""
     return random.getstate(), np.random.get_state()
 
 
 def same_state(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
-    """Whether nothing was drawn in between, by any thread."""
+    """Whether two states are the same: then no thread has drawn a number in between."""
     pairs = zip((one[0], *one[1]), (other[0], *other[1]), strict=True)
     return all(np.array_equal(a, b) if hasattr(a, "shape") else a == b for a, b in pairs)

@@ -50,6 +50,7 @@ class Followed(Preprocess):
             ModelError: the function failed on the photo.
         """
         photo = read_image(image)
+        # Made by both: the function's pixels go to the model, and the way's say where they lie.
         wanted, placement = replace(self.way, channels_last=True).place(photo)
         made = self._run(photo)
         self._check(photo, made, wanted)
@@ -61,7 +62,7 @@ class Followed(Preprocess):
         return Preprocess(**{field.name: getattr(self, field.name) for field in fields(Preprocess)})
 
     def record(self) -> dict[str, Any]:
-        """That of the matching way, with the function's name."""
+        """The record of the matching way, with the function's name."""
         assert self.called is not None
         return {**super().record(), "function": name_of(self.called.function)}
 
@@ -78,6 +79,7 @@ class Followed(Preprocess):
         assert self.called is not None
         sides, level = (photo.height, photo.width), np.asarray(self.level, np.float32)
         known = made.shape == wanted.shape and unlike(made / level, wanted / level) < _UNLIKE
+        # Once for each size of photos: on test pictures of that size a shift shows that a plain photo would hide.
         if known and sides not in self.called.known and min(sides) >= _SMALLEST:
             try:
                 known = (

@@ -19,6 +19,7 @@ ROUNDING = 1.01
 _NEAR = 1.25
 """How many pixels a result may be displaced: picking pixels displaces by up to one, and so does rounding a border."""
 
+# Other waves in each channel and on each axis, so that a mirrored picture or swapped channels look different.
 _WAVES = ((9, 5), (3, 11), (13, 2))
 
 
@@ -108,6 +109,7 @@ def displacement(found: NDArray[np.floating], wanted: NDArray[np.floating]) -> t
 
     The difference is explained by the slopes of ``wanted`` times a displacement that is linear in the position.
     """
+    # Some 300 pixels a side are enough for six numbers, and spare memory.
     step = max(1, max(wanted.shape[:2]) // 300)
     slopes = [np.gradient(wanted, axis=axis)[::step, ::step] for axis in (0, 1)]
     down, across = np.meshgrid(*(np.linspace(-1, 1, n) for n in slopes[0].shape[:2]), indexing="ij")

@@ -38,6 +38,7 @@ class Trial:
     def of(self, way: Preprocess) -> Tried:
         """Try one way on all the pictures."""
         gaps = [(gap(self._made[each], *self._placed(way, each), self._level), each) for each in self._made]
+        # A gap that is not near counts more than any number of grey levels: sharp edges differ much by another filter.
         worst, where = max(gaps, key=lambda pair: (not pair[0].same, not pair[0].near, pair[0].grey))
         return Tried(way, worst, where)
 

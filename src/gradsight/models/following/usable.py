@@ -1,4 +1,4 @@
-"""What makes photos a model's input, whatever the user gave for it."""
+"""From what a user gives as a preprocess to one that also knows where its result lies on the photo."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _OfPixels:
 
 
 def usable(given: object, source: object = None, model: Module = None) -> PlacesPhotos | None:
-    """What makes photos a model's input and knows the way back; functions that do not are followed by trying.
+    """A preprocess that can place its result on the photo. A plain function is tried on test pictures (`follow`).
 
     Args:
         given: a `Preprocess`, an object with its method ``place``, a function of a photo, or None.
@@ -53,11 +53,13 @@ def usable(given: object, source: object = None, model: Module = None) -> Places
         return given
     if not callable(given):
         raise InvalidType(f"`preprocess` must be a gs.Preprocess or a function of a photo. {received(given)}")
+    # A function that was followed is replaced as a whole: it has no parts that could stay.
     if isinstance(source, Followed) or not isinstance(source, Preprocess):
         source = preprocess_of(model) if is_keras(model) else None
     found = follow(given)
     if source is None:
         return found
+    # It resizes by itself, and so replaces all that the source does.
     if found.fit != "none":
         return found.laid_out(source.channels_last)
     assert found.called is not None

@@ -38,6 +38,7 @@ def import_keras() -> ModuleType:
             f"Keras models need Keras 3, and Keras {getattr(keras, '__version__', '2')} is installed. "
             "Run: pip install --upgrade keras"
         )
+    # Keras has others, such as openvino, that take no gradients.
     if keras.config.backend() not in _BACKENDS:
         raise _unknown_backend(keras.config.backend())
     return keras

@@ -33,6 +33,7 @@ def photos_of(model: Module) -> Input | None:
     last, first = shape[3] in (1, 3), shape[1] in (1, 3)
     if not last and not first:
         return None
+    # Where both ends may be channels, as of (1, 28, 3), Keras's setting decides.
     if last and (not first or _default_is_channels_last()):
         return Input(shape[1], shape[2], shape[3], True)
     return Input(shape[2], shape[3], shape[1], False)
