@@ -155,6 +155,14 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
     ],
     "Candidate": [(lambda w: gs.Candidate("a", "b", 1, 2, None, 3), InvalidType, "`cut` must be True or False")],
     "Classes": [(lambda w: gs.Classes(0, None), InvalidType, "`which` of Classes must be a class")],
+    "Comparison": [
+        (lambda w: gs.Comparison(()), InvalidArgument, "a comparison needs a method at least"),
+        (
+            lambda w: gs.compare(w.photo, w.explainer, methods=["gradcam"]).save("x.tiff"),
+            InvalidArgument,
+            "`path` must",
+        ),
+    ],
     "Concepts": [
         (lambda w: gs.Concepts.read(3), InvalidType, "`folder` must be a path"),
         (lambda w: gs.Concepts(("a",), ("", ""), ()), InvalidType, "`categories` must be"),
@@ -301,6 +309,14 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: gs.ask([w.photo], "a", model=w.answering), InvalidType, "`photo` must be one photo"),
     ],
     "caption": [(lambda w: gs.caption(w.photo, model=5), InvalidType, "`model` must be the name of a model source")],
+    "Within": [
+        (lambda w: gs.Within("cat", box=(1, 2, 3)), InvalidArgument, "`box`"),
+        (lambda w: gs.Within(None, box=(1, 2, 3, 4)), InvalidType, "`which`"),
+    ],
+    "compare": [
+        (lambda w: gs.compare(w.photo, w.explainer, methods=["gradcam"], scale="most"), UnknownName, "no scale 'most'"),
+        (lambda w: gs.compare(5, w.explainer), InvalidType, "image must be a path, bytes"),
+    ],
     "contrastive": [
         (lambda w: gs.contrastive("gradcam", rivals=0), InvalidArgument, "`rivals` must be a whole number")
     ],

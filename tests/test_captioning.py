@@ -569,10 +569,10 @@ def test_the_command_similar(folder: Callable[[str], Path], loaded: Callable[[st
         expected = gs.explain(here / "photo.png", model=model, targets=gs.Similarity(image=here / other)).scores[0, 0]
         assert target["score"] == pytest.approx(float(expected), abs=1e-5)
         assert back["targets"][0]["score"] == pytest.approx(float(expected), abs=1e-5)
-    shown = run(*command[:-4], "--out", "out")  # the demo's classes are an embedding too, and it reads no texts
+    shown = run(*command[:-4], "--out", "demo")  # the demo's classes are an embedding too, and it reads no texts
     assert shown.exit_code == 2
     assert "Error: Similarity to a text" in shown.stderr
-    shown = run("similar", "photo.png", "photo.png", "--out", "out")
+    shown = run("similar", "photo.png", "photo.png", "--out", "demo")
     assert shown.exit_code == 0
     assert "like photo.png: cosine 1.0000" in shown.stdout
 
@@ -591,7 +591,7 @@ def test_explain_takes_what_a_photo_is_like_and_classes_together(
     assert [x["signed"] for x in rather["targets"]] == [True, True]
     photo = gs.load_model("demo")
     each = gs.explain(here / "photo.png", model=photo, targets=gs.Classes(5, 7))
-    (sum_,) = lines(run(*command, "--class", 5, "--class", 7, "--together").stdout)
+    (sum_,) = lines(run(*command, "--class", 5, "--class", 7, "--together", "--overwrite").stdout)
     assert [x["score"] for x in sum_["targets"]] == pytest.approx([float(each.scores.sum())], rel=1e-4)
     assert sum_["targets"][0]["label"] == " + ".join(each.labels[0])
 

@@ -14,7 +14,12 @@ pytestmark = pytest.mark.pytorch
 
 
 def found(seed: int, calls: int, env: dict[str, str]) -> dict[str, Any]:
-    command = [sys.executable, str(Path(__file__).with_name("fuzz_api.py")), f"--seed={seed}", f"--calls={calls}"]
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("support") / "fuzz_api.py"),
+        f"--seed={seed}",
+        f"--calls={calls}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     assert done.stdout, done.stderr[-2000:]
     report: dict[str, Any] = json.loads(done.stdout)

@@ -10,13 +10,14 @@ from PIL import Image
 from gradsight import imaging
 from gradsight.checks import optional, taken
 from gradsight.errors import ImageError
+from gradsight.explaining.asked import methods_of
 from gradsight.explaining.explainer import Explainer
 from gradsight.models.as_model import ModelLike
 from gradsight.registry import METHODS, SCOPES, Method
 from gradsight.results.comparison import SCALE, Comparison, Row
 from gradsight.results.explanation import Explanation
 from gradsight.targets import TargetLike
-from gradsight.variants import MethodLike, as_method
+from gradsight.variants import MethodLike
 
 Photo = str | os.PathLike[str] | bytes | Image.Image
 
@@ -61,7 +62,7 @@ def compare(
     taken("scale", scale, SCALE)
     # Before the model is loaded: the mistake would else show at the very end.
     check_drawing(colormap, opacity)
-    chosen = [as_method(method) for method in methods] if methods else chosen_methods()
+    chosen = methods_of(methods) if methods else chosen_methods()
     explainer = _explainer(model)
     # Read once: each method would read the file again.
     picture, name = imaging.read_image(photo), _name_of(photo)
@@ -102,7 +103,7 @@ def rows(
         ImageError: the photo cannot be prepared for the model.
     """
     # Each once: rows of the same layer would be the same.
-    layer = list(dict.fromkeys(layers)) if layers else None
+    layer: list[str] | None = list(dict.fromkeys(_listed(layers))) if layers else None
     # One pass of the model serves all of them.
     cheap = [method for method in methods if not method.costly]
     if cheap:
@@ -110,6 +111,11 @@ def rows(
     for method in methods:
         if method.costly:
             yield _together(explainer, photo, [method], layer, targets)
+
+
+def _listed(layers: str | Sequence[str]) -> Sequence[str]:
+    # A name is a sequence too, of letters.
+    return [layers] if isinstance(layers, str) else layers
 
 
 def _together(

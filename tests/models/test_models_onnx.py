@@ -640,7 +640,7 @@ def test_the_command_line(net: Path, tmp_path: Path) -> None:
     explain = ("explain", DATA / "cat_and_coffee.jpg", "--out", tmp_path, "--json", "--model")
     result = run(*explain, net)
     assert result.exit_code == 0, result.stderr
-    assert json.loads(result.stdout)["layer"].startswith("layer2.relu")
+    assert json.loads(result.stdout)["layers"][0].startswith("layer2.relu")
     result = run("layers", "--model", net)
     assert result.exit_code == 0
     assert "layer2.relu" in result.stdout

@@ -100,7 +100,7 @@ def test_a_checkpoint_explains_a_photo_through_the_command_line(checkpoint: tupl
     options = ["--model", f"{__name__}:Lit", "--weights", checkpoint[1], "--size", 64, "--json", "--out", tmp_path]
     result = CliRunner().invoke(app, ["explain", str(tmp_path / "photo.png"), *map(str, options)])
     assert (result.exit_code, result.stderr) == (0, "")
-    assert json.loads(result.stdout)["layer"] == "net.1"
+    assert json.loads(result.stdout)["layers"] == ["net.1"]
 
 
 # Arguments of a function on the command line

@@ -96,7 +96,7 @@ def test_a_real_network_from_the_command_line(folder: Any) -> None:
     result = run(*arguments, "--size", "128", "--layer", "out_relu", "--out", "out", "--json")
     assert (result.exit_code, result.stderr) == (0, "")
     (record,) = records(result.stdout)
-    assert (record["model"], record["layer"]) == ("keras:MobileNetV2", "out_relu")
+    assert (record["model"], record["layers"]) == ("keras:MobileNetV2", ["out_relu"])
     assert record["targets"][0]["label"] == "tabby"
     assert (folder.path / "out" / "photo.gradcam.tabby.png").exists()
 
@@ -142,7 +142,7 @@ def test_the_mouth_speaks_for_a_happy_face(faces: Path) -> None:
     result = run(*arguments, "--out", "out", "--json")
     assert (result.exit_code, result.stderr) == (0, "")
     (record,) = records(result.stdout)
-    assert (record["predictions"][0]["label"], record["layer"]) == ("happy", "add_4")
+    assert (record["predictions"][0]["label"], record["layers"]) == ("happy", ["add_4"])
     row, column = record["targets"][0]["peak"]
     assert 100 < row < 160
     assert 50 < column < 130

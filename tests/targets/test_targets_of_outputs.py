@@ -13,7 +13,7 @@ from torch import nn
 
 import gradsight as gs
 import toys
-from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, UnknownName
+from gradsight.errors import GradsightError, ImageError, InvalidArgument, InvalidType, ModelError, UnknownName
 from gradsight.registry import METHODS
 
 WORDS = ["a", "red", "square", "circle"]
@@ -198,7 +198,7 @@ def test_a_sum_is_the_sum_of_maps_and_each_class_is_differentiated_once() -> Non
         (lambda: explained(gs.Similarity(embedding=[1.0, 2.0])), InvalidArgument, "one embedding of 4 numbers"),
         (lambda: explained(gs.Similarity(embedding=[0.0] * 4)), InvalidArgument, "finite and not zero"),
         (lambda: explained(gs.Similarity(text="a cat")), ModelError, "reads texts"),
-        (lambda: explained(gs.Similarity(image="photo.jpg")), InvalidArgument, "has no `preprocess`"),
+        (lambda: explained(gs.Similarity(image="photo.jpg")), ImageError, "There is no file 'photo.jpg'"),
         (lambda: explained("red"), ModelError, "one row of class scores.*dict with positions"),
         (lambda: classifier(gs.Token("red")), ModelError, r"scores of words.*a tensor of shape \(2, 5\)"),
         (lambda: classifier(gs.Sum(gs.Classes(0, 1), gs.Top(3))), InvalidArgument, "targets of Sum.*2 and 3"),

@@ -18,7 +18,7 @@ from gradsight.cli.terminal import complain, say, say_json, say_table
 from gradsight.errors import ImageError
 from gradsight.explaining.notes import of_preprocess
 from gradsight.files import is_file
-from gradsight.neurons.top_activating import shaped
+from gradsight.neurons.top_photos import shaped
 from gradsight.photos import Photo, find_photos
 from gradsight.results.files import label_names
 

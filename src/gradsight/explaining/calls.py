@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 
 from gradsight.checks import taken
+from gradsight.errors import InvalidType, received
 from gradsight.explaining.asked import Asked, check_for_all
 from gradsight.explaining.assemble import explanations
 from gradsight.explaining.inputs import Batch, Prepared, of_one_size, pieces_of
@@ -43,6 +45,12 @@ def explained(passes: Passes, inputs: Inputs, asked: Asked) -> tuple[Explanation
 def streamed(passes: Passes, photos: Iterable[P], asked: Asked, batch_size: int | str) -> Stream[P]:
     """Any number of photos, explained as they are asked for; see `Explainer.stream`."""
     # Before the stream is made, so that the error comes from the call and not from the first photo.
+    if isinstance(photos, str | bytes | os.PathLike) or not isinstance(photos, Iterable):
+        raise InvalidType(
+            "`photos` must be photos one after the other: a list, a generator, anything that can be gone through. "
+            f"{received(photos)} One photo goes into a list, [photo], and what is in a folder is found by "
+            "gradsight.photos.find_photos([folder])."
+        )
     check_for_all(asked.targets)
     size = taken("batch_size", batch_size, BATCH_SIZE, "Pass 32.")
 

@@ -181,7 +181,7 @@ def _labels(labels: str | os.PathLike[str] | Labels | None) -> str | tuple[str, 
 
 def _picture(picture: Picture) -> dict[str, object]:
     """The parts that were given, each in the one form that is kept."""
-    for name in picture:
+    for name in taken("picture", picture, Instance(Mapping, "a dict of fit, interpolation, size, mean, std and crop")):
         if name not in Picture.__annotations__:
             raise unknown("argument of load_model", name, [*_FIELDS[1:-1], *Picture.__annotations__])
     given = {name: value for name, value in picture.items() if value is not None}

@@ -7,7 +7,7 @@ from gradsight.neurons.activations import ActivationFn, Activations
 from gradsight.neurons.concepts import Concepts
 from gradsight.neurons.dissection import Dissection, dissect
 from gradsight.neurons.ranking import Neuron, Neurons, ranked
-from gradsight.neurons.top_activating import TopActivating, top_activating
+from gradsight.neurons.top_photos import TopActivating, top_activating
 
 __all__ = [
     "ActivationFn",

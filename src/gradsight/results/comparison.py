@@ -13,13 +13,13 @@ from typing import Any
 from PIL import Image
 
 from gradsight import imaging
-from gradsight.checks import taken
+from gradsight.checks import optional, taken
 from gradsight.errors import GradsightError, InvalidArgument, printable, received
 from gradsight.registry import Method
 from gradsight.results import wording
 from gradsight.results.explanation import Explanation
 from gradsight.results.sheet import legends
-from gradsight.rules import Choice, Name
+from gradsight.rules import Choice, Each, Instance, Name, Text
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 """What the name of a comparison's picture may end in."""
@@ -32,6 +32,9 @@ _APART = "Different rows cannot be compared by strength: each method has its own
 
 SCALE = Choice(tuple(_SCALES), "scale")
 """By what the maps of a row are drawn."""
+
+_MOST = 10_000
+"""Rows of a comparison: more could not be drawn."""
 
 Record = dict[str, Any]
 """What a cell of the grid holds, as JSON has it."""
@@ -58,6 +61,9 @@ class Row:
             return ""
         own = isinstance(self.error, GradsightError)
         return str(self.error) if own else f"{type(self.error).__name__}: {self.error}"
+
+
+_ROWS = Each(Instance(Row, "a row of a comparison"), range(_MOST))
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,8 @@ class Comparison:
 
     def __post_init__(self) -> None:
         taken("scale", self.scale, SCALE)
+        object.__setattr__(self, "rows", taken("rows", self.rows, _ROWS))
+        optional("name", self.name, Text())
         if not self.rows:
             raise InvalidArgument("a comparison needs a method at least. Received: none.")
         # An error and not an empty picture: nothing that was asked for could be shown.

@@ -12,7 +12,7 @@ from gradsight.errors import GradsightError, MissingDependency, ModelError, one_
 from gradsight.files import exists
 from gradsight.models.sources.hf.theirs import Config, ImageProcessor, Tokenizer
 
-INSTALL = "pip install transformers"
+INSTALL = "pip install 'gradsight[hf]'"
 Read = TypeVar("Read")
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
