@@ -13,7 +13,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 # tensorflow is declared for users; the tests install tensorflow-cpu, which is the same package with less in it
-LEFT_OUT = ("gradsight", "tensorflow", "captum", "grad-cam", "tf-explain", "tf-keras-vis", "torchcam", "accelerate")
+LEFT_OUT = ("gradsight", "tensorflow", "captum", "grad-cam", "tf-explain", "tf-keras-vis", "torchcam")
 LEFT_OUT += ("lightning", "peft", "scikit-image")
 DECLARED = re.compile(r"(?P<name>[\w.-]+)(?:\[[^]]*\])?\s*(?:>=|==)\s*(?P<version>[\w.]+)")
 

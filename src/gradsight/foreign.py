@@ -19,5 +19,8 @@ Outputs: TypeAlias = Any
 Module: TypeAlias = Any
 """A `torch.nn.Module` or a `keras.Model`, or a layer of one."""
 
+Json: TypeAlias = Any
+"""What a text of JSON holds: a dict, a list, a text, a number, a truth value or None, nested as its writer had it."""
+
 Ops: TypeAlias = Any
 """Array functions under the names of the Array API standard, for the arrays of one framework."""

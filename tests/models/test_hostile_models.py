@@ -223,7 +223,7 @@ CLAIMS: dict[str, tuple[str, dict[str, Any], str]] = {
     "width": ("config.json", {"hidden_size": 4 * 10**6, "intermediate_size": 10**6}, "PARAMETERS"),
     "size of pictures": ("preprocessor_config.json", {"size": {"height": 10**5, "width": 10**5}}, "INPUT_VALUES"),
     "no size at all": ("preprocessor_config.json", {"size": {"height": 10**400, "width": 7}}, "INPUT_VALUES"),
-    "architectures of nothing": ("config.json", {"architectures": [None]}, "not named"),
+    "architectures of nothing": ("config.json", {"architectures": [None]}, "hf model"),
     "architectures of a number": ("config.json", {"architectures": 5}, "hf model"),
     "architecture of tomorrow": ("config.json", {"architectures": ["NeverForImageClassification"]}, "Never"),
     "a filter that is a word": ("preprocessor_config.json", {"resample": "x"}, "hf model"),

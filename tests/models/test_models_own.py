@@ -78,8 +78,8 @@ def test_a_checkpoint_of_lightning_says_what_its_model_was_made_with(checkpoint:
         torch.testing.assert_close(loaded.model(batch), model(batch))
         explained = gs.Explainer(loaded)(batch)
         np.testing.assert_allclose(explained.maps, gs.Explainer(model)(batch).maps, atol=1e-6)
-    refused(ModelError, "of another shape", spec=f"{__name__}:Lit", weights=path, arguments={"width": 6})
-    refused(InvalidArgument, "missing a required argument: 'width'", spec=f"{__name__}:Lit")
+    refused(ModelError, "of another shape", source=f"{__name__}:Lit", weights=path, arguments={"width": 6})
+    refused(InvalidArgument, "missing a required argument: 'width'", source=f"{__name__}:Lit")
 
 
 def test_what_lightning_s_command_line_adds_is_no_argument(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_what_lightning_s_command_line_adds_is_no_argument(tmp_path: Path) -> No
 
 @WORKERS
 def test_a_checkpoint_alone_asks_for_its_class(checkpoint: tuple[Lit, Path]) -> None:
-    refused(InvalidArgument, "no architecture", "--model package.module:function --weights", spec=checkpoint[1])
+    refused(InvalidArgument, "no architecture", "--model package.module:function --weights", source=checkpoint[1])
 
 
 @WORKERS

@@ -154,17 +154,17 @@ def test_classes_of_other_imagenets() -> None:
 
 
 def test_names_that_are_not_there() -> None:
-    refused(UnknownName, "'resnet5'", "'resnet50'", spec="timm:resnet5")
-    refused(UnknownName, "tag 'a9_in1k'", "'a1_in1k'", spec="timm:resnet18.a9_in1k")
-    refused(UnknownName, "weights 'imagenet'", "file", spec=f"timm:{SMALL}", weights="imagenet")
+    refused(UnknownName, "'resnet5'", "'resnet50'", source="timm:resnet5")
+    refused(UnknownName, "tag 'a9_in1k'", "'a1_in1k'", source="timm:resnet18.a9_in1k")
+    refused(UnknownName, "weights 'imagenet'", "file", source=f"timm:{SMALL}", weights="imagenet")
     bare = next(name for name in timm.list_models() if not timm.list_pretrained(f"{name}.*"))
-    refused(InvalidArgument, "no pretrained ones", "--weights none", spec=f"timm:{bare}")
+    refused(InvalidArgument, "no pretrained ones", "--weights none", source=f"timm:{bare}")
 
 
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     _, weights = saved(tmp_path, "test_resnet", num_classes=2)
-    refused(ModelError, "of another shape", spec="timm:test_resnet", weights=weights)
-    refused(InvalidArgument, "no such file", spec="timm:test_resnet", weights=tmp_path / "none.pt")
+    refused(ModelError, "of another shape", source="timm:test_resnet", weights=weights)
+    refused(InvalidArgument, "no such file", source="timm:test_resnet", weights=tmp_path / "none.pt")
 
 
 def test_a_model_that_cannot_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,18 +172,18 @@ def test_a_model_that_cannot_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("no patch\nfits")
 
     monkeypatch.setattr(timm, "create_model", fails)
-    refused(ModelError, "cannot be built: no patch fits", spec=f"timm:{SMALL}", weights="none")
+    refused(ModelError, "cannot be built: no patch fits", source=f"timm:{SMALL}", weights="none")
 
 
 def test_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    refused(ModelError, "could not be fetched", "--weights none", spec=f"timm:{SMALL}")
+    refused(ModelError, "could not be fetched", "--weights none", source=f"timm:{SMALL}")
 
 
 def test_timm_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "timm"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "timm", None)
-    refused(MissingDependency, "gradsight[timm]", spec=f"timm:{SMALL}")
+    refused(MissingDependency, "gradsight[timm]", source=f"timm:{SMALL}")

@@ -320,7 +320,7 @@ def test_errors_are_one_sentence_in_words() -> None:
         (lambda: explainer(batch[0]), ModelError, r"inputs\[None\]"),
         (lambda: explainer(batch[..., :2], layer="m4"), ModelError, r"failed on inputs of shape \(2, 12, 10, 2\)"),
         (lambda: explainer(np.zeros((2, 5), np.float32)), ModelError, "must hold an image"),
-        (lambda: explainer("no"), GradsightError, "`preprocess`"),
+        (lambda: explainer("no"), GradsightError, "There is no file 'no'"),
         (lambda: explainer({"image": "no"}), InvalidType, "must be a batch"),
         (lambda: gs.Explainer(twins.Own([L.Dense(3)]))(batch), ModelError, "has not been built"),
     ):
@@ -366,8 +366,9 @@ def test_signals_and_volumes_are_drawn_as_the_model_has_their_axes() -> None:
 
 def test_a_picture_without_a_batch_is_told_how_to_be_given() -> None:
     model = keras.Sequential([keras.Input((16, 16, 3)), L.Conv2D(4, 3), L.GlobalAveragePooling2D()])
-    photo = np.zeros((16, 20, 3), np.uint8)
+    photo = np.zeros((16, 20, 4), np.uint8)
     for preprocess in (None, gs.Preprocess((16, 16))):
-        with pytest.raises(GradsightError, match=r"Image\.fromarray\(array\[\.\.\., ::-1\]\) where OpenCV") as caught:
+        assert gs.Explainer(model, preprocess=preprocess)(photo[..., :3]).photos[0].size == (20, 16)
+        with pytest.raises(GradsightError, match=r"Image\.fromarray\(array\[\.\.\., .*\]\) where OpenCV") as caught:
             gs.Explainer(model, preprocess=preprocess)(photo)
         assert len(str(caught.value)) < 1000

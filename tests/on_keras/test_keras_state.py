@@ -115,7 +115,7 @@ def test_alphas_and_exciting_photos_are_those_of_the_twin(tmp_path: Path) -> Non
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
     photos = sorted(tmp_path.glob("*.png"))
     preprocess = gs.Preprocess(size=twins.SIZE[:2])
-    explainer.preprocess = preprocess
+    explainer = gs.Explainer(explainer.model, layer="m4", preprocess=preprocess)
     with torch.no_grad():
         maps = twin[:5](torch.from_numpy(np.stack([preprocess(photo) for photo in photos])).double())[:, channel]
     examples = explainer.top_activating(photos, [channel])[channel]

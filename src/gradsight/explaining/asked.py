@@ -10,9 +10,8 @@ from gradsight.backends import user_model
 from gradsight.contracts import UserModel
 from gradsight.errors import InvalidArgument, received, unknown
 from gradsight.explaining.layer_choice import LayerLike, Layers, several
-from gradsight.models.as_model import ModelLike, as_model
 from gradsight.models.following.usable import usable
-from gradsight.models.model import ABOUT, About, Model
+from gradsight.models.model import About, Model
 from gradsight.registry import Method
 from gradsight.targets import TargetLike, plain
 from gradsight.variants import MethodLike, as_method
@@ -113,18 +112,8 @@ def check_words(given: Iterable[str], known: Sequence[str], what: str) -> None:
             raise unknown(f"argument of {what}", name, known)
 
 
-def model_of(model: ModelLike, about: About) -> Model:
-    """The model that a user means, with what is said of it. Without a name, it gets that of its class.
-
-    Raises:
-        UnknownName: there is nothing of that name to be said.
-        GradsightError: see `as_model` and `usable`.
-    """
-    check_words(about, [*OPTIONS, *ABOUT], "Explainer")
-    return _told(as_model(model), about)
-
-
-def _told(model: Model, about: About) -> Model:
+def told(model: Model, about: About) -> Model:
+    """A model with what the user says of it. Without a name, it gets that of its class."""
     preprocess = about.get("preprocess")
     # The model's own goes through `usable` too: a function of the user's is followed here, once, and not at each photo.
     if preprocess is not None or model.preprocess is not None:

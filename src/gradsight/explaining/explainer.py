@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar, Unpack, overload
+from typing import Literal, TypeAlias, TypeVar, Unpack, overload
 
 from gradsight.checks import optional, taken
 from gradsight.contracts import UserModel
@@ -14,11 +14,12 @@ from gradsight.explaining.asked import (
     Methods,
     Unchanging,
     asked_of,
+    check_words,
     in_backend,
     kept,
     methods_of,
-    model_of,
     same_form,
+    told,
 )
 from gradsight.explaining.calls import explained, streamed
 from gradsight.explaining.layer_choice import LayerLike, Layers, Studies, names_of, several
@@ -29,8 +30,8 @@ from gradsight.foreign import Inputs
 from gradsight.layers import Candidate
 from gradsight.layouts import ORDERS
 from gradsight.locks import whole
-from gradsight.models.as_model import ModelLike
-from gradsight.models.model import About, Model, PlacesPhotos
+from gradsight.models.as_model import ModelLike, as_model
+from gradsight.models.model import ABOUT, About, Model, PlacesPhotos
 from gradsight.neurons import ActivationFn, Concepts, Dissection, TopActivating, dissect, top_activating
 from gradsight.photos import P
 from gradsight.results.explanation import Explanation
@@ -43,15 +44,15 @@ _T = TypeVar("_T")
 _M = TypeVar("_M", bound=MethodLike)
 
 _Several = list[_T] | tuple[_T, ...]
+_Targets: TypeAlias = "TargetLike | None"
 
 
 class Explainer(Unchanging):
     """Explains one model. Threads may share it: it does not change, and the model stays as it is.
 
-    >>> import torch
-    >>> from gradsight import Explainer
+    >>> import torch, gradsight as gs
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
-    >>> explainer = Explainer(net, targets=2)
+    >>> explainer = gs.Explainer(net, targets=2)
     >>> explainer(torch.rand(1, 3, 8, 8)).maps.shape
     (1, 1, 6, 6)
 
@@ -76,8 +77,7 @@ class Explainer(Unchanging):
         method, layer, targets, layout, grid, batch_size: as above.
 
     Raises:
-        InvalidArgument: a value that breaks a rule; ``probabilities`` are asked of a PyTorch model; ``preprocess`` puts
-            pixels where no `Preprocess` does.
+        InvalidArgument: a value that breaks a rule; ``preprocess`` puts pixels where no `Preprocess` does.
         InvalidType: the model belongs to no framework that gradsight knows, or a value is of another type.
         UnknownName: there is no such method, layout, argument or model.
     """
@@ -85,7 +85,7 @@ class Explainer(Unchanging):
     model: Model
     method: Methods
     layer: Layers
-    targets: TargetLike | None
+    targets: _Targets
     layout: str | None
     grid: tuple[int, ...] | None
     batch_size: int
@@ -99,13 +99,15 @@ class Explainer(Unchanging):
         *,
         method: Methods = "gradcam",
         layer: Layers = None,
-        targets: TargetLike | None = None,
+        targets: _Targets = None,
         layout: str | None = None,
         grid: int | Sequence[int] | None = None,
         batch_size: int = 32,
         **about: Unpack[About],
     ) -> None:
-        known = model_of(model, about)
+        check_words(about, [*OPTIONS, *ABOUT], "Explainer")
+        meant = as_model(model)
+        known = told(meant, about)
         layout = optional("layout", layout, Choice(ORDERS, "layout"))
         batch_size = taken("batch_size", batch_size, Whole(1), "Pass 32.")
         grid = optional("grid", grid, GRID, "Pass 14 or (14, 14).")
@@ -124,13 +126,13 @@ class Explainer(Unchanging):
             grid=grid,
             batch_size=batch_size,
             _model=user,
-            _passes=Passes(known, user, layout, grid, batch_size, Studies()),
+            _passes=Passes(known, user, layout, grid, batch_size, Studies(), is_bare=meant.spec is None),
         )
 
     def __repr__(self) -> str:
-        options = {name: getattr(self, name) for name in OPTIONS}
+        said = ((name, getattr(self, name)) for name in OPTIONS)
         # None and 32 (of batch_size) are defaults, which say nothing.
-        told = "".join(f", {name}={value!r}" for name, value in options.items() if value not in (None, 32))
+        told = "".join(f", {name}={value!r}" for name, value in said if value not in (None, 32))
         return f"Explainer({self.model!r}{told})"
 
     @property
@@ -158,32 +160,22 @@ class Explainer(Unchanging):
 
     @overload
     def __call__(
-        self,
-        inputs: Inputs,
-        *,
-        targets: TargetLike | None = ...,
-        method: MethodLike | None = ...,
-        layer: LayerLike | None = ...,
+        self, inputs: Inputs, *, targets: _Targets = ..., method: MethodLike | None = ..., layer: LayerLike | None = ...
     ) -> Explanation: ...
 
     @overload
     def __call__(
-        self, inputs: Inputs, *, targets: TargetLike | None = ..., method: _Several[_M], layer: Layers = ...
+        self, inputs: Inputs, *, targets: _Targets = ..., method: _Several[_M], layer: Layers = ...
     ) -> tuple[Explanation, ...]: ...
 
     @overload
     def __call__(
-        self,
-        inputs: Inputs,
-        *,
-        targets: TargetLike | None = ...,
-        method: Methods | None = ...,
-        layer: _Several[LayerLike],
+        self, inputs: Inputs, *, targets: _Targets = ..., method: Methods | None = ..., layer: _Several[LayerLike]
     ) -> tuple[Explanation, ...]: ...
 
     @whole()
     def __call__(
-        self, inputs: Inputs, *, targets: TargetLike | None = None, method: Methods | None = None, layer: Layers = None
+        self, inputs: Inputs, *, targets: _Targets = None, method: Methods | None = None, layer: Layers = None
     ) -> Explanation | tuple[Explanation, ...]:
         """Explain a batch or photos, several targets, layers and methods in one pass.
 
@@ -217,7 +209,7 @@ class Explainer(Unchanging):
         photos: Iterable[P],
         *,
         batch_size: int | Literal["auto"] | None = None,
-        targets: TargetLike | None = None,
+        targets: _Targets = None,
         method: Methods | None = None,
         layer: Layers = None,
     ) -> Stream[P]:
@@ -225,11 +217,10 @@ class Explainer(Unchanging):
 
         They are read ahead by threads, and those that become inputs of one size pass the model together.
 
-        >>> import numpy as np, torch
-        >>> from gradsight import Explainer, Preprocess
+        >>> import numpy as np, torch, gradsight as gs
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
         >>> photos = (np.full((9, 9, 3), value, np.uint8) for value in range(40))
-        >>> with Explainer(net, preprocess=Preprocess(8)).stream(photos, batch_size=16) as stream:
+        >>> with gs.Explainer(net, preprocess=gs.Preprocess(8)).stream(photos, batch_size=16) as stream:
         ...     print(sum(done.explanations[0].maps.shape[0] for done in stream))
         40
 
@@ -252,7 +243,7 @@ class Explainer(Unchanging):
         return streamed(self._passes, photos, asked, self.batch_size if batch_size is None else batch_size)
 
     @whole()
-    def layers(self, inputs: Inputs, targets: TargetLike | None = None) -> list[Candidate]:
+    def layers(self, inputs: Inputs, targets: _Targets = None) -> list[Candidate]:
         """The layers that can be explained, the best first, each with the reason; the first is chosen by itself.
 
         Args:
@@ -275,8 +266,8 @@ class Explainer(Unchanging):
         Raises:
             GradsightError: with what was wrong, what was received and what to do.
         """
-        look = self._activations(layer)
-        return dissect(look, concepts, model=self.name, batch_size=self.batch_size, quantile=quantile)
+        size = self.batch_size
+        return dissect(self._activations(layer), concepts, model=self.name, batch_size=size, quantile=quantile)
 
     def top_activating(
         self, photos: Sequence[str | Path], channels: Sequence[int], *, layer: Layers = None, k: int = 4

@@ -45,6 +45,7 @@ class Passes:
         layout, grid: how a layer's output is laid out, where the user says so.
         batch_size: how many rows go through at once, beyond a batch that the user made.
         studies: what is known of the layers.
+        is_bare: no source made the model, which would know its preprocessing, or that there is none.
         carried: the preprocessing that a bare module carries, found when photos are first given.
         elsewhere: of kinds of inputs and layers, whether nothing of the image reaches the layer.
     """
@@ -55,6 +56,7 @@ class Passes:
     grid: tuple[int, ...] | None
     batch_size: int
     studies: Studies
+    is_bare: bool = True
     carried: Recent[str, PlacesPhotos | None] = field(default_factory=Recent)
     elsewhere: Recent[tuple[Kind, str], bool] = field(default_factory=Recent)
 
@@ -62,7 +64,7 @@ class Passes:
     def preprocess(self) -> PlacesPhotos | None:
         """What makes photos the model's input."""
         given = self._given_preprocess
-        if given is not None:
+        if given is not None or not self.is_bare:
             return given
         # Not before it is needed: to ask a processor of transformers takes a second, and batches need none.
         return self.carried.of("preprocess", lambda: preprocess_carried(self.model.model))

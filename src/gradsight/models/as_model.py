@@ -85,8 +85,9 @@ def _pictured(model: Model, options: LoadOptions) -> Model:
     given = {name: value for name in Picture.__annotations__ if (value := options.get(name)) is not None}
     if preprocess is None and not given:
         return model
-    # Asked for only where something is to be replaced, since to look for it takes time.
-    source = model.preprocess or preprocess_carried(model.model)
+    source = model.preprocess
+    if source is None and model.spec is None:  # a source of ours would have said it, were there any
+        source = preprocess_carried(model.model)
     made = overridden(source, None if preprocess is None else named(preprocess), given, model.model)
     # No spec any more: it would load the model with the preprocess that was replaced.
     return replace(model, preprocess=made, spec=None)

@@ -20,6 +20,7 @@ def file_format(*suffixes: str) -> Callable[[Reader], Reader]:
     """Enter a function as the reader of files whose names end so, ``".pt2"``; in lower case, but any case is read."""
 
     def enter(reader: Reader) -> Reader:
+        # no check for doubles: two readers of one suffix would be a mistake that any test of either shows
         _READERS.update(dict.fromkeys(suffixes, reader))
         return reader
 

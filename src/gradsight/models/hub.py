@@ -19,6 +19,7 @@ def hub() -> Iterator[None]:
     logger = logging.getLogger("huggingface_hub")
     level, offline = logger.level, constants.HF_HUB_OFFLINE
     logger.setLevel(logging.CRITICAL)
+    # the library retries for a minute where no name can be looked up; offline it says so at once
     constants.HF_HUB_OFFLINE = offline or not _reachable(constants.ENDPOINT)
     try:
         yield

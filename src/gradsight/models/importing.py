@@ -63,6 +63,7 @@ def current_folder_first() -> Iterator[None]:
     try:
         yield
     finally:
+        # by value: the code that ran meanwhile may have put other folders before it
         sys.path.remove(folder)
         _neighbours.enter(folder)
 
@@ -122,9 +123,10 @@ def _import(module_name: str) -> ModuleType:
         raise
 
 
-def _attribute(module: ModuleType, attribute: str) -> Any:
+def _attribute(module: ModuleType, attribute: str) -> Callable[..., Any]:
     try:
-        return getattr(module, attribute)
+        named: Callable[..., Any] = getattr(module, attribute)
+        return named
     except AttributeError:
         public = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
         raise unknown("function", attribute, sorted(public), f"It was looked for in {module.__name__}.") from None

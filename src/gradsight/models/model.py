@@ -45,6 +45,13 @@ class _MoreAbout(TypedDict, total=False):
     probabilities: bool | None
 
 
+class _Rest(_MoreAbout, total=False):
+    """What is known of a model that came from a source, too."""
+
+    left_out: str
+    spec: ModelSpec | None
+
+
 class About(_MoreAbout, total=False):
     """What can be said of a model beside the module itself: fields of `Model`. None leaves what is known."""
 
@@ -154,9 +161,7 @@ class Model:
             *,
             reads: Callable[[str], Mapping[str, object]] | None = ...,
             writing: Writing | None = ...,
-            left_out: str = ...,
-            spec: ModelSpec | None = ...,
-            **about: Unpack[_MoreAbout],
+            **about: Unpack[_Rest],
         ) -> None: ...
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from gradsight.models.following.follow import Followed
 from gradsight.models.following.usable import keeps_pixels, usable
 from gradsight.models.importing import find
 from gradsight.models.keras.families import family
-from gradsight.models.model import PreprocessLike
+from gradsight.models.model import PlacesPhotos, PreprocessLike
 from gradsight.rules import Function, Number
 
 GREY = ((0.449,), (0.226,))  # the means over RGB of ImageNet's mean and std
@@ -68,7 +68,7 @@ def overridden(
     if isinstance(given, Preprocess):
         preprocess = given
     # It changes values alone, so that the source's way of resizing and cutting stays.
-    elif given is not None and keeps_pixels(given, preprocess):
+    elif callable(given) and not isinstance(given, PlacesPhotos) and keeps_pixels(given, preprocess):
         overrides = {"function": given, **overrides}
     elif given is not None:
         preprocess = usable(given, preprocess, model)

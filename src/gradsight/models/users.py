@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TextIO
 
 from gradsight.errors import GradsightError, ModelError, cause, one_line
 
@@ -55,7 +55,7 @@ def held_back_usage() -> Iterator[None]:
 class _Held:
     """A stream that keeps a text which begins as argparse's does, and all that follows, until it is let go."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.kept: list[str] = []
         self.holds = True
@@ -75,5 +75,5 @@ class _Held:
             self.stream.write(text)
         self.kept.clear()
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self.stream, name)

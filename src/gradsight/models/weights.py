@@ -8,12 +8,16 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from gradsight.errors import MissingDependency, ModelError, one_line, received
 from gradsight.files import exists, opened
 from gradsight.foreign import Module
 from gradsight.models.claims.packed import check_filled
+
+if TYPE_CHECKING:
+    import torch
+
 
 SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -42,7 +46,7 @@ def load_weights(model: Module, path: str | PathLike[str]) -> None:
     """
     state = read_weights(path)
     expected = set(model.state_dict())
-    # All ways are compared, since a prefix may be part of the model's own names.
+    # which prefix is a wrapper's is not known: the one under which most names fit is taken
     best = max(_without_prefixes(state), key=lambda names: len(expected & names.keys()))
     problems = [*_differing(model, best), *_few("of another kind of numbers", misfits(model.state_dict(), best))]
     if not problems:
@@ -70,7 +74,7 @@ def names_file(weights: str) -> bool:
     return exists(weights) or Path(weights).suffix.lower() in SUFFIXES
 
 
-def read_weights(path: str | PathLike[str]) -> dict[str, Any]:
+def read_weights(path: str | PathLike[str]) -> dict[str, torch.Tensor]:
     """Read a file's tensors by name, whatever dict they are wrapped in; nothing in the file is executed.
 
     Raises:
@@ -92,13 +96,13 @@ def hyperparameters(path: str | PathLike[str]) -> dict[str, Any]:
     return {str(k): v for k, v in found.items() if k != "_instantiator"} if isinstance(found, Mapping) else {}
 
 
-def _content(path: str | PathLike[str]) -> Any:
+def _content(path: str | PathLike[str]) -> object:
     file = Path(path)
     check_filled(file, "weights")
     return _safetensors(file) if file.suffix.lower() == ".safetensors" else _torch(file)
 
 
-def _safetensors(file: Path) -> Any:
+def _safetensors(file: Path) -> dict[str, torch.Tensor]:
     try:
         import safetensors.torch
     except ImportError as error:
@@ -111,7 +115,7 @@ def _safetensors(file: Path) -> Any:
         raise _damaged(file, error) from error
 
 
-def _torch(file: Path) -> Any:
+def _torch(file: Path) -> object:
     import pickle
 
     import torch
@@ -143,6 +147,7 @@ def _torch(file: Path) -> Any:
 
 def _is_torchscript(file: Path) -> bool:
     with opened(file, "weights") as content:
+        # a zip file, as PyTorch has written since 1.6; older ones are a bare pickle
         if content.read(2) != b"PK":
             return False
         with zipfile.ZipFile(content) as archive:
@@ -156,10 +161,10 @@ def _damaged(file: Path, error: Exception) -> ModelError:
     )
 
 
-def _unwrapped(content: Any, file: Path) -> dict[str, Any]:
+def _unwrapped(content: object, file: Path) -> dict[str, torch.Tensor]:
     import torch
 
-    def weights(value: Any) -> bool:
+    def weights(value: object) -> TypeGuard[Mapping[str, torch.Tensor]]:
         return isinstance(value, Mapping) and any(isinstance(item, torch.Tensor) for item in value.values())
 
     if not weights(content) and isinstance(content, Mapping):
@@ -171,7 +176,7 @@ def _unwrapped(content: Any, file: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _without_prefixes(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _without_prefixes(state: dict[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
     """The weights as they are, then with one wrapper's prefix after the other taken off."""
     yield state
     while len(first := {name.partition(".")[0] for name in state}) == 1 and all("." in name for name in state):
@@ -180,7 +185,7 @@ def _without_prefixes(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield state
 
 
-def _put_into(model: Module, state: dict[str, Any]) -> list[str]:
+def _put_into(model: Module, state: dict[str, torch.Tensor]) -> list[str]:
     """Load the tensors into the module; return what does not fit, in words."""
     try:
         # strict=False only because the lists it returns read better than its exception
@@ -190,7 +195,7 @@ def _put_into(model: Module, state: dict[str, Any]) -> list[str]:
     return [*_few("missing", result.missing_keys), *_few("unexpected", result.unexpected_keys)]
 
 
-def _differing(model: Module, state: dict[str, Any]) -> list[str]:
+def _differing(model: Module, state: dict[str, torch.Tensor]) -> list[str]:
     have = {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}
     want = {name: tuple(getattr(value, "shape", ())) for name, value in model.state_dict().items()}
     return list(
@@ -201,7 +206,7 @@ def _differing(model: Module, state: dict[str, Any]) -> list[str]:
     )
 
 
-def misfits(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
+def misfits(wanted: Mapping[str, torch.Tensor], stored: Mapping[str, torch.Tensor]) -> list[str]:
     """Stored tensors that PyTorch would turn into another kind of numbers in silence, as "name int8 for float32".
 
     Args:
@@ -209,9 +214,12 @@ def misfits(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
         stored: those that are to be put into it; those of other names do not count.
     """
 
-    def kind(tensor: Any) -> str:
-        floating = "f" if tensor.is_floating_point() else "i"
-        return "c" if tensor.is_complex() else "b" if str(tensor.dtype) == "torch.bool" else floating
+    def kind(tensor: torch.Tensor) -> str:
+        if tensor.is_complex():
+            return "c"
+        if str(tensor.dtype) == "torch.bool":
+            return "b"
+        return "f" if tensor.is_floating_point() else "i"
 
     # Counts are stored as floats by some converters, and a mask as 0 and 1; the rest would lose what it says.
     fitting = {"f": "f", "c": "cf", "i": "if", "b": "bi"}

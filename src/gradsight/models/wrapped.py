@@ -15,7 +15,7 @@ _GREY = 114 / 255
 """Of the border that YOLO is trained with."""
 
 
-def opened(model: Module) -> Any:
+def opened(model: Module) -> Model | Module:
     """A module with the class names that it knows, as a `Model`; what knows none comes back as it is.
 
     Known are modules with ``names``, a dict of index to name, and objects with such a module as ``model`` that cannot

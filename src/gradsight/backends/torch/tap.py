@@ -125,7 +125,9 @@ class _Gate:
         tapped = now.at(self.name, self.gap, module, arguments, maps[0])
         if tapped is maps[0]:
             return output
-        return tapped if maps[0] is output else mapped(lambda x: tapped if x is maps[0] else x, output)
+        if maps[0] is output:
+            return tapped
+        return mapped(lambda x: tapped if x is maps[0] else x, output)
 
 
 def install(modules: dict[str, nn.Module], names: Iterable[str]) -> None:

@@ -32,7 +32,7 @@ def check_input(sizes: Iterable[int | None], name: str) -> None:
     INPUT_VALUES.check(math.prod(known), f"{name[:200]!r} says that it takes pictures of {shape}", ModelError)
 
 
-def check_counts(config: Any, name: str) -> None:
+def check_counts(config: object, name: str) -> None:
     """See that no number of things in a configuration is one that nobody has.
 
     Args:
@@ -42,7 +42,7 @@ def check_counts(config: Any, name: str) -> None:
     Raises:
         ModelError: one is over `limits.COUNT`.
     """
-    found = [("", config)]
+    found: list[tuple[str, object]] = [("", config)]
     while found:
         key, value = found.pop()
         if isinstance(value, dict):
@@ -66,7 +66,7 @@ def bounded_modules(name: str, stored: float) -> Iterator[None]:
     """
     from torch.nn.modules import module as hooks
 
-    # Hooks are of the whole process: models that other threads make meanwhile are none of ours.
+    # the hooks are of the whole process: models that other threads build are not counted
     here, counts = threading.get_ident(), {"modules": 0, "parameters": 0}
 
     def registered(*added: Any) -> None:  # the owner, the name, the module

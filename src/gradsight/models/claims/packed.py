@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 from gradsight.archives import check_claim
 from gradsight.errors import InvalidArgument, ModelError, received
 from gradsight.files import exists, is_file, is_folder, opened
+from gradsight.foreign import Json
 
 _DEPTH = 100
 """How many levels the JSON of a model's file may have."""
@@ -78,7 +79,7 @@ def check_unpacked(file: BinaryIO, size: int, path: str | os.PathLike[str]) -> N
     check_claim(claimed, size, repr(os.fspath(path)), ModelError)
 
 
-def parsed(text: str | bytes) -> Any:
+def parsed(text: str | bytes) -> Json:
     """JSON of a model's file.
 
     Raises:
@@ -88,6 +89,7 @@ def parsed(text: str | bytes) -> Any:
         value = json.loads(text)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
+    # level by level and not by calls: a deep value must not end in a RecursionError here
     level, depth = [value], 0
     # Level by level, without recursion, which would fail on just what is looked for.
     while level:
@@ -130,6 +132,7 @@ def check_h5(content: Any, size: int, path: str | os.PathLike[str]) -> Arrays:
             if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
                 raise _elsewhere(name, path)
             item = group.get(name)
+            # links may go in circles, and would be walked for ever
             address = -1 if item is None else h5py.h5o.get_info(item.id).addr  # one thing may have many names
             if address in seen:
                 continue

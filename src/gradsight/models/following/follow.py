@@ -154,7 +154,7 @@ def _refuse_random(called: Called) -> None:
                 )
 
 
-def _unlike_all(function: Any, even: bool, seen: list[Seen], best: Tried | None) -> InvalidArgument:
+def _unlike_all(function: Callable[..., Any], even: bool, seen: list[Seen], best: Tried | None) -> InvalidArgument:
     """The error for a function that does what no `Preprocess` does."""
     kinds = [
         ("it changes colours otherwise than by a mean and std", not even),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,13 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gradsight.errors import InvalidType, received
+from gradsight.foreign import Module
 from gradsight.imaging import Preprocess
 from gradsight.models.following.calling import Called, handed
 from gradsight.models.following.follow import Followed, follow
 from gradsight.models.following.pictures import SIDES, smooth
 from gradsight.models.keras.backend import is_keras
 from gradsight.models.keras.inputs import preprocess_of
-from gradsight.values import has
+from gradsight.models.model import PlacesPhotos
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class _OfPixels:
     called: Called
 
     @property
-    def func(self) -> Any:
+    def func(self) -> Callable[..., Any]:
         """The function itself, as that of a partial."""
         return self.called.function
 
@@ -34,7 +36,7 @@ class _OfPixels:
         return self.called(Image.fromarray(pixels.round().astype(np.uint8)))
 
 
-def usable(given: Any, source: Any = None, model: Any = None) -> Any:
+def usable(given: object, source: object = None, model: Module = None) -> PlacesPhotos | None:
     """A preprocess that can place its result on the photo. A plain function is tried on test pictures (`follow`).
 
     Args:
@@ -47,7 +49,7 @@ def usable(given: Any, source: Any = None, model: Any = None) -> Any:
         InvalidType: it is none of these, or takes no photo, or gives no picture.
         InvalidArgument: a function that cannot be followed.
     """
-    if given is None or has(given, "place"):
+    if given is None or isinstance(given, PlacesPhotos):
         return given
     if not callable(given):
         raise InvalidType(f"`preprocess` must be a gs.Preprocess or a function of a photo. {received(given)}")
@@ -67,11 +69,11 @@ def usable(given: Any, source: Any = None, model: Any = None) -> Any:
     return replace(source, function=_OfPixels(found.called), mean=(0.0,) * 3, std=(1.0,) * 3, assumed=assumed)
 
 
-def keeps_pixels(function: Any, preprocess: Any) -> bool:
+def keeps_pixels(function: Callable[..., Any], preprocess: object) -> bool:
     """Whether a function takes a fitted picture, float32 (h, w, channels) in 0..255, and gives one as large."""
-    fitted = isinstance(preprocess, Preprocess)
-    grey = fitted and len(preprocess.mean) == 1
-    for sides in (SIDES[0], *([preprocess.size] if fitted else [])):
+    fitted = preprocess if isinstance(preprocess, Preprocess) else None
+    grey = fitted is not None and len(fitted.mean) == 1
+    for sides in (SIDES[0], *([fitted.size] if fitted is not None else [])):
         pixels = np.asarray(smooth(sides), dtype=np.float32)
         try:
             with handed():

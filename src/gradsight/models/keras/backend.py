@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from gradsight.errors import MissingDependency
 from gradsight.foreign import Module
@@ -21,7 +21,7 @@ _KERAS_2 = ("tf_keras.", "keras.engine.", "keras.src.engine.", "tensorflow.pytho
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def import_keras() -> Any:
+def import_keras() -> ModuleType:
     """Import Keras, on the backend that the user chose.
 
     Raises:

@@ -7,15 +7,19 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any
 
 from gradsight.errors import unknown
+from gradsight.foreign import Array, Module
 from gradsight.models.keras.backend import import_keras
 
-Function = Callable[[Any], Any]
+Function = Callable[[Array], Array]
+"""From pixels in 0..255, (h, w, 3), to what a family's networks take."""
+
+Builder = Callable[..., Module]
+"""What builds a network."""
 
 
-def builders() -> dict[str, Any]:
+def builders() -> dict[str, Builder]:
     """The functions that build the networks which the installed Keras has, by name."""
     return dict(inspect.getmembers(import_keras().applications, inspect.isfunction))
 
@@ -42,7 +46,7 @@ def family(name: str) -> Function:
     return found[name.lower()]
 
 
-def preprocess_input_of(builder: Any) -> Function:
+def preprocess_input_of(builder: Builder) -> Function:
     """The function of the family that a builder belongs to."""
     return _channels_last(sys.modules[builder.__module__].preprocess_input)
 
@@ -62,6 +66,6 @@ def _letters(name: str) -> str:
 
 
 @cache
-def _channels_last(function: Any) -> Function:
+def _channels_last(function: Callable[..., Array]) -> Function:
     # The same object at each call, so that two equal preprocessings are equal.
     return partial(function, data_format="channels_last")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -47,8 +47,10 @@ def function(name: str, *, weights: str | None = None, arguments: Mapping[str, A
     with current_folder_first():
         found = find(name, "model")
         if not arguments and weights is not None and _is_lightning(found):
+            # as Lightning's own load_from_checkpoint does
             arguments = torch_weights.hyperparameters(weights)
         made = _call(found, name, arguments or {})
+    # a user's class may fail at anything that is asked of it, even at its length
     with users(f"model {name!r}: what its function returned cannot be used"):
         loaded = _loaded(made, name)
         keras = is_keras(loaded.model)  # which is told in each call whether it trains
@@ -59,7 +61,7 @@ def function(name: str, *, weights: str | None = None, arguments: Mapping[str, A
     return loaded
 
 
-def _call(found: Any, name: str, arguments: Mapping[str, Any]) -> Any:
+def _call(found: Callable[..., object], name: str, arguments: Mapping[str, Any]) -> object:
     if _is_model(found) or is_keras_2(found):
         if arguments:
             raise InvalidArgument(f"arguments need a function, and {name!r} is a model. {received(dict(arguments))}")
@@ -71,7 +73,7 @@ def _call(found: Any, name: str, arguments: Mapping[str, Any]) -> Any:
             return found(**arguments)
 
 
-def _check_arguments(found: Any, name: str, arguments: Mapping[str, Any]) -> None:
+def _check_arguments(found: Callable[..., object], name: str, arguments: Mapping[str, Any]) -> None:
     """Say which arguments a function does not take, or lacks, before its own TypeError does."""
     try:
         signature = inspect.signature(found)
@@ -87,16 +89,16 @@ def _check_arguments(found: Any, name: str, arguments: Mapping[str, Any]) -> Non
         ) from error
 
 
-def _is_lightning(found: Any) -> bool:
+def _is_lightning(found: object) -> bool:
     return isinstance(found, type) and any(base.__name__ == "LightningModule" for base in found.__mro__)
 
 
-def _is_model(value: Any) -> bool:
+def _is_model(value: object) -> bool:
     torch = sys.modules.get("torch")  # whoever made a module has loaded it
     return is_keras(value) or (torch is not None and isinstance(value, torch.nn.Module))
 
 
-def _loaded(made: Any, name: str) -> Model:
+def _loaded(made: object, name: str) -> Model:
     given = made if isinstance(made, Model) else Model(None)
     parts = tuple(made) if isinstance(made, tuple | Model) else (made,)
     if parts and is_keras_2(parts[0]):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from gradsight.errors import InvalidArgument, ModelError, received, unknown
 from gradsight.files import exists
 from gradsight.foreign import Module
 from gradsight.imaging import Preprocess
 from gradsight.models.keras.backend import INSTALL, import_keras, keras_backend, quiet, said
-from gradsight.models.keras.families import builders, preprocess_input_of
+from gradsight.models.keras.families import Builder, builders, preprocess_input_of
 from gradsight.models.keras.inputs import photos_of
 from gradsight.models.keras.weights import SUFFIXES, load_weights
 from gradsight.models.labels import imagenet_labels
@@ -71,7 +70,7 @@ def _kind(weights: str | None) -> str:
     raise unknown("weights", weights, _WEIGHTS, f"Or give a file that exists, {', '.join(SUFFIXES)}.")
 
 
-def _built(builder: Any, name: str, size: tuple[int, int] | None, weights: str | None = None) -> Any:
+def _built(builder: Builder, name: str, size: tuple[int, int] | None, weights: str | None = None) -> Module:
     options = {} if size is None else {"input_shape": _shape(size)}
     try:
         with quiet():
@@ -93,8 +92,9 @@ def _shape(size: tuple[int, int]) -> tuple[int, int, int]:
     return (3, *size) if first else (*size, 3)
 
 
-def _pretrained(builder: Any, name: str, size: tuple[int, int] | None) -> Any:
+def _pretrained(builder: Builder, name: str, size: tuple[int, int] | None) -> Module:
     try:
+        # at its own size first: Keras refuses its classes with any other input_shape
         model = _built(builder, name, None, "imagenet")
     except ModelError:
         raise
@@ -117,7 +117,7 @@ def _pretrained(builder: Any, name: str, size: tuple[int, int] | None) -> Any:
     return resized
 
 
-def _preprocess(model: Module, builder: Any, *, pretrained: bool) -> Preprocess | None:
+def _preprocess(model: Module, builder: Builder, *, pretrained: bool) -> Preprocess | None:
     """What Keras's own examples do. Keras says which values its weights take, and not how a photo gets to its size."""
     takes = photos_of(model)
     if takes is None:

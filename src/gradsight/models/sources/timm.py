@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received, unknown
@@ -55,6 +56,7 @@ def timm(
     if not library.is_model(architecture):
         raise unknown("timm model", name, library.list_models(), "timm.list_models() lists them.")
     tags = [known.partition(".")[2] for known in library.list_pretrained(f"{architecture}.*")]
+    # here and not by create_model, whose own error names no tag that it may have meant
     if tag and tag not in tags:
         raise unknown("tag", tag, tags, f"These are the weights of {architecture!r}.")
     pretrained = weights is None
@@ -65,6 +67,7 @@ def timm(
         )
     if weights is not None and weights.lower() != "none" and not names_file(weights):
         raise unknown("weights", weights, ["none"], "Tags go into the name (timm:resnet50.a1_in1k); or give a file.")
+    # pretrained weights have their own head; another number of classes would throw it away
     options: dict[str, Any] = {} if pretrained or labels is None else {"num_classes": len(labels)}
     model = _created(library, name, pretrained, options, size)
     if weights is not None and weights.lower() != "none":
@@ -75,7 +78,7 @@ def timm(
     return Model(model.eval(), preprocess, labels_of(library, model))
 
 
-def _library() -> Any:
+def _library() -> ModuleType:
     try:
         import timm.data
     except ImportError as error:
@@ -85,10 +88,13 @@ def _library() -> Any:
             f"timm needs torchvision, which was built for another PyTorch ({one_line(error)}). "
             "Install the two together: pip install --force-reinstall torch torchvision"
         ) from error
-    return timm
+    library: ModuleType = timm
+    return library
 
 
-def _created(library: Any, name: str, pretrained: bool, options: dict[str, Any], size: tuple[int, int] | None) -> Any:
+def _created(
+    library: ModuleType, name: str, pretrained: bool, options: dict[str, Any], size: tuple[int, int] | None
+) -> Module:
     """The model, made for the size that is asked for where its kind is made for one (transformers are)."""
     try:
         with hub() if pretrained else nullcontext():
@@ -113,6 +119,7 @@ def _created(library: Any, name: str, pretrained: bool, options: dict[str, Any],
 def preprocess_of(config: Mapping[str, Any]) -> Preprocess:
     """What timm's own evaluation transform does, ``timm.data.create_transform(**config)``."""
     size = tuple(config["input_size"][1:])
+    # timm rounds down: with a pixel more, other pixels would be cut out, and maps would lie beside what was seen
     scaled = tuple(math.floor(side / config["crop_pct"]) for side in size)
     fit = {"squash": "squash", "border": "letterbox"}.get(config["crop_mode"], "crop")
     return Preprocess(
@@ -126,7 +133,7 @@ def preprocess_of(config: Mapping[str, Any]) -> Preprocess:
     )
 
 
-def labels_of(library: Any, model: Module) -> tuple[str, ...] | None:
+def labels_of(library: ModuleType, model: Module) -> tuple[str, ...] | None:
     """The classes that the weights say they know, or those of the ImageNet that has as many."""
     config = model.pretrained_cfg
     names, descriptions = config.get("label_names"), config.get("label_descriptions") or {}

@@ -79,7 +79,7 @@ def check_sides(config: dict[str, Any], name: str) -> None:
         )
 
 
-def _entries(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def _entries(value: object, key: str = "") -> Iterator[tuple[str, object]]:
     """What is in JSON, each with the key above it; what is in a list or a dict also under that one's key."""
     if isinstance(value, dict):
         for inner, item in value.items():
@@ -128,6 +128,7 @@ def _without_values(path: Path) -> dict[str, Any]:
     """The tensors of a file, of no size and of their type."""
     import torch
 
+    # on the meta device no values are read: kinds and names are all that is asked
     if path.suffix != ".safetensors":
         with opened(path, "weights") as file:
             content = torch.load(file, map_location="meta", weights_only=True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
-from gradsight.foreign import Module, Outputs
+from gradsight.foreign import Array, Module, Outputs
 from gradsight.models.model import Model
 from gradsight.models.sources.hf.loading import Loading
+from gradsight.models.sources.hf.theirs import Tokenizer
 from gradsight.targets.scores import Scores
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def comparison(loading: Loading) -> Model:
@@ -18,8 +23,9 @@ def comparison(loading: Loading) -> Model:
     sigmoid = loading.config.model_type.startswith("siglip")
     # SigLIP was trained on texts that are filled up to one length, and does not mask what fills them
     tokens = partial(_tokens, loading.tokenizer(), padding="max_length" if sigmoid else True)
+    # the texts are the classes: they stay, so that the model takes nothing but pictures
     if loading.labels:
-        model: Any = Compared(loading.model, tokens(list(loading.labels)))
+        model: nn.Module = Compared(loading.model, tokens(list(loading.labels)))
         scores = Scores(_logits_per_image, "sigmoid" if sigmoid else "softmax")
     else:
         model, scores = Embedding(loading.model), Scores(_image_embeds, "", _without_labels(loading.name))
@@ -40,12 +46,12 @@ def _without_labels(name: str) -> str:
     )
 
 
-def _tokens(tokenizer: Any, texts: list[str], padding: bool | str) -> dict[str, Any]:
+def _tokens(tokenizer: Tokenizer, texts: list[str], padding: bool | str) -> dict[str, Array]:
     tokens = tokenizer(texts, padding=padding, truncation=True, return_tensors="pt")
     return {key: tokens[key] for key in ("input_ids", "attention_mask") if key in tokens}
 
 
-def _embed_text(model: Module, tokens: Any, text: str) -> Any:
+def _embed_text(model: Module, tokens: Callable[[list[str]], dict[str, Array]], text: str) -> Array:
     """The model's own embedding of a text, (1, d)."""
     import torch
 
@@ -57,9 +63,9 @@ def _embed_text(model: Module, tokens: Any, text: str) -> Any:
     return getattr(found, "pooler_output", found)
 
 
-def _logits_per_image(outputs: Outputs) -> Any:
+def _logits_per_image(outputs: Outputs) -> Array:
     return outputs.logits_per_image
 
 
-def _image_embeds(outputs: Outputs) -> Any:
+def _image_embeds(outputs: Outputs) -> Array:
     return outputs["image_embeds"]

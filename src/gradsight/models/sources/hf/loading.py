@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from gradsight.foreign import Module
+from gradsight.models.sources.hf.theirs import Config, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Loading:
 
     name: str
     model: Module
-    config: Any
+    config: Config
     labels: Sequence[str] | None
     text: str | None
-    tokenizer: Callable[[], Any]
+    tokenizer: Callable[[], Tokenizer]
 
 
-def class_names(config: Any) -> tuple[str, ...] | None:
+def class_names(config: Config) -> tuple[str, ...] | None:
     """The names by index; None where they are those that transformers makes up."""
     names = getattr(config, "id2label", None) or {}
     ordered = tuple(str(names[index]) for index in sorted(names)) if sorted(names) == list(range(len(names))) else ()

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from gradsight.errors import GradsightError, InvalidArgument, ModelError, one_line, received
 from gradsight.files import is_file, is_folder
@@ -21,8 +21,12 @@ from gradsight.models.sources.hf.processor import preprocess_of
 from gradsight.models.sources.hf.quiet import quiet
 from gradsight.models.sources.hf.reading import INSTALL, image_processor_of, import_transformers, read, tokenizer_of
 from gradsight.models.sources.hf.tasks import task_of
+from gradsight.models.sources.hf.theirs import Config
 from gradsight.models.weights import load_weights
 from gradsight.registry import source
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @source(
@@ -69,11 +73,13 @@ def huggingface(
     ):
         check_config(name, lambda: read(name, "configuration", library.PreTrainedConfig.get_config_dict)[0])
         config = read(name, "configuration", library.AutoConfig.from_pretrained)
+        # before the weights are read: a model that cannot be explained is not worth a download
         task = task_of(config, name)
         if text is not None and not task.reads_text:
             raise InvalidArgument(
                 f"text means nothing to hf model {name!r}, a {task.architecture}. {received(text)} Leave it out."
             )
+        # a configuration of a few bytes can ask for more layers than there is memory
         with bounded_modules(name, stored_parameters(name, weights)):
             model = _model(library, config, task.architecture, name, weights)
         processor, found = image_processor_of(library, config, name)
@@ -90,7 +96,7 @@ def is_model_folder(path: str) -> bool:
     return is_file(Path(path, "config.json"))
 
 
-def _model(library: ModuleType, config: Any, architecture: str, name: str, weights: str | None) -> Any:
+def _model(library: ModuleType, config: Config, architecture: str, name: str, weights: str | None) -> nn.Module:
     import torch
 
     kind = getattr(library, architecture, None)
@@ -105,15 +111,16 @@ def _model(library: ModuleType, config: Any, architecture: str, name: str, weigh
             name, "weights", kind.from_pretrained, config=config, dtype=torch.float32, output_loading_info=True
         )
         missing = sorted(map(str, report["missing_keys"]))
+        # transformers would only warn, and the maps of a random head look like maps
         if missing:
             raise ModelError(
                 f"hf model {name!r}: its weights lack {len(missing)} tensors of a {architecture} "
                 f"({', '.join(missing[:3])[:300]}), which would be random. Name a model that was trained for this task."
             )
         check_kinds(name, model)
-        return model
+        return cast("nn.Module", model)
     try:
-        model = kind(config)
+        built: nn.Module = kind(config)
     except GradsightError:
         raise
     except Exception as error:
@@ -121,5 +128,5 @@ def _model(library: ModuleType, config: Any, architecture: str, name: str, weigh
             f"hf model {name!r}: it cannot be built: {one_line(error)}. {received(architecture)}"
         ) from error
     if weights.lower() != "none":
-        load_weights(model, weights)
-    return model
+        load_weights(built, weights)
+    return built

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import MethodType
-from typing import Any
 
 import torch
 from torch import nn
 
-from gradsight.foreign import Module
+from gradsight.foreign import Module, Outputs
 
 
 class Compared(nn.Module):
@@ -24,7 +23,7 @@ class Compared(nn.Module):
         for name, tokens in texts.items():
             self.register_buffer(name, tokens, persistent=False)
 
-    def forward(self, pixel_values: torch.Tensor) -> Any:
+    def forward(self, pixel_values: torch.Tensor) -> Outputs:
         """The model's output for pictures (n, channels, height, width); its ``logits_per_image`` are (n, texts)."""
         return self.model(pixel_values=pixel_values, **{name: getattr(self, name) for name in self.names})
 
@@ -39,7 +38,7 @@ class Embedding(nn.Module):
 
     def forward(self, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
         """``image_embeds`` of pictures (n, channels, height, width): (n, d), as texts are compared with."""
-        model: Any = self.model
+        model: Module = self.model
         found = model.get_image_features(pixel_values=pixel_values)
         return {"image_embeds": found if isinstance(found, torch.Tensor) else found.pooler_output}
 
@@ -62,7 +61,7 @@ class Answering(nn.Module):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         decoder_input_ids: torch.Tensor | None = None,
-    ) -> Any:
+    ) -> Outputs:
         """The decoder's output; its ``logits`` are (n, length, words), what comes after each token of the answer.
 
         Args:
@@ -71,7 +70,7 @@ class Answering(nn.Module):
             attention_mask: which of them count.
             decoder_input_ids: the answer so far, (n, length), from its start on; the start alone if not given.
         """
-        model: Any = self.model
+        model: Module = self.model
         image = model.vision_model(pixel_values=pixel_values).last_hidden_state
         seen = torch.ones(image.shape[:-1], dtype=torch.long, device=image.device)
         question = model.text_encoder(
@@ -102,7 +101,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def in_order(model: Module) -> Any:
+def in_order(model: Module) -> Module:
     """Let ViLT keep its patches in the order of the picture.
 
     It draws the patches that it looks at, all of them if there are no more than it may, and so shuffles them. To the
@@ -116,7 +115,9 @@ def in_order(model: Module) -> Any:
     return model
 
 
-def _sorted_patches(embeddings: Any, *arguments: Any, **keywords: Any) -> Any:
+def _sorted_patches(
+    embeddings: Module, *arguments: object, **keywords: object
+) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, Sequence[int]]]:
     tokens, mask, (places, grid) = type(embeddings).visual_embed(embeddings, *arguments, **keywords)
     order = (places[..., 0] * grid[1] + places[..., 1]).argsort(dim=1)
     class_first = torch.cat([torch.zeros_like(order[:, :1]), order + 1], dim=1)

@@ -14,11 +14,12 @@ from PIL import Image
 from gradsight.imaging import Preprocess
 from gradsight.models.following.trial import Trial
 from gradsight.models.following.ways import colours_of, ways_of
+from gradsight.models.sources.hf.theirs import ImageProcessor
 
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box"}
 
 
-def preprocess_of(processor: Any) -> Preprocess | None:
+def preprocess_of(processor: ImageProcessor) -> Preprocess | None:
     """The `Preprocess` that gives what an image processor gives; None where there is none.
 
     Processors say what they do in fields that each kind reads in its own way. So the fields only suggest ways, and the
@@ -41,8 +42,9 @@ def preprocess_of(processor: Any) -> Preprocess | None:
     return None if best is None or not best.worst.same else best.way
 
 
-def _run(processor: Any, picture: Image.Image) -> NDArray[Any]:
+def _run(processor: ImageProcessor, picture: Image.Image) -> NDArray[Any]:
     """What a processor makes of one picture: (height, width, channels)."""
+    # float64, since ways are told apart by less than a grey level
     found = np.asarray(processor(images=picture, return_tensors="np")["pixel_values"], dtype=np.float64)
     if found.ndim != 4 or len(found) != 1 or found.shape[1] != 3:
         raise ValueError(found.shape)
@@ -50,7 +52,7 @@ def _run(processor: Any, picture: Image.Image) -> NDArray[Any]:
     return image
 
 
-def _ways(processor: Any) -> Iterator[Preprocess]:
+def _ways(processor: ImageProcessor) -> Iterator[Preprocess]:
     """The ways to resize and cut that a processor's fields may mean."""
     given = getattr(processor, "size", None)
     size = {key: value for key, value in dict(given or {}).items() if value}
@@ -65,6 +67,7 @@ def _ways(processor: Any) -> Iterator[Preprocess]:
     elif short and "longest_edge" in size:
         yield replace(base, size=(short, size["longest_edge"]), fit="keep")
     elif short:
+        # no field says which of the two a processor does
         for resize in (short, int(short * 256 / 224)):  # the latter is LeViT's
             if cut:
                 yield replace(base, size=cut, resize=resize)

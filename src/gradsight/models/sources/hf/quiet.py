@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import ModuleType
 
 
 @contextmanager
-def quiet(library: Any) -> Iterator[None]:
+def quiet(library: ModuleType) -> Iterator[None]:
     """Keep transformers from logging, drawing how it reads files, and asking; how the hub fetches them is drawn.
 
     What it asks, on stdout, is whether to run code that came with a model. Wherever it is told it is told no; where it

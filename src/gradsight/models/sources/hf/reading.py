@@ -6,12 +6,14 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TypeVar
 
 from gradsight.errors import GradsightError, MissingDependency, ModelError, one_line
 from gradsight.files import exists
+from gradsight.models.sources.hf.theirs import Config, ImageProcessor, Tokenizer
 
 INSTALL = "pip install transformers"
+Read = TypeVar("Read")
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
 
@@ -27,7 +29,7 @@ def import_transformers() -> ModuleType:
         raise MissingDependency(f"hf models need a package that is missing: {error}. Run: {INSTALL}") from error
 
 
-def read(name: str, what: str, reader: Callable[..., Any], **options: Any) -> Any:
+def read(name: str, what: str, reader: Callable[..., Read], **options: object) -> Read:
     """What one of transformers' readers makes of a model's name.
 
     Args:
@@ -61,9 +63,10 @@ def _refuse_code(name: str, what: str, error: Exception) -> None:
         ) from error
 
 
-def image_processor_of(library: ModuleType, config: Any, name: str) -> tuple[Any, bool]:
+def image_processor_of(library: ModuleType, config: Config, name: str) -> tuple[ImageProcessor, bool]:
     """The processor that was saved with the model, or the usual one of its kind where none was; whether one was."""
     try:
+        # the other backend needs torchvision, and resizes otherwise than Pillow, with which gradsight does it
         return library.AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False), True
     except Exception as saved:
         try:
@@ -77,19 +80,20 @@ def image_processor_of(library: ModuleType, config: Any, name: str) -> tuple[Any
                 f"hf model {name!r}: its image processor cannot be read: {one_line(saved)}. Save it beside the model: "
                 "processor.save_pretrained(folder)."
             ) from saved
+        # the usual processor of a kind has the usual size of it, which need not be this model's
         size = getattr(config, "image_size", None)
         if isinstance(size, int) and "height" in dict(processor.size):
             processor.size = {"height": size, "width": size}
         return processor, False
 
 
-def tokenizer_of(library: ModuleType, name: str) -> Any:
+def tokenizer_of(library: ModuleType, name: str) -> Tokenizer:
     """The tokenizer that was saved with the model.
 
     Raises:
         ModelError: there is none.
     """
-    tokenizer = read(name, "tokenizer", library.AutoTokenizer.from_pretrained)
+    tokenizer: Tokenizer = read(name, "tokenizer", library.AutoTokenizer.from_pretrained)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):  # made up by its kind, without a word that it knows
         raise ModelError(
             f"hf model {name!r}: its tokenizer is missing, and without it no text can be read. Save it beside the "

@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from gradsight.errors import InvalidArgument
-from gradsight.foreign import Outputs
+from gradsight.foreign import Array, Outputs
 from gradsight.models.model import Model
 from gradsight.models.sources.hf.comparing import comparison
 from gradsight.models.sources.hf.loading import Loading, class_names
 from gradsight.models.sources.hf.texts import answers, caption, decoded_caption, written_answer
+from gradsight.models.sources.hf.theirs import Config
 from gradsight.targets.scores import Scores
 
 
@@ -32,7 +32,7 @@ class Task:
     reads_text: bool = False
 
 
-def task_of(config: Any, name: str) -> Task:
+def task_of(config: Config, name: str) -> Task:
     """What a model was made for, by the class that it was saved as.
 
     Raises:
@@ -79,14 +79,14 @@ _TASKS: tuple[tuple[str, Callable[[Loading], Model], bool], ...] = (
 )
 
 
-def _logits(outputs: Outputs) -> Any:
+def _logits(outputs: Outputs) -> Array:
     return outputs.logits
 
 
-def _mean_logits(outputs: Outputs) -> Any:
+def _mean_logits(outputs: Outputs) -> Array:
     return outputs.logits.flatten(2).mean(-1)
 
 
-def _detections(outputs: Outputs, classes: int) -> dict[str, Any]:
+def _detections(outputs: Outputs, classes: int) -> dict[str, Array]:
     # DETR's class after the last is "nothing"
     return {"logits": outputs.logits[..., :classes], "pred_boxes": outputs.pred_boxes}

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from gradsight.errors import InvalidArgument, received
-from gradsight.foreign import Module, Outputs
+from gradsight.foreign import Array, Module, Outputs
 from gradsight.models.model import Model, Writing
 from gradsight.models.sources.hf.loading import Loading, class_names
+from gradsight.models.sources.hf.theirs import Config, Tokenizer
 from gradsight.models.sources.hf.written import text_of, words_of, write
 from gradsight.targets.scores import Scores
 
 Fields = Mapping[str, Any]
+"""Fields of a `Model` that a text changes."""
+
+Feed = Callable[[Array], dict[str, Array]]
 
 
 def answers(loading: Loading) -> Model:
@@ -63,24 +67,24 @@ def _captioner(loading: Loading, key: str, start: int, end: tuple[int, ...]) -> 
     )
 
 
-def _first(loading: Loading, reads: Any) -> Fields:
+def _first(loading: Loading, reads: Callable[[str], Fields]) -> Fields:
     """What the question makes of the model; without one it can still be asked."""
     return reads(loading.text) if loading.text else {"feed": partial(_not_asked, name=loading.name)}
 
 
-def _not_asked(_: Any, name: str) -> Any:
+def _not_asked(_: Array, name: str) -> NoReturn:
     raise InvalidArgument(
         f"text must be given: hf model {name!r} answers questions. Received: none. Ask it, gradsight ask PHOTO 'What "
         "is on the table?' (gs.ask in Python), or give --text 'What is on the table?' (text=... in Python)."
     )
 
 
-def _asked(text: str, tokenizer: Any, most: int | None) -> Fields:
+def _asked(text: str, tokenizer: Tokenizer, most: int | None) -> Fields:
     names = ("input_ids", "attention_mask", "token_type_ids")
     return {"feed": partial(_fed, beside=_question(text, tokenizer, names, most))}
 
 
-def _asked_to_write(text: str, tokenizer: Any, model: Module, most: int | None) -> Fields:
+def _asked_to_write(text: str, tokenizer: Tokenizer, model: Module, most: int | None) -> Fields:
     # BLIP takes no token types, though its tokenizer gives them
     feed = partial(_fed, beside=_question(text, tokenizer, ("input_ids", "attention_mask"), most))
     writing = Writing(
@@ -93,7 +97,7 @@ def _asked_to_write(text: str, tokenizer: Any, model: Module, most: int | None) 
     return {"feed": feed, "writing": writing}
 
 
-def _begun(text: str, tokenizer: Any, model: Module, key: str, start: int, end: tuple[int, ...]) -> Fields:
+def _begun(text: str, tokenizer: Tokenizer, model: Module, key: str, start: int, end: tuple[int, ...]) -> Fields:
     begun = [start, *tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
     _check_length(text, len(begun) + 1, _positions(model.config))  # and one that it writes
     feed, prompt = (partial(_fed, beside={key: np.array([x], dtype=np.int64)}) for x in (begun, [*begun, *end]))
@@ -106,7 +110,7 @@ def _begun(text: str, tokenizer: Any, model: Module, key: str, start: int, end: 
     return {"feed": feed, "writing": writing}
 
 
-def _question(text: str, tokenizer: Any, names: Sequence[str], most: int | None) -> dict[str, Any]:
+def _question(text: str, tokenizer: Tokenizer, names: Sequence[str], most: int | None) -> dict[str, Array]:
     """The tokens of the question, and what else of that name goes with them, one row each.
 
     Raises:
@@ -114,17 +118,18 @@ def _question(text: str, tokenizer: Any, names: Sequence[str], most: int | None)
     """
     if not text.strip():
         raise InvalidArgument(f"the question must not be empty. {received(text)} Ask 'What is on the table?'.")
+    # verbose, it would log a warning of its own beside our error
     tokens = tokenizer([text], return_tensors="np", verbose=False)
     _check_length(text, tokens["input_ids"].shape[1], most)
     return {name: tokens[name] for name in names if name in tokens}
 
 
-def _positions(config: Any) -> int | None:
+def _positions(config: Config) -> int | None:
     """How many tokens its texts may have; None where that is not said."""
     return getattr(_text_config(config), "max_position_embeddings", None)
 
 
-def _text_config(config: Any) -> Any:
+def _text_config(config: Config) -> Config:
     """The configuration of what reads and writes texts."""
     inside = (getattr(config, name, None) for name in ("text_config", "decoder"))
     return next((x for x in inside if x is not None), config)
@@ -138,17 +143,17 @@ def _check_length(text: str, count: int, most: int | None) -> None:
         )
 
 
-def _fed(images: Any, beside: dict[str, Any]) -> dict[str, Any]:
+def _fed(images: Array, beside: dict[str, Array]) -> dict[str, Array]:
     """A batch of photos, and beside each the same text."""
     return {"pixel_values": images, **{key: np.repeat(x, len(images), axis=0) for key, x in beside.items()}}
 
 
-def _fed_back(images: Any, tokens: Any, feed: Any, key: str) -> dict[str, Any]:
+def _fed_back(images: Array, tokens: Array, feed: Feed, key: str) -> dict[str, Array]:
     """A batch of photos, and beside each what the model wrote."""
     return {**feed(images), key: tokens}
 
 
-def _words(tokenizer: Any, config: Any) -> tuple[str, ...]:
+def _words(tokenizer: Tokenizer, config: Config) -> tuple[str, ...]:
     """What each token writes, for people; the model may score more or fewer than its tokenizer has."""
     known = len(tokenizer)
     count = getattr(_text_config(config), "vocab_size", None) or known
@@ -157,9 +162,9 @@ def _words(tokenizer: Any, config: Any) -> tuple[str, ...]:
     return (*words, *(f"token {index}" for index in range(known, count)))
 
 
-def _logits(outputs: Outputs) -> Any:
+def _logits(outputs: Outputs) -> Array:
     return outputs.logits
 
 
-def _last_logits(outputs: Outputs) -> Any:
+def _last_logits(outputs: Outputs) -> Array:
     return outputs.logits[:, -1]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.errors import ModelError, one_line
-from gradsight.foreign import Module
+from gradsight.foreign import Array, Module
+from gradsight.models.sources.hf.theirs import Tokenizer
 
 _MOST = 20
 """How many tokens transformers lets a model write that says nothing about it."""
 
 
-def write(model: Module, images: Any, feed: Any, begun: int = 1) -> NDArray[np.int64]:
+def write(model: Module, images: Array, feed: Callable[[Array], dict[str, Array]], begun: int = 1) -> NDArray[np.int64]:
     """What the model's own ``generate`` writes greedily about a photo.
 
     Args:
@@ -37,6 +37,7 @@ def write(model: Module, images: Any, feed: Any, begun: int = 1) -> NDArray[np.i
     from gradsight.models.sources.hf.quiet import quiet
 
     like = next(model.parameters())
+    # generate takes no NumPy, and the model may have been moved since it was loaded
     given = {key: torch.as_tensor(value, device=like.device) for key, value in feed(images).items()}
     given = {key: x.to(like.dtype) if x.is_floating_point() else x for key, x in given.items()}
     most = _most(model, begun)
@@ -54,18 +55,19 @@ def _most(model: Module, begun: int) -> int:
     decoder: Module = getattr(model, "text_decoder", model)
     config = getattr(decoder.config, "decoder", decoder.config)
     own = decoder.generation_config
+    # its own settings first: a model that was trained on long captions says so there
     most = own.max_new_tokens or (own.max_length - begun if own.max_length else _MOST)
     positions = getattr(config, "max_position_embeddings", None) or begun + most
     return max(1, min(most, positions - begun))
 
 
-def text_of(tokenizer: Any, tokens: Any) -> str:
+def text_of(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
     """The text as people read it."""
     text: str = tokenizer.decode([int(token) for token in tokens], skip_special_tokens=True)
     return " ".join(text.split())
 
 
-def words_of(tokenizer: Any, tokens: Any, given: int = 0) -> list[tuple[str, tuple[int, ...]]]:
+def words_of(tokenizer: Tokenizer, tokens: Sequence[int], given: int = 0) -> list[tuple[str, tuple[int, ...]]]:
     """The words of a text without marks such as its start and end, and without the punctuation around them.
 
     Args:
@@ -85,7 +87,7 @@ Piece = tuple[str, tuple[int, ...]]
 """What some tokens add to a text, and their places."""
 
 
-def _pieces(tokenizer: Any, tokens: Sequence[int]) -> list[Piece]:
+def _pieces(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[Piece]:
     special = set(tokenizer.all_special_ids)
     pieces: list[Piece] = []
     before, waiting = "", tuple[int, ...]()

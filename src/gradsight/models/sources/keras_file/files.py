@@ -50,6 +50,7 @@ def load(path: Path) -> Model:
         MissingDependency: Keras 3 or its backend is not installed.
         ModelError: the file is damaged, would run code, needs classes that are not Keras's, or cannot be rebuilt.
     """
+    # formats are found in any case of letters, and Keras would call "A.KERAS" unknown
     if path.suffix not in SUFFIXES:
         raise InvalidArgument(
             f"model: Keras reads a file by how its name ends, in lower case. {received(str(path))} "
@@ -57,6 +58,7 @@ def load(path: Path) -> Model:
         )
     check_filled(path, "model")
     keras = import_keras()
+    # what older ones run is run while they read, so nothing may be read before
     _check_version(keras)
     with told("model: what is in the file cannot be used", f"{received(str(path))} {_AGAIN}"):
         stored = _described(path)

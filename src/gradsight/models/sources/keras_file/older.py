@@ -8,9 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from gradsight.models.sources.keras_file.description import Stored
+from gradsight.models.sources.keras_file.description import Json, Stored
 
 # Keys that Keras 3 does not take any more, and that do not change what a model computes: they are about training, and
 # these layers have kernels by depth and by point, not this one.
@@ -35,6 +34,7 @@ def readable(path: Path, stored: Stored) -> Iterator[Path]:
         return
     import h5py
 
+    # the file is the user's and stays as it is; and Keras reads h5 files by path alone
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "model.h5")
         shutil.copyfile(path, copy)
@@ -43,7 +43,7 @@ def readable(path: Path, stored: Stored) -> Iterator[Path]:
         yield copy
 
 
-def in_new_words(value: Any) -> Any:
+def in_new_words(value: Json) -> Json:
     """A description in JSON as Keras 3 would write it."""
     if isinstance(value, list):
         return [in_new_words(item) for item in value]
@@ -53,12 +53,13 @@ def in_new_words(value: Any) -> Any:
     if kind == "Policy" and isinstance(config, dict):  # a precision: "mixed_float16"
         return config.get("name")
     changed = {key: in_new_words(item) for key, item in value.items()}
-    if isinstance(kind, str) and isinstance(config, dict):
-        changed["config"] = _layer(kind, changed["config"])
+    inner = changed.get("config")
+    if isinstance(kind, str) and isinstance(inner, dict):
+        changed["config"] = _layer(kind, inner)
     return changed
 
 
-def _layer(kind: str, config: dict[str, Any]) -> dict[str, Any]:
+def _layer(kind: str, config: dict[str, Json]) -> dict[str, Json]:
     dropped = _DROPPED if kind in _BY_DEPTH else _DROPPED[:1]
     kept = {key: value for key, value in config.items() if key not in dropped}
     if kind in _UNGROUPED and kept.get("groups") == 1:
@@ -68,10 +69,11 @@ def _layer(kind: str, config: dict[str, Any]) -> dict[str, Any]:
     if kind in ("Functional", "Model"):
         # A list of one is a list to Keras 3, and the layer behind a model inside of the model would get that.
         for key in ("input_layers", "output_layers"):
-            if key in kept and _single(kept[key]) != kept[key] and isinstance(kept[key][0], list):
-                kept[key] = _single(kept[key])
+            one = _single(kept.get(key))
+            if isinstance(kept.get(key), list) and isinstance(one, list) and one != kept[key]:
+                kept[key] = one
     return kept
 
 
-def _single(value: Any) -> Any:
+def _single(value: Json) -> Json:
     return value[0] if isinstance(value, list) and len(value) == 1 else value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -19,6 +19,9 @@ from gradsight.models.sources.onnx.operators import GIVEN, Operator, named, resh
 
 _TOLERANCE = 1e-3  # of a value's scale: another batch size is summed in another order
 _CONSTANT = -1
+
+
+Values: TypeAlias = tuple[torch.Tensor, ...]
 
 
 class Misfit(Exception):
@@ -116,7 +119,7 @@ def _run(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> tuple[torch
     return tuple(result) if isinstance(result, tuple | list) else (result,)
 
 
-def _joint(module: torch.nn.Module, taken: Sequence[_Value], first: Any, second: Any) -> list[_Value] | None:
+def _joint(module: torch.nn.Module, taken: Sequence[_Value], first: Values, second: Values) -> list[_Value] | None:
     """The outputs for the batch of both; None where the operator fails on it, or mixes images up."""
     try:
         both = _run(module, [value.both for value in taken])
@@ -131,7 +134,7 @@ def _suspect(module: Module, taken: list[_Value], found: list[_Value] | None, *,
     """Whether an operator may be one to mend: it failed, moved the batch to another axis, or computes its shape."""
     kind = type(module).__name__
     if kind in ("Concat", "Gather") or found is None:
-        return kind in ("Concat", "Reshape", "Expand", "Gather") and (found is None or found[0].axis != 0)
+        return kind in ("Concat", "Reshape", "Gather") and (found is None or found[0].axis != 0)
     if kind not in ("Reshape", "Expand") or found[0].axis == _CONSTANT:
         return False
     computed = len(module.arguments) > 1 and module.arguments[1] is GIVEN
@@ -148,8 +151,6 @@ def _mended(
     kind = type(module).__name__
     if kind == "Reshape":
         return _reshaped(step, taken[0], image, one, two)
-    if kind == "Expand":
-        return _expanded(module, image, one, two)
     if kind == "Concat":
         return _concatenated(module, step, taken, one, two)
     return _gathered(module, step, taken, image, one, two)
@@ -184,24 +185,6 @@ def _shape_with_batch(taken: _Value, result: torch.Tensor, axis: int) -> list[in
     same = axis == taken.axis and not taken.minor and taken.first.shape[axis] == result.shape[axis]
     shape[axis] = None if same else -1
     return shape
-
-
-def _expanded(module: Module, image: _Value, one: torch.Tensor, two: torch.Tensor) -> _Mended:
-    """A constant that is repeated for every image."""
-    constant, rest = module.constant(0), list(one.shape)
-    each = one.shape[0] / len(image.first)
-    if constant is None or each != int(each):
-        return None
-
-    def expand(batch: torch.Tensor) -> torch.Tensor:
-        kept: torch.Tensor = constant.expand(int(each) * batch.shape[0], *rest[1:])
-        return kept
-
-    try:
-        value = _Value(one, two, expand(image.both))
-    except RuntimeError:
-        return None
-    return (expand, [None], value) if value.axis == 0 else None
 
 
 def _concatenated(module: Module, step: Step, taken: list[_Value], one: torch.Tensor, two: torch.Tensor) -> _Mended:

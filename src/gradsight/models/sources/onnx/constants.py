@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from numpy.typing import NDArray
+
 from gradsight.errors import ModelError
-from gradsight.foreign import Module
 from gradsight.limits import COUNT, UNPACKED_BYTES
+from gradsight.models.sources.onnx.protos import File, Graph, Node
 from gradsight.models.sources.onnx.sizes import bytes_of
 
 _TIMES = 8
@@ -20,7 +22,7 @@ _SLOW = frozenset(
 """Operators that onnx's own evaluation goes through value by value."""
 
 
-def fold_constants(model: Module, name: str) -> None:
+def fold_constants(model: File, name: str) -> None:
     """Compute what does not depend on the input, in place: onnx2pytorch takes only initializers for weights.
 
     Args:
@@ -40,23 +42,24 @@ def fold_constants(model: Module, name: str) -> None:
     uses = Counter(name for node in folded for name in node.input)
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     budget = max(UNPACKED_BYTES.value, _TIMES * sum(tensor.ByteSize() for tensor in stored.values()))
-    values: dict[str, Any] = {}
+    values: dict[str, NDArray[Any]] = {}
     for node in folded:
         taken = {x: values[x] if x in values else numpy_helper.to_array(stored[x]) for x in node.input if x}
         _check(node, taken, model, sum(array.nbytes for array in values.values()), budget, name)
-        for made, array in zip(node.output, _run(node, taken, model), strict=False):
-            if made and made in needed:
+        for made, array in _run(node, taken, model).items():
+            if made in needed:
                 model.graph.initializer.append(numpy_helper.from_array(array, made))
-            if made and uses[made]:
+            if uses[made]:
                 values[made] = array
         uses.subtract(node.input)
+        # a chain of constants may be long, and only its end is needed
         for past in [x for x in node.input if x in values and not uses[x]]:
             del values[past]
     del model.graph.node[:]
     model.graph.node.extend(kept)
 
 
-def _parted(graph: Any) -> tuple[list[Any], list[Any]]:
+def _parted(graph: Graph) -> tuple[list[Node], list[Node]]:
     """The operators that take constants alone, and the others."""
     known, folded, kept = {*(tensor.name for tensor in graph.initializer), ""}, [], []
     for node in graph.node:
@@ -68,7 +71,7 @@ def _parted(graph: Any) -> tuple[list[Any], list[Any]]:
     return folded, kept
 
 
-def _check(node: Any, taken: dict[str, Any], model: Module, held: float, budget: float, name: str) -> None:
+def _check(node: Node, taken: dict[str, NDArray[Any]], model: File, held: float, budget: float, name: str) -> None:
     size = bytes_of(node, taken, model)
     if held + size > budget:
         what = f"{name!r} computes constants of {held + size:,} bytes (in a {node.op_type})"
@@ -78,7 +81,8 @@ def _check(node: Any, taken: dict[str, Any], model: Module, held: float, budget:
         COUNT.check(size // 4, what, ModelError)
 
 
-def _run(node: Any, taken: dict[str, Any], model: Module) -> Any:
+def _run(node: Node, taken: dict[str, NDArray[Any]], model: File) -> dict[str, NDArray[Any]]:
+    """What an operator gives of constants, by name."""
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
@@ -88,5 +92,4 @@ def _run(node: Any, taken: dict[str, Any], model: Module) -> Any:
     ]
     graph = helper.make_graph([node], "constant", inputs, [helper.make_tensor_value_info(x, 1, None) for x in made])
     part = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    found = dict(zip(made, ReferenceEvaluator(part).run(None, taken), strict=True))
-    return [found.get(x) for x in node.output]
+    return dict(zip(made, ReferenceEvaluator(part).run(None, taken), strict=True))

@@ -7,10 +7,10 @@ import sys
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from gradsight.errors import GradsightError, MissingDependency, ModelError, one_line, received
-from gradsight.foreign import Module, Outputs
+from gradsight.foreign import Array, Outputs
 from gradsight.imaging import PARTS, Preprocess
 from gradsight.models.claims.bounds import check_input, told
 from gradsight.models.claims.packed import check_filled
@@ -20,9 +20,16 @@ from gradsight.models.preprocess import GREY
 from gradsight.models.sources.onnx import graph
 from gradsight.models.sources.onnx.constants import fold_constants
 from gradsight.models.sources.onnx.graph import Input
+from gradsight.models.sources.onnx.protos import File
 from gradsight.models.sources.onnx.reference import Reference
 from gradsight.models.sources.onnx.sizes import check_arrays, check_calls
 from gradsight.targets.scores import Scores
+
+if TYPE_CHECKING:
+    import torch
+
+    from gradsight.models.sources.onnx.network import Network
+
 
 SUFFIX = ".onnx"
 INSTALL = "pip install 'gradsight[onnx]'"
@@ -31,6 +38,9 @@ _ORIGINAL = "Explain the model that it was exported from: --model package.module
 _TOLERANCE = 1e-3  # of the scale of the outputs
 _HALF_TOLERANCE = 5e-2
 _LONGEST = 1_000_000  # in letters, of the names of classes
+
+Examples: TypeAlias = "tuple[torch.Tensor, ...]"
+"""Two batches of images."""
 
 
 @file_format(SUFFIX)
@@ -63,6 +73,7 @@ def load(path: Path) -> Model:
 def _loaded(path: Path) -> Model:
     model = _read(path)
     activation = graph.without_activation(model)
+    # now, since the graph is changed from here on, and the reference must see the file's own
     reference = Reference(model)
     half = _prepared(path, model)
     takes = graph.input_of(model)
@@ -71,6 +82,7 @@ def _loaded(path: Path) -> Model:
             f"model must take one image and nothing else, and this ONNX file takes "
             f"{', '.join(value.name for value in model.graph.input)[:200]}. {received(str(path))} {_ORIGINAL}"
         )
+    # noise, not zeros: a wrong weight shows in no product with zero
     examples = _examples(takes, path)
     if examples is not None:
         check_arrays(model, {takes.name: _sizes(examples[0], takes)}, str(path))
@@ -85,7 +97,7 @@ def _loaded(path: Path) -> Model:
     return Model(module, _preprocess(takes, metadata), labels, scores, left_out=activation)
 
 
-def _first(outputs: Outputs) -> Any:
+def _first(outputs: Outputs) -> Array:
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
@@ -105,13 +117,13 @@ def _import() -> None:
         ) from error
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> File:
     import onnx
     import onnx.inliner
 
     try:
         onnx.checker.check_model(str(path))  # of files beside it too: they must be there, in its folder, and no links
-        model = onnx.load(str(path))
+        model: File = onnx.load(str(path))
         check_calls(model, str(path))
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
@@ -126,7 +138,7 @@ def _read(path: Path) -> Any:
     return model
 
 
-def _prepared(path: Path, model: Module) -> bool:
+def _prepared(path: Path, model: File) -> bool:
     """Bring a graph to what is converted, in place; whether it was of half precision.
 
     Raises:
@@ -160,7 +172,7 @@ def _inconvertible(path: Path, error: Exception) -> ModelError:
     )
 
 
-def _converted(path: Path, model: Module, takes: Input, examples: Any) -> tuple[Any, Any]:
+def _converted(path: Path, model: File, takes: Input, examples: Examples | None) -> tuple[Network, Outputs]:
     """The module, and its outputs for the first of the examples; None where the graph does not say what it takes."""
     import torch
 
@@ -176,6 +188,7 @@ def _converted(path: Path, model: Module, takes: Input, examples: Any) -> tuple[
             try:
                 free_batch(made, *examples, fixed_size=None not in takes.shape[1:])
             except Misfit:
+                # half mended it may be wrong without failing, so it is converted anew
                 made = _network(model, takes)
                 made.batch = len(examples[0])
             outputs = made(examples[0])
@@ -189,7 +202,7 @@ def _converted(path: Path, model: Module, takes: Input, examples: Any) -> tuple[
     return made, outputs
 
 
-def _network(model: Module, takes: Input) -> Any:
+def _network(model: File, takes: Input) -> Network:
     """Convert a copy: onnx2pytorch changes the graph it is given."""
     from gradsight.models.sources.onnx.network import network
 
@@ -199,13 +212,13 @@ def _network(model: Module, takes: Input) -> Any:
         return network(copy, takes.channels_last)
 
 
-def _sizes(images: Any, takes: Input) -> list[int]:
+def _sizes(images: torch.Tensor, takes: Input) -> list[int]:
     """The shape of images as the graph takes them."""
     shape = list(images.shape)
     return [shape[0], *shape[2:], shape[1]] if takes.channels_last else shape
 
 
-def _examples(takes: Input, path: Path) -> Any:
+def _examples(takes: Input, path: Path) -> Examples | None:
     """Two random batches of what the graph takes, channels first; None where its sizes are not known."""
     import torch
 
@@ -246,7 +259,7 @@ def _preprocess(takes: Input, metadata: dict[str, str]) -> Preprocess | None:
     return Preprocess(size=size, mean=mean, std=std, assumed=tuple(part for part in PARTS if part not in known))
 
 
-def _labels(metadata: dict[str, str], model: Module) -> tuple[str, ...] | None:
+def _labels(metadata: dict[str, str], model: File) -> tuple[str, ...] | None:
     """The names of the classes, as Ultralytics writes them: ``{0: 'cat', 1: 'dog'}``; None where they are not."""
     said = metadata.get("names", "")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from gradsight.foreign import Module
+from gradsight.models.sources.onnx.protos import File, Node, Tensor
 
 _DOMAINS = ("", "ai.onnx")
 # Operators that onnx2pytorch has a conversion for and classifiers are made of. What it does not know it would look up
@@ -46,7 +46,7 @@ class Input(NamedTuple):
     highest: int | None
 
 
-def unreadable(model: Module) -> tuple[str, str]:
+def unreadable(model: File) -> tuple[str, str]:
     """The operators of a graph that cannot be read, and why; two empty strings if there are none."""
     nodes = list(_all_nodes(model))
     quantised = sorted({n.op_type for n in nodes if n.op_type in _QUANTISED})
@@ -60,7 +60,7 @@ def unreadable(model: Module) -> tuple[str, str]:
     return ", ".join([*foreign, *other]), "it has operators that are not read" if foreign or other else ""
 
 
-def trains(model: Module) -> bool:
+def trains(model: File) -> bool:
     """Whether batch norm or dropout is in training mode."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
@@ -71,14 +71,14 @@ def trains(model: Module) -> bool:
     return False
 
 
-def constant_values(constants: dict[str, Any], name: str) -> list[Any]:
+def constant_values(constants: dict[str, Tensor], name: str) -> list[Any]:
     """The values of a constant as a flat list, the first thousand; empty where ``name`` is none."""
     from onnx import numpy_helper
 
     return numpy_helper.to_array(constants[name]).ravel()[:1000].tolist() if name in constants else []
 
 
-def input_of(model: Module) -> Input | None:
+def input_of(model: File) -> Input | None:
     """The image that the graph takes; None where it takes something else, or more than one thing."""
     import onnx
 
@@ -100,9 +100,9 @@ def input_of(model: Module) -> Input | None:
     return Input(given[0].name, shape, last, integer, 255 if integer else _highest(passed, constants))
 
 
-def _beginning(model: Module, name: str, constants: dict[str, Any]) -> tuple[list[Any], int | None]:
+def _beginning(model: File, name: str, constants: dict[str, Tensor]) -> tuple[list[Node], int | None]:
     """The nodes before the first convolution, and how many channels that takes (None where there is none)."""
-    passed: list[Any] = []
+    passed: list[Node] = []
     for node in model.graph.node:
         if name not in node.input:
             continue
@@ -115,7 +115,7 @@ def _beginning(model: Module, name: str, constants: dict[str, Any]) -> tuple[lis
     return passed, None
 
 
-def _highest(nodes: list[Any], constants: dict[str, Any]) -> int | None:
+def _highest(nodes: list[Node], constants: dict[str, Tensor]) -> int | None:
     """255 where the graph's own arithmetic brings such values down, 1 where it begins with other arithmetic."""
     values: list[tuple[str, float]] = []
     for node in nodes:
@@ -131,7 +131,7 @@ def _highest(nodes: list[Any], constants: dict[str, Any]) -> int | None:
     return 255 if large else 1
 
 
-def without_activation(model: Module) -> str:
+def without_activation(model: File) -> str:
     """Leave a softmax, its logarithm, or a sigmoid at the graph's end out, in place; its name, or nothing.
 
     The first output is then of logits, as long as it is (n, classes).
@@ -154,7 +154,7 @@ def without_activation(model: Module) -> str:
     return activation
 
 
-def in_single_precision(model: Module) -> bool:
+def in_single_precision(model: File) -> bool:
     """Make float32 of whatever is of half precision, in place; whether there was any."""
     from onnx import AttributeProto, TensorProto, numpy_helper
 
@@ -184,7 +184,7 @@ def in_single_precision(model: Module) -> bool:
     return found
 
 
-def drop_modes(model: Module) -> None:
+def drop_modes(model: File) -> None:
     """Drop the attribute that says whether batch norm trains, in place: onnx2pytorch does not know it."""
     for node in model.graph.node:
         if node.op_type == "BatchNormalization":
@@ -193,7 +193,7 @@ def drop_modes(model: Module) -> None:
             node.attribute.extend(kept)
 
 
-def hide_constants(model: Module) -> None:
+def hide_constants(model: File) -> None:
     """Keep from onnx2pytorch the constants that it would take for the weights and biases of a linear layer.
 
     It makes one of every product with a constant, whichever side that is on and whatever its shape, and takes a
@@ -217,12 +217,12 @@ def hide_constants(model: Module) -> None:
     model.graph.node.extend(nodes)
 
 
-def _all_nodes(model: Module) -> Iterator[Any]:
+def _all_nodes(model: File) -> Iterator[Node]:
     for graph in (model.graph, *model.functions):
         yield from graph.node
 
 
-def _attribute(node: Any, name: str, default: Any) -> Any:
+def _attribute(node: Node, name: str, default: Any) -> Any:
     from onnx import helper
 
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)

@@ -6,13 +6,14 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+
+from gradsight.models.sources.onnx.protos import Node
 
 _LONGEST = 10_000
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
-def layer_names(nodes: Sequence[Any]) -> list[str]:
+def layer_names(nodes: Sequence[Node]) -> list[str]:
     """A dotted name for each operator: that of the module it was exported from, or what the file calls it.
 
     A module that ran one operator gives it its name; of several, each adds its kind. Letters that cannot be in a name
@@ -36,7 +37,7 @@ def layer_names(nodes: Sequence[Any]) -> list[str]:
     return names
 
 
-def _scope(node: Any) -> list[str]:
+def _scope(node: Node) -> list[str]:
     """The path of the module that an operator was exported from: PyTorch's exporters say it; or the operator's name."""
     said = next((p.value for p in node.metadata_props if p.key == _SCOPES), "")
     try:

@@ -19,6 +19,7 @@ from gradsight.errors import ModelError
 from gradsight.foreign import Module
 from gradsight.models.sources.onnx.names import layer_names
 from gradsight.models.sources.onnx.operators import GIVEN, REDUCTIONS, layer
+from gradsight.models.sources.onnx.protos import File, Node, Tensor
 
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "BatchNormalization")
 # Shapes and axes are plain numbers where they are constant: what is computed from tensors cannot be traced.
@@ -51,7 +52,7 @@ class Network(nn.Module):
         self.channels_last = channels_last
         self.batch: int | None = None
 
-    def forward(self, *inputs: torch.Tensor) -> Any:
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Run the graph.
 
         Raises:
@@ -68,6 +69,7 @@ class Network(nn.Module):
         for step, ended in zip(self.steps, self.ends(), strict=True):
             result = self.get_submodule(step.module)(*(values[name] for name in step.inputs))
             values.update(zip(step.outputs, result if len(step.outputs) > 1 else (result,), strict=False))
+            # what nobody takes any more is let go: all values at once are many times the weights
             for name in ended:
                 values.pop(name, None)
         results = tuple(values[name] for name in self.outputs)
@@ -117,7 +119,7 @@ def _drop_empty(module: nn.Module) -> None:
             del module._modules[name]
 
 
-def network(model: Module, channels_last: bool) -> Network:
+def network(model: File, channels_last: bool) -> Network:
     """Convert a graph whose constants are initializers; the graph is consumed."""
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -136,7 +138,9 @@ def network(model: Module, channels_last: bool) -> Network:
     return made.eval()
 
 
-def _arguments(node: Any, operator: Any, constants: dict[str, Any], values: dict[str, torch.Tensor]) -> list[Any]:
+def _arguments(
+    node: Node, operator: Module, constants: dict[str, Tensor], values: dict[str, torch.Tensor]
+) -> list[Any]:
     """What an operator is called with: tensors of the graph's constants, which those that share them share."""
     if node.op_type in _WEIGHTED or (node.op_type == "MatMul" and isinstance(operator, nn.Linear)):
         return [GIVEN]

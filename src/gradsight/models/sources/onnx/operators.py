@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
+
+from gradsight.foreign import Module, Outputs
+from gradsight.models.sources.onnx.protos import Node
+
+Bounds: TypeAlias = "Sequence[int] | torch.Tensor"
+"""Whole numbers, one for each axis."""
 
 GIVEN: Any = Ellipsis
 """In place of an argument that comes at a run."""
@@ -55,17 +61,20 @@ class Operator(nn.Module):
         """How many arguments come at a run."""
         return sum(argument is GIVEN for argument in self.arguments)
 
-    def forward(self, *inputs: torch.Tensor) -> Any:
+    def forward(self, *inputs: torch.Tensor) -> Outputs:
         """Run with the arguments of this run in their places."""
         given = iter(inputs)
-        arguments = [
-            next(given) if argument is GIVEN else self._buffers[f"constant_{i}"] if argument is _KEPT else argument
-            for i, argument in enumerate(self.arguments)
-        ]
+        arguments = [self._filled(i, argument, given) for i, argument in enumerate(self.arguments)]
         return self.function[0](*arguments)
 
+    def _filled(self, i: int, argument: object, given: Iterator[torch.Tensor]) -> object:
+        """Argument ``i`` of a run: what comes at the run, what is kept as a buffer, or itself."""
+        if argument is GIVEN:
+            return next(given)
+        return self._buffers[f"constant_{i}"] if argument is _KEPT else argument
 
-def layer(node: Any, operator: Any, arguments: list[Any]) -> nn.Module:
+
+def layer(node: Node, operator: Module, arguments: list[Any]) -> nn.Module:
     """The module of an operator: PyTorch's own where it has weights or is an activation."""
     kind, alone = node.op_type, len(node.output) == 1
     if (own := _own_layer(kind, operator, arguments) if alone else None) is not None:
@@ -88,7 +97,7 @@ def layer(node: Any, operator: Any, arguments: list[Any]) -> nn.Module:
     return named(kind, function, arguments)
 
 
-def _own_layer(kind: str, operator: Any, arguments: list[Any]) -> nn.Module | None:
+def _own_layer(kind: str, operator: Module, arguments: list[Any]) -> nn.Module | None:
     """What PyTorch has as a layer of its own."""
     if kind == "BatchNormalization" and not operator.has_lazy:
         return operator.bnu  # type: ignore[no-any-return]
@@ -116,17 +125,22 @@ def _class(kind: str) -> type[Operator]:
     return type(kind, (Operator,), {})
 
 
-def _first(operator: Callable[..., Any], *arguments: Any) -> Any:
+def _first(operator: Callable[..., Any], *arguments: torch.Tensor) -> torch.Tensor:
     result = operator(*arguments)
-    return result[0] if isinstance(result, tuple | list) else result
+    first: torch.Tensor = result[0] if isinstance(result, tuple | list) else result
+    return first
 
 
-def _together(operator: Callable[..., Any], *parts: torch.Tensor) -> Any:
-    return operator(parts)
+def _together(operator: Callable[..., Any], *parts: torch.Tensor) -> torch.Tensor:
+    joined: torch.Tensor = operator(parts)
+    return joined
 
 
-def _reduced(function: Callable[..., Any], axes: Any, keep: bool, x: torch.Tensor) -> torch.Tensor:
-    dims = tuple(range(x.ndim)) if axes is None else (axes,) if isinstance(axes, int) else tuple(axes)
+def _reduced(
+    function: Callable[..., Any], axes: int | Sequence[int] | None, keep: bool, x: torch.Tensor
+) -> torch.Tensor:
+    over = range(x.ndim) if axes is None else axes
+    dims = (over,) if isinstance(over, int) else tuple(over)
     values = x.double() if function is torch.mean and not x.is_floating_point() else x
     reduced: torch.Tensor = function(values, dim=dims, keepdim=bool(keep))
     return reduced.trunc().to(x.dtype) if reduced.dtype != x.dtype else reduced
@@ -138,9 +152,12 @@ def _gather(axis: int, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
     return x[tuple(where)]
 
 
-def _slice(axes: Any, starts: Any, ends: Any, x: torch.Tensor, *given: Any) -> torch.Tensor:
+def _slice(axes: Bounds | None, starts: Bounds, ends: Bounds, x: torch.Tensor, *given: Bounds) -> torch.Tensor:
     """As above; the arguments came with the node until opset 10."""
-    starts, ends, axes, steps = (*given, None, None, None, None)[:4] if given else (starts, ends, axes, None)
+    steps: Bounds | None = None
+    if given:
+        starts, ends = given[:2]
+        axes, steps = (*given[2:], None, None)[:2]
     axes = range(len(starts)) if axes is None else axes
     for i, axis in enumerate(int(axis) % x.ndim for axis in axes):
         start, stop, step = slice(int(starts[i]), int(ends[i]), 1 if steps is None else int(steps[i])).indices(
@@ -153,7 +170,7 @@ def _slice(axes: Any, starts: Any, ends: Any, x: torch.Tensor, *given: Any) -> t
     return x
 
 
-def reshaping(shape: Any, *, allow_zero: bool = False) -> Callable[[torch.Tensor], torch.Tensor]:
+def reshaping(shape: Sequence[int | None], *, allow_zero: bool = False) -> Callable[[torch.Tensor], torch.Tensor]:
     """What gives a tensor a new shape, in which None, or 0 unless that is allowed, is the tensor's own size there."""
     sizes = [None if size is None or (size == 0 and not allow_zero) else int(size) for size in shape]
 
@@ -163,7 +180,7 @@ def reshaping(shape: Any, *, allow_zero: bool = False) -> Callable[[torch.Tensor
     return reshaped
 
 
-def _layer_norm(operator: Any, arguments: list[Any]) -> nn.Module | None:
+def _layer_norm(operator: Module, arguments: list[Any]) -> nn.Module | None:
     scale, bias = (*arguments[1:3], None)[:2]
     if not isinstance(scale, torch.Tensor) or bias is GIVEN or operator.axis != -1 or scale.ndim != 1:
         return None
@@ -172,7 +189,7 @@ def _layer_norm(operator: Any, arguments: list[Any]) -> nn.Module | None:
     return module
 
 
-def _rectifier(operator: Any, arguments: list[Any]) -> nn.Module | None:
+def _rectifier(operator: Module, arguments: list[Any]) -> nn.Module | None:
     """A clipping whose constant lower limit is 0: guided backpropagation has to know rectifiers."""
     low, high = (*arguments[1:3], None, None)[:2]
     low, high = (low if low is not None else operator.min), (high if high is not None else operator.max)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradsight.errors import ModelError, received
-from gradsight.foreign import Module, Outputs
+from gradsight.foreign import Outputs
+from gradsight.models.sources.onnx.protos import File
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Reference:
     """onnxruntime, where it is installed and takes the file."""
 
-    def __init__(self, model: Module) -> None:
+    def __init__(self, model: File) -> None:
         """Have it read the graph, before anything in that is changed."""
         self._session: Any = None
         if find_spec("onnxruntime") is None:
@@ -22,6 +26,7 @@ class Reference:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
+        # optimised graphs fuse operators, and round otherwise than what they are made of
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self._session = onnxruntime.InferenceSession(
@@ -30,7 +35,7 @@ class Reference:
         except Exception:  # files above 2 GB, operators or versions that it does not have: no reference then
             self._session = None
 
-    def compare(self, path: Path, images: Any, outputs: Outputs, tolerance: float, way_out: str) -> None:
+    def compare(self, path: Path, images: torch.Tensor, outputs: Outputs, tolerance: float, way_out: str) -> None:
         """See that the outputs of the conversion are those of onnxruntime.
 
         Args:

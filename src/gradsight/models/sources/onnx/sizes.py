@@ -6,15 +6,17 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from numpy.typing import NDArray
+
 from gradsight.errors import ModelError
-from gradsight.foreign import Module
 from gradsight.limits import ARRAY_BYTES, PARTS
+from gradsight.models.sources.onnx.protos import File, Node
 
 _SMALL = 10_000
 """In values, of constants that may be shapes: larger ones are told by their sizes alone."""
 
 
-def check_calls(model: Module, name: str) -> None:
+def check_calls(model: File, name: str) -> None:
     """See that a graph's functions, which call each other, do not make too many operators when they are written out.
 
     Raises:
@@ -38,7 +40,7 @@ def check_calls(model: Module, name: str) -> None:
     PARTS.check(total, f"{name!r} has {total:,} operators, those of its functions written out", ModelError)
 
 
-def _nodes(nodes: Iterable[Any]) -> Iterator[Any]:
+def _nodes(nodes: Iterable[Node]) -> Iterator[Node]:
     """Operators, and those in graphs that they hold."""
     for node in nodes:
         yield node
@@ -47,7 +49,7 @@ def _nodes(nodes: Iterable[Any]) -> Iterator[Any]:
                 yield from _nodes(graph.node)
 
 
-def check_arrays(model: Module, sizes: dict[str, list[int]], name: str) -> None:
+def check_arrays(model: File, sizes: dict[str, list[int]], name: str) -> None:
     """See that no array that a graph computes is larger than a limit, as far as its sizes can be told.
 
     Args:
@@ -71,7 +73,7 @@ def check_arrays(model: Module, sizes: dict[str, list[int]], name: str) -> None:
         ARRAY_BYTES.check(size, f"{name!r} computes an array of {shown}: {size:,} bytes", ModelError)
 
 
-def _without_weights(model: Module, sizes: dict[str, list[int]]) -> Any:
+def _without_weights(model: File, sizes: dict[str, list[int]]) -> File:
     """A copy with the shapes of the inputs, and without the values of large constants."""
     copy = type(model)()
     copy.CopyFrom(model)
@@ -90,7 +92,7 @@ def _without_weights(model: Module, sizes: dict[str, list[int]]) -> Any:
     return copy
 
 
-def bytes_of(node: Any, taken: dict[str, Any], model: Module) -> float:
+def bytes_of(node: Node, taken: dict[str, NDArray[Any]], model: File) -> float:
     """How many bytes an operator's results have, told of what it takes and before it runs; 0 where that is not known.
 
     Args:

@@ -24,13 +24,17 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gradsight.errors import GradsightError, MissingDependency, ModelError, one_line, received
 from gradsight.files import opened
 from gradsight.models.claims.packed import check_file, check_unpacked, parsed
 from gradsight.models.sources.pt2.expressions import is_harmless
 from gradsight.models.sources.pt2.operators import may_be_called
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
 
 _RECORDS = re.compile(
     r"data/weights/(weight_\d+|model_weights_config\.json)|data/constants/(tensor_\d+|model_constants_config\.json)|"
@@ -62,7 +66,7 @@ class _Refused(Exception):
     """What in the archive is not known to be harmless."""
 
 
-def load_program(path: Path) -> Any:
+def load_program(path: Path) -> ExportedProgram:
     """Load a ``torch.export.ExportedProgram``, once the archive is known to carry nothing that would run.
 
     Raises:
@@ -102,7 +106,7 @@ def _quiet(name: str) -> Iterator[None]:
         logger.disabled = before
 
 
-def _check(file: Any, path: Path) -> None:
+def _check(file: BinaryIO, path: Path) -> None:
     try:
         from torch.export.pt2_archive import PT2ArchiveReader
     except ImportError as error:
@@ -113,6 +117,7 @@ def _check(file: Any, path: Path) -> None:
     # what this reader fails on, torch.export.load gives to the loader of an older format, which reads files beside
     # the folder that this reader lists: there must be none
     with zipfile.ZipFile(file) as archive:
+        # PyTorch 2.7 and older kept the tensors as torch.save writes them, that is as pickles
         if "version" in archive.namelist():
             raise _Refused("it holds pickles, as PyTorch 2.7 and older saved it")
     file.seek(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gradsight.errors import ModelError, one_line, received
 from gradsight.imaging import PARTS, Preprocess
@@ -14,6 +14,10 @@ from gradsight.models.model import Model
 from gradsight.models.preprocess import GREY
 from gradsight.models.sources.pt2.archive import load_program
 from gradsight.models.weights import check_torch
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
 
 _AGAIN = "torch.export.save(torch.export.export(model.eval(), (example,)), 'model.pt2')"
 
@@ -30,6 +34,7 @@ def load(path: Path) -> Model:
     import torch
 
     program = load_program(path)
+    # a program cannot be put into evaluation mode: what it does is written into it
     if _trains(program):
         raise ModelError(
             f"model must be exported in evaluation mode, and this one has batch norm or dropout in training mode. "
@@ -50,7 +55,7 @@ def load(path: Path) -> Model:
     return Model(model, _preprocess(shape), None)
 
 
-def _trains(program: Any) -> bool:
+def _trains(program: ExportedProgram) -> bool:
     for node in program.graph.nodes:
         arguments = getattr(getattr(node.target, "_schema", None), "arguments", ())
         if any(a.name in ("train", "training") and v is True for a, v in zip(arguments, node.args, strict=False)):
@@ -58,7 +63,7 @@ def _trains(program: Any) -> bool:
     return False
 
 
-def _input_shape(program: Any) -> tuple[int | None, ...]:
+def _input_shape(program: ExportedProgram) -> tuple[int | None, ...]:
     """The first input's shape, None for a size that may vary."""
     first = next(iter(program.graph_signature.user_inputs), None)
     for node in program.graph.nodes:

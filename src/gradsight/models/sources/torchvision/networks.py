@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError, one_line, received, unknown
 from gradsight.imaging import PARTS, Preprocess
@@ -14,7 +16,30 @@ from gradsight.models.weights import load_weights, names_file
 from gradsight.registry import source
 from gradsight.targets.scores import Scores
 
+if TYPE_CHECKING:
+    from torch import nn
+
+
 _INSTALL = "pip install 'gradsight[torchvision]'"
+
+
+class Weights(Protocol):
+    """One of the weights that torchvision offers for a model: a member of an enum."""
+
+    name: str
+    meta: dict[str, Any]
+
+    def transforms(self) -> object:
+        """The preset of its pictures."""
+
+    def get_state_dict(self, **options: bool) -> object:
+        """Fetch the tensors."""
+
+
+class Offered(Protocol):
+    """The enum of the weights for a model; its ``DEFAULT`` is the best of them, if there are any."""
+
+    __members__: Mapping[str, Weights]
 
 
 @source(
@@ -45,8 +70,9 @@ def torchvision(name: str, *, weights: str | None = None) -> Model:
         raise unknown("torchvision model", name, models.list_models())
     offered = models.get_model_weights(name)
     entry = _entry(offered, weights)
-    described: Any = entry or getattr(offered, "DEFAULT", None)
+    described: Weights | None = entry or getattr(offered, "DEFAULT", None)
     preprocess = _preprocess(name, described)
+    # preprocessing and classes of the default weights are the best guess for those of a file
     if entry is None:
         preprocess = replace(preprocess, assumed=PARTS)  # other weights may want other pictures
         model = models.get_model(name, weights=None, **_untrained(models.get_model_builder(name), name))
@@ -54,12 +80,13 @@ def torchvision(name: str, *, weights: str | None = None) -> Model:
             load_weights(model, weights)
     else:
         model = _pretrained(models, name, entry)
+    # a detector is changed here; whatever else it is, it gives no row of scores for an image
     scores, detections = keep_all(model) or (_of_positions(described), None)
-    labels = tuple(described.meta.get("categories") or ()) or None
+    labels = tuple((described.meta if described else {}).get("categories") or ()) or None
     return Model(model.eval(), preprocess, labels, scores, detections=detections)
 
 
-def _models() -> Any:
+def _models() -> ModuleType:
     try:
         import torchvision.models
     except ImportError as error:
@@ -71,13 +98,15 @@ def _models() -> Any:
             f"torchvision is installed and does not work: it was built for another PyTorch ({one_line(error)}). "
             "Install the two together: pip install --force-reinstall torch torchvision"
         ) from error
-    return torchvision.models
+    models: ModuleType = torchvision.models
+    return models
 
 
-def _entry(offered: Any, weights: str | None) -> Any:
+def _entry(offered: Offered, weights: str | None) -> Weights | None:
     """The weights' enum member that was asked for, or None where the weights are random or in a file."""
     if weights is None:
-        return getattr(offered, "DEFAULT", None)
+        default: Weights | None = getattr(offered, "DEFAULT", None)
+        return default
     if weights.lower() == "none" or names_file(weights):
         return None
     members = offered.__members__
@@ -88,9 +117,9 @@ def _entry(offered: Any, weights: str | None) -> Any:
     return members[weights.upper()]
 
 
-def _untrained(builder: Any, name: str) -> dict[str, Any]:
+def _untrained(builder: Callable[..., nn.Module], name: str) -> dict[str, object]:
     """Arguments that keep a builder from downloading a backbone, and from initialising for minutes."""
-    extra: dict[str, Any] = {}
+    extra: dict[str, object] = {}
     if "weights_backbone" in inspect.signature(builder).parameters:
         extra["weights_backbone"] = None
     if name in ("googlenet", "inception_v3"):
@@ -99,12 +128,13 @@ def _untrained(builder: Any, name: str) -> dict[str, Any]:
     return extra
 
 
-def _pretrained(models: Any, name: str, entry: Any) -> Any:
+def _pretrained(models: ModuleType, name: str, entry: Weights) -> nn.Module:
     try:
         # Fetched first and read as tensors alone: the builder below finds the same file in the cache, and reads it
         # with a loader that could execute code.
         entry.get_state_dict(progress=True, check_hash=True, weights_only=True)
-        return models.get_model(name, weights=entry)
+        model: nn.Module = models.get_model(name, weights=entry)
+        return model
     except Exception as error:  # URLError, HTTPError, a wrong hash, a full disk, a damaged file in the cache ...
         raise ModelError(
             f"The weights {entry.name} of torchvision model {name!r} could not be fetched: "
@@ -112,7 +142,7 @@ def _pretrained(models: Any, name: str, entry: Any) -> Any:
         ) from error
 
 
-def _preprocess(name: str, entry: Any) -> Preprocess:
+def _preprocess(name: str, entry: Weights | None) -> Preprocess:
     """Read torchvision's preset: classification crops, segmentation and detection keep the whole picture.
 
     The presets of the latter two say nothing of a batch's one size: that, and the border around, is our choice.
@@ -147,9 +177,9 @@ def _preprocess(name: str, entry: Any) -> Preprocess:
     )
 
 
-def _of_positions(entry: Any) -> Scores | None:
+def _of_positions(entry: Weights | None) -> Scores | None:
     """Of a segmentation each class's mean over the positions; None of other models."""
-    segments = type(entry.transforms()).__name__ == "SemanticSegmentation"
+    segments = entry is not None and type(entry.transforms()).__name__ == "SemanticSegmentation"
     return Scores(lambda outputs: outputs["out"].flatten(2).mean(-1), "") if segments else None
 
 
