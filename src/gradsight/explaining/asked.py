@@ -13,7 +13,8 @@ from gradsight.explaining.layer_choice import LayerLike, Layers, several
 from gradsight.models.following.usable import usable
 from gradsight.models.model import About, Model
 from gradsight.registry import Method
-from gradsight.targets import TargetLike, plain
+from gradsight.targets import TargetLike
+from gradsight.targets.labels import plain
 from gradsight.variants import MethodLike, as_method
 
 _T = TypeVar("_T")
