@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from pathlib import Path
 
@@ -61,3 +62,14 @@ def test_what_is_counted(tmp_path: Path, text: str, counted) -> None:
 def test_logic_in_a_package_is_counted(tmp_path: Path) -> None:
     (tmp_path / "__init__.py").write_text("def f():\n    return 1\n")
     assert measure(tmp_path).logic_in_init == 2
+
+
+@pytest.mark.parametrize("package", sorted(SOURCE.rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_no_module_hides_a_name_of_its_package(package: Path) -> None:
+    # Python sets a module as an attribute of its package when it is first imported, over whatever has that name there.
+    nodes = [node for node in ast.walk(ast.parse(package.read_text())) if isinstance(node, ast.ImportFrom)]
+    modules = {path.stem for path in package.parent.glob("*.py")}
+    for node in nodes:
+        home = (node.module or "").rpartition(".")[2]
+        hidden = {alias.asname or alias.name for alias in node.names} & modules - {home}
+        assert not hidden, f"{hidden} from {node.module}"

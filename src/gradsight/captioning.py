@@ -227,8 +227,7 @@ def _explained(photo: PhotoLike, loaded: Model, options: dict[str, object], ques
     told = _Told(loaded.writing)
     # Its class scores are those of the word after the text: nothing that it predicts of the photo.
     scores = None if loaded.scores is None else replace(loaded.scores, activation="")
-    # No spec: what is fed is made of this very photo.
-    fed = replace(loaded, scores=scores, feed=told.feed, spec=None)
+    fed = replace(loaded, scores=scores, feed=told.feed)
     explainer = Explainer(fed, **options)  # type: ignore[arg-type]
     return _with(explainer([photo], targets=told), question=question, written=(told.text,))
 

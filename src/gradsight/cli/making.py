@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import gradsight as gs
-from gradsight.cli.options import AxesOptions, LookOptions, ModelOptions, PictureOptions
+from gradsight.cli.options import AxesOptions, FileOptions, LookOptions, ModelOptions, PictureOptions
+from gradsight.cli.output import Form
 
 if TYPE_CHECKING:
     from gradsight.registry import Method
@@ -58,8 +59,22 @@ def writing(model: ModelOptions, look: LookOptions, axes: AxesOptions) -> Writin
     }
 
 
-def asked(*groups: object) -> Mapping[str, Any]:
-    """What was asked for, as plain values by the names of options: those that are not their defaults, and the model."""
+def form_of(files: FileOptions) -> Form:
+    """The form of the pictures that are written.
+
+    Raises:
+        InvalidArgument: see `FileOptions.suffix`.
+    """
+    return Form(files.suffix(), files.quality, files.max_side)
+
+
+def asked(*groups: object, **own: object) -> Mapping[str, Any]:
+    """What was asked for, as plain values by the names of options.
+
+    Args:
+        *groups: options, of which those count that are not at their defaults, and always the model.
+        **own: options of the command itself, of which those count that were given.
+    """
     found: dict[str, Any] = {}
     for group in groups:
         for field in fields(group):  # type: ignore[arg-type]
@@ -68,4 +83,4 @@ def asked(*groups: object) -> Mapping[str, Any]:
             if field.name == "model" or (value != field.default and field.name not in _SAME_RESULT):
                 # A keyword of Python cannot name a field: --class is `class_`. Paths become texts for JSON.
                 found[field.name.rstrip("_")] = str(value) if isinstance(value, Path) else value
-    return found
+    return found | {name: value for name, value in own.items() if value}

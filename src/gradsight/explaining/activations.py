@@ -12,7 +12,8 @@ from gradsight.explaining.layer_choice import Layers, names_of, several
 from gradsight.explaining.passes import Passes
 from gradsight.locks import whole
 from gradsight.neurons import ActivationFn, Activations
-from gradsight.targets import TargetLike, Top, plain
+from gradsight.targets import TargetLike, Top
+from gradsight.targets.labels import plain
 
 
 def activations_at(passes: Passes, layer: Layers, targets: TargetLike | None) -> ActivationFn:

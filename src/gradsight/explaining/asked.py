@@ -10,11 +10,11 @@ from gradsight.backends import user_model
 from gradsight.contracts import UserModel
 from gradsight.errors import InvalidArgument, received, unknown
 from gradsight.explaining.layer_choice import LayerLike, Layers, several
-from gradsight.models.as_model import ModelLike, as_model
 from gradsight.models.following.usable import usable
-from gradsight.models.model import ABOUT, About, Model
+from gradsight.models.model import About, Model
 from gradsight.registry import Method
-from gradsight.targets import TargetLike, plain
+from gradsight.targets import TargetLike
+from gradsight.targets.labels import plain
 from gradsight.variants import MethodLike, as_method
 
 _T = TypeVar("_T")

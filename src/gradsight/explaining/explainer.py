@@ -17,7 +17,6 @@ from gradsight.explaining.asked import (
     in_backend,
     kept,
     methods_of,
-    model_of,
     same_form,
 )
 from gradsight.explaining.calls import explained, streamed

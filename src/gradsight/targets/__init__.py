@@ -10,7 +10,7 @@ from gradsight.targets.class_names import Labels, as_labels, check_fit, is_fit, 
 from gradsight.targets.classes import Classes, Top
 from gradsight.targets.combined import Against, Contrast, Several, Sum, check_target, resolve
 from gradsight.targets.context import OutputContext, Prediction, Target, TargetInfo, TargetLike
-from gradsight.targets.labels import class_index, class_name, plain
+from gradsight.targets.labels import class_index, class_name
 from gradsight.targets.pixels import Pixels
 from gradsight.targets.predictions import Reading, predicted
 from gradsight.targets.reading import detections_in, embedding_in
@@ -49,7 +49,6 @@ __all__ = [
     "embedding_in",
     "is_fit",
     "misfit",
-    "plain",
     "predicted",
     "resolve",
 ]

@@ -51,16 +51,11 @@ def ask(
     from gradsight.cli.each import each_photo
     from gradsight.cli.given import not_a_folder
     from gradsight.cli.outcomes import streamed
-    from gradsight.cli.output import Form, Output
+    from gradsight.cli.output import Output
 
     not_a_folder(image)
-    asked = {
-        **making.asked(model, look, axes, picture, drawing, files),
-        # Goes into the record: the options alone do not say what was asked.
-        "question": question,
-        **({"top": top} if top else {}),
-    }
-    form = Form(files.suffix(), files.quality, files.max_side)
+    asked = making.asked(model, look, axes, picture, drawing, files, question=question, top=top)
+    form = making.form_of(files)
     output = Output(folder.out, drawing.look(), form, "answer", strip=True, overwrite=folder.overwrite, asked=asked)
     settings = making.writing(model, look, axes)
     # None and not Top(1): a model that writes its answer takes no targets at all.

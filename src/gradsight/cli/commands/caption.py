@@ -46,10 +46,10 @@ def caption(
     from gradsight.cli import making
     from gradsight.cli.each import each_photo
     from gradsight.cli.outcomes import streamed
-    from gradsight.cli.output import Form, Output
+    from gradsight.cli.output import Output
 
-    asked = {**making.asked(model, look, axes, picture, drawing, files), **({"text": text} if text else {})}
-    form = Form(files.suffix(), files.quality, files.max_side)
+    asked = making.asked(model, look, axes, picture, drawing, files, text=text)
+    form = making.form_of(files)
     output = Output(folder.out, drawing.look(), form, "caption", strip=True, overwrite=folder.overwrite, asked=asked)
     settings = making.writing(model, look, axes)
     # Only to see whether its options can be read, before the model is loaded.

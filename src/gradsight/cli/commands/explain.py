@@ -56,20 +56,17 @@ def explain(
     # Imported in the function, here and in all commands: `--help` then loads neither NumPy nor Pillow, nor a framework.
     from gradsight.cli import making
     from gradsight.cli.each import each_photo
-    from gradsight.cli.output import Form, OneFile, Output, Results
+    from gradsight.cli.output import OneFile, Output, Results
     from gradsight.cli.targets import targets_of
 
     wanted = targets_of(target)
-    form = Form(files.suffix(), files.quality, files.max_side)
+    form = making.form_of(files)
     # One picture has no record beside it, so that there is nothing to resume or to overwrite.
     results: Results
     if is_picture(folder.out, images, form.suffix):
         results = OneFile(folder.out, drawing.look(), form)
     else:
-        asked = {
-            **making.asked(model, look, target, axes, picture, drawing, files),
-            **({"figure": True} if figure else {}),
-        }
+        asked = making.asked(model, look, target, axes, picture, drawing, files, figure=figure)
         results = Output(folder.out, drawing.look(), form, figure=figure, overwrite=folder.overwrite, asked=asked)
     methods = look.methods()
     # Whatever else can be wrong with the options is told before the model is loaded.

@@ -48,13 +48,13 @@ def similar(
     """
     from gradsight.cli import making
     from gradsight.cli.given import not_a_folder
-    from gradsight.cli.output import Form, Output
+    from gradsight.cli.output import Output
     from gradsight.cli.terminal import complain
     from gradsight.photos import is_photo
 
     not_a_folder(image)
     asked = making.asked(model, look, axes, picture, drawing, files)
-    form = Form(files.suffix(), files.quality, files.max_side)
+    form = making.form_of(files)
     output = Output(folder.out, drawing.look(), form, "similar", overwrite=folder.overwrite, asked=asked)
     methods = look.methods()
     picture.loading()
