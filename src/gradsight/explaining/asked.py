@@ -113,22 +113,8 @@ def check_words(given: Iterable[str], known: Sequence[str], what: str) -> None:
             raise unknown(f"argument of {what}", name, known)
 
 
-def model_of(model: ModelLike, about: About) -> tuple[Model, bool]:
-    """The model that a user means, with what is said of it. Without a name, it gets that of its class.
-
-    Returns:
-        The model, and whether it is bare: no source of ours made it, which would have said how its photos are made.
-
-    Raises:
-        UnknownName: there is nothing of that name to be said.
-        GradsightError: see `as_model` and `usable`.
-    """
-    check_words(about, [*OPTIONS, *ABOUT], "Explainer")
-    meant = as_model(model)
-    return _told(meant, about), meant.spec is None
-
-
-def _told(model: Model, about: About) -> Model:
+def told(model: Model, about: About) -> Model:
+    """A model with what the user says of it. Without a name, it gets that of its class."""
     preprocess = about.get("preprocess")
     # The model's own goes through `usable` too: a function of the user's is followed here, once, and not at each photo.
     if preprocess is not None or model.preprocess is not None:

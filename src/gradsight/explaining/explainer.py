@@ -14,10 +14,12 @@ from gradsight.explaining.asked import (
     Methods,
     Unchanging,
     asked_of,
+    check_words,
     in_backend,
     kept,
     methods_of,
     same_form,
+    told,
 )
 from gradsight.explaining.calls import explained, streamed
 from gradsight.explaining.layer_choice import LayerLike, Layers, Studies, names_of, several
@@ -28,8 +30,8 @@ from gradsight.foreign import Inputs
 from gradsight.layers import Candidate
 from gradsight.layouts import ORDERS
 from gradsight.locks import whole
-from gradsight.models.as_model import ModelLike
-from gradsight.models.model import About, Model, PlacesPhotos
+from gradsight.models.as_model import ModelLike, as_model
+from gradsight.models.model import ABOUT, About, Model, PlacesPhotos
 from gradsight.neurons import ActivationFn, Concepts, Dissection, TopActivating, dissect, top_activating
 from gradsight.photos import P
 from gradsight.results.explanation import Explanation
@@ -103,7 +105,9 @@ class Explainer(Unchanging):
         batch_size: int = 32,
         **about: Unpack[About],
     ) -> None:
-        known, is_bare = model_of(model, about)
+        check_words(about, [*OPTIONS, *ABOUT], "Explainer")
+        meant = as_model(model)
+        known = told(meant, about)
         layout = optional("layout", layout, Choice(ORDERS, "layout"))
         batch_size = taken("batch_size", batch_size, Whole(1), "Pass 32.")
         grid = optional("grid", grid, GRID, "Pass 14 or (14, 14).")
@@ -122,13 +126,13 @@ class Explainer(Unchanging):
             grid=grid,
             batch_size=batch_size,
             _model=user,
-            _passes=Passes(known, user, layout, grid, batch_size, Studies(), is_bare=is_bare),
+            _passes=Passes(known, user, layout, grid, batch_size, Studies(), is_bare=meant.spec is None),
         )
 
     def __repr__(self) -> str:
-        options = ((name, getattr(self, name)) for name in OPTIONS)
+        said = ((name, getattr(self, name)) for name in OPTIONS)
         # None and 32 (of batch_size) are defaults, which say nothing.
-        told = "".join(f", {name}={value!r}" for name, value in options if value not in (None, 32))
+        told = "".join(f", {name}={value!r}" for name, value in said if value not in (None, 32))
         return f"Explainer({self.model!r}{told})"
 
     @property
