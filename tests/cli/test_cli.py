@@ -838,3 +838,10 @@ def test_letters_that_a_terminal_lacks_are_written_out(process, here):
     done = process(*arguments, code=code)
     assert (done.returncode, done.stderr) == (0, "")
     assert "caf\\xe9" in done.stdout
+
+
+def test_without_a_command_the_help_is_shown_in_its_lines():
+    result = run()
+    assert result.exit_code == 2
+    assert "\n  explain  Show what the model looked at in photos.\n" in result.stderr
+    assert "Error" not in result.stderr

@@ -88,7 +88,11 @@ class Commands(TyperGroup):
             done = super().main(*args, **extra)
         except _Mistake as mistake:  # type: ignore[misc]
             done = 2
-            if text := mistake.format_message().strip():  # of no arguments the help was shown instead
+            text = mistake.format_message().strip()
+            if type(mistake).__name__ == "NoArgsIsHelpError":
+                # Nothing was typed: this text is the whole help, which stays in its lines.
+                typer.echo(text, err=True)
+            elif text:
                 # An error that is raised outside of a command has no context.
                 context = getattr(mistake, "ctx", None)
                 command = context.command_path if context is not None else "gradsight"

@@ -44,7 +44,8 @@ def ask(
 ) -> int:
     """Ask a model about a photo, and show what it looked at for its answer.
 
-    Into DIR go PHOTO.METHOD.answer.png, the photo and one map for each answer or word of it, and PHOTO.answer.json.
+    Into DIR go PHOTO.METHOD.answer.jpg, or .png where the photo is no JPEG: it and one map for each answer or word of
+    it; and PHOTO.answer.json.
     """
     import gradsight as gs
     from gradsight.cli import making

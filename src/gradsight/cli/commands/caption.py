@@ -40,7 +40,8 @@ def caption(
 ) -> int:
     """Let a model write captions of photos, and show what it looked at for every word.
 
-    Into DIR go PHOTO.METHOD.caption.png, the photo and one map for each word, and PHOTO.caption.json.
+    Into DIR go PHOTO.METHOD.caption.jpg, or .png where the photo is no JPEG: it and one map for each word; and
+    PHOTO.caption.json.
     """
     import gradsight as gs
     from gradsight.cli import making

@@ -50,8 +50,8 @@ def explain(
 ) -> int:
     """Show what the model looked at in photos.
 
-    Into DIR go PHOTO.METHOD.CLASS.png for each photo and class, and PHOTO.json with predictions and positions. For one
-    photo --out may also name a picture, which shows it and all its maps.
+    Into DIR go PHOTO.METHOD.CLASS.jpg for each photo and class, or .png where the photo is no JPEG, and PHOTO.json with
+    predictions and positions. For one photo --out may also name a picture, which shows it and all its maps.
     """
     # Imported in the function, here and in all commands: `--help` then loads neither NumPy nor Pillow, nor a framework.
     from gradsight.cli import making

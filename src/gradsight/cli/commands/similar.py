@@ -44,7 +44,8 @@ def similar(
     """Show what makes a photo like others, and these like it; or like texts, for models that read them (CLIP).
 
     The score is the cosine of what the model gives of the two: embeddings, or else its class scores. Into DIR go
-    PHOTO.METHOD.like_OTHER.png for both sides of each pair, and PHOTO.similar.json for each photo.
+    PHOTO.METHOD.like_OTHER.jpg for both sides of each pair, or .png where the photo is no JPEG, and PHOTO.similar.json
+    for each photo.
     """
     from gradsight.cli import making
     from gradsight.cli.given import not_a_folder
