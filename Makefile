@@ -8,7 +8,7 @@ INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras slow format clean
+.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras slow format house clean
 
 # Keras is one engine a process.
 ENGINES ?= tensorflow jax torch
@@ -40,8 +40,9 @@ test-keras: $(VENV)/.dev  ## run the tests on one engine of Keras; ENGINE=jax, F
 # The lowest versions that pyproject.toml allows, in an environment of their own; others by LOWEST="torch==2.13.0 torchvision==0.28.0".
 BOUNDS := .venv-lowest
 LOWEST ?=
-BOUNDS_TESTS := tests/test_methods.py tests/test_models.py tests/test_models_files.py tests/test_models_timm.py \
-	tests/test_models_huggingface.py tests/test_models_onnx.py tests/test_hostile_models.py tests/test_files.py tests/test_cli.py
+BOUNDS_TESTS := tests/methods/test_methods.py tests/models/test_models.py tests/models/test_models_files.py \
+	tests/models/test_models_timm.py tests/models/test_models_huggingface.py tests/models/test_models_onnx.py \
+	tests/models/test_hostile_models.py tests/test_files.py tests/cli/test_cli.py
 BOUNDS_KERAS := tests/on_keras/test_keras_models.py tests/on_keras/test_keras_sources.py tests/on_keras/test_keras_hostile.py
 # Warnings are none of ours there: old versions warn of new ones beside them.
 BOUNDS_PYTEST := OMP_NUM_THREADS=1 $(BOUNDS)/bin/python -m pytest -n 2 -W default
@@ -71,6 +72,9 @@ slow: $(VENV)/.dev  ## run only the tests marked slow
 format: $(VENV)/.dev  ## format, and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+house:  ## print how the code stands, in figures; the tests hold most of them
+	$(PYTHON) scripts/measure_house.py $(ARGS)
 
 clean:  ## remove .venv, caches and build output
 	rm -rf $(VENV) $(BOUNDS) build dist gradsight-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
