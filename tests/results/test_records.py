@@ -151,7 +151,8 @@ def test_a_row_fits_the_columns(explanation: gs.Explanation) -> None:
 
 
 def test_the_schema_of_arrow_is_that_of_the_columns() -> None:
-    pyarrow = pytest.importorskip("pyarrow")  # what it is made of is tested above without it
+    import pyarrow
+
     found = ImageRecord.arrow_schema()
     assert found.metadata == {b"gradsight.version": b"1"}
     rows = [example().record().to_row(), full().record().to_row()]
