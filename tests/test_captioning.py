@@ -15,7 +15,6 @@ import pytest
 import torch
 import transformers
 from PIL import Image
-from test_models_timm import picture
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 from typer.testing import CliRunner
@@ -25,6 +24,7 @@ import tiny_transformers as tiny
 from gradsight.cli.app import app
 from gradsight.errors import InvalidArgument, InvalidType, ModelError
 from gradsight.models.sources.hf.written import text_of, words_of
+from pictures import picture
 from tolerances import rounding
 
 VOCABULARY = ["[PAD]", "[UNK]", "[START]", "a", "red", "##dish", "dog", "##s", ",", "cat", "of", "photo", "two"]

@@ -16,23 +16,10 @@ from torch.nn.utils import parameters_to_vector, parametrizations, parametrize, 
 from torch.optim.swa_utils import AveragedModel
 
 import gradsight as gs
-from gradsight.registry import METHODS
+from asking import METHODS_AND_VARIANTS
 
 pytestmark = pytest.mark.pytorch
 
-FEWER_PASSES = {
-    "integratedgradients": "steps=2",
-    "iscam": "samples=2",
-    "occlusion": "window=0.5, stride=0.5",
-    "rise": "masks=4",
-    "smoothgrad": "samples=2",
-    "smoothgradcampp": "samples=2",
-    "sscam": "samples=2",
-}
-METHODS_AND_VARIANTS = [
-    *(f"{name}({FEWER_PASSES[name]})" if name in FEWER_PASSES else name for name in METHODS),
-    *("smooth(gradcam)", "contrastive(layercam)", "eigen_smooth(gradcam)"),
-]
 BY_THEMSELVES = [name for name in METHODS_AND_VARIANTS if name not in ("random", "edge")]
 """Methods that ask something of the weights."""
 

@@ -18,7 +18,6 @@ import peft
 import pytest
 import torch
 import transformers
-from test_torch_state import state
 from torch import nn
 from torch.ao import quantization
 from torch.ao.quantization import quantize_fx
@@ -28,6 +27,7 @@ import toys
 from gradsight.errors import InvalidArgument, InvalidType, ModelError
 from gradsight.registry import METHODS, without_gradient
 from oracles import ORACLES
+from states import state
 
 CLASSES = [[0, 3], [4, 1]]
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

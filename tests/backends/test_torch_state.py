@@ -15,20 +15,7 @@ from torch import nn
 import gradsight as gs
 import toys
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType
-
-
-def state(model: nn.Module) -> list[Any]:
-    """All that a call could change: what every module holds, bit by bit, and the random state."""
-    found: list[Any] = [torch.get_rng_state().numpy().tobytes()]
-    for name, module in model.named_modules():
-        kept = {k: id(v) for k, v in vars(module).items() if not k.startswith("_")}
-        hooks = [list(vars(module)[k]) for k in vars(module) if k.endswith("hooks")]
-        found.append((name, module.training, kept, hooks))
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        content = tensor.detach().cpu().numpy().tobytes()
-        grad = None if tensor.grad is None else tensor.grad.numpy().tobytes()
-        found.append((name, id(tensor), tensor._version, tensor.requires_grad, content, grad))
-    return found
+from states import state
 
 
 def mixed_modes() -> nn.Module:

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import test_cli
 from PIL import Image
-from test_cli import MODEL, inside, lines, run
-from test_imaging_grid import where
 
+import commands
+from commands import MODEL, inside, lines, run
 from gradsight.cli.commands.compare import chosen_methods
 from gradsight.cli.parsing import split
 from gradsight.errors import ModelError
 from gradsight.registry import METHODS, Method
+from pictures import where
 
-here, models = test_cli.here, test_cli.models  # fixtures
+here, models = commands.here, commands.models  # fixtures
 RED_SQUARE, BLUE_SQUARE = (64, 256, 192, 384), (320, 64, 384, 128)
 
 

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import test_cli
 from PIL import Image
-from test_cli import MODEL, explain, lines, paint, read, run
 from typer.testing import CliRunner
 
+import commands
 import gradsight as gs
+from commands import MODEL, explain, lines, paint, read, run
 from gradsight.cli import importable
 from gradsight.cli.app import app
 from gradsight.errors import unknown
 from gradsight.models.known import suggestions
 from gradsight.variants import as_method
 
-here, models = test_cli.here, test_cli.models  # fixtures
+here, models = commands.here, commands.models  # fixtures
 
 
 def files() -> list[str]:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_changed_weights import METHODS_AND_VARIANTS
 from torch import nn
 
 import gradsight as gs
+from asking import METHODS_AND_VARIANTS
 
 pytestmark = pytest.mark.pytorch
 

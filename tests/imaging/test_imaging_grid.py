@@ -9,6 +9,7 @@ from PIL import Image, ImageFont
 from gradsight.errors import InvalidArgument
 from gradsight.imaging import Legend, Row, grid
 from gradsight.imaging.panel import shortened, wrapped
+from pictures import where
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 PHOTO = Image.new("RGB", (30, 20), (0, 0, 255))
@@ -19,15 +20,6 @@ def marked(colour: tuple[int, int, int]) -> Image.Image:
     pixels = np.full((20, 30, 3), 90, np.uint8)
     pixels[:5, :5] = colour
     return Image.fromarray(pixels)
-
-
-def where(picture: Image.Image, colour: tuple[int, int, int]) -> list[tuple[int, int, int, int]]:
-    """(top, left, bottom, right) of each area of about a colour, from the top down and left to right."""
-    from scipy import ndimage
-
-    close = np.abs(np.asarray(picture).astype(int) - colour).max(axis=2) < 60
-    found = ndimage.find_objects(ndimage.label(close)[0])
-    return sorted((r.start, c.start, r.stop, c.stop) for r, c in found if r.stop - r.start > 10)
 
 
 def test_each_cell_is_in_its_row_and_column_and_not_mirrored() -> None:

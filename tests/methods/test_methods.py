@@ -12,6 +12,7 @@ from torch import nn
 
 import frameworks
 import gradsight as gs
+from asking import FEW, asked
 from frameworks import TOLERANCE, explain
 from gradsight.backends.probe import LayerProbe
 from gradsight.errors import GradsightError, InvalidArgument, ModelError, UnknownName
@@ -23,27 +24,11 @@ from toys import Tokens, convolutional, curved, linear_tail
 CLASSES = [[0, 3], [4, 1], [2, 0]]
 SIZE = (12, 10, 8)
 
-# Options where a method's own would take many passes, or show nothing; everything else runs as it is.
-FEW = {
-    "fem": "deviations=1.0",  # of the 6 positions of one axis none can be two deviations over the mean
-    "rise": "masks=20",
-    "sscam": "samples=2",
-    "iscam": "samples=3",
-    "smoothgrad": "samples=3",
-    "smoothgradcampp": "samples=3",
-    "integratedgradients": "steps=5",
-    "occlusion": "window=0.4, stride=0.3",
-}
 AGNOSTIC = {"edge", "eigencam", "fem", "kpcacam"}
 
 
 def images(dimensions: int = 2, n: int = 3) -> torch.Tensor:
     return torch.randn(n, 3, *SIZE[:dimensions], dtype=torch.float64)
-
-
-def asked(name: str, options: str = "") -> str:
-    options = options or FEW.get(name, "")
-    return f"{name}({options})" if options else name
 
 
 def network(name: str, dimensions: int = 2, **options: Any) -> nn.Module:

@@ -19,11 +19,11 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from test_models_files import altered, edit, export, pickled
 from torch import nn
 
 import tiny_transformers as tiny
 from claims import refused
+from exported import altered, edit, export, pickled
 from gradsight import limits
 from gradsight.errors import InvalidArgument, ModelError, one_line, received, unknown
 from gradsight.models.load import load_model

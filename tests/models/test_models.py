@@ -14,25 +14,15 @@ import pytest
 import torch
 from torch import nn
 
-from gradsight.errors import GradsightError, InvalidArgument, InvalidType, MissingDependency, ModelError, UnknownName
+from gradsight.errors import InvalidArgument, InvalidType, MissingDependency, ModelError, UnknownName
 from gradsight.imaging import Preprocess
 from gradsight.models.labels import imagenet_labels, read_labels
 from gradsight.models.load import load_model
 from gradsight.models.model import Model
 from gradsight.registry import SOURCES
+from refusals import refused
 
 SMALL = "torchvision:squeezenet1_1"
-
-
-def refused(kind: type[GradsightError], *words: str, **call: Any) -> str:
-    """Call ``load_model`` and check that its error is one line of the right class that says all of ``words``."""
-    with pytest.raises(kind) as caught:
-        load_model(**call)
-    text = str(caught.value)
-    assert "\n" not in text
-    for word in words:
-        assert word in text
-    return text
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import pickle
 import sys
@@ -17,10 +16,12 @@ import pytest
 import torch
 from torch import nn
 
-from gradsight.errors import GradsightError, InvalidArgument, MissingDependency, ModelError
+from exported import altered, edit, export, pickled
+from gradsight.errors import InvalidArgument, MissingDependency, ModelError
 from gradsight.imaging import Preprocess
 from gradsight.models.load import load_model
 from gradsight.models.weights import load_weights, read_weights
+from refusals import line
 
 
 class Touch:
@@ -44,17 +45,6 @@ class Net(nn.Module):
         with torch.no_grad():
             x = x * self.scale
         return self.head(self.features(x).mean((-2, -1)))
-
-
-def line(kind: type[GradsightError], call: Callable[[], Any], *words: str) -> str:
-    """Check that the error is one line of the right class that says all of ``words``."""
-    with pytest.raises(kind) as caught:
-        call()
-    text = str(caught.value)
-    assert "\n" not in text
-    for word in (*words, "Received"):
-        assert word in text
-    return text
 
 
 def save(state: Any, path: Path) -> Path:
@@ -231,17 +221,6 @@ def test_pytorch_is_not_installed(suffix: str, tmp_path: Path, monkeypatch: pyte
 # Exported programs
 
 
-def export(model: nn.Module, path: Path, *shape: int, strict: bool = False, train: bool = False) -> Path:
-    model.train(train)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch's own, when it saves
-        program = torch.export.export(
-            model, (torch.randn(2, *shape),), dynamic_shapes=({0: torch.export.Dim("n", min=1, max=64)},), strict=strict
-        )
-        torch.export.save(program, path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
     model = Net().eval()
@@ -328,35 +307,6 @@ def test_pt2_that_misses_a_record(exported: tuple[nn.Module, Path], tmp_path: Pa
 def model_json(path: Path) -> str:
     with zipfile.ZipFile(path) as archive:
         return next(archive.read(name).decode() for name in archive.namelist() if name.endswith("models/model.json"))
-
-
-def altered(path: Path, folder: Path, records: dict[str, bytes | Callable[[bytes], bytes] | None]) -> Path:
-    """Copy an archive with records replaced (bytes or a function of them), added (``/``: at the top) or left out."""
-    to = folder / "altered.pt2"
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(to, "w") as new:
-        root = old.namelist()[0].partition("/")[0]
-        contents: dict[str, Any] = {name.partition("/")[2]: old.read(name) for name in old.namelist()}
-        for name, change in records.items():
-            contents[name] = change(contents.get(name, b"")) if callable(change) else change
-        for name, content in contents.items():
-            if content is not None:
-                new.writestr(name[1:] if name[0] == "/" else f"{root}/{name}", content)
-    return to
-
-
-def edit(change: Callable[[dict[str, Any]], None]) -> Callable[[bytes], bytes]:
-    def apply(content: bytes) -> bytes:
-        value = json.loads(content)
-        change(value)
-        return json.dumps(value).encode()
-
-    return apply
-
-
-def pickled(value: Any) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(value, buffer)
-    return buffer.getvalue()
 
 
 def attacks(ran: Path, path: Path) -> dict[str, dict[str, Any]]:

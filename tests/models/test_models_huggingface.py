@@ -16,8 +16,6 @@ import pytest
 import torch
 import transformers
 from PIL import Image
-from test_models import refused
-from test_models_timm import picture
 from typer.testing import CliRunner
 
 import gradsight as gs
@@ -26,6 +24,8 @@ from gradsight.cli.app import app
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError
 from gradsight.models.load import load_model
 from gradsight.models.sources.hf.processor import preprocess_of
+from pictures import picture
+from refusals import refused
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from test_models_files import line
 from torch import nn
 from torch.nn import functional as F
 from typer.testing import CliRunner
@@ -28,6 +27,7 @@ from gradsight.cli.app import app
 from gradsight.errors import InvalidArgument, MissingDependency, ModelError
 from gradsight.imaging import Preprocess
 from gradsight.models.load import load_model
+from refusals import line
 
 DATA = Path(gs.__file__).parent / "data"
 ROOT = Path(__file__).parents[2]

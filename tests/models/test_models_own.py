@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_models import refused
 from torch import nn
 from typer.testing import CliRunner
 
@@ -20,6 +19,7 @@ from gradsight.cli.app import app
 from gradsight.errors import InvalidArgument, InvalidType, ModelError, UnknownName
 from gradsight.models.load import load_model
 from gradsight.targets.scores import Scores
+from refusals import refused
 
 
 class Lit(lightning.LightningModule):

@@ -12,7 +12,6 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from test_models import refused
 from timm.data import create_transform, resolve_data_config
 from typer.testing import CliRunner
 
@@ -21,14 +20,10 @@ from gradsight.errors import InvalidArgument, MissingDependency, ModelError, Unk
 from gradsight.imaging import read_image
 from gradsight.models.load import load_model
 from gradsight.models.sources.timm import labels_of, preprocess_of
+from pictures import picture
+from refusals import refused
 
 SMALL = "resnet18.a1_in1k"
-
-
-def picture(height: int, width: int) -> Image.Image:
-    """Random colours in patches: what resizing makes of it shows which filter it was, and where it was cut."""
-    noise = np.random.default_rng(0).integers(0, 256, (height // 2, width // 2, 3), dtype=np.uint8)
-    return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def saved(tmp_path: Path, name: str, **options: Any) -> tuple[Any, Path]:

@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-import test_cli
 import torch
 from PIL import Image
-from test_cli import MODEL, lines, run
 from torch import nn
 
+import commands
 import gradsight as gs
 import toys
+from commands import MODEL, lines, run
 from gradsight.errors import ImageError, InvalidArgument, InvalidType, ModelError, UnknownName
 from gradsight.neurons import Neuron, activations, ranked
 from gradsight.neurons.concepts import Label
 from tolerances import rounding
 
-here, models = test_cli.here, test_cli.models  # fixtures
+here, models = commands.here, commands.models  # fixtures
 SIDE = 16
 PREPROCESS = gs.Preprocess(size=(SIDE, SIDE), resize=20, fit="crop")
 RED, BLUE = (255, 0, 0), (0, 0, 255)

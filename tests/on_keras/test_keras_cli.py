@@ -1,6 +1,6 @@
 """Keras models on the command line, on the engine of this process."""
 
-# ruff: noqa: F811 - fixtures of another file are arguments here
+
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from test_keras_sources import picture, process, saved  # noqa: F401 - fixtures too
 from typer.testing import CliRunner
 
 import gradsight as gs
+import keras_files
 from gradsight.cli.app import app
 from gradsight.imaging import Preprocess
+from keras_files import picture, process
+
+saved = keras_files.saved  # a fixture
 
 # Keras's own convert_to_numpy on PyTorch
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -98,7 +101,7 @@ def test_a_real_network_from_the_command_line(folder: Any) -> None:
     (record,) = records(result.stdout)
     assert (record["model"], record["layers"]) == ("keras:MobileNetV2", ["out_relu"])
     assert record["targets"][0]["label"] == "tabby"
-    assert (folder.path / "out" / "photo.gradcam.tabby.png").exists()
+    assert (folder.path / "out" / "photo.gradcam.tabby.jpg").exists()
 
 
 # Real models on their photos

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from keras import layers as L
-from test_methods import FEW, asked
 from torch import nn
 
 import gradsight as gs
 import twins
+from asking import FEW, asked
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, ModelError, UnknownName
 from oracles import ORACLES
 from plain import Plain, activations_and_gradients

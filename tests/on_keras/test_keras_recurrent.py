@@ -11,10 +11,10 @@ import pytest
 import torch
 from keras import layers as L
 from keras import ops
-from test_methods import asked
 from torch import nn
 
 import gradsight as gs
+from asking import asked
 from frameworks import SLOW_ON_JAX
 from gradsight.backends.keras import KerasBackend
 from gradsight.errors import ModelError

@@ -6,14 +6,12 @@ import base64
 import contextlib
 import io
 import json
-import os
-import subprocess
 import sys
 import textwrap
 import warnings
 import zipfile
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 from urllib.error import URLError
 
@@ -25,10 +23,12 @@ from keras import layers as L
 from PIL import ExifTags, Image
 
 import gradsight as gs
+import keras_files
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, MissingDependency, ModelError, UnknownName
 from gradsight.imaging import Preprocess
 from gradsight.models.keras.families import builders, families, preprocess_input_of
 from gradsight.models.keras.inputs import preprocess_of
+from keras_files import MAIN, SHAPE, net, picture, process
 
 # Keras's own convert_to_numpy on PyTorch
 pytestmark = [
@@ -36,8 +36,9 @@ pytestmark = [
     pytest.mark.not_on_jax,  # what is read is the same on each engine, see test_keras_cli
 ]
 
-SHAPE = (16, 20, 3)
 ENGINE = keras.config.backend()
+
+saved = keras_files.saved  # a fixture
 
 
 def refused(kind: type[GradsightError], *words: str, **call: Any) -> str:
@@ -52,16 +53,6 @@ def refused(kind: type[GradsightError], *words: str, **call: Any) -> str:
     return text
 
 
-def net(*before: Any, shape: tuple[Any, ...] = SHAPE, name: str = "net", classes: int = 3) -> Any:
-    """A small classifier, whose layers are named alike whenever it is built."""
-    tail = [
-        L.Conv2D(4, 3, activation="relu", name="conv"),
-        L.GlobalAveragePooling2D(name="pool"),
-        L.Dense(classes, activation="softmax", name="scores"),
-    ]
-    return keras.Sequential([keras.Input(shape), *before, *tail], name=name)
-
-
 def outputs(model: Any, batch: Any = None) -> np.ndarray:
     batch = np.random.default_rng(0).uniform(-1, 1, (2, *SHAPE)).astype(np.float32) if batch is None else batch
     return keras.ops.convert_to_numpy(model(batch, training=False))
@@ -69,16 +60,6 @@ def outputs(model: Any, batch: Any = None) -> np.ndarray:
 
 def assert_same(model: Any, other: Any) -> None:
     np.testing.assert_allclose(outputs(model), outputs(other), rtol=1e-5, atol=1e-7)
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """A model in each of Keras's formats."""
-    folder, model = tmp_path_factory.mktemp("saved"), net()
-    for name in ("net.keras", "net.h5"):
-        model.save(folder / name)
-    model.save_weights(folder / "net.weights.h5")
-    return SimpleNamespace(folder=folder, model=model)
 
 
 # keras.applications. `Tiny` stands for one of its networks, and this module for the one of its family.
@@ -146,10 +127,10 @@ def test_a_network_comes_with_its_size_its_pixels_and_the_imagenet_labels() -> N
 
 
 def test_unknown_networks_and_weights_get_the_nearest() -> None:
-    refused(UnknownName, "network in keras.applications 'Xceptionn'", "Did you mean 'Xception'", spec="keras:Xceptionn")
-    refused(UnknownName, "There is no network in keras.applications ''", spec="keras:")
+    refused(UnknownName, "network in keras.applications 'Xceptionn'", "Did you mean 'Xception'", source="keras:Xceptionn")
+    refused(UnknownName, "There is no network in keras.applications ''", source="keras:")
     words = ("weights 'imagenett'", "'imagenet'", "Or give a file")
-    refused(UnknownName, *words, spec="keras:Xception", weights="imagenett")
+    refused(UnknownName, *words, source="keras:Xception", weights="imagenett")
 
 
 @pytest.mark.usefixtures("applications")
@@ -172,7 +153,7 @@ def test_imagenet_weights_are_fetched(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.usefixtures("applications", "no_network")
 def test_imagenet_weights_offline(capfd: pytest.CaptureFixture[str]) -> None:
     words = ("imagenet weights of the Keras network 'Tiny'", "no route to host", "--weights FILE", "--weights none")
-    refused(ModelError, *words, spec="keras:Tiny")
+    refused(ModelError, *words, source="keras:Tiny")
     out, err = capfd.readouterr()
     assert out == ""
     assert "Downloading data from https://models.test" in err, "or the stdout of this test says nothing"
@@ -196,9 +177,9 @@ def test_another_size_builds_the_network_for_it(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.usefixtures("applications")
 def test_a_size_that_a_network_does_not_take() -> None:
     words = ("size: the Keras network 'Tiny'", "at least 8x8", "Received: (4, 4)", "Leave size out")
-    refused(InvalidArgument, *words, spec="keras:Tiny", weights="none", size=4)
+    refused(InvalidArgument, *words, source="keras:Tiny", weights="none", size=4)
     words = ("size: the imagenet weights of Flat", "(16, 20)", "dense layer over positions", "Leave size out")
-    refused(InvalidArgument, *words, spec="keras:Flat", size=32)
+    refused(InvalidArgument, *words, source="keras:Flat", size=32)
 
 
 def test_networks_whose_channels_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +204,7 @@ def test_a_network_that_the_engine_cannot_build(monkeypatch: pytest.MonkeyPatch)
         raise ValueError("\x1b[1mNotHere is not available\x1b[0m with the torch backend.")
 
     monkeypatch.setattr(keras.applications, "NotHere", NotHere, raising=False)
-    text = refused(ModelError, "cannot be built: NotHere is not available", "KERAS_BACKEND", spec="keras:NotHere")
+    text = refused(ModelError, "cannot be built: NotHere is not available", "KERAS_BACKEND", source="keras:NotHere")
     assert "fetched" not in text
 
 
@@ -237,16 +218,6 @@ def test_a_real_network_gets_a_photo_as_keras_shows_it(tmp_path: Path) -> None:
 
 
 # A photo as `keras.utils.load_img` reads it
-
-
-def picture(path: Path, mode: str, size: tuple[int, int] = (53, 71)) -> Path:
-    """Smooth colours and a little noise, in a mode; the size is (height, width)."""
-    rows, columns = np.mgrid[: size[0], : size[1]]
-    noise = np.random.default_rng(3).integers(0, 30, (*size, 3))
-    pixels = np.stack([rows * 3, columns * 3, rows + columns], axis=2) + noise
-    image = Image.fromarray(pixels.astype(np.uint8)).convert(mode)
-    image.save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
-    return path
 
 
 @pytest.mark.parametrize("name", ["xception", "resnet50", "densenet", "efficientnet", "mobilenet_v2"])
@@ -301,7 +272,7 @@ def test_what_a_file_gets_can_be_replaced(saved: Any, tmp_path: Path) -> None:
     function = gs.load_model(path, preprocess="ResNet50").preprocess.function
     assert function is families()["resnet50"]
     refused(
-        UnknownName, "'mobilenetv2'", "'mobilenet_v2'", "package.module:function", spec=path, preprocess="mobilenetv2"
+        UnknownName, "'mobilenetv2'", "'mobilenet_v2'", "package.module:function", source=path, preprocess="mobilenetv2"
     )
 
 
@@ -320,7 +291,7 @@ def test_a_picture_that_the_model_does_not_take_is_refused_at_once(change: Any, 
         "give size 16x20 and 3 value(s)",
         "channels_last=True",
     )
-    refused(InvalidArgument, *words, spec=saved.folder / "net.keras", **change)
+    refused(InvalidArgument, *words, source=saved.folder / "net.keras", **change)
 
 
 def of(model: Any, **changes: Any) -> bool:
@@ -383,9 +354,9 @@ def test_sizes_channels_and_axes_are_the_model_s() -> None:
 
 def test_files_take_no_weights_and_no_capitals(saved: Any, tmp_path: Path) -> None:
     words = ("weights do not go with a .keras file", "Leave it out")
-    refused(InvalidArgument, *words, spec=saved.folder / "net.keras", weights="w.h5")
+    refused(InvalidArgument, *words, source=saved.folder / "net.keras", weights="w.h5")
     (tmp_path / "NET.H5").write_bytes((saved.folder / "net.h5").read_bytes())
-    refused(InvalidArgument, "lower case", "end in .h5", spec=tmp_path / "NET.H5")
+    refused(InvalidArgument, "lower case", "end in .h5", source=tmp_path / "NET.H5")
 
 
 @pytest.mark.parametrize("name", ["net.keras", "net.h5", "net.hdf5"])
@@ -395,22 +366,22 @@ def test_damaged_files(name: str, damage: str, saved: Any, tmp_path: Path, capfd
     content = {"empty": b"", "text": b"hello\n", "half": whole[: len(whole) // 2], "noise": bytes(range(256)) * 9}
     (tmp_path / name).write_bytes(content[damage])
     word = "empty file" if damage == "empty" else "damaged"
-    refused(ModelError, word, "Received", spec=tmp_path / name)
+    refused(ModelError, word, "Received", source=tmp_path / name)
     assert capfd.readouterr().out == ""
 
 
 def test_a_half_written_archive_and_files_of_other_kinds(saved: Any, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
         archive.writestr("notes.txt", "mine")
-    refused(ModelError, "no Keras model, or damaged", "config.json", spec=tmp_path / "a.keras")
+    refused(ModelError, "no Keras model, or damaged", "config.json", source=tmp_path / "a.keras")
     altered(saved.folder / "net.keras", tmp_path / "b.keras", "model.weights.h5", None)
-    refused(ModelError, "cannot rebuild this file", "saved by Keras 3", "damaged", spec=tmp_path / "b.keras")
+    refused(ModelError, "cannot rebuild this file", "saved by Keras 3", "damaged", source=tmp_path / "b.keras")
     with h5py.File(tmp_path / "data.h5", "w") as file:
         file["photos"] = np.zeros(3)
-    refused(ModelError, "neither a Keras model nor weights", spec=tmp_path / "data.h5")
+    refused(ModelError, "neither a Keras model nor weights", source=tmp_path / "data.h5")
     torch = pytest.importorskip("torch")
     torch.save({"a": torch.zeros(1)}, tmp_path / "w.h5")
-    refused(ModelError, "a file of PyTorch's", "end in .pt", spec=tmp_path / "w.h5")
+    refused(ModelError, "a file of PyTorch's", "end in .pt", source=tmp_path / "w.h5")
 
 
 def test_weights_alone_are_no_model(saved: Any, tmp_path: Path) -> None:
@@ -420,7 +391,7 @@ def test_weights_alone_are_no_model(saved: Any, tmp_path: Path) -> None:
             alone.attrs[name] = value
     for path in (saved.folder / "net.weights.h5", older):
         words = ("weights and no architecture", "--model keras:NAME --weights", "package.module:function")
-        refused(InvalidArgument, *words, spec=path)
+        refused(InvalidArgument, *words, source=path)
 
 
 def altered(path: Path, to: Path, record: str, content: bytes | None) -> Path:
@@ -450,7 +421,7 @@ def test_classes_of_the_user_s_are_named(name: str, tmp_path: Path, monkeypatch:
     model = net(Mine(name="mine"))
     model.save(tmp_path / name)
     words = ("not Keras 3's own: Mine.", "register_keras_serializable", "package.module:function")
-    refused(ModelError, *words, spec=tmp_path / name)
+    refused(ModelError, *words, source=tmp_path / name)
     registered = {**keras.saving.get_custom_objects(), "Mine": Mine}
     monkeypatch.setattr("keras.src.saving.object_registration.GLOBAL_CUSTOM_OBJECTS", registered)
     assert_same(gs.load_model(tmp_path / name).model, model)
@@ -458,7 +429,7 @@ def test_classes_of_the_user_s_are_named(name: str, tmp_path: Path, monkeypatch:
 
 def test_a_function_of_the_user_s_is_named(tmp_path: Path) -> None:
     net(L.Activation(twice)).save(tmp_path / "own.keras")
-    refused(ModelError, "no part of Keras's models: twice.", spec=tmp_path / "own.keras")
+    refused(ModelError, "no part of Keras's models: twice.", source=tmp_path / "own.keras")
 
 
 def test_what_a_model_was_trained_with_does_not_matter(tmp_path: Path) -> None:
@@ -472,7 +443,7 @@ def test_what_a_model_was_trained_with_does_not_matter(tmp_path: Path) -> None:
 def test_keras_2_has_archives_that_keras_3_does_not_read(saved: Any, tmp_path: Path) -> None:
     about = json.dumps({"keras_version": "2.15.0"}).encode()
     path = altered(saved.folder / "net.keras", tmp_path / "two.keras", "metadata.json", about)
-    refused(ModelError, "saved by Keras 2.15.0", "model.save('model.h5')", spec=path)
+    refused(ModelError, "saved by Keras 2.15.0", "model.save('model.h5')", source=path)
 
 
 # Files that carry code
@@ -572,7 +543,7 @@ def test_code_in_a_file_is_not_run(what: str, suffix: str, saved: Any, tmp_path:
         path = with_layer_in(saved, tmp_path / f"a{suffix}", CODE[what](tmp_path, ran))
     ran.unlink(missing_ok=True)
     words = ("would run code", "Requested the deserialization of a", "Nothing of it was run", "package.module:function")
-    refused(ModelError, *words, spec=path)
+    refused(ModelError, *words, source=path)
     assert not ran.exists()
     # the payload must be live for this to mean anything
     with contextlib.suppress(Exception):  # what it gives is no model, by then
@@ -586,7 +557,7 @@ def test_a_vocabulary_outside_of_the_file_is_not_read(suffix: str, saved: Any, t
     config = {"vocabulary": str(tmp_path / "secret"), "name": "words"}
     layer = {"module": "keras.layers", "class_name": "StringLookup", "config": config}
     path = with_layer_in(saved, tmp_path / f"a{suffix}", layer)
-    refused(ModelError, "read other files", "a vocabulary file", "package.module:function", spec=path)
+    refused(ModelError, "read other files", "a vocabulary file", "package.module:function", source=path)
     model = keras.saving.load_model(path, compile=False, safe_mode=False)
     assert "b" in model.get_layer("words").get_vocabulary()
 
@@ -608,7 +579,7 @@ def test_a_function_of_keras_that_is_no_part_of_a_model_is_not_called(
     layer = {"module": "keras.layers", "class_name": "Activation", "config": config}
     path = with_layer_in(saved, tmp_path / f"a{suffix}", layer)
     try:
-        refused(ModelError, "no part of Keras's models: set_distribution.", "Nothing of it was run", spec=path)
+        refused(ModelError, "no part of Keras's models: set_distribution.", "Nothing of it was run", source=path)
         assert keras.distribution.distribution() is None
         # Keras's own safe mode calls it: the payload is live
         monkeypatch.setattr("gradsight.models.sources.keras_file.files.foreign_functions", lambda config: [])
@@ -628,14 +599,14 @@ def test_what_builds_anything_is_no_activation(function: Any, saved: Any, tmp_pa
     refused(
         ModelError,
         f"no part of Keras's models: {function['config']}.",
-        spec=with_layer_in(saved, tmp_path / "a.h5", layer),
+        source=with_layer_in(saved, tmp_path / "a.h5", layer),
     )
 
 
 def test_files_are_not_given_to_a_keras_whose_safe_mode_is_not(saved: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("Keras was given the file"))
     monkeypatch.setattr(keras, "__version__", "3.13.1")
-    refused(MissingDependency, "Keras 3.13.2 or newer", "pip install --upgrade keras", spec=saved.folder / "net.keras")
+    refused(MissingDependency, "Keras 3.13.2 or newer", "pip install --upgrade keras", source=saved.folder / "net.keras")
 
 
 def test_no_module_of_a_file_s_choice_is_imported(saved: Any, folder: Any) -> None:
@@ -646,7 +617,7 @@ def test_no_module_of_a_file_s_choice_is_imported(saved: Any, folder: Any) -> No
     config["config"]["layers"].insert(1, {"module": "gradsight_keras_sly", "class_name": "Sly", "config": {}})
     content = json.dumps(config).encode()
     path = altered(saved.folder / "net.keras", folder.path / "a.keras", "config.json", content)
-    refused(ModelError, "not Keras 3's own: Sly.", spec=path)
+    refused(ModelError, "not Keras 3's own: Sly.", source=path)
     assert not (folder.path / "ran").exists()
 
 
@@ -705,7 +676,7 @@ def test_groups_that_mean_something_are_not_dropped(saved: Any, tmp_path: Path) 
         layer["config"]["groups"] = 3
         file.attrs["model_config"] = json.dumps(config).encode()
         file.attrs["keras_version"] = "2.15.0"
-    refused(ModelError, "cannot rebuild this file, saved by Keras 2.15.0,", "groups", spec=path)
+    refused(ModelError, "cannot rebuild this file, saved by Keras 2.15.0,", "groups", source=path)
 
 
 # Weights
@@ -742,7 +713,7 @@ def test_a_function_may_give_preprocessing_and_labels(folder: Any) -> None:
     assert (preprocess, labels) == (Preprocess((16, 20), channels_last=True), ("a", "b", "c"))
     forgotten = NET.replace("return", "model =") + "return model, gs.Preprocess((16, 20)), None"
     words = ("(16, 20, 3)", "one that makes (3, 16, 20)", "channels_last=True")
-    refused(InvalidArgument, *words, spec=function_model(folder, forgotten, "gradsight_keras_forgotten"))
+    refused(InvalidArgument, *words, source=function_model(folder, forgotten, "gradsight_keras_forgotten"))
 
 
 def test_a_function_may_give_a_model_that_does_not_say_what_it_takes(folder: Any) -> None:
@@ -762,7 +733,7 @@ def test_a_function_may_give_a_model_that_does_not_say_what_it_takes(folder: Any
         fit="squash", mean=(0.5,) * 3, std=(0.5,) * 3, channels_last=True
     )
     (folder.path / "w.weights.h5").write_bytes(b"x")
-    refused(ModelError, "weights cannot be read", spec=spec, weights="w.weights.h5")
+    refused(ModelError, "weights cannot be read", source=spec, weights="w.weights.h5")
 
 
 def test_weights_that_do_not_fit(saved: Any, folder: Any) -> None:
@@ -770,14 +741,14 @@ def test_weights_that_do_not_fit(saved: Any, folder: Any) -> None:
     other = keras.Sequential([keras.Input(SHAPE), L.Conv2D(5, 3, name="conv"), L.GlobalAveragePooling2D(), L.Dense(3)])
     for name in ("other.weights.h5", "other.h5", "other.keras"):
         (other.save_weights if ".weights" in name else other.save)(folder.path / name)
-        refused(ModelError, "weights must fit net", "Received", "very architecture", spec=spec, weights=name)
+        refused(ModelError, "weights must fit net", "Received", "very architecture", source=spec, weights=name)
     deeper = net()
     deeper.add(L.Dense(3, name="more"))
     deeper.save_weights(folder.path / "deeper.weights.h5")
     deeper.save(folder.path / "deeper.keras")
     for name in ("deeper.weights.h5", "deeper.keras"):
         words = ("weights must fit net", "2 of the file's arrays are not in it", "layers/dense_1/vars/0")
-        refused(ModelError, *words, spec=spec, weights=name)
+        refused(ModelError, *words, source=spec, weights=name)
 
 
 def test_weights_of_a_model_that_was_trained(folder: Any) -> None:
@@ -797,20 +768,20 @@ def test_files_of_weights_that_are_none(saved: Any, folder: Any) -> None:
     (folder.path / "a.pt").write_text("hello")
     with h5py.File(folder.path / "data.h5", "w") as file:
         file["photos"] = np.zeros(3)
-    refused(InvalidArgument, "no such file", spec=spec, weights="nowhere.weights.h5")
-    refused(InvalidArgument, "it is a folder", spec=spec, weights=".")
-    refused(InvalidArgument, ".weights.h5, .h5, .hdf5 or .keras", "save_weights", spec=spec, weights="a.pt")
-    refused(ModelError, "empty file", spec=spec, weights="empty.h5")
-    refused(ModelError, "damaged or of another kind", spec=spec, weights="text.keras")
-    refused(ModelError, "this HDF5 file holds none", spec=spec, weights="data.h5")
+    refused(InvalidArgument, "no such file", source=spec, weights="nowhere.weights.h5")
+    refused(InvalidArgument, "it is a folder", source=spec, weights=".")
+    refused(InvalidArgument, ".weights.h5, .h5, .hdf5 or .keras", "save_weights", source=spec, weights="a.pt")
+    refused(ModelError, "empty file", source=spec, weights="empty.h5")
+    refused(ModelError, "damaged or of another kind", source=spec, weights="text.keras")
+    refused(ModelError, "this HDF5 file holds none", source=spec, weights="data.h5")
 
 
 def test_weights_under_the_name_of_the_other_format(saved: Any, folder: Any) -> None:
     spec = function_model(folder, NET)
     (folder.path / "new.h5").write_bytes((saved.folder / "net.weights.h5").read_bytes())
     (folder.path / "old.weights.h5").write_bytes((saved.folder / "net.h5").read_bytes())
-    refused(InvalidArgument, "newer format", "must end in .weights.h5", "Rename it", spec=spec, weights="new.h5")
-    refused(InvalidArgument, "older format", "must end in .h5", "Rename it", spec=spec, weights="old.weights.h5")
+    refused(InvalidArgument, "newer format", "must end in .weights.h5", "Rename it", source=spec, weights="new.h5")
+    refused(InvalidArgument, "older format", "must end in .h5", "Rename it", source=spec, weights="old.weights.h5")
 
 
 # Which Keras
@@ -823,23 +794,11 @@ def test_keras_2_is_told_apart(monkeypatch: pytest.MonkeyPatch, folder: Any) -> 
     )
     for name in ("model", "build"):
         words = ("Keras 2 or tf_keras", "must be of Keras 3", "--model model.h5")
-        refused(InvalidType, *words, spec=f"gradsight_keras_two:{name}")
+        refused(InvalidType, *words, source=f"gradsight_keras_two:{name}")
     older = ModuleType("keras")
     older.__version__ = "2.15.0"
     monkeypatch.setitem(sys.modules, "keras", older)
-    refused(MissingDependency, "Keras 2.15.0 is installed", "pip install --upgrade keras", spec="keras:Xception")
-
-
-MAIN = "from gradsight.cli import main; main()"
-
-
-def process(*arguments: str, code: str = MAIN, **environment: str) -> subprocess.CompletedProcess[str]:
-    paths = [str(Path(gs.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    known = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
-    whole = {**known, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "200", **environment}
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, env=whole
-    )
+    refused(MissingDependency, "Keras 2.15.0 is installed", "pip install --upgrade keras", source="keras:Xception")
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import pytest
 from keras import layers as L
-from test_methods import asked
 
 import gradsight as gs
+from asking import asked
 from gradsight.errors import ModelError
 from gradsight.registry import METHODS
 
