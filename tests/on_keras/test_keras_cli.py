@@ -1,7 +1,5 @@
 """Keras models on the command line, on the engine of this process."""
 
-
-
 from __future__ import annotations
 
 import json

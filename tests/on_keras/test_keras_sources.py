@@ -24,11 +24,12 @@ from PIL import ExifTags, Image
 
 import gradsight as gs
 import keras_files
-from gradsight.errors import GradsightError, InvalidArgument, InvalidType, MissingDependency, ModelError, UnknownName
+from gradsight.errors import InvalidArgument, InvalidType, MissingDependency, ModelError, UnknownName
 from gradsight.imaging import Preprocess
 from gradsight.models.keras.families import builders, families, preprocess_input_of
 from gradsight.models.keras.inputs import preprocess_of
 from keras_files import MAIN, SHAPE, net, picture, process
+from refusals import refused
 
 # Keras's own convert_to_numpy on PyTorch
 pytestmark = [
@@ -39,18 +40,6 @@ pytestmark = [
 ENGINE = keras.config.backend()
 
 saved = keras_files.saved  # a fixture
-
-
-def refused(kind: type[GradsightError], *words: str, **call: Any) -> str:
-    """Call ``load_model`` and check that its error is one line of the right class that says all of ``words``."""
-    with pytest.raises(kind) as caught:
-        gs.load_model(**call)
-    text = str(caught.value)
-    assert "\n" not in text
-    assert "\x1b" not in text
-    for word in words:
-        assert word in text
-    return text
 
 
 def outputs(model: Any, batch: Any = None) -> np.ndarray:
@@ -127,7 +116,9 @@ def test_a_network_comes_with_its_size_its_pixels_and_the_imagenet_labels() -> N
 
 
 def test_unknown_networks_and_weights_get_the_nearest() -> None:
-    refused(UnknownName, "network in keras.applications 'Xceptionn'", "Did you mean 'Xception'", source="keras:Xceptionn")
+    refused(
+        UnknownName, "network in keras.applications 'Xceptionn'", "Did you mean 'Xception'", source="keras:Xceptionn"
+    )
     refused(UnknownName, "There is no network in keras.applications ''", source="keras:")
     words = ("weights 'imagenett'", "'imagenet'", "Or give a file")
     refused(UnknownName, *words, source="keras:Xception", weights="imagenett")
@@ -606,7 +597,9 @@ def test_what_builds_anything_is_no_activation(function: Any, saved: Any, tmp_pa
 def test_files_are_not_given_to_a_keras_whose_safe_mode_is_not(saved: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("Keras was given the file"))
     monkeypatch.setattr(keras, "__version__", "3.13.1")
-    refused(MissingDependency, "Keras 3.13.2 or newer", "pip install --upgrade keras", source=saved.folder / "net.keras")
+    refused(
+        MissingDependency, "Keras 3.13.2 or newer", "pip install --upgrade keras", source=saved.folder / "net.keras"
+    )
 
 
 def test_no_module_of_a_file_s_choice_is_imported(saved: Any, folder: Any) -> None:

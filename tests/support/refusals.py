@@ -17,6 +17,7 @@ def refused(kind: type[GradsightError], *words: str, **call: Any) -> str:
         load_model(**call)
     text = str(caught.value)
     assert "\n" not in text
+    assert "\x1b" not in text
     for word in words:
         assert word in text
     return text
