@@ -261,3 +261,11 @@ def test_shells_can_complete():
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["explain"]
     assert "--install-completion" in run("--help").stdout
+
+
+@pytest.mark.parametrize("name", ["one.gif", "one.pdf", "one.TIF"])
+def test_a_picture_in_a_form_that_is_not_written_is_no_folder(here, name):
+    result = explain("photo.png", "--out", name)
+    assert result.exit_code == 2
+    assert "--out must be a folder, or a picture: .png" in result.stderr
+    assert not Path(name).exists()

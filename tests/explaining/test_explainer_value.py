@@ -168,3 +168,38 @@ def test_json_of_nothing_of_ours_is_told(text: Any) -> None:
 def test_a_spec_is_checked(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         ExplainSpec(**options)
+
+
+def test_targets_are_shown_whatever_they_are() -> None:
+    for targets, shown in ((32, "targets=32"), (np.array([0, 2]), "targets=array([0, 2])")):
+        assert shown in repr(gs.Explainer(toys.convolutional(), targets=targets))
+    assert "batch_size" not in repr(gs.Explainer(toys.convolutional()))
+    assert "batch_size=8" in repr(gs.Explainer(toys.convolutional(), batch_size=8))
+
+
+def test_a_class_in_a_region_and_classes_in_an_array_can_be_written() -> None:
+    for region in ({"box": (1, 2, 30, 40)}, {"point": (4, 5)}, {"mask": np.eye(3, dtype=bool)}):
+        spec = ExplainSpec(targets=gs.Within("dog", **region))
+        again = ExplainSpec.from_json(spec.to_json())
+        assert isinstance(again.targets, gs.Within)
+        assert again.to_json() == spec.to_json()
+    spec = ExplainSpec(targets=np.array([0, 2]))
+    assert spec == ExplainSpec(targets=np.array([0, 2])) == ExplainSpec.from_json(spec.to_json())
+    assert hash(spec) == hash(ExplainSpec(targets=[0, 2]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (ExplainSpec, {"targets": {"kind": "Sum", "targets": 3}}),
+        (ExplainSpec, {"targets": {"kind": "Contrast"}}),
+        (ModelSpec, {}),
+        (ModelSpec, {"source": "demo", "preprocess": {"colour": 1}}),
+    ],
+)
+def test_json_with_fields_that_are_missing_or_unknown_is_told(kind: Any, fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match=r"must be what .*to_.* (wrote|gives)"):
+        kind.from_json(json.dumps({"version": 1, **fields}))
+    # What a value's own rule says is more than that.
+    with pytest.raises(InvalidType, match="`weights` must be"):
+        ModelSpec.from_json(json.dumps({"version": 1, "source": "demo", "weights": 3}))

@@ -12,7 +12,7 @@ from PIL import Image
 
 import gradsight as gs
 import toys
-from gradsight.errors import GradsightError, as_photos
+from gradsight.errors import GradsightError, InvalidType, as_photos
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 PREPROCESS = gs.Preprocess((16, 16), mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -134,3 +134,10 @@ def test_photos_of_several_sizes_are_refused_wherever_they_stand() -> None:
         with pytest.raises(GradsightError, match=r"`inputs` become pictures of 2 sizes"):
             explainer(photos)
         assert explainer(photos[:3]).maps.shape[0] == 3
+
+
+@pytest.mark.parametrize("preprocess", [None, PREPROCESS])
+def test_photos_one_after_the_other_are_told_where_they_go(preprocess: Any) -> None:
+    explainer = gs.Explainer(toys.convolutional(), preprocess=preprocess)
+    with pytest.raises(InvalidType, match=r"go to explainer\.stream\(photos\), or into a list"):
+        explainer(photo for photo in [PHOTO])

@@ -318,3 +318,12 @@ def test_without_a_preprocess_it_is_told_at_once() -> None:
     signals = gs.Explainer(toys.convolutional(dimensions=1))
     with pytest.raises(InvalidArgument, match="no `preprocess`"):
         signals.stream(pictures(2))
+
+
+def test_several_explanations_of_a_photo_are_what_a_call_gives() -> None:
+    made = explainer(layer="body.2")
+    photo, methods = pictures(1)[0], ["gradcam", "layercam"]
+    (done,) = made.stream([photo], method=methods)
+    assert isinstance(done, Explained)
+    assert type(done.explanations) is type(made(photo, method=methods))
+    assert "<img" in done.explanations._repr_html_()  # type: ignore[attr-defined]

@@ -156,3 +156,54 @@ def test_a_bare_module_gets_the_usual_pictures_and_a_note() -> None:
     assert "mean 0.485, 0.456, 0.406" in note
     assert made.preprocess is not None
     assert made.preprocess["assumed_parts"] == list(PARTS)
+
+
+def test_a_preprocess_and_a_fit_are_one_preprocessing() -> None:
+    photo = Image.new("RGB", (60, 20))
+    whole = gs.Preprocess(size=32)
+    made = gs.explain(photo, toys.convolutional(), preprocess=whole, fit="letterbox").preprocess
+    assert made is not None
+    assert (made["fit"], made["size"]) == ("letterbox", [32, 32])
+    with pytest.raises(InvalidArgument, match="fit cannot be replaced in a function"):
+        gs.explain(
+            photo,
+            toys.convolutional(),
+            preprocess=lambda image: np.asarray(image.resize((32, 32)), np.float32).transpose(2, 0, 1) / 255,
+            fit="letterbox",
+        )
+
+
+def test_a_size_is_one_number_too_where_the_model_is_there() -> None:
+    model = gs.Model(toys.convolutional(), gs.Preprocess(size=32, resize=36))
+    assert gs.explain(Image.new("RGB", (60, 40)), model, size=64).preprocess["size"] == [64, 64]  # type: ignore[index]
+
+
+def test_none_leaves_what_a_spec_says() -> None:
+    spec = ModelSpec("demo", picture={"fit": "letterbox"})
+    assert gs.load_model(spec, fit=None).preprocess.fit == "letterbox"  # type: ignore[union-attr]
+
+
+def test_a_model_may_be_around_what_ultralytics_gives() -> None:
+    class Yolo:
+        """As ultralytics's: no module, and one inside."""
+
+        def __init__(self) -> None:
+            self.names = dict(enumerate("abcde"))
+            self.task, self.overrides = "classify", {"imgsz": 32}
+            self.model = toys.convolutional()
+            self.model.names = self.names
+
+    made = as_model(gs.Model(Yolo(), name="mine"))
+    assert isinstance(made.model, nn.Module)
+    assert (made.name, made.labels) == ("mine", tuple("abcde"))
+    assert made.preprocess.size == (32, 32)  # type: ignore[union-attr]
+    assert as_model(gs.Model(Yolo(), labels=list("vwxyz"))).labels == tuple("vwxyz")
+
+
+def test_a_source_that_returns_no_model_is_told() -> None:
+    @gs.source("bare_module", title="A module", example="bare_module:x")
+    def bare_module(name: str, *, weights: object = None) -> nn.Module:
+        return toys.convolutional()
+
+    with pytest.raises(InvalidType, match=r"the source 'bare_module' must return a gs\.Model"):
+        gs.load_model("bare_module:x")

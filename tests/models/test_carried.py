@@ -119,3 +119,12 @@ def test_a_processor_is_not_asked_for_where_batches_are_given(monkeypatch: pytes
     explainer = gs.Explainer(toys.convolutional())
     assert explainer(torch.rand(1, 3, 16, 12)).maps.shape[0] == 1
     assert explainer(np.random.default_rng(0).random((1, 3, 16, 12), np.float32)).maps.shape[0] == 1
+
+
+def test_a_grey_network_of_timm_gets_grey_pictures() -> None:
+    model = timm.create_model("resnet10t", in_chans=1).eval()
+    carried = preprocess_carried(model)
+    assert carried is not None
+    assert ((carried.mean, carried.std), carried.assumed) == (GREY, ("mean", "std"))
+    assert carried.size == preprocess_carried(timm.create_model("resnet10t")).size  # type: ignore[union-attr]
+    assert gs.explain(Image.new("RGB", (200, 190)), model).maps.shape == (1, 1, 6, 6)

@@ -323,3 +323,20 @@ def test_several_methods_give_them() -> None:
     assert isinstance(found, Explanations)
     first, second = found
     assert (first.method, second.method) == ("gradcam", "layercam")
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".pdf", ".TIFF"])
+def test_other_pictures_are_not_written_as_something_else(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"must end in \.png"):
+        example().save(tmp_path / f"x{suffix}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_long_name_and_its_score_are_whole_in_a_figure() -> None:
+    explanation = example()
+    heights = []
+    for words in (1, 8, 40):
+        target = replace(explanation.targets[0][0], label=" ".join(["mastiff"] * words))
+        heights.append(replace(explanation, targets=((target,),)).figure().height)
+    # Two lines where one is too little, and no more, whatever the name.
+    assert heights[0] < heights[1] == heights[2]

@@ -140,7 +140,13 @@ def explain(
 
 def split_options(options: Mapping[str, object], model: ModelLike) -> tuple[LoadOptions, dict[str, object]]:
     """Keyword arguments for `load_model`, and those for `Explainer`."""
-    loading = {name: value for name, value in options.items() if _is_for_loading(name, value, model)}
+    # With these it is one preprocessing, which loading alone makes of them: `Explainer` would let the others go.
+    pictured = any(options.get(name) is not None for name in Picture.__annotations__)
+    loading = {
+        name: value
+        for name, value in options.items()
+        if _is_for_loading(name, value, model) or (name == "preprocess" and pictured)
+    }
     return cast("LoadOptions", loading), {name: value for name, value in options.items() if name not in loading}
 
 

@@ -46,6 +46,9 @@ _M = TypeVar("_M", bound=MethodLike)
 _Several = list[_T] | tuple[_T, ...]
 _Targets: TypeAlias = "TargetLike | None"
 
+_BATCH_SIZE = 32
+"""Where nothing else is said."""
+
 
 class Explainer(Unchanging):
     """Explains one model. Threads may share it: it does not change, and the model stays as it is.
@@ -102,7 +105,7 @@ class Explainer(Unchanging):
         targets: _Targets = None,
         layout: str | None = None,
         grid: int | Sequence[int] | None = None,
-        batch_size: int = 32,
+        batch_size: int = _BATCH_SIZE,
         **about: Unpack[About],
     ) -> None:
         check_words(about, [*OPTIONS, *ABOUT], "Explainer")
@@ -130,9 +133,11 @@ class Explainer(Unchanging):
         )
 
     def __repr__(self) -> str:
-        said = ((name, getattr(self, name)) for name in OPTIONS)
-        # None and 32 (of batch_size) are defaults, which say nothing.
-        told = "".join(f", {name}={value!r}" for name, value in said if value not in (None, 32))
+        said = {name: getattr(self, name) for name in OPTIONS}
+        # By identity: an array of targets that is compared with anything gives an array.
+        if said["batch_size"] == _BATCH_SIZE:
+            del said["batch_size"]
+        told = "".join(f", {name}={value!r}" for name, value in said.items() if value is not None)
         return f"Explainer({self.model!r}{told})"
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeGuard
 
@@ -138,6 +138,12 @@ def batch_of(
 
 def _check_no_photos(inputs: Inputs, items: Sequence[object], preprocess: PlacesPhotos | None) -> None:
     """Check that inputs which are taken for a batch are not photos: a list of some, or one without a batch axis."""
+    # What a folder's `glob` gives, which has no length yet.
+    if isinstance(inputs, Iterator):
+        raise InvalidType(
+            f"`inputs` must be one batch, a photo, or a list of photos. {received(inputs)} Photos that come one after "
+            "the other go to explainer.stream(photos), or into a list: list(photos)."
+        )
     # A list is never a batch here: it might be one of photos that cannot be read, or several inputs.
     if isinstance(inputs, list) or any(isinstance(x, _FILES) for x in items):
         raise InvalidType(

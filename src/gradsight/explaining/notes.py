@@ -199,6 +199,5 @@ def of_placement(seen: Sequence[int], size: Sequence[int]) -> list[Note]:
     if share >= 0.995:
         return []
     said = f"the model saw {share:.0%} of the photo, the part that is not dimmed;"
-    return [
-        Note("seen_in_part", f'{said} fit="letterbox" shows it all of it', f"{said} --fit letterbox shows it all of it")
-    ]
+    all_of_it = "shows the model all of it"
+    return [Note("seen_in_part", f'{said} fit="letterbox" {all_of_it}', f"{said} --fit letterbox {all_of_it}")]

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from gradsight.checks import optional, taken
 from gradsight.errors import GradsightError, InvalidType, received
-from gradsight.explaining.asked import Methods, methods_of
+from gradsight.explaining.asked import Methods, kept, methods_of
 from gradsight.layouts import ORDERS
 from gradsight.models.spec import VERSION, read_json
 from gradsight.registry import Method
 from gradsight.rules import Choice, Each, Either, Sides, Text, Whole
 from gradsight.targets import TargetLike, check_target
+from gradsight.targets.labels import plain
 from gradsight.targets.plain import from_plain, to_plain
 from gradsight.variants import as_method
 
@@ -59,14 +60,16 @@ class ExplainSpec:
         layer = tuple(self.layer) if isinstance(self.layer, list | tuple) else self.layer
         for name in layer if isinstance(layer, tuple) else (layer,):
             optional("layer", name, Text("a layer's name"))
-        plain: dict[str, object] = {
+        values: dict[str, object] = {
             "method": _names(self.method),
             "layer": layer,
+            # An array is neither equal to another one nor the same after JSON; a list may be changed by the user.
+            "targets": kept(plain(self.targets)),
             "layout": optional("layout", self.layout, Choice(ORDERS, "layout")),
             "grid": optional("grid", self.grid, GRID, "Pass 14 or (14, 14)."),
             "batch_size": taken("batch_size", self.batch_size, Whole(1), "Pass 32."),
         }
-        for name, value in plain.items():
+        for name, value in values.items():
             # The dataclass is frozen; what was given in another form is kept in one, so that equal specs are equal.
             object.__setattr__(self, name, value)
 

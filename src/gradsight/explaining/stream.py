@@ -21,6 +21,7 @@ from gradsight.explaining.inputs import Prepared
 from gradsight.explaining.read_ahead import HasSource, Read, ReadAhead, without_frames
 from gradsight.photos import Explained, Failed, Outcome, P, out_of_memory
 from gradsight.results.explanation import Explanation
+from gradsight.results.explanations import Explanations
 from gradsight.rules import Choice, Either, Rule, Whole
 
 PhotoSource = str | Path | bytes | Image.Image | NDArray[np.uint8] | HasSource
@@ -144,7 +145,7 @@ class Stream(Generic[P]):
             return
         self._size.timed(len(slots), time.perf_counter() - start)
         for i, slot in enumerate(slots):
-            slot.outcome = Explained(slot.photo, tuple(_image(explanation, i) for explanation in made))
+            slot.outcome = Explained(slot.photo, Explanations(_image(explanation, i) for explanation in made))
             slot.prepared = None
 
     def _failed(self, slots: Sequence[_Slot[P]], error: Exception) -> None:

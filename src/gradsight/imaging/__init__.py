@@ -15,7 +15,7 @@ from gradsight.imaging.region import Region, areas, display_max, hot, hot_rows, 
 from gradsight.imaging.resample import Floats, resize, stretched
 from gradsight.imaging.signal import signal
 from gradsight.imaging.slices import slices
-from gradsight.imaging.write import encoded, format_of, save
+from gradsight.imaging.write import NOT_WRITTEN, encoded, format_of, save
 
 __all__ = [
     "DEFAULT",
@@ -23,6 +23,7 @@ __all__ = [
     "HEIGHT",
     "MAX_SIDE",
     "NAME",
+    "NOT_WRITTEN",
     "OPACITY",
     "PARTS",
     "SUFFIXES",

@@ -20,6 +20,9 @@ QUALITY = Whole(1, 100)
 DEFAULT_QUALITY = 90
 """Overlays are looked at closely: below this, blocks of JPEG show at the edges of a colour map."""
 
+NOT_WRITTEN = (".avif", ".bmp", ".gif", ".jfif", ".pdf", ".ppm", ".svg", ".tif", ".tiff")
+"""Endings of pictures that are not written here: what is to be called so is meant as a picture all the same."""
+
 _JPEG = b"\xff\xd8\xff"
 """What the content of a JPEG begins with."""
 

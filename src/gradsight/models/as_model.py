@@ -14,7 +14,7 @@ from gradsight.models.device import check_stays
 from gradsight.models.load import imagenet_or_file, load_model
 from gradsight.models.model import Model, PreprocessLike
 from gradsight.models.preprocess import named, overridden
-from gradsight.models.spec import ModelSpec, Picture
+from gradsight.models.spec import ModelSpec, Picture, picture_of
 from gradsight.models.wrapped import opened
 from gradsight.targets import Labels
 
@@ -54,8 +54,7 @@ def as_model(value: ModelLike, **options: Unpack[LoadOptions]) -> Model:
     if is_named(value):
         return load_model(value, **options)
     # First, since what ultralytics gives holds the module, and the options are about that.
-    found = opened(value)
-    model = found if isinstance(found, Model) else Model(found)
+    model = _opened(value)
     given = {name: option for name, option in options.items() if option is not None}
     for name in ("weights", "arguments"):
         if name in given:
@@ -64,6 +63,18 @@ def as_model(value: ModelLike, **options: Unpack[LoadOptions]) -> Model:
                 "Leave it out, or name a source: model='timm:resnet50'."
             )
     return _told(model, options) if given else model
+
+
+def _opened(value: Model | Module) -> Model:
+    """A module as a `Model`, and a `Model` around what ultralytics gives as one of the module inside of that."""
+    found = opened(value.model if isinstance(value, Model) else value)
+    if not isinstance(value, Model):
+        return found if isinstance(found, Model) else Model(found)
+    if not isinstance(found, Model) or found is value.model:
+        return value
+    # What was said goes before what the object says.
+    preprocess, labels = value.preprocess or found.preprocess, value.labels or found.labels
+    return replace(value, model=found.model, preprocess=preprocess, labels=labels)
 
 
 def _told(model: Model, options: LoadOptions) -> Model:
@@ -82,7 +93,7 @@ def _told(model: Model, options: LoadOptions) -> Model:
 def _pictured(model: Model, options: LoadOptions) -> Model:
     """A model whose photos are made as the user says."""
     preprocess = options.get("preprocess")
-    given = {name: value for name in Picture.__annotations__ if (value := options.get(name)) is not None}
+    given = picture_of({name: value for name, value in options.items() if name in Picture.__annotations__})
     if preprocess is None and not given:
         return model
     # Asked for only where something is to be replaced, since to look for it takes time.

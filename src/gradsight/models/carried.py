@@ -75,9 +75,13 @@ def _of_timm(module: nn.Module) -> Preprocess | None:
     if not isinstance(config, Mapping) or library is None or not {"input_size", "mean", "std"} <= set(config):
         return None
     try:
-        return preprocess_of_timm(library.data.resolve_model_data_config(module))
+        found = preprocess_of_timm(library.data.resolve_model_data_config(module))
     except Exception:  # a configuration of the user's own, which is none of timm's after all
         return None
+    # timm's configuration is that of the pretrained network, whatever ``in_chans`` this one was made with.
+    if found is not None and _channels(module) == 1 and len(found.mean or (0.0,)) == 3:
+        return replace(found, mean=GREY[0], std=GREY[1], fill=0.5, assumed=("mean", "std"))
+    return found
 
 
 def _of_transformers(module: nn.Module) -> Preprocess | None:

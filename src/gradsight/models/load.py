@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Unpack
 
-from gradsight.errors import InvalidArgument, UnknownName, received, unknown
+from gradsight.errors import InvalidArgument, InvalidType, UnknownName, received, unknown
 from gradsight.files import exists
 from gradsight.imaging import Preprocess
 from gradsight.models.device import move
@@ -84,7 +84,8 @@ def load_model(
     if isinstance(source, ModelSpec):
         # None is "not said", so that the spec's own values stay.
         others = {name: value for name, value in given.items() if value is not None}
-        spec = replace(source, **others, picture={**source.picture, **picture})  # type: ignore[arg-type]
+        said = {**source.picture, **{name: value for name, value in picture.items() if value is not None}}
+        spec = replace(source, **others, picture=said)  # type: ignore[arg-type]
     else:
         spec = ModelSpec(source, **given, picture=picture)  # type: ignore[arg-type]
     return _of_spec(spec)
@@ -122,7 +123,10 @@ def _load(source: str, weights: str | None, offered: dict[str, object]) -> Model
             )
     # Sources differ in what they need to know to build a model: each names it as its parameters.
     given = {key: value for key, value in offered.items() if value is not None and key in takes}
-    loaded: Model = function(name, weights=weights, **given)
+    loaded = function(name, weights=weights, **given)
+    # A source of the user's may return the module itself, as a function of theirs may.
+    if not isinstance(loaded, Model):
+        raise InvalidType(f"the source {scheme!r} must return a gs.Model. {received(loaded)} Return gs.Model(module).")
     return loaded
 
 

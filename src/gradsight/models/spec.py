@@ -89,7 +89,7 @@ class ModelSpec:
             "arguments": optional("arguments", self.arguments, Instance(Mapping, "a dict of keyword arguments")),
             # As a text: a torch.device has no place in JSON.
             "device": None if self.device is None else str(self.device),
-            "picture": _picture(self.picture),
+            "picture": picture_of(self.picture),
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)
@@ -142,9 +142,14 @@ class ModelSpec:
         """
         values = read_json(text, "ModelSpec", _FIELDS)
         preprocess = values.get("preprocess")
-        if isinstance(preprocess, dict):
-            values["preprocess"] = Preprocess(**preprocess)
-        return cls(**values)  # type: ignore[arg-type]
+        try:
+            if isinstance(preprocess, dict):
+                values["preprocess"] = Preprocess(**preprocess)
+            return cls(**values)  # type: ignore[arg-type]
+        except InvalidType:  # a TypeError too, which says what is wrong
+            raise
+        except TypeError as error:  # no source, or a field of `Preprocess` that there is not
+            raise not_written(text, "ModelSpec") from error
 
 
 _FIELDS = tuple(x.name for x in fields(ModelSpec))
@@ -169,8 +174,13 @@ def read_json(text: str, kind: str, names: Sequence[str]) -> dict[str, object]:
     # An unknown field is refused, and not left out: it would change what is loaded.
     known = isinstance(values, dict) and values.get("version") == VERSION and values.keys() <= {"version", *names}
     if not known:
-        raise InvalidArgument(f"`text` must be what {kind}.to_json() wrote, version {VERSION}. {received(text)}")
+        raise not_written(text, kind)
     return {name: value for name, value in values.items() if name != "version"}
+
+
+def not_written(text: str, kind: str) -> InvalidArgument:
+    """The error about a text that is no JSON of a spec."""
+    return InvalidArgument(f"`text` must be what {kind}.to_json() wrote, version {VERSION}. {received(text)}")
 
 
 def _labels(labels: str | os.PathLike[str] | Labels | None) -> str | tuple[str, ...] | None:
@@ -179,8 +189,8 @@ def _labels(labels: str | os.PathLike[str] | Labels | None) -> str | tuple[str, 
     return os.fspath(labels) if isinstance(labels, os.PathLike) else as_labels(labels, "labels")
 
 
-def _picture(picture: Picture) -> dict[str, object]:
-    """The parts that were given, each in the one form that is kept."""
+def picture_of(picture: Mapping[str, object]) -> dict[str, object]:
+    """The parts that were given, each in the one form that is kept: a size is (height, width)."""
     for name in taken("picture", picture, Instance(Mapping, "a dict of fit, interpolation, size, mean, std and crop")):
         if name not in Picture.__annotations__:
             raise unknown("argument of load_model", name, [*_FIELDS[1:-1], *Picture.__annotations__])

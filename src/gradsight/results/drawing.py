@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["PAPER", "figure", "laid_out", "lowered", "on_input"]
 
 _MOST_LINES = 4
-"""How many lines a text under the photo may take in a figure."""
+"""How many lines a text under the photo may take in a figure, where the model was asked or wrote something."""
+
+_LINES = 2
+"""The same of the name of a target and its score."""
 
 _HEIGHT = 320
 """Of a photo in a figure, in pixels."""
@@ -135,7 +138,7 @@ def figure(
     for j, picture in enumerate(pictures):
         panels.append((picture, [*lead, *_under(explanation, image, j, look)]))
         lead = []
-    wrap = _MOST_LINES if explanation.question or explanation.written else 1
+    wrap = _MOST_LINES if explanation.question or explanation.written else _LINES
     # Text beside a photo grows with the photo; signals are of any height, and their text must be read.
     if len(explanation.input_size) == 2:
         return imaging.strip(panels, height=height or _HEIGHT, wrap=wrap)

@@ -186,9 +186,14 @@ class Explanation(Pictures):
 
         Raises:
             InvalidType: ``path`` is neither a text nor a path.
-            InvalidArgument: the file cannot be written.
+            InvalidArgument: the file cannot be written, or pictures are not written in its form, such as GIF.
         """
         path = taken("path", path, Name())
+        if Path(path).suffix.lower() in imaging.NOT_WRITTEN:
+            raise InvalidArgument(
+                f"`path` must end in {', '.join(_PICTURES)} for a picture. {received(str(path))} Pass 'x.png', or "
+                "'x.npz' for everything."
+            )
         if Path(path).suffix.lower() in _PICTURES:
             imaging.save(imaging.stacked([self.figure(i) for i in range(len(self.maps))]), path)
             return

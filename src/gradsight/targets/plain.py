@@ -16,12 +16,14 @@ from gradsight.targets.labels import plain
 from gradsight.targets.pixels import Pixels
 from gradsight.targets.similarity import Similarity
 from gradsight.targets.tokens import Token
+from gradsight.targets.within import Within
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 """What JSON can hold."""
 
 _KINDS = {
-    kind.__name__: kind for kind in (Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top)
+    kind.__name__: kind
+    for kind in (Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top, Within)
 }
 _KIND = "kind"
 """The key that says which of them a dict is."""
@@ -70,8 +72,13 @@ def from_plain(value: Plain) -> object:
     if known is None or not value.keys() - {_KIND} <= {field.name for field in fields(known)}:
         raise InvalidArgument(f"`value` must be what to_plain gives of a target. {received(value)}")
     made = {name: from_plain(item) for name, item in value.items() if name != _KIND}
-    many = made.pop(_MANY[known.__name__], ()) if known.__name__ in _MANY else ()
-    return known(*many, **made)  # type: ignore[arg-type, misc]
+    many = made.pop(_MANY[known.__name__], []) if known.__name__ in _MANY else []
+    try:
+        return known(*many, **made)  # type: ignore[arg-type, misc]
+    except InvalidType:  # a TypeError too, which says what is wrong
+        raise
+    except TypeError as error:  # one without what it needs, or no list where there are many
+        raise InvalidArgument(f"`value` must be what to_plain gives of a target. {received(value)}") from error
 
 
 def _fields_of(target: object) -> dict[str, Plain]:

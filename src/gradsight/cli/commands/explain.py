@@ -86,11 +86,18 @@ def is_picture(out: Path, images: Sequence[Path], suffix: str | None) -> bool:
     """Whether ``--out`` names a picture, and no folder.
 
     Raises:
-        InvalidArgument: it does, and there are several photos, or it has the ending of another format than is asked.
+        InvalidArgument: it does, and there are several photos, or it has the ending of another format than is asked, or
+            of one that pictures are not written in.
     """
     # A folder may be called like a picture, results.png, if it is there already.
     ending = PICTURES.get(out.suffix.lower())
-    if ending is None or is_folder(out):
+    if is_folder(out):
+        return False
+    if ending is None:
+        from gradsight.imaging import NOT_WRITTEN
+
+        if out.suffix.lower() in NOT_WRITTEN:
+            raise InvalidArgument(f"--out must be a folder, or a picture: {', '.join(PICTURES)}. {received(str(out))}")
         return False
     if len(images) > 1 or is_folder(images[0]):
         raise InvalidArgument(f"--out must be a folder where there are several photos. {received(str(out))}")
