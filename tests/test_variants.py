@@ -360,3 +360,15 @@ def test_every_option_of_a_method_or_variant_has_a_default_and_is_told() -> None
 def test_a_function_that_gives_no_maps_is_told_what_maps_are(function: Any) -> None:
     with pytest.raises(InvalidType, match=r"must return maps of shape \(n=3, k=1, \*s\)\. Received"):
         gs.Explainer(toys.convolutional(), method=function)(torch.randn(3, 3, 12, 10), targets=0)
+
+
+def test_a_function_may_return_a_numpy_array() -> None:
+    def mean(probe: Any, ops: Any) -> Any:
+        return probe.activations.detach().numpy().mean(1, keepdims=True)
+
+    model, batch = toys.convolutional().eval(), torch.randn(2, 3, 16, 16)
+    made = gs.Explainer(model, layer="2")(batch, method=mean)
+    expected = gs.Explainer(model, layer="2")(
+        batch, method=lambda probe, ops: ops.mean(probe.activations, axis=1)[:, None]
+    )
+    np.testing.assert_allclose(made.maps, expected.maps, rtol=1e-5, atol=1e-7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 import commands
-from commands import MODEL, inside, lines, run
+from commands import MODEL, inside, lines, paint, run
 from gradsight.cli.commands.compare import chosen_methods
 from gradsight.cli.parsing import split
 from gradsight.errors import ModelError
@@ -115,6 +116,7 @@ def test_a_method_that_does_not_fit_spoils_nothing(here, misfit):
         "row": 1,
         "method": misfit,
         "title": "Misfit-CAM",
+        "model": MODEL,
         "error": "it needs a head of another kind.",
     }
     assert result.stderr == "Failed: 'misfit': it needs a head of another kind.\n"
@@ -200,7 +202,7 @@ def test_people_read_where_each_method_is_strongest(here):
 def test_the_picture_has_a_name_of_its_own_if_none_is_given(here):
     result = run("compare", "photo.png", "--model", MODEL, "--methods", "gradcam")
     assert result.exit_code == 0
-    assert [path.name for path in Path("gradsight-out").iterdir()] == ["photo.compare.png"]
+    assert {path.name for path in Path("gradsight-out").iterdir()} == {"photo.compare.png", "photo.compare.json"}
 
 
 MISTAKES = {
@@ -272,3 +274,19 @@ def test_the_bundled_photo_shows_the_cat_and_the_cup(here):
     with Image.open("grid.jpg") as picture:
         assert 600 < picture.width < 2000
         assert 600 < picture.height < 2000
+
+
+def test_the_picture_of_another_photo_is_not_replaced(here: Path) -> None:
+    for folder in ("a", "b"):
+        paint(here / folder / "photo.png")
+    command = ("compare", "--model", MODEL, "--methods", "gradcam,cam")
+    assert run(*command, "a/photo.png").exit_code == 0
+    (first, *_) = json.loads(Path("gradsight-out/photo.compare.json").read_text())
+    assert (first["image"], first["method"], first["file"]) == ("a/photo.png", "gradcam", "photo.compare.png")
+    before = Path("gradsight-out/photo.compare.png").read_bytes()
+    assert run(*command, "a/photo.png").exit_code == 0
+    result = run(*command, "b/photo.png")
+    assert result.exit_code == 2
+    assert "of the photo 'a/photo.png'" in result.stderr
+    assert Path("gradsight-out/photo.compare.png").read_bytes() == before
+    assert run(*command, "b/photo.png", "--overwrite").exit_code == 0

@@ -80,14 +80,14 @@ def _records(path: Path) -> list[Mapping[str, Any]]:
     except (GradsightError, ValueError, RecursionError):
         return []
     records = read if isinstance(read, list) else [read]
-    ours = all(isinstance(record, dict) and {"image", "model", "targets"} <= record.keys() for record in records)
+    ours = all(isinstance(record, dict) and {"image", "model"} <= record.keys() for record in records)
     return records if ours else []
 
 
 def _files(record: Mapping[str, Any]) -> list[str]:
     """The files that a record names."""
     # The file may have been edited since: no type in it is taken for granted.
-    targets = record["targets"] if isinstance(record["targets"], list) else []
+    targets = record.get("targets")
     named = [record.get("file"), record.get("figure")]
-    named += [target.get("file") for target in targets if isinstance(target, dict)]
+    named += [target.get("file") for target in targets if isinstance(target, dict)] if isinstance(targets, list) else []
     return [name for name in named if isinstance(name, str)]

@@ -86,7 +86,9 @@ def _maps(method: Method, probe: Probe, shared: Pass, backend: Backend) -> NDArr
     if tuple(getattr(maps, "shape", ()))[:2] != (n, k) or maps.ndim < 3:
         raise InvalidType(f"method {method.name!r} must return maps of shape (n={n}, k={k}, *s). {received(maps)}")
     # A method may compute in the model's own precision; an explanation has one for all.
-    raw: NDArray[np.float32] = backend.numpy(maps).astype(np.float32)
+    # A user's function may go over to NumPy in between, which no framework's own way to there takes.
+    values = maps if isinstance(maps, np.ndarray) else backend.numpy(maps)
+    raw: NDArray[np.float32] = values.astype(np.float32)
     return raw
 
 

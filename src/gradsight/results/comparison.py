@@ -186,7 +186,7 @@ class Comparison:
     def _records(self, number: int, row: Row) -> Iterator[Record]:
         about = {"image": self.name, "row": number, "method": row.method.name, "title": row.method.title}
         if row.explanation is None:
-            yield {**about, "error": row.reason}
+            yield {**about, "model": self.explanations[0].model, "error": row.reason}
             return
         record, strengths = row.explanation.record(0).to_dict(), _strengths(row.explanation)
         shared = {key: record[key] for key in ("version", "layers", "at", "model", "width", "height", "size")}

@@ -54,6 +54,9 @@ def compare(
             metavar="own|shared", help="Each map by its own strength, or all maps of a row by the strongest."
         ),
     ] = "own",
+    overwrite: Annotated[
+        bool, RESULT.option("--overwrite", help="Replace the picture of another photo or model.")
+    ] = False,
     target: TargetOptions,
     axes: AxesOptions,
     model: ClassifierOptions,
@@ -63,16 +66,18 @@ def compare(
 ) -> int:
     """Draw one photo as several methods, layers and classes see it: a row each way, a column each class.
 
-    A method that does not fit the model says so in its row. The status is 1 only if it was asked for by name.
+    A method that does not fit the model says so in its row. The status is 1 only if it was asked for by name. What
+    is in the picture stands in PHOTO.compare.json beside it.
     """
     from gradsight import imaging
     from gradsight.checks import taken
-    from gradsight.cli import making
+    from gradsight.cli import earlier, making
     from gradsight.cli.given import one_photo
     from gradsight.cli.output import check_file
     from gradsight.cli.targets import targets_of
-    from gradsight.cli.terminal import progress
+    from gradsight.cli.terminal import progress, to_json
     from gradsight.comparing import ordered, rows
+    from gradsight.files import write_bytes
     from gradsight.results.comparison import SCALE, SUFFIXES
 
     wanted, look = targets_of(target), drawing.look()
@@ -83,6 +88,9 @@ def compare(
     if path.suffix.lower() not in SUFFIXES:
         raise InvalidArgument(f"--out must be a picture, {', '.join(SUFFIXES)}. {received(str(path))}")
     check_file(path)
+    record = path.with_suffix(".json")
+    if not overwrite:
+        earlier.check([(record, photo.name)], model.model)
     # Kept apart from what is chosen by default: only methods that were named must work.
     named = parsing.methods([*parsing.split(methods or ""), *(method or [])])
     chosen = chosen_methods(named, everything=everything)
@@ -96,6 +104,8 @@ def compare(
     found = [row for some in progress(steps, costly + (costly < len(chosen))) for row in some]
     comparison = ordered(found, chosen, photo.name, scale, look["colormap"], look["opacity"]).in_shell()
     comparison.save(path)
+    records = [row if "error" in row else {**row, "file": path.name} for row in comparison.records()]
+    write_bytes(record, f"{to_json(records, indent=2)}\n".encode())
     _tell(comparison, path, reply)
     # A method that was not asked for by name may fail: not every one fits every model.
     return 1 if {row.method.name for row in comparison.failed} & {method.name for method in named} else 0
