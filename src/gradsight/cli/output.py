@@ -145,7 +145,9 @@ class Output:
         records = drawn(photo, explanations, suffix)
         if self.figure:
             file = f"{photo.stem}.figure{suffix}"
-            self._save(sheet(explanations, **self.look), file)
+            # Not made smaller as a picture is: its words would go with it.
+            drawn_sheet = sheet(explanations, **self.look, max_side=self.form.max_side)
+            imaging.save(drawn_sheet, self.folder / file, quality=self.form.quality)
             records = [{**record, "figure": file} for record in records]
         # `demo` has none: it has nothing to resume.
         if self.asked:
@@ -222,8 +224,8 @@ class OneFile:
         Raises:
             InvalidArgument: it cannot be written.
         """
-        picture = sheet(explanations, **self.look)
-        imaging.save(picture, self.path, quality=self.form.quality, max_side=self.form.max_side)
+        picture = sheet(explanations, **self.look, max_side=self.form.max_side)
+        imaging.save(picture, self.path, quality=self.form.quality)
         return [_plain(explanation, photo, file=self.place) for explanation in explanations]
 
 

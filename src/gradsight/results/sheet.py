@@ -18,8 +18,19 @@ _TEXT = 17
 """Size of the letters, which goes with pictures of 320 pixels as `Explanation.figure` draws them."""
 
 
+_HEIGHT = 320
+"""Of the pictures in a sheet, in pixels."""
+
+_LEAST_HEIGHT = 48
+"""Lower pictures show nothing."""
+
+
 def sheet(
-    explanations: Sequence[Explanation], *, colormap: str | None = None, opacity: str | float = "value"
+    explanations: Sequence[Explanation],
+    *,
+    colormap: str | None = None,
+    opacity: str | float = "value",
+    max_side: int | None = None,
 ) -> Image.Image:
     """The photo and its overlays side by side, a row for each explanation, and under them a legend.
 
@@ -27,11 +38,22 @@ def sheet(
         explanations: of one photo.
         colormap: as in `imaging.overlay`.
         opacity: as in `imaging.overlay`.
+        max_side: about the most pixels of the longer side: the pictures are drawn smaller, and the words stay readable,
+            so that a sheet of many is larger than that.
     """
+    made = _sheet(explanations, colormap, opacity, None)
+    if max_side is None or max(made.size) <= max_side:
+        return made
+    return _sheet(explanations, colormap, opacity, max(_LEAST_HEIGHT, _HEIGHT * max_side // max(made.size)))
+
+
+def _sheet(
+    explanations: Sequence[Explanation], colormap: str | None, opacity: str | float, height: int | None
+) -> Image.Image:
     font = ImageFont.load_default(_TEXT)
     rows = []
     for explanation in explanations:
-        drawn = explanation.figure(0, colormap=colormap, opacity=opacity)
+        drawn = explanation.figure(0, height=height, colormap=colormap, opacity=opacity)
         title = f"{explanation.title or explanation.method}, {wording.place(explanation.layers)}"
         rows.append(_headed(drawn, shortened(title, font, drawn.width - _TEXT), font))
     signed = [target.signed for explanation in explanations for target in explanation.targets[0]]
