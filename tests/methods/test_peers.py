@@ -156,7 +156,13 @@ def case_of(name: str) -> Case:
 LONG = (("vgg16", "grad-cam"), ("vgg16", "captum"), ("vit_b_16", "grad-cam"))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+# Two networks that take long and are built as others here are.
+ONCE_MORE = ("convnext_tiny", "densenet121")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ONCE_MORE)) for name in NETWORKS]
+)
 def test_the_paper(name: str) -> None:
     case = case_of(name)
     assert case.explanation.layer == case.net.layer

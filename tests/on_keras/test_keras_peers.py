@@ -192,7 +192,12 @@ def network(name: str) -> tuple[Any, Any]:
     return model, batch[:2]
 
 
-@pytest.mark.parametrize("name", [HERE[0], *(pytest.param(name, marks=SLOW_ON_JAX) for name in HERE[1:])])
+def once_more(name: str) -> list[Any]:
+    """DenseNet121 takes as long as all others together."""
+    return [SLOW_ON_JAX, *[pytest.mark.slow] * (name == "DenseNet121")]
+
+
+@pytest.mark.parametrize("name", [HERE[0], *(pytest.param(name, marks=once_more(name)) for name in HERE[1:])])
 def test_the_recipe(name: str) -> None:
     (model, batch), layer = network(name), NETWORKS[name].layer
     top = [recipe(model, layer, batch[i : i + 1]) for i in range(2)]
