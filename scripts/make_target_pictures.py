@@ -30,9 +30,8 @@ import torchvision_shim  # noqa: E402
 
 torchvision_shim.install()
 
-import test_worlds_neurons  # noqa: E402
-
 import worlds  # noqa: E402
+import worlds_neurons  # noqa: E402
 import worlds_places  # noqa: E402
 import worlds_words  # noqa: E402
 from scenes import COLOURS, SHAPES, SIZE, Scene  # noqa: E402
@@ -132,13 +131,13 @@ def similarity() -> list[list[Panel]]:
 
 def neurons(folder: Path) -> None:
     """Write what ``gradsight neurons`` draws, of the network whose channels the tests check one by one."""
-    net = test_worlds_neurons.trained()
+    net = worlds_neurons.trained()
     with TemporaryDirectory() as scratch:
         concepts = Path(scratch) / "concepts"
-        test_worlds_neurons.write_concepts(concepts, test_worlds_neurons.scenes_of(2, test_worlds_neurons.SEEN))
+        worlds_neurons.write_concepts(concepts, worlds_neurons.scenes_of(2, worlds_neurons.SEEN))
         asked = Path(scratch) / "scene.png"
         photo(worlds.drawn(worlds.pair, 1)[0]).save(asked)
-        shown = explainer(net, labels=test_worlds_neurons.CLASSES, layer="11", name="shapes and colours")
+        shown = explainer(net, labels=worlds_neurons.CLASSES, layer="11", name="shapes and colours")
         question = Asked(photo_at(asked), concepts, [], count=3, examples=4, least=0.04, by="alpha", quantile=0.005)
         tell_neurons(shown, gs.Classes("square"), question, Output(Path(scratch)), ReplyOptions())
         drawn = Image.open(Path(scratch) / "scene.neurons.square.png").convert("RGB")
