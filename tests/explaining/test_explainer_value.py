@@ -60,7 +60,7 @@ def test_what_is_said_of_a_model_replaces_what_it_says() -> None:
     doubled = gs.Explainer(model, scores=lambda outputs: outputs * 2)
     x = torch.rand(1, 3, 16, 12)
     np.testing.assert_allclose(doubled(x).scores, 2 * gs.Explainer(model)(x).scores, rtol=1e-5)
-    assert repr(model) == "Model('mine', a Sequential, 5 labels)"
+    assert repr(model) == "Model('mine', class Sequential, 5 labels)"
 
 
 @pytest.mark.parametrize(

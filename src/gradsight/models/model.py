@@ -222,7 +222,7 @@ class Model:
 
     def __repr__(self) -> str:
         kind = type(self.model).__name__
-        parts = [kind if self.name in ("", kind) else f"{self.name!r}, a {kind}"]
+        parts = [kind if self.name in ("", kind) else f"{self.name!r}, class {kind}"]
         if isinstance(self.preprocess, Preprocess) and self.preprocess.fit != "none":
             height, width = self.preprocess.size
             parts.append(f"photos of {height} x {width}")
