@@ -194,7 +194,7 @@ def network(name: str) -> tuple[Any, Any]:
 
 def once_more(name: str) -> list[Any]:
     """DenseNet121 takes as long as all others together."""
-    return [SLOW_ON_JAX, *[pytest.mark.slow] * (name == "DenseNet121")]
+    return [*SLOW_ON_JAX, *[pytest.mark.slow] * (name == "DenseNet121")]
 
 
 @pytest.mark.parametrize("name", [HERE[0], *(pytest.param(name, marks=once_more(name)) for name in HERE[1:])])
