@@ -192,9 +192,9 @@ def network(name: str) -> tuple[Any, Any]:
     return model, batch[:2]
 
 
-def once_more(name: str) -> list[Any]:
+def once_more(name: str) -> Any:
     """DenseNet121 takes as long as all others together."""
-    return [*SLOW_ON_JAX, *[pytest.mark.slow] * (name == "DenseNet121")]
+    return pytest.mark.slow if name == "DenseNet121" else SLOW_ON_JAX
 
 
 @pytest.mark.parametrize("name", [HERE[0], *(pytest.param(name, marks=once_more(name)) for name in HERE[1:])])
