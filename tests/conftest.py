@@ -7,6 +7,7 @@ import random
 import sys
 import tempfile
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 import frameworks
+from gradsight.registry import METHODS, SOURCES
 
 if not frameworks.ON_KERAS:
     import torchvision_shim
@@ -76,6 +78,16 @@ def subprocess_env() -> dict[str, str]:
     """The environment for a Python process that may import torchvision, as a dict for ``subprocess.run(env=...)``."""
     paths = [str(TESTS / "support/site"), str(TESTS / "support"), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+@pytest.fixture(autouse=True)
+def entered() -> Iterator[None]:
+    """Take out again what a test enters as a method or a source."""
+    yield
+    for entries in (METHODS._entries, SOURCES._entries):
+        for name, entry in list(entries.items()):
+            if not getattr(entry.function, "__module__", "").startswith("gradsight."):
+                del entries[name]
 
 
 @pytest.fixture(autouse=True)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
-from collections.abc import Iterator
 
 import pytest
 
 import gradsight as gs
 from conftest import ROOT
-from gradsight.registry import METHODS, SOURCES
 
 pytestmark = pytest.mark.pytorch
 
@@ -27,15 +25,6 @@ def modules() -> list[str]:
     paths = sorted((SOURCE / "gradsight").rglob("*.py"))
     names = [".".join(path.relative_to(SOURCE).with_suffix("").parts) for path in paths if ">>> " in path.read_text()]
     return [name.removesuffix(".__init__") for name in names]
-
-
-@pytest.fixture(autouse=True)
-def entered() -> Iterator[None]:
-    """What examples enter in a registry is taken out again."""
-    before = [(registry, dict(registry)) for registry in (METHODS, SOURCES)]
-    yield
-    for registry, entries in before:
-        registry._entries = entries  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", modules())
