@@ -12,6 +12,7 @@ from gradsight.checks import optional, taken
 from gradsight.errors import ImageError
 from gradsight.explaining.asked import methods_of
 from gradsight.explaining.explainer import Explainer
+from gradsight.explaining.inputs import PhotoLike
 from gradsight.models.as_model import ModelLike
 from gradsight.registry import METHODS, SCOPES, Method
 from gradsight.results.comparison import SCALE, Comparison, Row
@@ -19,11 +20,9 @@ from gradsight.results.explanation import Explanation
 from gradsight.targets import TargetLike
 from gradsight.variants import MethodLike
 
-Photo = str | os.PathLike[str] | bytes | Image.Image
-
 
 def compare(
-    photo: Photo,
+    photo: PhotoLike,
     model: ModelLike | Explainer = "demo",
     *,
     methods: Sequence[MethodLike] | None = None,
@@ -153,5 +152,5 @@ def _explainer(model: ModelLike | Explainer) -> Explainer:
     return model if isinstance(model, Explainer) else Explainer(model)
 
 
-def _name_of(photo: Photo) -> str:
+def _name_of(photo: PhotoLike) -> str:
     return os.path.basename(os.fspath(photo)) if isinstance(photo, str | os.PathLike) else ""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from traceback import format_exception
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from gradsight.errors import ImageError
@@ -97,6 +98,31 @@ def out_of_memory(error: BaseException | None) -> bool:
     # By names, since no framework may be imported only to ask for its errors.
     known = isinstance(error, MemoryError) or type(error).__name__ in _MEMORY
     return known or any(word in str(error) for word in _MEMORY_WORDS) or out_of_memory(error.__cause__)
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def without_frames(error: E) -> E:
+    """An error without the frames that it and its causes went through: they hold the pass that failed, and its memory.
+
+    Where it came from stays as text, in a note that Python shows with it (`BaseException.add_note`).
+    """
+    if error.__traceback__ is not None:
+        error.add_note("".join(format_exception(error)))
+    for each in _chain(error):
+        # Of the causes too: a framework's error is often the cause of ours, and its frames hold the tensors.
+        each.__traceback__ = None
+    return error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    # Errors can be chained in a circle, by code that raises one again.
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def find_photos(

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,11 @@ from typer.testing import CliRunner
 
 import fuzz_cli
 import gradsight as gs
-from gradsight.cli import parsing, terminal
+from gradsight.cli import outcomes, parsing, terminal
 from gradsight.cli.app import app
 from gradsight.cli.outcomes import each
 from gradsight.errors import InvalidArgument, ModelError, UnknownName, printable
+from gradsight.explaining import assemble
 from gradsight.limits import INPUT_PIXELS
 from gradsight.photos import Photo
 from gradsight.results.wording import share
@@ -479,6 +481,18 @@ def test_what_nobody_foresaw_is_one_line_and_can_be_seen(here, monkeypatch):
     monkeypatch.setattr(terminal, "SHOW_FAULTS", True)
     with pytest.raises(KeyError, match="of ours"):
         run("explain", "grey.png")
+
+
+def test_a_fault_in_an_explanation_can_be_seen_where_it_is(here, monkeypatch):
+    def deep_inside(*args: object) -> None:
+        raise KeyError("of ours")
+
+    monkeypatch.setattr(assemble, "_maps", deep_inside)
+    monkeypatch.setattr(terminal, "SHOW_FAULTS", True)
+    monkeypatch.setattr(outcomes, "SHOW_FAULTS", True)
+    with pytest.raises(KeyError, match="of ours") as caught:
+        run("explain", "grey.png")
+    assert "in deep_inside" in "".join(traceback.format_exception(caught.value))
 
 
 # Signals.

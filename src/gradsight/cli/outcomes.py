@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gradsight.cli.terminal import SHOW_FAULTS, complain, told
 from gradsight.errors import GradsightError, ImageError, MissingDependency, UnknownName
-from gradsight.photos import Explained, Failed, Photo, out_of_memory
+from gradsight.photos import Explained, Failed, Photo, out_of_memory, without_frames
 
 if TYPE_CHECKING:
     from gradsight.results.explanation import Explanation
@@ -136,9 +136,7 @@ def _freed(error: BaseException) -> BaseException:
     if SHOW_FAULTS and not isinstance(error, GradsightError):
         raise error
     # The errors of frameworks have types of their own; as this one, it counts as about its photo (`_of_photo`).
-    failed = MemoryError(str(error)) if out_of_memory(error) else error
-    failed.__cause__ = failed.__context__ = None
-    return failed.with_traceback(None)
+    return MemoryError(str(error)) if out_of_memory(error) else without_frames(error)
 
 
 def _of_photo(error: BaseException) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,20 +105,3 @@ def one_at_a_time(function: Callable[[object], Prepared]) -> Callable[[object], 
             return function(photo)
 
     return locked
-
-
-def without_frames(error: Exception) -> Exception:
-    """An error without the frames that it and its causes went through: they hold the pass that failed."""
-    for each in _chain(error):
-        # Of the causes too: a framework's error is often the cause of ours, and its frames hold the tensors.
-        each.__traceback__ = None
-    return error
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    # Errors can be chained in a circle, by code that raises one again.
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__

@@ -6,26 +6,17 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Generic
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from gradsight.errors import MissingDependency, UnknownName
 from gradsight.explaining.batch_sizes import BatchSize
 from gradsight.explaining.inputs import Prepared
-from gradsight.explaining.read_ahead import HasSource, Read, ReadAhead, without_frames
-from gradsight.photos import Explained, Failed, Outcome, P, out_of_memory
-from gradsight.results.explanation import Explanation
+from gradsight.explaining.read_ahead import Read, ReadAhead
+from gradsight.photos import Explained, Failed, Outcome, P, out_of_memory, without_frames
+from gradsight.results.explanation import Explanation, of_image
 from gradsight.results.explanations import Explanations
 from gradsight.rules import Choice, Either, Rule, Whole
-
-PhotoSource = str | Path | bytes | Image.Image | NDArray[np.uint8] | HasSource
-"""One photo of a stream."""
 
 BATCH_SIZE: Rule[int | str] = Either[int | str]((Whole(1), Choice(("auto",), "batch size")))
 
@@ -37,20 +28,6 @@ _FIRST = 4
 
 _OF_ALL = (UnknownName, MissingDependency)
 """Errors about what was asked for: each photo of a batch would fail so again."""
-
-_PER_IMAGE = (
-    "maps",
-    "scores",
-    "targets",
-    "predictions",
-    "target_notes",
-    "photos",
-    "placements",
-    "alphas",
-    "channel_means",
-    "written",
-)
-"""The fields of an `Explanation` that have one entry for each image, or none at all."""
 
 
 class Stream(Generic[P]):
@@ -145,7 +122,7 @@ class Stream(Generic[P]):
             return
         self._size.timed(len(slots), time.perf_counter() - start)
         for i, slot in enumerate(slots):
-            slot.outcome = Explained(slot.photo, Explanations(_image(explanation, i) for explanation in made))
+            slot.outcome = Explained(slot.photo, Explanations(of_image(explanation, i) for explanation in made))
             slot.prepared = None
 
     def _failed(self, slots: Sequence[_Slot[P]], error: Exception) -> None:
@@ -189,15 +166,3 @@ def _room(waiting: Sequence[_Slot[P]], most: int) -> int:
         return min(most, _FIRST) - len(waiting)
     # As if all that come were as large as the largest so far.
     return min(most - len(waiting), (_MOST_PIXELS - sum(pixels)) // max(pixels))
-
-
-def _image(explanation: Explanation, i: int) -> Explanation:
-    """Of an explanation of several images, that of one."""
-    own: dict[str, object] = {}
-    for name in _PER_IMAGE:
-        values = getattr(explanation, name)
-        if isinstance(values, np.ndarray):
-            own[name] = values[i : i + 1].copy()  # a view would keep the arrays of all
-        elif values:
-            own[name] = values[i : i + 1]
-    return replace(explanation, **own)  # type: ignore[arg-type]

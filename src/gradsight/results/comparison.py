@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +12,9 @@ from PIL import Image
 
 from gradsight import imaging
 from gradsight.checks import optional, taken
-from gradsight.errors import GradsightError, InvalidArgument, printable, received
+from gradsight.errors import GradsightError, InvalidArgument, received
 from gradsight.registry import Method
-from gradsight.results import wording
+from gradsight.results import html, wording
 from gradsight.results.explanation import Explanation
 from gradsight.results.sheet import legends
 from gradsight.rules import Choice, Each, Instance, Name, Text
@@ -198,9 +196,8 @@ class Comparison:
         return f"Comparison({len(self.rows)} rows: {names}; labels={self.explanations[0].labels[0]})"
 
     def _repr_html_(self) -> str:
-        data = base64.b64encode(imaging.encoded(self.figure(), "JPEG")).decode("ascii")
-        words = html.escape(printable(self.name or "photo"))
-        return f'<img alt="{words}, compared" style="max-width:100%" src="data:image/jpeg;base64,{data}">'
+        picture = self.figure()
+        return html.inline(imaging.encoded(picture, "JPEG"), picture.size, f"{self.name or 'photo'}, compared")
 
 
 def said_by(explanation: Explanation) -> str:

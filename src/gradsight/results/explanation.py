@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradsight import imaging
 from gradsight.checks import index as index_of
@@ -241,14 +242,28 @@ def _where(layers: Sequence[str]) -> str:
 def joined(parts: Sequence[Explanation]) -> Explanation:
     """Explanations of single images, by the same method at the same layer, as one of all of them."""
     changed: dict[str, object] = {}
-    for field in fields(Explanation):
-        values = [getattr(part, field.name) for part in parts]
-        # Every array has an axis of images first, and so has every tuple that is not shared.
-        if isinstance(values[0], np.ndarray):
-            changed[field.name] = np.concatenate(values)
-        elif isinstance(values[0], tuple) and field.name not in _SHARED:
-            changed[field.name] = sum(values, ())
+    for name, first in _by_image(parts[0]):
+        values = [getattr(part, name) for part in parts]
+        changed[name] = np.concatenate(values) if isinstance(first, np.ndarray) else sum(values, ())
     return replace(parts[0], **changed)  # type: ignore[arg-type]  # each value is of its field's type
+
+
+def of_image(explanation: Explanation, i: int) -> Explanation:
+    """Of an explanation of several images, that of image ``i``; `joined` makes one of them again."""
+    own: dict[str, object] = {}
+    for name, values in _by_image(explanation):
+        part = values[i : i + 1]
+        # A view would keep the arrays of all images in memory.
+        own[name] = part.copy() if isinstance(part, np.ndarray) else part
+    return replace(explanation, **own)  # type: ignore[arg-type]  # each value is of its field's type
+
+
+def _by_image(explanation: Explanation) -> Iterator[tuple[str, NDArray[np.float32] | tuple[object, ...]]]:
+    """The fields that have an entry for each image: every array, and every tuple that is not shared."""
+    for field in fields(explanation):
+        value = getattr(explanation, field.name)
+        if isinstance(value, np.ndarray) or (isinstance(value, tuple) and field.name not in _SHARED):
+            yield field.name, value
 
 
 _SHARED = ("input_size", "layers")

@@ -64,12 +64,16 @@ def _rest(count: int, shown: int) -> Iterator[str]:
 
 def _image(picture: Image.Image, names: str) -> str:
     """A picture inside of the page; its size is said, so that the page does not jump when it is there."""
-    width, height = picture.size
+    return inline(_small(picture), picture.size, names)
+
+
+def inline(data: bytes, size: tuple[int, int], names: str) -> str:
+    """A JPEG inside of the page, shown at ``size`` (width, height), with words for who cannot see it."""
     # In the page itself: a notebook that is sent to somebody must show its pictures without other files.
-    data = base64.b64encode(_small(picture)).decode("ascii")
+    text = base64.b64encode(data).decode("ascii")
     return (
-        f'<img alt="{_escaped(names)}" width="{width}" height="{height}" style="max-width:100%;height:auto" '
-        f'src="data:image/jpeg;base64,{data}">'
+        f'<img alt="{_escaped(names)}" width="{size[0]}" height="{size[1]}" style="max-width:100%;height:auto" '
+        f'src="data:image/jpeg;base64,{text}">'
     )
 
 
