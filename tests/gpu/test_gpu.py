@@ -78,6 +78,28 @@ def test_each_method_gives_the_maps_of_the_cpu(asked_for: str) -> None:
     assert np.abs(maps("cuda") - maps("cpu")).max() <= EXACT * np.abs(maps("cpu")).max()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_images_of_a_batch_go_through_together(dtype: torch.dtype) -> None:
+    rows: list[int] = []
+    model = build("resnet50").to("cuda", dtype)
+    model.layer1.register_forward_hook(lambda _module, arguments, _output: rows.append(len(arguments[0])))
+    explainer, images = gs.Explainer(model), NETWORKS["resnet50"].images(32).to(dtype)
+    explainer(images)
+    rows.clear()
+    explainer(images)
+    # Convolutions in TF32 give an image other digits in another batch.
+    assert rows == [32]
+
+
+@pytest.mark.parametrize("net", ["resnet50", "mobilenet_v3_large", "convnext_tiny", "vit_b_16", "swin_t"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_layer_is_that_of_full_precision(net: str, dtype: torch.dtype) -> None:
+    model = build(net).to("cuda", dtype)
+    for images in NETWORKS[net].images(64)[:3]:
+        found = gs.Explainer(model).layers(images[None].to(dtype))
+        assert found[0].name == NETWORKS[net].layer, [c.name for c in found]
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precisions_give_the_maps_of_float32(dtype: torch.dtype, data: Path) -> None:
     photos = sorted((data / "coco").rglob("*.jpg"))[:4]

@@ -138,6 +138,11 @@ class ModelBackend(ABC, Generic[ForwardT]):
     def full_precision(array: Array, /) -> Array:
         """Half precisions as float32: methods sum over thousands of products."""
 
+    @staticmethod
+    @abstractmethod
+    def is_coarse(array: Array, /) -> bool:
+        """Whether what is computed with such an array here has about three digits, and not seven or more."""
+
     # The layers.
 
     @abstractmethod

@@ -17,6 +17,7 @@ from gradsight.backends.keras.forward import KerasForward
 from gradsight.backends.keras.inputs import KerasBatches, prepared
 from gradsight.backends.keras.ops import OPS
 from gradsight.backends.keras.outputs import floating_in, full_precision, is_floating, numpy_of, with_floating
+from gradsight.backends.keras.precision import is_coarse
 from gradsight.backends.keras.running import Running, told
 from gradsight.backends.keras.tap import Shown
 from gradsight.backends.keras.trace import record
@@ -38,6 +39,7 @@ class KerasBackend(ModelBackend[KerasForward]):
     ops = OPS
     numpy = staticmethod(numpy_of)
     full_precision = staticmethod(full_precision)
+    is_coarse = staticmethod(is_coarse)
     # Nothing has a graph outside of an engine's own calls.
     no_gradient = staticmethod(contextlib.nullcontext)
     with_gradient = staticmethod(contextlib.nullcontext)

@@ -19,6 +19,7 @@ from gradsight.backends.torch.gradients import with_gradient
 from gradsight.backends.torch.inputs import TorchBatches, prepared
 from gradsight.backends.torch.ops import OPS, full_precision, numpy_of
 from gradsight.backends.torch.outputs import with_leaves
+from gradsight.backends.torch.precision import is_coarse
 from gradsight.backends.torch.rectify import Rectified
 from gradsight.backends.torch.running import Running
 from gradsight.backends.torch.tails import Tails
@@ -40,6 +41,7 @@ class TorchBackend(ModelBackend[TorchForward]):
     channels_last = False
     numpy = staticmethod(numpy_of)
     full_precision = staticmethod(full_precision)
+    is_coarse = staticmethod(is_coarse)
     detached = staticmethod(torch.Tensor.detach)
     no_gradient = staticmethod(torch.no_grad)
     with_gradient = staticmethod(with_gradient)
