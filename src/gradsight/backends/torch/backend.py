@@ -15,7 +15,7 @@ from gradsight.backends.reading import NOTHING, Known
 from gradsight.backends.torch import derivatives, tap
 from gradsight.backends.torch.biases import Biases
 from gradsight.backends.torch.derivatives import TorchForward
-from gradsight.backends.torch.gradients import with_gradient
+from gradsight.backends.torch.gradients import ClassGradients, with_gradient
 from gradsight.backends.torch.inputs import TorchBatches, prepared
 from gradsight.backends.torch.ops import OPS, full_precision, numpy_of
 from gradsight.backends.torch.outputs import with_leaves
@@ -142,7 +142,9 @@ class TorchBackend(ModelBackend[TorchForward]):
             if rectified is not None:
                 rectified.check(self.view.quantized)
             laid_out = {layer.name: self.layout(layer, leaves[layer.name].shape, inputs) for layer in layers}
-            return ModelPass(self, TorchForward(inputs, outputs, leaves, laid_out, rule, batch_size), targets)
+            by_class = ClassGradients(self.view.in_parts)
+            forward = TorchForward(inputs, outputs, leaves, laid_out, rule, batch_size, by_class)
+            return ModelPass(self, forward, targets)
 
     def gradients(self, shared: ModelPass[TorchForward]) -> dict[str, Array]:
         """By leaf of a pass, d scores[:, k] / d output: (k, *output)."""
