@@ -32,6 +32,10 @@ Resolve: TypeAlias = Callable[[NDArray[np.float64] | None, Outputs], ScoreSpec]
 (n, classes), None where it has none."""
 
 
+TRUE = "true"
+"""The rule that changes nothing: of a pass that notes its rectifiers, so that the others can follow in its graph."""
+
+
 class Probe(Protocol):
     """One batch pushed through one model, seen at one layer. Everything is computed at first use and then kept.
 
@@ -184,6 +188,10 @@ class Backend(Protocol):
     def channels_last(self) -> bool:
         """Whether images are (n, *positions, channels)."""
 
+    @property
+    def one_graph(self) -> bool:
+        """Whether a pass with a rule gives the gradients of layers, of the image, and by every rule."""
+
     def unchanged(self) -> AbstractContextManager[None]:
         """See that nobody changes the model's weights within it; else a `ModelError` says so."""
 
@@ -217,10 +225,19 @@ class Backend(Protocol):
     def trace(self, inputs: Inputs, targets: Resolve) -> list[Seen]:
         """Run the first image once, and tell what was seen of each layer, in the order they ran."""
 
-    def run(self, inputs: Inputs, layers: Sequence[Layer], targets: Resolve, batch_size: int = 32) -> Pass:
+    def run(
+        self,
+        inputs: Inputs,
+        layers: Sequence[Layer],
+        targets: Resolve,
+        batch_size: int = 32,
+        *,
+        rule: str | None = None,
+    ) -> Pass:
         """Push a batch through the model, seen at ``layers`` (`layers.INPUT` is the input itself).
 
-        Without layers no graph is recorded. ``batch_size`` bounds the rows that methods push through at once.
+        Without layers no graph is recorded. ``batch_size`` bounds the rows that methods push through at once. ``rule``
+        says how gradients pass rectifiers; with `TRUE` they do as ever, and can by every rule, if `one_graph`.
         """
 
     def outputs(self, inputs: Inputs) -> Outputs:

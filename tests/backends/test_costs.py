@@ -221,6 +221,26 @@ def test_second_derivatives_are_taken_of_the_tail_alone(model: nn.Module, batch:
     assert flops(lambda: explainer(batch, targets=gs.Top(5), method=names)).total() <= 1.01 * forward
 
 
+@pytest.mark.parametrize(
+    ("names", "back"),
+    [
+        (["guidedbackprop"], 1),
+        (["guidedgradcam"], 1),
+        (["guidedgradcam", "deconvnet", "guidedbackprop", "gradient"], 3),
+    ],
+)
+def test_rules_of_rectifiers_share_one_forward_pass(
+    model: nn.Module, batch: torch.Tensor, forward: int, names: list[str], back: int
+) -> None:
+    explainer = gs.Explainer(model, layer="layer4", method=names)
+    explainer(batch[:1])
+    counted = flops(lambda: explainer(batch[:1]))
+    assert counted["convolution"] == flops(plain(model, batch[:1]))["convolution"]
+    # By each rule once, whichever methods ask for it, and by the true derivative for the plain gradient.
+    assert counted["convolution_backward"] == back * counted["convolution"]
+    assert counted.total() <= (1 + back) * 1.002 * forward / 2
+
+
 def test_smooth_grad_cam_pp_takes_a_pass_for_each_sample(model: nn.Module, batch: torch.Tensor, forward: int) -> None:
     explainer = gs.Explainer(model, layer="layer4", method="smoothgradcampp(samples=3)")
     explainer(batch, method="gradcam")

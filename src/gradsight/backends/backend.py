@@ -28,12 +28,14 @@ class ModelBackend(ABC, Generic[ForwardT]):
     Attributes:
         ops: array functions under the names of the Array API standard.
         channels_last: whether images are (n, *positions, channels).
+        one_graph: whether a pass with a rule gives the gradients of layers, of the image, and by every rule.
         batches: what batches hold.
         reader: reads what the model gives.
     """
 
     ops: Ops
     channels_last: bool
+    one_graph: bool = False
 
     def __init__(self, batches: Batches, known: Known, left_out: Callable[[], str]) -> None:
         """Nothing is run.
@@ -244,6 +246,14 @@ class ModelBackend(ABC, Generic[ForwardT]):
         Raises:
             ModelError: something behind the layer has no second derivative.
         """
+
+    def from_input(self, shared: ModelPass[ForwardT]) -> ModelPass[ForwardT]:
+        """A pass, differentiated from the input on."""
+        return shared.again([INPUT], rule=shared.forward.rule)
+
+    def ruled(self, shared: ModelPass[ForwardT], layer: Layer, rule: str) -> ModelPass[ForwardT]:
+        """A pass at a layer with gradients that pass rectifiers by a rule."""
+        return shared.again([layer], rule=rule)
 
     @abstractmethod
     def biases(self, shared: ModelPass[ForwardT]) -> Terms:

@@ -102,7 +102,7 @@ class LayerProbe:
         known = [Layer(probe.leaf, layout=probe.layout) for probe in (*self.layers, self)]
         wanted = list({layer.name: layer for layer in known}.values())
         again = shared.again(wanted, inputs=inputs, times=times, rule=shared.forward.rule)
-        return next(probe for probe in again.probes if probe.leaf == self.leaf)
+        return next((probe for probe in again.probes if probe.leaf == self.leaf), again.image)
 
     def with_targets(self, targets: ScoreSpec) -> LayerProbe:
         """The same forward pass, with other targets explained."""
@@ -111,7 +111,8 @@ class LayerProbe:
 
     def rectified(self, rule: str) -> LayerProbe:
         """The same, where gradients pass rectifiers by another rule."""
-        return self._pass.again([Layer(self.leaf, layout=self.layout)], rule=rule).probes[0]
+        ruled = self._pass.ruled(Layer(self.leaf, layout=self.layout), rule)
+        return next(probe for probe in ruled.probes if probe.leaf == self.leaf)
 
     def bias_terms(self, target: int) -> Iterator[Array]:
         """What each module adds by itself to the score of one target, (n, c, *s), module by module."""
