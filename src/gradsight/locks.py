@@ -49,8 +49,8 @@ class _Running:
         """Begin when no thread forks. A thread that runs already goes on at once."""
         me = threading.get_ident()
         with self._changed:
-            if not self._inside[me]:
-                # A thread that is inside already may go on: the fork waits for it.
+            # A thread that is inside already may go on: the fork waits for it.
+            if self._forking is not None and not self._inside[me]:
                 self._changed.wait_for(lambda: self._forking in (None, me))
             self._inside[me] += 1
 
@@ -59,8 +59,10 @@ class _Running:
         me = threading.get_ident()
         with self._changed:
             self._inside[me] -= 1
-            self._inside += Counter()  # without those that are 0
-            self._changed.notify_all()
+            if not self._inside[me]:
+                del self._inside[me]
+            if self._forking is not None:  # nobody else waits
+                self._changed.notify_all()
 
     def before_fork(self) -> None:
         """Wait until no other thread runs, and let none begin."""

@@ -32,8 +32,8 @@ class Maps:
     method: str
     model: str
     input_size: tuple[int, ...]
-    predictions: tuple[tuple[Prediction, ...], ...] = later(())  # noqa: RUF009 - finds the value where it is asked for
-    target_notes: tuple[tuple[tuple[Note, ...], ...], ...] = later(())  # noqa: RUF009
+    predictions: tuple[tuple[Prediction, ...], ...] = later(())
+    target_notes: tuple[tuple[tuple[Note, ...], ...], ...] = later(())
     photos: tuple[Image.Image, ...] = ()
     placements: tuple[imaging.Placement, ...] = ()
     title: str = ""

@@ -27,13 +27,22 @@ def with_gradient() -> Iterator[None]:
         yield
 
 
+_AS_IT_IS = contextlib.nullcontext()
+
+
+def _recording() -> contextlib.AbstractContextManager[None]:
+    """`with_gradient` for code of ours, which leaves the mode as it is: nothing to do where a graph is recorded."""
+    quiet = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    return _AS_IT_IS if quiet else with_gradient()
+
+
 def jacobian(scores: torch.Tensor, leaves: dict[str, torch.Tensor]) -> Gradients:
     """d scores[:, j] / d output of each layer, for scores (n, k). The graph stays, for other targets of the same pass.
 
     Raises:
         ModelError: the scores do not depend on a layer.
     """
-    with with_gradient():
+    with _recording():
         # A whole model's backward pass, batched over classes, would hold its activations once for each class.
         grads = _by_column(scores, list(leaves.values()), batched=INPUT.name not in leaves)
     gradients: Gradients = {}
@@ -151,7 +160,7 @@ class ClassGradients:
                     for row, known in zip(lacking, self.classes, strict=True)
                 ]
             )
-        with with_gradient():
+        with _recording():
             picked = logits.gather(1, torch.from_numpy(np.ascontiguousarray(new)).to(logits.device))
         columns = jacobian(picked, leaves)
         if self.classes is None:

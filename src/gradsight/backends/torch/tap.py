@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -161,15 +160,17 @@ def _gated(module: nn.Module, gate: _Gate) -> Callable[..., Outputs]:
     return gated
 
 
-@contextlib.contextmanager
-def running(now: Pass | TapSearch) -> Iterator[None]:
-    """Let the gates of this thread ask ``now``."""
-    before = getattr(_running, "now", None)
-    _running.now = now
-    try:
-        yield
-    finally:
-        _running.now = before
+class running:  # noqa: N801 - used as a function
+    """Within it the gates of this thread ask ``now``."""
+
+    def __init__(self, now: Pass | TapSearch) -> None:
+        self._now, self._before = now, getattr(_running, "now", None)
+
+    def __enter__(self) -> None:
+        _running.now = self._now
+
+    def __exit__(self, *_error: object) -> None:
+        _running.now = self._before
 
 
 class LeafTap:

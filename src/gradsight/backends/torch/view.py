@@ -31,6 +31,8 @@ from gradsight.backends.torch.tap_points import TapPoint
 from gradsight.generators import OwnNumbers
 from gradsight.recent import Recent
 
+_UNGUARDED = contextlib.nullcontext()
+
 
 class View:
     """The copy, and what tells that the original has changed since.
@@ -111,12 +113,16 @@ class View:
         copy = self._copies.known(module)
         return next((name for name, known in self.modules.items() if name and known is copy), None)
 
-    @contextlib.contextmanager
-    def guarded(self) -> Iterator[None]:
+    def guarded(self) -> contextlib.AbstractContextManager[None]:
         """Keep a forward pass from changing buffers and attributes, or the random state.
 
         The first pass is observed; what it did not change is not guarded in later ones, which then cost nothing.
         """
+        quiet = self.observed and not (self.draws or self.changes_state or self._led)
+        return _UNGUARDED if quiet else self._guarded()
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             stack.enter_context(leading(self._led))
             # Seeing each operator costs time, so that only a model that was seen to draw is watched for it again.
