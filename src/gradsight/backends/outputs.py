@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -87,11 +88,19 @@ def spelled(outputs: Outputs, path: Path) -> str:
     return text
 
 
+_LIKE_TENSORS = ("ndim", "shape", "dtype")
+_KINDS: WeakKeyDictionary[type, bool | None] = WeakKeyDictionary()
+
+
 def is_tensor(value: object) -> bool:
     """Whether a value is a framework's array; NumPy's own carry no gradient."""
-    if isinstance(value, Mapping | np.ndarray | np.generic):
-        return False
-    return all(hasattr(value, x) for x in ("ndim", "shape", "dtype"))
+    kind = type(value)
+    if kind not in _KINDS:
+        # By its class where that says it, which is asked once; an object may have such attributes of its own too.
+        known = all(hasattr(kind, name) for name in _LIKE_TENSORS)
+        _KINDS[kind] = False if issubclass(kind, Mapping | np.ndarray | np.generic) else known or None
+    told = _KINDS[kind]
+    return all(hasattr(value, name) for name in _LIKE_TENSORS) if told is None else told
 
 
 def describe(outputs: Outputs) -> str:

@@ -22,7 +22,10 @@ def unchanged(stamp: Stamp, same: Callable[[object, object], bool] = operator.eq
     before = stamp()
 
     def changed() -> bool:
-        return not all(map(same, before, stamp()))
+        now = stamp()
+        if same is operator.eq and isinstance(before, list):
+            return before != now  # in one go
+        return not all(map(same, before, now))
 
     try:
         yield

@@ -86,7 +86,8 @@ def _maps(method: Method, probe: Probe, shared: Pass, backend: Backend) -> NDArr
     # A user's function may go over to NumPy in between, which no framework's own way to there takes.
     values = maps if isinstance(maps, np.ndarray) else backend.numpy(maps)
     raw: NDArray[np.float32] = values.astype(np.float32)
-    check_maps(raw)
+    if raw.ndim > 5 or not raw.size:
+        check_maps(raw)  # which says what is wrong
     return raw
 
 
@@ -95,7 +96,7 @@ def _scores(shared: Pass, backend: Backend) -> NDArray[np.float32]:
     classes = shared.targets.classes
     # Those of classes have been copied from the device already: one more copy would wait for it once more.
     if classes is not None and shared.logits is not None:
-        return np.take_along_axis(shared.logits, classes, axis=1).astype(np.float32)
+        return shared.logits[np.arange(len(classes))[:, None], classes].astype(np.float32)
     return backend.numpy(shared.scores).astype(np.float32)
 
 

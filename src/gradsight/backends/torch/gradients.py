@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.autograd.graph import get_gradient_edge
 
-from gradsight.backends.torch.graph import differentiable, topological
+from gradsight.backends.torch.graph import Node, differentiable, is_whole, topological
 from gradsight.errors import ModelError
 from gradsight.layers import INPUT
 from gradsight.registry import without_gradient
@@ -64,12 +64,16 @@ def check_graph(scores: torch.Tensor, leaves: dict[str, torch.Tensor], quantized
     Raises:
         ModelError: it is not.
     """
+    outputs = list(leaves.values())
+    with _recording():
+        if all(x.requires_grad for x in outputs) and is_whole(scores.grad_fn, [_node(x) for x in outputs]):
+            return
     # An operator without a derivative is no error of PyTorch's: its part of the gradient would be missing, silently.
     order = topological(scores.grad_fn)
     whole, reached = differentiable(order), set(order)
     for name, output in leaves.items():
         with torch.inference_mode(False):
-            node = get_gradient_edge(output).node if output.requires_grad else None
+            node = _node(output) if output.requires_grad else None
         if node in whole or (node is not None and order and node not in reached):
             continue  # of the latter, `jacobian` says that the scores do not depend on it
         if quantized:
@@ -84,6 +88,12 @@ def check_graph(scores: torch.Tensor, leaves: dict[str, torch.Tensor], quantized
             )
         where = "the input" if name == INPUT.name else f"layer {name!r}"
         raise ModelError(f"the scores carry no gradient back to {where}: {reason}")
+
+
+def _node(output: torch.Tensor) -> Node:
+    """The node of autograd's graph that an output's gradient comes to."""
+    node: Node = get_gradient_edge(output).node
+    return node
 
 
 def no_gradient_in(quantized: str) -> str:

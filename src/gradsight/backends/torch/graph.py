@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -24,6 +24,21 @@ def topological(start: Node | None) -> list[Node]:
     node that nobody holds.
     """
     return paths.topological(start, _before)
+
+
+def is_whole(start: Node | None, sources: Iterable[Node]) -> bool:
+    """Whether a graph from ``start`` backwards reaches all ``sources``, and nothing in it lacks a derivative."""
+    if start is None:
+        return False
+    reached, left = {start}, [start]
+    for node in left:
+        if node.name().endswith("NotImplemented"):
+            return False
+        for child, _ in node.next_functions:
+            if child is not None and child not in reached:
+                reached.add(child)
+                left.append(child)
+    return reached.issuperset(sources)
 
 
 def dominators(order: Sequence[Node], source: torch.Tensor) -> set[Node]:

@@ -25,7 +25,7 @@ class TorchBatches(Batches):
 
     def flat(self, inputs: Inputs) -> list[Array]:
         """All that the inputs are nested of."""
-        return pytree.tree_leaves(inputs)
+        return [inputs] if isinstance(inputs, torch.Tensor) else pytree.tree_leaves(inputs)
 
     def filled(self, inputs: Inputs, values: Iterable[object]) -> Inputs:
         """Inputs nested like these, of other values."""
@@ -33,7 +33,7 @@ class TorchBatches(Batches):
 
     def form(self, inputs: Inputs) -> Hashable:
         """How inputs are nested, and in which order."""
-        return pytree.tree_structure(inputs)
+        return "" if isinstance(inputs, torch.Tensor) else pytree.tree_structure(inputs)
 
     def is_tensor(self, value: object) -> bool:
         """Whether something is a tensor."""

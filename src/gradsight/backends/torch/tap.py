@@ -36,6 +36,10 @@ def maps_in(output: Outputs) -> list[torch.Tensor]:
     return list({id(x): x for x in tensors if x.is_floating_point() or x.is_quantized}.values())
 
 
+_AT_FORWARD = TapPoint("", 0)
+"""Where nothing else was learned, an output is tapped where its module's forward gives it."""
+
+
 class Pass:
     """The taps of one pass, each called at the point where its module's output is made.
 
@@ -67,9 +71,10 @@ class Pass:
             self._counts[name] = self._counts.get(name, -1) + 1
             self._tapped.pop(name, None)
         call = self._counts.get(name, 0)
-        point = self._points.get((name, call), TapPoint(name, call))
+        point = self._points.get((name, call), _AT_FORWARD)
         asked = self._within.get((name, call, gap), [])
-        if name in self._taps and point.module == name and point.gap == gap:
+        is_here = gap == 0 if point is _AT_FORWARD else point.module == name and point.gap == gap
+        if name in self._taps and is_here:
             asked = [name, *asked]
         if not asked:
             self._check(name, output)

@@ -7,9 +7,8 @@ parameters that ask for no gradient, so that a forward pass records a graph only
 from __future__ import annotations
 
 import contextlib
-import itertools
 import operator
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from torch import nn
 
 from gradsight.backends.snapshot import Snapshot
 from gradsight.backends.torch.copies import Copies, unwrap
-from gradsight.backends.torch.memory import example_of, shares_memory
+from gradsight.backends.torch.memory import example_of
 from gradsight.backends.torch.reached import (
     Reached,
     has_hooks,
@@ -31,6 +30,9 @@ from gradsight.backends.torch.tap_points import TapPoint
 from gradsight.generators import OwnNumbers
 from gradsight.recent import Recent
 
+# Loops of Python's own: this is asked twice in a call, of every tensor of a model.
+_VERSION: Callable[[torch.Tensor], int] = operator.attrgetter("_version")
+_PLACE: Callable[[torch.Tensor], int] = torch.Tensor.data_ptr
 _UNGUARDED = contextlib.nullcontext()
 
 
@@ -102,11 +104,11 @@ class View:
         copies = self._copies
         same_kinds = all(map(operator.is_, map(type, copies.modules), copies.kinds))
         same = same_kinds and self._everywhere == hooks_everywhere()
-        return same and copies.then.holds() and all(itertools.starmap(shares_memory, copies.aliases))
+        return same and copies.then.holds() and copies.share_memory()
 
-    def stamp(self) -> list[tuple[int, int]]:
+    def stamp(self) -> list[int]:
         """How often each of the model's tensors was written into, and where it lies."""
-        return [(x._version, x.data_ptr()) for x in self._counting]
+        return [*map(_VERSION, self._counting), *map(_PLACE, self._counting)]
 
     def name_of(self, module: nn.Module) -> str | None:
         """What one of the user's own modules is called; None for the model itself and for what is not in it."""
