@@ -6,8 +6,7 @@ import os
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ContextDecorator
 from types import TracebackType
 
 
@@ -93,17 +92,17 @@ _PATIENCE = 10.0
 _running = _Running()
 
 
-@contextmanager
-def whole() -> Iterator[None]:
+class whole(ContextDecorator):  # noqa: N801 - used as a function
     """A block that a fork does not cut in two: the fork waits for its end.
 
     A child has one thread, and finds whatever the others were at as it was: half imported modules, half changed states
     of PyTorch, locks in C++ that nobody opens.
     """
-    _running.enter()
-    try:
-        yield
-    finally:
+
+    def __enter__(self) -> None:
+        _running.enter()
+
+    def __exit__(self, *_error: object) -> None:
         _running.leave()
 
 

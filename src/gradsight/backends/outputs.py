@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -89,18 +89,20 @@ def spelled(outputs: Outputs, path: Path) -> str:
 
 
 _LIKE_TENSORS = ("ndim", "shape", "dtype")
-_KINDS: WeakKeyDictionary[type, bool | None] = WeakKeyDictionary()
 
 
 def is_tensor(value: object) -> bool:
     """Whether a value is a framework's array; NumPy's own carry no gradient."""
-    kind = type(value)
-    if kind not in _KINDS:
-        # By its class where that says it, which is asked once; an object may have such attributes of its own too.
-        known = all(hasattr(kind, name) for name in _LIKE_TENSORS)
-        _KINDS[kind] = False if issubclass(kind, Mapping | np.ndarray | np.generic) else known or None
-    told = _KINDS[kind]
+    told = _are_tensors(type(value))  # type: ignore[arg-type]  # mypy takes a class for one of its objects
     return all(hasattr(value, name) for name in _LIKE_TENSORS) if told is None else told
+
+
+@lru_cache(maxsize=64)
+def _are_tensors(kind: type) -> bool | None:
+    """Whether all values of a class are tensors; None where only a value itself tells, by attributes of its own."""
+    if issubclass(kind, Mapping | np.ndarray | np.generic):
+        return False
+    return all(hasattr(kind, name) for name in _LIKE_TENSORS) or None
 
 
 def describe(outputs: Outputs) -> str:

@@ -71,13 +71,16 @@ class Noting:
             held: its fields.
             makers: by field, what computes others later.
         """
-        seen = Explanation.of_call(held, {})
-        if not _are_named(seen):  # by a target of the user's own: the fields are looked at one by one
+        maps, targets = held["maps"], held["targets"]
+        assert isinstance(maps, np.ndarray)
+        if not _are_named(
+            targets, *maps.shape[:2]
+        ):  # by a target of the user's own: the fields are looked at one by one
             return Explanation(**held, **{name: make() for name, make in makers.items()})  # type: ignore[arg-type]
-        if seen.maps.size > _SMALL:
-            return Explanation.of_call({**held, "target_notes": self._notes(seen)}, makers)
+        if maps.size > _SMALL:
+            return Explanation.of_call({**held, "target_notes": self._notes(Explanation.of_call(held, {}))}, makers)
         # Of a copy: whoever writes into the maps does not change what is said of them.
-        seen = Explanation.of_call({**held, "maps": seen.maps.copy()}, {})
+        seen = Explanation.of_call({**held, "maps": maps.copy()}, {})
         return Explanation.of_call(held, {**makers, "target_notes": lambda: self._notes(seen)})
 
     def _notes(self, explanation: Explanation) -> Notes:
@@ -105,12 +108,11 @@ class Noting:
         )
 
 
-def _are_named(explanation: Explanation) -> bool:
-    """Whether every map has a target with its name, as all of gradsight's own targets give them."""
-    n, k = explanation.maps.shape[:2]
-    names = explanation.targets
-    each = isinstance(names, tuple) and all(isinstance(row, tuple) and len(row) == k for row in names)
-    return each and len(names) == n and all(type(name) is TargetInfo for row in names for name in row)
+def _are_named(names: object, n: int, k: int) -> bool:
+    """Whether each of k maps of n images has a target with its name, as all of gradsight's own targets give them."""
+    if not isinstance(names, tuple) or len(names) != n:
+        return False
+    return all(isinstance(row, tuple) and len(row) == k and {*map(type, row)} == {TargetInfo} for row in names)
 
 
 def _of_box(explanation: Explanation, i: int, j: int) -> list[Note]:

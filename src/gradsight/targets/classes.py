@@ -124,4 +124,7 @@ def _of_classes(indices: Indices, context: OutputContext) -> ScoreSpec:
     rows = indices.tolist()
     known = {i: TargetInfo(i, class_name(i, context.labels)) for i in {i for row in rows for i in row}}
     names = tuple(tuple([known[i] for i in row]) for row in rows)
-    return ScoreSpec(names, tuple((Term(classes=column),) for column in indices.T))
+    spec = ScoreSpec(names, tuple((Term(classes=column),) for column in indices.T))
+    if indices.shape[1] == 1:  # what is found out of several terms is known of one
+        vars(spec).update(classes=indices, indices=indices, of_classes=True)
+    return spec

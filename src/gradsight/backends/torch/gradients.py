@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.autograd.graph import get_gradient_edge
 
-from gradsight.backends.torch.graph import Node, differentiable, is_whole, topological
+from gradsight.backends.torch.graph import differentiable, is_whole, topological
 from gradsight.errors import ModelError
 from gradsight.layers import INPUT
 from gradsight.registry import without_gradient
@@ -20,11 +20,18 @@ Gradients = dict[str, torch.Tensor]
 """By layer, d scores[:, j] / d output for each column j: (columns, *output)."""
 
 
-@contextlib.contextmanager
-def with_gradient() -> Iterator[None]:
+class with_gradient:  # noqa: N801 - used as a function
     """Within it a graph is recorded, whatever mode the caller is in."""
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
+
+    def __enter__(self) -> None:
+        # Both put back what was, also where code in between has left the mode changed.
+        self._inference, self._recording = torch.inference_mode(False), torch.enable_grad()
+        self._inference.__enter__()
+        self._recording.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._recording.__exit__(*error)
+        self._inference.__exit__(*error)
 
 
 _AS_IT_IS = contextlib.nullcontext()
@@ -64,16 +71,14 @@ def check_graph(scores: torch.Tensor, leaves: dict[str, torch.Tensor], quantized
     Raises:
         ModelError: it is not.
     """
-    outputs = list(leaves.values())
-    with _recording():
-        if all(x.requires_grad for x in outputs) and is_whole(scores.grad_fn, [_node(x) for x in outputs]):
-            return
+    if is_whole(scores.grad_fn, leaves.values()):
+        return
     # An operator without a derivative is no error of PyTorch's: its part of the gradient would be missing, silently.
     order = topological(scores.grad_fn)
     whole, reached = differentiable(order), set(order)
     for name, output in leaves.items():
         with torch.inference_mode(False):
-            node = _node(output) if output.requires_grad else None
+            node = get_gradient_edge(output).node if output.requires_grad else None
         if node in whole or (node is not None and order and node not in reached):
             continue  # of the latter, `jacobian` says that the scores do not depend on it
         if quantized:
@@ -88,12 +93,6 @@ def check_graph(scores: torch.Tensor, leaves: dict[str, torch.Tensor], quantized
             )
         where = "the input" if name == INPUT.name else f"layer {name!r}"
         raise ModelError(f"the scores carry no gradient back to {where}: {reason}")
-
-
-def _node(output: torch.Tensor) -> Node:
-    """The node of autograd's graph that an output's gradient comes to."""
-    node: Node = get_gradient_edge(output).node
-    return node
 
 
 def no_gradient_in(quantized: str) -> str:
@@ -150,7 +149,7 @@ class ClassGradients:
         """
         assert targets.indices is not None
         self._add(targets.indices, logits, leaves)
-        if targets.classes is not None and self.classes is not None and np.array_equal(self.classes, targets.classes):
+        if targets.classes is not None and self.classes is not None and _equal(self.classes, targets.classes):
             return self.columns
         mix = torch.from_numpy(self._mix(targets)).to(logits)
         return {name: _mixed(mix, grads, 1 + batch_axes[name]) for name, grads in self.columns.items()}
@@ -190,6 +189,10 @@ class ClassGradients:
                 first = np.argmax(term.classes[:, None] == self.classes, axis=1)  # the first that fits, (n,)
                 mix[rows, j, first] += term.factor
         return mix
+
+
+def _equal(one: NDArray[np.intp], other: NDArray[np.intp]) -> bool:
+    return one is other or np.array_equal(one, other)
 
 
 def _mixed(mix: torch.Tensor, columns: torch.Tensor, batch_axis: int) -> torch.Tensor:

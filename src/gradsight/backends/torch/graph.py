@@ -26,19 +26,22 @@ def topological(start: Node | None) -> list[Node]:
     return paths.topological(start, _before)
 
 
-def is_whole(start: Node | None, sources: Iterable[Node]) -> bool:
+def is_whole(start: Node | None, sources: Iterable[torch.Tensor]) -> bool:
     """Whether a graph from ``start`` backwards reaches all ``sources``, and nothing in it lacks a derivative."""
     if start is None:
         return False
-    reached, left = {start}, [start]
+    reached, left, leaves = {start}, [start], set()
     for node in left:
         if node.name().endswith("NotImplemented"):
             return False
-        for child, _ in node.next_functions:
+        before = node.next_functions
+        if not before:
+            leaves.add(id(getattr(node, "variable", None)))
+        for child, _ in before:
             if child is not None and child not in reached:
                 reached.add(child)
                 left.append(child)
-    return reached.issuperset(sources)
+    return all(id(x) in leaves if x.grad_fn is None else x.grad_fn in reached for x in sources)
 
 
 def dominators(order: Sequence[Node], source: torch.Tensor) -> set[Node]:

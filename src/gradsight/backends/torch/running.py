@@ -44,6 +44,7 @@ class Running:
         self.view, self.batches = View(model), batches
         self.parts: dict[str, Part] = {}
         self.lock = Lock()
+        self._gated: set[str] = set()
         self._model = model
 
     def another(self) -> Running:
@@ -140,12 +141,16 @@ class Running:
         return stack
 
     def _install(self, modules: Iterable[str]) -> None:
+        modules = {*modules}
+        if modules <= self._gated and not self.view.tap_points:
+            return
         for name in modules:
             if name not in self.view.modules or not name:
                 raise unknown("layer", name, filter(None, self.view.modules), "`gradsight layers` lists the good ones.")
         within = {point.module for (name, _), point in self.view.tap_points.items() if name in modules}
         with self.lock:
             tap.install(self.view.modules, {*modules, *within})
+            self._gated |= modules
 
     def _learn(self, inputs: Inputs) -> bool:
         """Find out where outputs are made, once, if something may keep them; whether it is elsewhere than it seems."""
