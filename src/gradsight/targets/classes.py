@@ -124,7 +124,8 @@ def _of_classes(indices: Indices, context: OutputContext) -> ScoreSpec:
     rows = indices.tolist()
     known = {i: TargetInfo(i, class_name(i, context.labels)) for i in {i for row in rows for i in row}}
     names = tuple(tuple([known[i] for i in row]) for row in rows)
-    spec = ScoreSpec(names, tuple((Term(classes=column),) for column in indices.T))
-    if indices.shape[1] == 1:  # what is found out of several terms is known of one
-        vars(spec).update(classes=indices, indices=indices, of_classes=True)
+    indices = np.ascontiguousarray(indices)  # and no part of a larger array, which it would keep
+    spec = ScoreSpec(names, tuple([(Term(classes=column),) for column in indices.T]))
+    if len({column.tobytes() for column in indices.T}) == indices.shape[1]:  # no class is named twice
+        vars(spec).update(classes=indices, indices=indices, of_classes=True)  # which is found out of the terms else
     return spec
