@@ -75,6 +75,10 @@ class Copies:
         except (RuntimeError, TypeError):  # some are of a kind without memory of its own
             return all(map(shares_memory, self._parameters, self._shared))
 
+    def is_shared(self, tensor: torch.Tensor) -> bool:
+        """Whether the copies hold a tensor itself, and no alias of it."""
+        return self._copies.get(id(tensor), tensor) is tensor
+
     def known(self, module: nn.Module) -> nn.Module | None:
         """The copy of a module; None where there is none."""
         copy: nn.Module | None = self._copies.get(id(unwrap(module)))

@@ -33,6 +33,9 @@ from gradsight.recent import Recent
 # Loops of Python's own: this is asked twice in a call, of every tensor of a model.
 _VERSION: Callable[[torch.Tensor], int] = operator.attrgetter("_version")
 _PLACE: Callable[[torch.Tensor], int] = torch.Tensor.data_ptr
+_FEW = 8
+"""So many tensors show whether a stamp is likely to hold."""
+
 _UNGUARDED = contextlib.nullcontext()
 
 
@@ -78,6 +81,8 @@ class View:
         self.like = example_of(_weights(self.modules.values()))
         # Not those of the view: they share memory with the model's, but each counts its own writes.
         self._counting = [x for x in (*model.parameters(), *model.buffers()) if _counts(x)]
+        self._placed = [x for x in self._counting if self._copies.is_shared(x)]
+        self._stamp: list[int] | None = None
         quantized = (m for m in self.modules.values() if ".quantized" in type(m).__module__)
         self.quantized: str = next((m._get_name() for m in quantized), "")  # type: ignore[no-untyped-call]
         self.calls: dict[str, int] = {}
@@ -107,8 +112,20 @@ class View:
         return same and copies.then.holds() and copies.share_memory()
 
     def stamp(self) -> list[int]:
-        """How often each of the model's tensors was written into, and where it lies."""
-        return [*map(_VERSION, self._counting), *map(_PLACE, self._counting)]
+        """How often each of the model's tensors was written into, and where those lie that the view shares.
+
+        Of a parameter that is put elsewhere meanwhile the view has an alias, which is where it was.
+        """
+        stamp = self._stamp = [*map(_VERSION, self._counting), *map(_PLACE, self._placed)]
+        return stamp
+
+    def known_stamp(self) -> list[int] | None:
+        """The last stamp, if it is likely to hold: of a few tensors, of which a step of training changes some."""
+        stamp, step = self._stamp, max(1, len(self._counting) // _FEW)
+        likely = (
+            stamp is not None and list(map(_VERSION, self._counting[::step])) == stamp[: len(self._counting) : step]
+        )
+        return stamp if likely else None
 
     def name_of(self, module: nn.Module) -> str | None:
         """What one of the user's own modules is called; None for the model itself and for what is not in it."""
