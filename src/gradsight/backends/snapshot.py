@@ -28,23 +28,36 @@ class Snapshot:
         self._empty: list[Container] = []
         self._live: list[Container] = []
         self._then: list[Container] = []
-        # Of dicts, one after the other: keys in their order, which == does not see, values, and how many there are.
+        # Of dicts, one after the other: their values, and how many there are.
         self._dicts: list[dict[Any, Any]] = []
-        self._keys: list[Hashable] = []
         self._values: list[object] = []
         self._sizes: list[int] = []
+        # Of those that are no object's attributes the keys in their order, which == does not see. Attributes are found
+        # by name; of them the last name tells: a new one comes last, and one that goes takes its value with it.
+        self._ordered: list[dict[Any, Any]] = []
+        self._keys: list[Hashable] = []
+        self._spaces: list[dict[Any, Any]] = []
+        self._last: list[Hashable] = []
         # Of other containers, and of the same as they were.
         self._others: list[Container] = []
         self._others_then: list[Container] = []
         # Where ``==`` is not identity: of values of dicts where they are in the list, of others the holder and the key.
         self._places: list[int] = []
+        self._placed: list[object] = []
         self._holders: list[Container] = []
         self._indices: list[Hashable] = []
         self._held: list[object] = []
         self._known: set[int] = set()
 
+    def add_attributes(self, of: object) -> None:
+        """Remember what attributes an object has now."""
+        self._add(vars(of), is_space=True)
+
     def add(self, container: Container) -> None:
         """Remember what a container holds now."""
+        self._add(container, is_space=False)
+
+    def _add(self, container: Container, *, is_space: bool) -> None:
         if id(container) in self._known:
             return
         self._known.add(id(container))
@@ -56,7 +69,12 @@ class Snapshot:
         first = len(self._values)
         if isinstance(container, dict):
             self._dicts.append(container)
-            self._keys.extend(container)
+            if is_space:
+                self._spaces.append(container)
+                self._last.append(next(reversed(container)))
+            else:
+                self._ordered.append(container)
+                self._keys.extend(container)
             self._values.extend(dict.values(container))
             self._sizes.append(len(container))
         else:
@@ -70,6 +88,7 @@ class Snapshot:
     def _by_identity(self, container: Container, key: Hashable, value: object, place: int) -> None:
         if isinstance(container, dict):
             self._places.append(place)
+            self._placed.append(value)
         else:
             self._holders.append(container)
             self._indices.append(key)
@@ -90,24 +109,20 @@ class Snapshot:
     def holds(self) -> bool:
         """Whether every container holds what it held."""
         try:
+            # First the simplest loop: it brings what the next one needs, most of all of it, into the processor's cache.
+            if any(self._empty) or list(map(len, self._dicts)) != self._sizes:
+                return False
             values = list(_chained(map(dict.values, self._dicts)))
             return (
-                list(map(len, self._dicts)) == self._sizes
-                and values == self._values
-                and list(_chained(self._dicts)) == self._keys
-                and self._are_same(values)
-                and not any(self._empty)
+                values == self._values
+                and list(_chained(self._ordered)) == self._keys
+                and list(map(next, map(reversed, self._spaces))) == self._last
+                and all(map(operator.is_, map(values.__getitem__, self._places), self._placed))
                 and self._others == self._others_then
                 and all(map(operator.is_, map(_item, self._holders, self._indices), self._held))
             )
         except Exception:  # an array was replaced: its comparison has no truth value, or warns
             return False
-
-    def _are_same(self, values: list[object]) -> bool:
-        """Whether those values that are told by identity are the same."""
-        return all(
-            map(operator.is_, map(values.__getitem__, self._places), map(self._values.__getitem__, self._places))
-        )
 
     def restore(self) -> None:
         """Let every container hold what it held; others than those that changed are not written to."""

@@ -99,7 +99,7 @@ class Copies:
         self._copies[id(module)] = copy
         self._originals.append(module)
         inside = module.__dict__
-        self.then.add(inside)
+        self.then.add_attributes(module)
         self.modules.append(module)
         self.kinds.append(type(module))
         own = dict(inside)
