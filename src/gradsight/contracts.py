@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from gradsight.foreign import Array, Inputs, Module, Ops, Outputs
 from gradsight.layers import Layer, Seen
 from gradsight.targets import Reading, ScoreSpec
+
+Value = TypeVar("Value")
 
 Floats: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 """Numbers copied to NumPy: float64 stays, all else becomes float32."""
@@ -194,6 +196,12 @@ class Backend(Protocol):
 
     def unchanged(self) -> AbstractContextManager[None]:
         """See that nobody changes the model's weights within it; else a `ModelError` says so."""
+
+    def of_one_moment(self, make: Callable[[], Value]) -> Value:
+        """What ``make()`` gives, of weights that stayed as they are while it ran; else a `ModelError` says so.
+
+        It may run twice: where weights were changed shortly before, the second time tells that it was not meanwhile.
+        """
 
     def prepare(self, inputs: Inputs) -> Inputs:
         """Turn NumPy arrays or tensors into a batch on the model's device, in its precision."""

@@ -6,8 +6,7 @@ import os
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ContextDecorator
 from types import TracebackType
 
 
@@ -49,8 +48,8 @@ class _Running:
         """Begin when no thread forks. A thread that runs already goes on at once."""
         me = threading.get_ident()
         with self._changed:
-            if not self._inside[me]:
-                # A thread that is inside already may go on: the fork waits for it.
+            # A thread that is inside already may go on: the fork waits for it.
+            if self._forking is not None and not self._inside[me]:
                 self._changed.wait_for(lambda: self._forking in (None, me))
             self._inside[me] += 1
 
@@ -59,8 +58,10 @@ class _Running:
         me = threading.get_ident()
         with self._changed:
             self._inside[me] -= 1
-            self._inside += Counter()  # without those that are 0
-            self._changed.notify_all()
+            if not self._inside[me]:
+                del self._inside[me]
+            if self._forking is not None:  # nobody else waits
+                self._changed.notify_all()
 
     def before_fork(self) -> None:
         """Wait until no other thread runs, and let none begin."""
@@ -91,17 +92,17 @@ _PATIENCE = 10.0
 _running = _Running()
 
 
-@contextmanager
-def whole() -> Iterator[None]:
+class whole(ContextDecorator):  # noqa: N801 - used as a function
     """A block that a fork does not cut in two: the fork waits for its end.
 
     A child has one thread, and finds whatever the others were at as it was: half imported modules, half changed states
     of PyTorch, locks in C++ that nobody opens.
     """
-    _running.enter()
-    try:
-        yield
-    finally:
+
+    def __enter__(self) -> None:
+        _running.enter()
+
+    def __exit__(self, *_error: object) -> None:
         _running.leave()
 
 

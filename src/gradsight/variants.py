@@ -39,6 +39,8 @@ def as_method(method: MethodLike) -> Method:
     if isinstance(method, Method):
         return method
     if isinstance(method, str):
+        if method.isidentifier() and method in METHODS:
+            return METHODS[method]
         written = as_registered(method, METHODS)
         return METHODS[written] if written.isidentifier() else _read(written)
     if not callable(method):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import sys
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -379,3 +381,101 @@ def test_alphas_are_there_for_the_methods_that_declare_them_and_cost_nothing() -
         counted = [flops(lambda m=m: explainer(image, method=m, targets=[[0, 1], [1, 2]])) for m in (method, without)]  # type: ignore[misc]
         assert counted[0] == counted[1]
         assert explainer(image, method=without, targets=[[0, 1], [1, 2]]).alphas is None
+
+
+# What a call costs around the model: Python's calls, and waits for the device.
+
+
+def modules_and_tensors(m: int) -> nn.Module:
+    """A net of ``m`` normalisations, each with five tensors, behind the layer that is explained, and a small head."""
+    norms = [nn.BatchNorm2d(4) for _ in range(m)]
+    return nn.Sequential(
+        *(nn.Conv2d(3, 4, 3), *norms, nn.Conv2d(4, 4, 3)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 12)),
+    ).eval()
+
+
+def python_calls(call: Callable[[], Any]) -> int:
+    """How many functions of Python's run in it, generators' steps included."""
+    count = 0
+
+    def see(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(see)
+    try:
+        call()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def python_calls_around(m: int, asked: Any = None) -> int:
+    """Those of a call of an explainer that are none of the model's own."""
+    torch.manual_seed(0)
+    net, image = modules_and_tensors(m), torch.rand(1, 3, 12, 12)
+    explainer = gs.Explainer(net, layer=str(m + 1))
+    for _ in range(2):
+        explainer(image, targets=asked)
+    return python_calls(lambda: explainer(image, targets=asked)) - python_calls(plain(net, image))
+
+
+@pytest.mark.parametrize(("asked", "limit"), [(None, 420), (3, 450), (gs.Top(10), 560)])
+def test_a_call_runs_few_functions_around_the_model(asked: Any, limit: int) -> None:
+    assert 50 < python_calls_around(3, asked) <= limit
+
+
+def test_modules_and_tensors_add_no_calls_of_python() -> None:
+    assert python_calls_around(103) == python_calls_around(3)
+
+
+def waits(monkeypatch: pytest.MonkeyPatch, call: Callable[[], Any]) -> int:
+    """How often numbers go from the device to Python: on a GPU each time waits for all that was asked of it."""
+    count = 0
+    with monkeypatch.context() as patch:
+        for name in ("numpy", "item", "tolist", "__bool__", "__float__", "__int__", "__array__"):
+            method = getattr(torch.Tensor, name)
+
+            def counted(*arguments: Any, _method: Any = method, **keywords: Any) -> Any:
+                nonlocal count
+                count += 1
+                return _method(*arguments, **keywords)
+
+            patch.setattr(torch.Tensor, name, counted)
+        call()
+    return count
+
+
+@pytest.mark.parametrize("asked", [None, 3, gs.Top(10)])
+def test_a_call_waits_for_the_device_twice(monkeypatch: pytest.MonkeyPatch, asked: Any) -> None:
+    net, image = modules_and_tensors(2), torch.rand(1, 3, 12, 12)
+    explainer = gs.Explainer(net, layer="3")
+    found = [explainer(image, targets=asked)]
+    # For the class scores, which say what is explained, and for the maps.
+    assert waits(monkeypatch, lambda: found.append(explainer(image, targets=asked))) == 2
+    assert waits(monkeypatch, lambda: (found[1].notes, found[1].predictions, found[1].scores)) == 0
+    assert waits(monkeypatch, lambda: (found[1].alphas, found[1].channel_means)) == 2
+    assert waits(monkeypatch, lambda: (found[1].alphas, found[1].channel_means)) == 0
+
+
+def test_what_is_computed_later_keeps_neither_the_model_nor_a_layer() -> None:
+    net, image = modules_and_tensors(2), torch.rand(1, 3, 12, 12)
+    explainer = gs.Explainer(net, layer="3")
+    explainer(image)
+    kept: list[weakref.ref[Any]] = []
+
+    def gradcam(probe: Any, ops: Any) -> Any:
+        kept.extend(map(weakref.ref, (probe, probe.activations, probe.gradients, probe.logits)))
+        return METHODS["gradcam"].function(probe, ops)
+
+    found = explainer(image, method=dataclasses.replace(METHODS["gradcam"], function=gradcam))
+    kept.append(weakref.ref(explainer._model.backend()))
+    del explainer
+    # The class scores are kept, of which predictions and notes are made.
+    assert [x() is None for x in kept] == [True, True, True, False, True]
+    assert found.alphas is not None
+    assert found.notes == ()
+    assert len(found.predictions[0]) == 5
+    assert kept[3]() is None

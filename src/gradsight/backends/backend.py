@@ -14,6 +14,7 @@ from gradsight.backends.batches import Batches
 from gradsight.backends.passes import ForwardT, ModelPass, Targets, Terms
 from gradsight.backends.reading import Known, Reader
 from gradsight.backends.trial import See, Trials
+from gradsight.backends.unchanged import Value
 from gradsight.contracts import Floats, Kind, Part, Reads, Resolve
 from gradsight.foreign import Array, Inputs, Module, Ops, Outputs
 from gradsight.layers import INPUT, Layer, Seen
@@ -186,6 +187,11 @@ class ModelBackend(ABC, Generic[ForwardT]):
     @abstractmethod
     def unchanged(self) -> AbstractContextManager[None]:
         """See that nobody changes the model's weights within it; else a `ModelError` says so."""
+
+    def of_one_moment(self, make: Callable[[], Value]) -> Value:
+        """What ``make()`` gives, of weights that stayed as they are while it ran; else a `ModelError` says so."""
+        with self.unchanged():
+            return make()
 
     @staticmethod
     @abstractmethod

@@ -76,8 +76,7 @@ class Batches(ABC):
 
     def kind(self, inputs: Inputs) -> Kind:
         """What tells inputs apart, whatever the number of rows: how they are nested, in which order, and shapes."""
-        values = self.flat(inputs)
-        return self.form(inputs), tuple(map(self._shape, values))
+        return self.form(inputs), tuple(map(self._shape, self.flat(inputs)))
 
     def _shape(self, value: Array) -> tuple[int, ...] | type:
         return tuple(value.shape[1:]) if self.is_tensor(value) else type(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -87,11 +88,21 @@ def spelled(outputs: Outputs, path: Path) -> str:
     return text
 
 
+_LIKE_TENSORS = ("ndim", "shape", "dtype")
+
+
 def is_tensor(value: object) -> bool:
     """Whether a value is a framework's array; NumPy's own carry no gradient."""
-    if isinstance(value, Mapping | np.ndarray | np.generic):
+    told = _are_tensors(type(value))  # type: ignore[arg-type]  # mypy takes a class for one of its objects
+    return all(hasattr(value, name) for name in _LIKE_TENSORS) if told is None else told
+
+
+@lru_cache(maxsize=64)
+def _are_tensors(kind: type) -> bool | None:
+    """Whether all values of a class are tensors; None where only a value itself tells, by attributes of its own."""
+    if issubclass(kind, Mapping | np.ndarray | np.generic):
         return False
-    return all(hasattr(value, x) for x in ("ndim", "shape", "dtype"))
+    return all(hasattr(kind, name) for name in _LIKE_TENSORS) or None
 
 
 def describe(outputs: Outputs) -> str:

@@ -62,8 +62,15 @@ def logits_in(backend: ModelBackend[Any], inputs: Inputs, outputs: Outputs) -> N
 
     With it is resolved how its outputs are read.
     """
+    _settle_reading(backend, inputs, outputs)
+    return _numbers(backend, backend.scores_in(outputs))
+
+
+def _settle_reading(backend: ModelBackend[Any], inputs: Inputs, outputs: Outputs) -> None:
     backend.reader.resolve(outputs, backend.count(inputs), partial(backend.varied, inputs))
-    scores = backend.scores_in(outputs)
+
+
+def _numbers(backend: ModelBackend[Any], scores: Array | None) -> NDArray[np.float64] | None:
     return None if scores is None else backend.numpy(scores).astype(np.float64)
 
 
@@ -74,10 +81,13 @@ class ModelPass(Generic[ForwardT]):
         """Explain targets in a forward pass."""
         self.backend, self.forward = backend, forward
         self.inputs, self.outputs, self.leaves = forward.inputs, forward.outputs, forward.leaves
-        self.logits = logits_in(backend, self.inputs, self.outputs)
+        _settle_reading(backend, self.inputs, self.outputs)
+        # Found once for all that reads them here: they are the same tensor, with its graph.
+        self.class_scores: Array | None = backend.scores_in(self.outputs)
+        self.logits = _numbers(backend, self.class_scores)
         self.targets: ScoreSpec = targets if isinstance(targets, ScoreSpec) else targets(self.logits, self.outputs)
         # With its graph: other targets of the same pass are differentiated along it too, so that it stays.
-        self.graph = self.score(self.outputs)
+        self.graph = self._score(self.outputs, self.class_scores)
         self.scores = backend.detached(self.graph)
         self._ruled: dict[tuple[str, str], ModelPass[ForwardT]] = {}
 
@@ -97,8 +107,10 @@ class ModelPass(Generic[ForwardT]):
 
     def score(self, outputs: Outputs) -> Array:
         """The targets' scores (m, k) of an output of the model."""
-        scores = self.targets.scores(outputs, self.backend.scores_in(outputs), self.backend.ops)
-        return self.backend.full_precision(scores)
+        return self._score(outputs, self.backend.scores_in(outputs))
+
+    def _score(self, outputs: Outputs, class_scores: Array | None) -> Array:
+        return self.backend.full_precision(self.targets.scores(outputs, class_scores, self.backend.ops))
 
     def scored(self, outputs: Outputs) -> NDArray[np.float64]:
         """Of an output of the model the class scores, or what is explained where there are none: (m, k)."""

@@ -30,6 +30,14 @@ class Patch:
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
         """Within it the names are replaced; for all threads, of which each tells for itself whether it is."""
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def enter(self) -> None:
+        """A thread comes in; it has to `leave`."""
         with self._lock:
             if not self._within:
                 # The first thread in replaces and the last one out puts back: threads within do not see each other.
@@ -37,11 +45,11 @@ class Patch:
                     self._before.append((module, name, getattr(module, name)))
                     setattr(module, name, value)
             self._within += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._within -= 1
-                if not self._within:
-                    while self._before:
-                        setattr(*self._before.pop())
+
+    def leave(self) -> None:
+        """A thread goes out."""
+        with self._lock:
+            self._within -= 1
+            if not self._within:
+                while self._before:
+                    setattr(*self._before.pop())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.backends.choice import Choice, Values
-from gradsight.backends.outputs import Path, at, entries
+from gradsight.backends.outputs import Path, at, entries, is_tensor
 from gradsight.contracts import Floats
 from gradsight.errors import InvalidType, received
 from gradsight.foreign import Array, Ops, Outputs
@@ -93,9 +93,11 @@ class Reader:
         reading = self._readings.get(key) or self._chosen(outputs, self._values, n)
         if not reading.missing:  # what is open for want of finite values may be settled by the next
             self._readings[key] = reading
-        raw, mask = self._raw(outputs, reading), self._map(outputs)
+        raw = self._raw(outputs, reading)
         if raw is not None and not reading.missing:
             self._look(self._looks, key, raw, lambda seed: self._raw(vary(seed), reading))
+        # A map is looked at where one score of it may speak for two classes.
+        mask = self._map(outputs) if self._labels is not None and len(self._labels) == 2 else None
         if mask is not None and self._is_binary(mask.shape[self._channels]):
             self._look(self._looks_of_maps, key, mask, lambda seed: self._map(vary(seed)))
 
@@ -103,7 +105,8 @@ class Reader:
         """How class scores are read from an output, and what they are."""
         key = _shapes(outputs)
         reading = self._readings.get(key) or self._chosen(outputs, None)
-        return replace(reading, gives=self._looks.get(key, ""))
+        gives = self._looks.get(key, "")
+        return replace(reading, gives=gives) if gives else reading
 
     def scores(self, outputs: Outputs) -> Array | None:
         """The class scores in an output, (n, classes); None where there are none.
@@ -177,8 +180,10 @@ class Reader:
         tensor = at(outputs, reading.path)
         if reading.positions:
             return self._ops.mean(tensor, axis=self._position_axes(tensor))
+        if tensor.ndim == 2:
+            return tensor
         count = self._count(tensor)
-        return tensor if count is None or tensor.ndim == 2 else self._ops.reshape(tensor, (-1, count))
+        return tensor if count is None else self._ops.reshape(tensor, (-1, count))
 
     def _count(self, tensor: Array) -> int | None:
         """How many classes a tensor scores, (n, classes); None where it has positions, or is one number.
@@ -240,6 +245,8 @@ def _likeliest(outputs: Outputs) -> list[Array]:
 
 
 def _shapes(outputs: Outputs) -> Shapes:
+    if is_tensor(outputs):  # as most are
+        return frozenset((((), tuple(outputs.shape[1:])),))
     return frozenset((entry.path, tuple(entry.tensor.shape[1:])) for entry in entries(outputs))
 
 

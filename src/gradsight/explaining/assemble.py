@@ -14,11 +14,14 @@ from gradsight.explaining import notes
 from gradsight.explaining.inputs import Batch
 from gradsight.explaining.layer_choice import kind_of
 from gradsight.explaining.method_runs import MethodRun, method_runs
+from gradsight.explaining.noting import Noting, Told
 from gradsight.explaining.passes import Passes
 from gradsight.registry import Method
+from gradsight.results.consistency import check_maps
 from gradsight.results.explanation import Explanation, joined
+from gradsight.results.later import Makers
 from gradsight.results.note import Note
-from gradsight.targets import Prediction, Reading, TargetLike
+from gradsight.targets import TargetLike
 
 
 def explanations(
@@ -45,38 +48,32 @@ def explanations(
     if batch.size > 1 and shared.rows.apart:  # what is beside an image would be part of its explanation
         alone = [explanations(passes, batch.alone(i), names, methods, targets) for i in range(batch.size)]
         return [_noted(joined(parts), notes.ALONE) for parts in zip(*alone, strict=True)]
-    predictions = passes.predictions(batch, shared)  # of the same batch, whatever is explained in it
-    return [_explanation(passes, batch, predictions, run) for run in runs]
+    told = Told(batch.backend.reading(shared.outputs), passes.model.labels, shared.logits)
+    return [_explanation(passes, batch, told, run) for run in runs]
 
 
-def _explanation(
-    passes: Passes,
-    batch: Batch,
-    predictions: tuple[tuple[Prediction, ...], ...],
-    run: MethodRun,
-) -> Explanation:
+def _explanation(passes: Passes, batch: Batch, told: Told, run: MethodRun) -> Explanation:
     backend, shared, method = batch.backend, run.shared, run.method
-    probe = run.probe
-    raw = _maps(method, probe, shared, backend)
-    explanation = Explanation(
-        maps=raw,
-        scores=backend.numpy(shared.scores).astype(np.float32),
-        targets=shared.targets.names,
-        layers=run.layers,
-        at=method.at,
-        method=method.name,
-        model=passes.model.name,
-        input_size=backend.size(batch.inputs),
-        predictions=predictions,
-        photos=batch.photos,
-        placements=batch.placements,
-        title=method.title,
-        preprocess=batch.preprocess,
-        channel_axis=backend.channel_axis(batch.inputs),
-    )
-    explanation = replace(explanation, **_of_channels(method, probe, backend))  # type: ignore[arg-type]
-    general = _general_notes(batch, run, is_elsewhere=method.at == "layer" and _is_elsewhere(passes, batch, probe))
-    return replace(explanation, target_notes=_target_notes(explanation, batch, shared, general, passes.model.labels))
+    held: dict[str, object] = {
+        "maps": _maps(method, run.probe, shared, backend),
+        "scores": _scores(shared, backend),
+        "targets": shared.targets.names,
+        "layers": run.layers,
+        "at": method.at,
+        "method": method.name,
+        "model": passes.model.name,
+        "input_size": backend.size(batch.inputs),
+        "photos": batch.photos,
+        "placements": batch.placements,
+        "title": method.title,
+        "preprocess": batch.preprocess,
+        "channel_axis": backend.channel_axis(batch.inputs),
+    }
+    makers = _of_channels(method, run.probe, backend)
+    makers["predictions"] = lambda: told.predictions
+    is_elsewhere = method.at == "layer" and _is_elsewhere(passes, batch, run.probe)
+    noting = Noting(told, _general_notes(batch, run, is_elsewhere=is_elsewhere), shared.targets.of_classes)
+    return noting.explanation(held, makers)
 
 
 def _maps(method: Method, probe: Probe, shared: Pass, backend: Backend) -> NDArray[np.float32]:
@@ -89,17 +86,33 @@ def _maps(method: Method, probe: Probe, shared: Pass, backend: Backend) -> NDArr
     # A user's function may go over to NumPy in between, which no framework's own way to there takes.
     values = maps if isinstance(maps, np.ndarray) else backend.numpy(maps)
     raw: NDArray[np.float32] = values.astype(np.float32)
+    if raw.ndim > 5 or not raw.size:
+        check_maps(raw)  # which says what is wrong
     return raw
 
 
-def _of_channels(method: Method, probe: Probe, backend: Backend) -> dict[str, NDArray[np.float32]]:
-    """The alphas and mean activations of an explanation, where the method says that it has them."""
+def _scores(shared: Pass, backend: Backend) -> NDArray[np.float32]:
+    """The explained scores, (n, k)."""
+    classes = shared.targets.classes
+    # Those of classes have been copied from the device already: one more copy would wait for it once more.
+    if classes is not None and shared.logits is not None:
+        return shared.logits[np.arange(len(classes))[:, None], classes].astype(np.float32)
+    return backend.numpy(shared.scores).astype(np.float32)
+
+
+def _of_channels(method: Method, probe: Probe, backend: Backend) -> Makers:
+    """What computes alphas and mean activations of an explanation, where the method says that it has them."""
     if not method.alphas:
         return {}
-    # Eq. 1 of Grad-CAM: the plain mean over positions, whatever weights the method itself makes of the gradients.
-    means = (backend.ops.mean(values, axis=probe.spatial) for values in (probe.gradients, probe.activations))
-    alphas, channel_means = (backend.numpy(values).astype(np.float32) for values in means)
-    return {"alphas": alphas, "channel_means": channel_means}
+    # Eq. 1 of Grad-CAM: the plain mean over positions, whatever weights the method itself makes of the gradients. Now,
+    # since gradients and activations are too large to be kept; what is small is copied from the device when asked for.
+    alphas = backend.ops.mean(probe.gradients, axis=probe.spatial)
+    channel_means = backend.ops.mean(probe.activations, axis=probe.spatial)
+    numpy = backend.numpy  # which needs no backend: an explanation would keep the model
+    return {
+        "alphas": lambda: numpy(alphas).astype(np.float32),
+        "channel_means": lambda: numpy(channel_means).astype(np.float32),
+    }
 
 
 def _general_notes(batch: Batch, run: MethodRun, *, is_elsewhere: bool) -> list[Note]:
@@ -111,55 +124,6 @@ def _general_notes(batch: Batch, run: MethodRun, *, is_elsewhere: bool) -> list[
     if run.method.at == "layer":
         general += notes.of_part(run.layers[0], backend.part(run.layers[0]))
     return general + notes.of_preprocess(batch.preprocess)
-
-
-def _target_notes(
-    explanation: Explanation, batch: Batch, shared: Pass, general: Sequence[Note], labels: Sequence[str] | None
-) -> tuple[tuple[tuple[Note, ...], ...], ...]:
-    """The notes on each map: for each image a tuple of targets, each a tuple of notes."""
-    reading = batch.backend.reading(shared.outputs)
-    if not shared.targets.of_classes:  # gs.Pixels asks about a place
-        reading = replace(reading, positions=False)
-    return tuple(
-        _notes_of_image(explanation, i, scale, general, _of_scores(shared, i, reading, labels))
-        for i, scale in enumerate(explanation.scale)
-    )
-
-
-def _of_scores(shared: Pass, i: int, reading: Reading, labels: Sequence[str] | None) -> list[Note]:
-    return [] if shared.logits is None else notes.of_scores(shared.logits[i], reading, labels)
-
-
-def _notes_of_image(
-    explanation: Explanation, i: int, scale: NDArray[np.float32], general: Sequence[Note], of_scores: Sequence[Note]
-) -> tuple[tuple[Note, ...], ...]:
-    maps, placements = explanation.maps[i], explanation.placements
-    of_beside = notes.among_targets(maps, scale)
-    seen = notes.of_placement(placements[i].seen, placements[i].image_size) if placements else []
-    return tuple(
-        (
-            *notes.of_map(values, target.signed),
-            *beside,
-            *_of_box(explanation, i, j),
-            *seen,
-            *general,
-            *of_scores,
-        )
-        for j, (values, target, beside) in enumerate(zip(maps, explanation.targets[i], of_beside, strict=True))
-    )
-
-
-def _of_box(explanation: Explanation, i: int, j: int) -> list[Note]:
-    """Notes on a map whose target is a class in a box of the picture."""
-    target = explanation.targets[i][j]
-    # A box has two axes, and so must the maps have: (n, k, h, w).
-    if target.index is None or not target.place or explanation.maps.ndim != 4:
-        return []
-    found = explanation.region(i, j)
-    seen = explanation.placements[i].box if explanation.placements else (0, 0, *explanation.input_size)
-    # Of the part that the model saw: the map covers that, and not the whole photo.
-    cell = [(seen[axis + 2] - seen[axis]) / explanation.maps.shape[axis + 2] for axis in range(2)]
-    return notes.of_place(None if found is None else found.peak, target.place, cell)
 
 
 def _noted(explanation: Explanation, note: Note) -> Explanation:

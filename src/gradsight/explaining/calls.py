@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 
 from gradsight.checks import taken
+from gradsight.contracts import Backend
 from gradsight.errors import InvalidType, received
 from gradsight.explaining.asked import Asked, check_for_all
 from gradsight.explaining.assemble import explanations
@@ -28,14 +29,7 @@ def explained(passes: Passes, inputs: Inputs, asked: Asked) -> tuple[Explanation
         asked: what is explained.
     """
     backend = passes.user_model.backend()
-    parts, first = [], 0
-    with backend.unchanged():
-        for piece in pieces_of(inputs, passes.batch_size):
-            batch = passes.batch(piece, backend)
-            if piece is not inputs:  # what counts images, such as a target for each, counts those of the call
-                batch = batch._replace(total=len(inputs), first=first)
-            parts.append(_of_batch(passes, batch, asked))
-            first += batch.size
+    parts = backend.of_one_moment(lambda: _of_pieces(passes, backend, inputs, asked))
     # After the pieces, each of which has one size of its own, they are looked at together.
     of_one_size({part[0].input_size for part in parts if part}, inputs)
     # A batch that the user made stays as it came out: to join one part would copy its maps.
@@ -57,10 +51,21 @@ def streamed(passes: Passes, photos: Iterable[P], asked: Asked, batch_size: int 
     @whole()
     def explain(prepared: Sequence[Prepared]) -> list[Explanation]:
         backend = passes.user_model.backend()
-        with backend.unchanged():
-            return _of_batch(passes, passes.batch_of_prepared(prepared, backend), asked)
+        batch = passes.batch_of_prepared(prepared, backend)
+        return backend.of_one_moment(lambda: _of_batch(passes, batch, asked))
 
     return Stream(photos, explain, passes.preparing(), size)
+
+
+def _of_pieces(passes: Passes, backend: Backend, inputs: Inputs, asked: Asked) -> list[list[Explanation]]:
+    parts, first = [], 0
+    for piece in pieces_of(inputs, passes.batch_size):
+        batch = passes.batch(piece, backend)
+        if piece is not inputs:  # what counts images, such as a target for each, counts those of the call
+            batch = batch._replace(total=len(inputs), first=first)
+        parts.append(_of_batch(passes, batch, asked))
+        first += batch.size
+    return parts
 
 
 def _of_batch(passes: Passes, batch: Batch, asked: Asked) -> list[Explanation]:

@@ -78,6 +78,8 @@ def is_photo(value: object) -> TypeGuard[PhotoLike]:
 
 def are_photos(inputs: Inputs) -> bool:
     """Whether all of what was given are photos: one of them, or a list of some."""
+    if hasattr(type(inputs), "shape") and not isinstance(inputs, np.ndarray):
+        return False  # an array of a framework, as most batches are
     items = inputs if isinstance(inputs, list | tuple) else [inputs]
     return bool(items) and all(map(is_photo, items))
 
@@ -138,6 +140,8 @@ def batch_of(
 
 def _check_no_photos(inputs: Inputs, items: Sequence[object], preprocess: PlacesPhotos | None) -> None:
     """Check that inputs which are taken for a batch are not photos: a list of some, or one without a batch axis."""
+    if hasattr(type(inputs), "shape") and (preprocess is None or len(inputs.shape) > 3):
+        return  # an array with an axis for the batch, as far as anybody knows
     # What a folder's `glob` gives, which has no length yet.
     if isinstance(inputs, Iterator):
         raise InvalidType(

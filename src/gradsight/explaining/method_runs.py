@@ -54,7 +54,8 @@ def _planned(
     study: Study | None,
 ) -> list[MethodRun]:
     # In this order explanations come back, as the docstring of a call says.
-    of_one, of_several, of_input = ([m for m in methods if m.at == at] for at in ("layer", "layers", "input"))
+    of_one = [m for m in methods if m.at == "layer"]
+    of_several, of_input = [m for m in methods if m.at == "layers"], [m for m in methods if m.at == "input"]
     chosen = None
     # To rank layers takes a pass of its own, so only where a layer is to be chosen.
     if (of_several and len(names) < 2) or (of_one and None in names):

@@ -66,7 +66,9 @@ class Layout:
         lead = array.ndim - len(self.axes) + bool(self.frames)
         if self.frames:
             array = ops.reshape(array, (*array.shape[:lead], -1, self.frames, *array.shape[lead + 1 :]))
-        moved = ops.permute_dims(array, (*range(lead), *(lead + axis for axis in self.axes)))
+        # Channels come first where convolutions give them: then the axes are in order already.
+        order = (*range(lead), *[lead + axis for axis in self.axes])
+        moved = array if order == tuple(range(len(order))) else ops.permute_dims(array, order)
         # Nothing to fold: convolutions. No copy is made.
         if self.order is None and moved.shape[lead + 2 :] == self.grid:
             return moved

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from gradsight.checks import optional, taken
@@ -34,7 +36,7 @@ def check(explanation: Maps) -> None:
         InvalidArgument: values that do not fit each other, such as scores of fewer targets than there are maps.
         InvalidType: what must be a text is none, or ``preprocess`` is no dict.
     """
-    n, k = taken("maps", explanation.maps, _MAPS).shape[:2]
+    n, k = check_maps(explanation.maps).shape[:2]
     _check_shapes(explanation, n, k)
     taken("input_size", explanation.input_size, Each(Whole(1), (1, 2, 3)))
     taken("channel_axis", explanation.channel_axis, Whole(0))
@@ -53,6 +55,15 @@ def check(explanation: Maps) -> None:
     }
     for name, rule in rows.items():
         taken(name, getattr(explanation, name), rule)
+
+
+def check_maps(maps: object) -> NDArray[np.floating]:
+    """Check that maps are an array of images, targets and one to three axes of positions.
+
+    Raises:
+        InvalidArgument: they are something else.
+    """
+    return taken("maps", maps, _MAPS)
 
 
 def _check_layers(explanation: Maps) -> None:

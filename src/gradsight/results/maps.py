@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -15,6 +15,7 @@ from gradsight.checks import index as index_of
 from gradsight.errors import InvalidArgument
 from gradsight.registry import Scope
 from gradsight.results import consistency
+from gradsight.results.later import MAKERS, Makers, later
 from gradsight.results.note import Note
 from gradsight.targets import Prediction, TargetInfo
 
@@ -31,13 +32,13 @@ class Maps:
     method: str
     model: str
     input_size: tuple[int, ...]
-    predictions: tuple[tuple[Prediction, ...], ...] = ()
-    target_notes: tuple[tuple[tuple[Note, ...], ...], ...] = ()
+    predictions: tuple[tuple[Prediction, ...], ...] = later(())
+    target_notes: tuple[tuple[tuple[Note, ...], ...], ...] = later(())
     photos: tuple[Image.Image, ...] = ()
     placements: tuple[imaging.Placement, ...] = ()
     title: str = ""
-    alphas: NDArray[np.float32] | None = None
-    channel_means: NDArray[np.float32] | None = None
+    alphas: NDArray[np.float32] | None = later(None)  # noqa: RUF009
+    channel_means: NDArray[np.float32] | None = later(None)  # noqa: RUF009
     question: str = ""
     written: tuple[str, ...] = ()
     preprocess: Mapping[str, object] | None = None
@@ -46,6 +47,23 @@ class Maps:
     def __post_init__(self) -> None:
         # Here, so that whoever makes one is told: a method, a file or a user.
         consistency.check(self)
+
+    @classmethod
+    def of_call(cls, held: Mapping[str, object], makers: Makers) -> Self:
+        """What a call of an explainer made, whose fields fit each other: they are not looked at one by one.
+
+        Args:
+            held: the fields that are known; others have their defaults.
+            makers: by field, what computes it when it is first asked for.
+        """
+        made = object.__new__(cls)
+        vars(made).update(held)
+        vars(made)[MAKERS] = makers
+        return made
+
+    def __getstate__(self) -> dict[str, object]:
+        # What is not computed yet may be made of a framework's arrays, which are in no file.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def layer(self) -> str | None:

@@ -43,8 +43,7 @@ class Top:
         logits = _class_scores(context)
         if self.k > logits.shape[1]:
             raise InvalidArgument(f"Top({self.k}) asks for more classes than the model's {logits.shape[1]}.")
-        # Stable, so that of equal scores the lower class comes first on every framework.
-        return _of_classes(np.argsort(-logits, axis=1, kind="stable")[:, : self.k], context)
+        return _of_classes(_highest(logits, self.k), context)
 
 
 @dataclass(frozen=True, init=False)
@@ -83,6 +82,15 @@ def classes_of_each(rows: Sequence[Sequence[int | str]], context: OutputContext)
     return _of_classes(np.array([[class_index(x, context.labels, count) for x in row] for row in rows]), context)
 
 
+def _highest(logits: Floats, k: int) -> Indices:
+    """The k classes of each image with the highest scores: (n, k); of equal scores the lower class comes first."""
+    if k == 1 and not np.isnan(logits).any():  # the same without sorting all of them
+        best: Indices = logits.argmax(axis=1)[:, None]
+        return best
+    # Stable, so that it is so on every framework.
+    return np.argsort(-logits, axis=1, kind="stable")[:, :k]
+
+
 def _class_scores(context: OutputContext) -> Floats:
     """The class scores, (n, classes). A detector's score for a class is that of its best prediction."""
     # What is wrong is known from reading the output, and says more than the general error.
@@ -113,6 +121,11 @@ def _of_classes(indices: Indices, context: OutputContext) -> ScoreSpec:
     if context.logits is None:
         return best_of_classes(indices, context)
     # Each class is named once, however many images have it.
-    known = {int(i): TargetInfo(int(i), class_name(int(i), context.labels)) for i in np.unique(indices)}
-    names = tuple(tuple(known[int(i)] for i in row) for row in indices)
-    return ScoreSpec(names, tuple((Term(classes=column),) for column in indices.T))
+    rows = indices.tolist()
+    known = {i: TargetInfo(i, class_name(i, context.labels)) for i in {i for row in rows for i in row}}
+    names = tuple(tuple([known[i] for i in row]) for row in rows)
+    indices = np.ascontiguousarray(indices)  # and no part of a larger array, which it would keep
+    spec = ScoreSpec(names, tuple([(Term(classes=column),) for column in indices.T]))
+    if len({column.tobytes() for column in indices.T}) == indices.shape[1]:  # no class is named twice
+        vars(spec).update(classes=indices, indices=indices, of_classes=True)  # which is found out of the terms else
+    return spec

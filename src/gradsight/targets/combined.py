@@ -153,6 +153,9 @@ class Several:
         return ScoreSpec(names, sum((spec.columns for spec in specs), ()))
 
 
+_BEST = Top()
+
+
 def resolve(targets: TargetLike | None, context: OutputContext) -> ScoreSpec:
     """Turn what the user asked for into scores of the model's output.
 
@@ -166,11 +169,13 @@ def resolve(targets: TargetLike | None, context: OutputContext) -> ScoreSpec:
         InvalidArgument, InvalidType, UnknownName: the targets do not fit.
         ModelError: the output holds nothing of the kind that was asked for.
     """
+    if targets is None:
+        return _BEST.resolved(context)
     check_target(targets)
     asked: TargetLike | None = plain(targets)
     # Checked before functions: a text or a number is never callable, an index of NumPy is made plain above.
-    if asked is None or is_class(asked):
-        return (Top() if asked is None else Classes(asked)).resolved(context)
+    if is_class(asked):
+        return Classes(asked).resolved(context)
     if hasattr(asked, "resolved"):
         try:
             return cast(Target, asked).resolved(context)

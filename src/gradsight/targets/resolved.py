@@ -62,7 +62,8 @@ class ScoreSpec:
         values: dict[int, Array] = {}
         if self.indices is not None and logits is not None:
             # Every class once, in one operation: the gradient of one gather is cheaper than that of many.
-            picked = ops.pick(logits, np.tile(self.indices, (logits.shape[0] // len(self.names), 1)))
+            times = logits.shape[0] // len(self.names)
+            picked = ops.pick(logits, self.indices if times == 1 else np.tile(self.indices, (times, 1)))
             if self.classes is not None and self.classes.shape == self.indices.shape:  # none is named twice
                 return picked
             values = {id(term): picked[:, column] for term, _, column in self._picks()}
@@ -100,9 +101,11 @@ class ScoreSpec:
     def indices(self) -> Indices | None:
         """(n, p): the classes that any target is made of, each column once; None where there is none."""
         classes = {column: indices for _, indices, column in reversed(list(self._picks()))}
+        if len(classes) == 1:
+            return classes[0][:, None]
         return np.stack([classes[column] for column in sorted(classes)], axis=1) if classes else None
 
-    @property
+    @cached_property
     def of_classes(self) -> bool:
         """Whether every target is a class or a sum of classes."""
         return all(term.classes is not None for term in self._terms())
@@ -118,8 +121,10 @@ class ScoreSpec:
         plain = [
             column[0].classes
             for column in self.columns
-            if len(column) == 1 and column[0].classes is not None and np.all(column[0].factor == 1)
+            if len(column) == 1 and column[0].classes is not None and _is_one(column[0].factor)
         ]
+        if len(plain) == len(self.columns) == 1:
+            return plain[0][:, None]
         return np.stack(plain, axis=1) if len(plain) == len(self.columns) else None
 
     def tiled(self, times: int) -> ScoreSpec:
@@ -137,6 +142,10 @@ class ScoreSpec:
     def scaled(self, factor: float) -> ScoreSpec:
         """The same targets with their scores multiplied."""
         return replace(self, columns=tuple(tuple(term.times(factor) for term in column) for column in self.columns))
+
+
+def _is_one(factor: float | Floats) -> bool:
+    return bool(np.all(factor == 1)) if isinstance(factor, np.ndarray) else factor == 1
 
 
 def of_function(function: Score, labels: Sequence[TargetInfo]) -> ScoreSpec:

@@ -27,7 +27,7 @@ from gradsight.backends.torch.tails import Tails
 from gradsight.backends.torch.trace import record
 from gradsight.backends.torch.variation import vary
 from gradsight.backends.trial import See
-from gradsight.backends.unchanged import unchanged
+from gradsight.backends.unchanged import Value, of_one_moment, unchanged
 from gradsight.contracts import TRUE, Floats, Part, Resolve
 from gradsight.foreign import Array, Inputs, Module, Outputs
 from gradsight.layers import INPUT, Layer, Seen
@@ -76,6 +76,10 @@ class TorchBackend(ModelBackend[TorchForward]):
     def unchanged(self) -> contextlib.AbstractContextManager[None]:
         """See that nobody changes the model's weights within it; else a `ModelError` says so."""
         return unchanged(self.view.stamp)
+
+    def of_one_moment(self, make: Callable[[], Value]) -> Value:
+        """What ``make()`` gives, of weights that stayed as they are while it ran; see `unchanged.of_one_moment`."""
+        return of_one_moment(make, self.view.stamp, self.view.known_stamp())
 
     def prepare(self, inputs: Inputs) -> Inputs:
         """Move a batch to the model's device and precision; NumPy arrays become tensors.

@@ -64,12 +64,16 @@ def _ours() -> list[Replacement]:
 _patched = Patch(_ours)
 
 
-@contextlib.contextmanager
-def called_plainly() -> Iterator[None]:
-    """Within it checkpoints of this thread are plain calls."""
-    with _patched():
+class _CalledPlainly:
+    """Within it checkpoints of this thread are plain calls. It holds nothing, so that one serves all."""
+
+    def __enter__(self) -> None:
+        _patched.enter()
         _here.depth = getattr(_here, "depth", 0) + 1
-        try:
-            yield
-        finally:
-            _here.depth -= 1
+
+    def __exit__(self, *_error: object) -> None:
+        _here.depth -= 1
+        _patched.leave()
+
+
+called_plainly = _CalledPlainly()

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from gradsight.backends.snapshot import Snapshot
-from gradsight.backends.torch.memory import same_memory
+from gradsight.backends.torch.memory import same_memory, shares_memory
 from gradsight.backends.torch.reached import (
     CONTAINERS,
     Reached,
@@ -47,7 +47,6 @@ class Copies:
         then: what the originals held when they were copied.
         modules: the original modules.
         kinds: their classes, which a user may replace: ``module.__class__ = Other``.
-        aliases: the original parameters, each with the tensor that shares its memory.
     """
 
     def __init__(self, registered: set[int], reached: Reached) -> None:
@@ -60,11 +59,25 @@ class Copies:
         self.then = Snapshot()
         self.modules: list[nn.Module] = []
         self.kinds: list[type] = []
-        self.aliases: list[tuple[torch.Tensor, torch.Tensor]] = []
+        # The original parameters, and the tensors that share their memory.
+        self._parameters: list[torch.Tensor] = []
+        self._shared: list[torch.Tensor] = []
         self._registered, self._reached = registered, reached
         self._copies: dict[int, Any] = {}
         self._originals: list[object] = []  # keeps every id in _copies taken
         self.then.leave_out(reached.containers)
+
+    def share_memory(self) -> bool:
+        """Whether the aliases still are the same numbers in the same memory as the original parameters."""
+        try:
+            # In one loop of Python's own: a model has hundreds of them, and this is asked in each call.
+            return all(map(torch.Tensor.is_set_to, self._parameters, self._shared))
+        except (RuntimeError, TypeError):  # some are of a kind without memory of its own
+            return all(map(shares_memory, self._parameters, self._shared))
+
+    def is_shared(self, tensor: torch.Tensor) -> bool:
+        """Whether the copies hold a tensor itself, and no alias of it."""
+        return self._copies.get(id(tensor), tensor) is tensor
 
     def known(self, module: nn.Module) -> nn.Module | None:
         """The copy of a module; None where there is none."""
@@ -86,7 +99,7 @@ class Copies:
         self._copies[id(module)] = copy
         self._originals.append(module)
         inside = module.__dict__
-        self.then.add(inside)
+        self.then.add_attributes(module)
         self.modules.append(module)
         self.kinds.append(type(module))
         own = dict(inside)
@@ -116,7 +129,8 @@ class Copies:
                 raise ModelError("the model has parameters that are not initialised yet. Run it once on a real batch.")
             self._copies[id(parameter)] = same_memory(parameter)
             self._originals.append(parameter)
-            self.aliases.append((parameter, self._copies[id(parameter)]))
+            self._parameters.append(parameter)
+            self._shared.append(self._copies[id(parameter)])
         alias = self._copies[id(parameter)]
         return alias if isinstance(alias, torch.Tensor) else None
 

@@ -52,7 +52,7 @@ def gradients(shared: ModelPass[TorchForward], quantized: str) -> dict[str, torc
     if not shared.targets.of_classes:
         return jacobian(shared.graph, forward.leaves, forward.by_class.in_parts)
     axes = {name: x.axes[0] for name, x in forward.layouts.items()}
-    logits: Array = shared.backend.scores_in(forward.outputs)  # there are some, since the targets are classes
+    logits: Array = shared.class_scores  # there are some, since the targets are classes
     # Differences and sums of classes are made of the gradients of single classes, which are differentiated once.
     return forward.by_class.combined(shared.targets, logits, forward.leaves, axes)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from gradsight.backends.torch.graph import differentiable, topological
+from gradsight.backends.torch.graph import differentiable, is_whole, topological
 from gradsight.backends.torch.in_parts import InParts
 from gradsight.errors import ModelError
 from gradsight.layers import INPUT
@@ -22,11 +23,27 @@ Gradients = dict[str, torch.Tensor]
 """By layer, d scores[:, j] / d output for each column j: (columns, *output)."""
 
 
-@contextlib.contextmanager
-def with_gradient() -> Iterator[None]:
+class with_gradient:  # noqa: N801 - used as a function
     """Within it a graph is recorded, whatever mode the caller is in."""
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
+
+    def __enter__(self) -> None:
+        # Both put back what was, also where code in between has left the mode changed.
+        self._inference, self._recording = torch.inference_mode(False), torch.enable_grad()
+        self._inference.__enter__()
+        self._recording.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._recording.__exit__(*error)
+        self._inference.__exit__(*error)
+
+
+_AS_IT_IS = contextlib.nullcontext()
+
+
+def _recording() -> contextlib.AbstractContextManager[None]:
+    """`with_gradient` for code of ours, which leaves the mode as it is: nothing to do where a graph is recorded."""
+    quiet = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    return _AS_IT_IS if quiet else with_gradient()
 
 
 def jacobian(scores: torch.Tensor, leaves: dict[str, torch.Tensor], in_parts: InParts | None = None) -> Gradients:
@@ -40,7 +57,7 @@ def jacobian(scores: torch.Tensor, leaves: dict[str, torch.Tensor], in_parts: In
     Raises:
         ModelError: the scores do not depend on a layer.
     """
-    with with_gradient():
+    with _recording():
         # A whole model's backward pass, batched over classes, would hold its activations once for each class.
         batched = INPUT.name not in leaves
         by_column = partial(by_columns, batched=batched)
@@ -67,6 +84,8 @@ def check_graph(scores: torch.Tensor, leaves: dict[str, torch.Tensor], quantized
     Raises:
         ModelError: it is not.
     """
+    if is_whole(scores.grad_fn, leaves.values()):
+        return
     # An operator without a derivative is no error of PyTorch's: its part of the gradient would be missing, silently.
     order = topological(scores.grad_fn)
     whole, reached = differentiable(order), set(order)
@@ -151,7 +170,7 @@ class ClassGradients:
         """
         assert targets.indices is not None
         self._add(targets.indices, logits, leaves)
-        if targets.classes is not None and self.classes is not None and np.array_equal(self.classes, targets.classes):
+        if targets.classes is not None and self.classes is not None and _equal(self.classes, targets.classes):
             return self.columns
         mix = torch.from_numpy(self._mix(targets)).to(logits)
         return {name: _mixed(mix, grads, 1 + batch_axes[name]) for name, grads in self.columns.items()}
@@ -171,7 +190,7 @@ class ClassGradients:
                     for row, known in zip(lacking, self.classes, strict=True)
                 ]
             )
-        with with_gradient():
+        with _recording():
             picked = logits.gather(1, torch.from_numpy(np.ascontiguousarray(new)).to(logits.device))
         columns = jacobian(picked, leaves, self.in_parts)
         if self.classes is None:
@@ -191,6 +210,10 @@ class ClassGradients:
                 first = np.argmax(term.classes[:, None] == self.classes, axis=1)  # the first that fits, (n,)
                 mix[rows, j, first] += term.factor
         return mix
+
+
+def _equal(one: NDArray[np.intp], other: NDArray[np.intp]) -> bool:
+    return one is other or np.array_equal(one, other)
 
 
 def _mixed(mix: torch.Tensor, columns: torch.Tensor, batch_axis: int) -> torch.Tensor:

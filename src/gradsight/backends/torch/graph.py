@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -24,6 +24,24 @@ def topological(start: Node | None) -> list[Node]:
     node that nobody holds.
     """
     return paths.topological(start, _before)
+
+
+def is_whole(start: Node | None, sources: Iterable[torch.Tensor]) -> bool:
+    """Whether a graph from ``start`` backwards reaches all ``sources``, and nothing in it lacks a derivative."""
+    if start is None:
+        return False
+    reached, left, leaves = {start}, [start], set()
+    for node in left:
+        if node.name().endswith("NotImplemented"):
+            return False
+        before = node.next_functions
+        if not before:
+            leaves.add(id(getattr(node, "variable", None)))
+        for child, _ in before:
+            if child is not None and child not in reached:
+                reached.add(child)
+                left.append(child)
+    return all(id(x) in leaves if x.grad_fn is None else x.grad_fn in reached for x in sources)
 
 
 def dominators(order: Sequence[Node], source: torch.Tensor) -> set[Node]:

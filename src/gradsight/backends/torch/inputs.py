@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Hashable, Iterable
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -15,13 +17,15 @@ from gradsight.foreign import Array, Inputs
 from gradsight.layouts import Layout, image_layout
 from gradsight.values import has
 
+_AS_IT_IS = contextlib.nullcontext()
+
 
 class TorchBatches(Batches):
     """Batches of tensors, nested as PyTorch nests them."""
 
     def flat(self, inputs: Inputs) -> list[Array]:
         """All that the inputs are nested of."""
-        return pytree.tree_leaves(inputs)
+        return [inputs] if isinstance(inputs, torch.Tensor) else pytree.tree_leaves(inputs)
 
     def filled(self, inputs: Inputs, values: Iterable[object]) -> Inputs:
         """Inputs nested like these, of other values."""
@@ -29,11 +33,15 @@ class TorchBatches(Batches):
 
     def form(self, inputs: Inputs) -> Hashable:
         """How inputs are nested, and in which order."""
-        return pytree.tree_structure(inputs)
+        return "" if isinstance(inputs, torch.Tensor) else pytree.tree_structure(inputs)
 
     def is_tensor(self, value: object) -> bool:
         """Whether something is a tensor."""
         return isinstance(value, torch.Tensor)
+
+    def count(self, inputs: Inputs) -> int:
+        """How many images a batch holds."""
+        return image_in(inputs).shape[0]
 
     def image(self, inputs: Inputs) -> torch.Tensor:
         """The image among the inputs; see `image_in`."""
@@ -41,7 +49,7 @@ class TorchBatches(Batches):
 
     def image_layout(self, inputs: Inputs) -> Layout:
         """How the image is laid out, see `layouts.image_layout`."""
-        return image_layout(image_in(inputs).shape)
+        return _layout_of(image_in(inputs).shape)
 
     def cast(self, array: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         """A tensor in the precision of another."""
@@ -50,6 +58,9 @@ class TorchBatches(Batches):
     def repeated(self, rows: torch.Tensor, times: int) -> torch.Tensor:
         """Rows repeated as a whole: row j is row j % n."""
         return rows if times == 1 else torch.cat([rows] * times)
+
+
+_layout_of = lru_cache(maxsize=64)(image_layout)
 
 
 def prepared(inputs: Inputs, like: torch.Tensor) -> Inputs:
@@ -73,7 +84,9 @@ def prepared(inputs: Inputs, like: torch.Tensor) -> Inputs:
         x = x.detach().to(like.device, dtype)
         return x.clone() if x.is_inference() else x  # a tensor made in inference mode may be in no graph
 
-    with torch.inference_mode(False):
+    with torch.inference_mode(False) if torch.is_inference_mode_enabled() else _AS_IT_IS:
+        if isinstance(inputs, torch.Tensor):  # most batches are one
+            return convert(inputs)
         batch = pytree.tree_map(convert, dict(inputs) if has(inputs, "keys") else inputs)
     if next(tensors_of(batch), None) is None:
         raise InvalidType(
@@ -88,6 +101,8 @@ def image_in(inputs: Inputs) -> torch.Tensor:
     Raises:
         ModelError: no input has positions, or the one that has most does not hold floating-point numbers.
     """
+    if isinstance(inputs, torch.Tensor) and inputs.ndim >= 3 and inputs.is_floating_point():  # most batches are one
+        return inputs
     tensors = list(tensors_of(inputs))
     # Of whole numbers only those of a picture's bytes: long tensors (n, words, 2) beside it are tokens or boxes.
     images = [x for x in tensors if x.ndim >= 3 and (x.is_floating_point() or x.dtype == torch.uint8)]

@@ -34,6 +34,8 @@ def shares_memory(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
 
 def tensors_of(inputs: Inputs) -> Iterator[torch.Tensor]:
     """The tensors of a model's input: one, or those of a tuple, list or dict."""
+    if isinstance(inputs, torch.Tensor):
+        return iter((inputs,))
     return (leaf for leaf in torch.utils._pytree.tree_leaves(inputs) if isinstance(leaf, torch.Tensor))
 
 

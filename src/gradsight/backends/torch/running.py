@@ -26,6 +26,9 @@ from gradsight.locks import Lock
 _shared = Lock()  # for models whose hooks keep outputs in objects of the user's own
 
 
+_BESIDE_OTHERS = contextlib.nullcontext()
+
+
 class Running:
     """One view of a model, and its passes. Threads may share it.
 
@@ -41,6 +44,7 @@ class Running:
         self.view, self.batches = View(model), batches
         self.parts: dict[str, Part] = {}
         self.lock = Lock()
+        self._gated: set[str] = set()
         self._model = model
 
     def another(self) -> Running:
@@ -110,17 +114,12 @@ class Running:
         """
         now = taps if isinstance(taps, TapSearch) else tap.Pass(taps, self.view.tap_points, self.parts)
         # The model may write into what it is given, so that every pass is given tensors of its own.
-        inputs = pytree.tree_map(lambda x: x.clone() if isinstance(x, torch.Tensor) else x, inputs)
-        with contextlib.ExitStack() as stack:
-            # Where passes write, or may, one at a time: each starts from the user's state, and puts it back.
-            if not self.view.observed or self.view.changes_state:
-                stack.enter_context(self.lock)
-            if self.view.is_shared:
-                stack.enter_context(_shared)
-            stack.enter_context(called_plainly())
-            stack.enter_context(tap.running(now))
-            # Innermost: what it takes a snapshot of is the state that the model itself meets.
-            stack.enter_context(self.view.guarded())
+        if isinstance(inputs, torch.Tensor):
+            inputs = inputs.clone()
+        else:
+            inputs = pytree.tree_map(lambda x: x.clone() if isinstance(x, torch.Tensor) else x, inputs)
+        # Innermost is what takes a snapshot: it is of the state that the model itself meets.
+        with self._alone(), called_plainly, tap.running(now), self.view.guarded():
             try:
                 return _called(self.view.root, inputs)
             except Exception as error:
@@ -131,16 +130,32 @@ class Running:
                     f"and arguments by their names as a dict){as_photos(tensors_of(inputs))}"
                 ) from error
 
+    def _alone(self) -> contextlib.AbstractContextManager[object]:
+        """Where passes write, or may, one at a time: each starts from the user's state, and puts it back."""
+        writes = not self.view.observed or self.view.changes_state
+        if not writes and not self.view.is_shared:
+            return _BESIDE_OTHERS
+        stack = contextlib.ExitStack()
+        for lock in [self.lock] * writes + [_shared] * self.view.is_shared:
+            stack.enter_context(lock)
+        return stack
+
     def _install(self, modules: Iterable[str]) -> None:
+        modules = {*modules}
+        if modules <= self._gated and not self.view.tap_points:
+            return
         for name in modules:
             if name not in self.view.modules or not name:
                 raise unknown("layer", name, filter(None, self.view.modules), "`gradsight layers` lists the good ones.")
         within = {point.module for (name, _), point in self.view.tap_points.items() if name in modules}
         with self.lock:
             tap.install(self.view.modules, {*modules, *within})
+            self._gated |= modules
 
     def _learn(self, inputs: Inputs) -> bool:
         """Find out where outputs are made, once, if something may keep them; whether it is elsewhere than it seems."""
+        if self.view.is_learned or not self.view.keeps:
+            return False
         with self.lock, with_gradient():
             if self.view.is_learned or not self.view.keeps:
                 return False

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -35,6 +34,10 @@ def maps_in(output: Outputs) -> list[torch.Tensor]:
         return [output]
     tensors = [x for x in flat(output) if isinstance(x, torch.Tensor) and x.ndim >= 3]
     return list({id(x): x for x in tensors if x.is_floating_point() or x.is_quantized}.values())
+
+
+_AT_FORWARD = TapPoint("", 0)
+"""Where nothing else was learned, an output is tapped where its module's forward gives it."""
 
 
 class Pass:
@@ -68,9 +71,10 @@ class Pass:
             self._counts[name] = self._counts.get(name, -1) + 1
             self._tapped.pop(name, None)
         call = self._counts.get(name, 0)
-        point = self._points.get((name, call), TapPoint(name, call))
+        point = self._points.get((name, call), _AT_FORWARD)
         asked = self._within.get((name, call, gap), [])
-        if name in self._taps and point.module == name and point.gap == gap:
+        is_here = gap == 0 if point is _AT_FORWARD else point.module == name and point.gap == gap
+        if name in self._taps and is_here:
             asked = [name, *asked]
         if not asked:
             self._check(name, output)
@@ -161,15 +165,17 @@ def _gated(module: nn.Module, gate: _Gate) -> Callable[..., Outputs]:
     return gated
 
 
-@contextlib.contextmanager
-def running(now: Pass | TapSearch) -> Iterator[None]:
-    """Let the gates of this thread ask ``now``."""
-    before = getattr(_running, "now", None)
-    _running.now = now
-    try:
-        yield
-    finally:
-        _running.now = before
+class running:  # noqa: N801 - used as a function
+    """Within it the gates of this thread ask ``now``."""
+
+    def __init__(self, now: Pass | TapSearch) -> None:
+        self._now, self._before = now, getattr(_running, "now", None)
+
+    def __enter__(self) -> None:
+        _running.now = self._now
+
+    def __exit__(self, *_error: object) -> None:
+        _running.now = self._before
 
 
 class LeafTap:

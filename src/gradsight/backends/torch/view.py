@@ -7,9 +7,8 @@ parameters that ask for no gradient, so that a forward pass records a graph only
 from __future__ import annotations
 
 import contextlib
-import itertools
 import operator
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from torch import nn
 from gradsight.backends.snapshot import Snapshot
 from gradsight.backends.torch.copies import Copies, unwrap
 from gradsight.backends.torch.in_parts import InParts
-from gradsight.backends.torch.memory import example_of, shares_memory
+from gradsight.backends.torch.memory import example_of
 from gradsight.backends.torch.reached import (
     Reached,
     has_hooks,
@@ -31,6 +30,14 @@ from gradsight.backends.torch.tail import Tail
 from gradsight.backends.torch.tap_points import TapPoint
 from gradsight.generators import OwnNumbers
 from gradsight.recent import Recent
+
+# Loops of Python's own: this is asked twice in a call, of every tensor of a model.
+_VERSION: Callable[[torch.Tensor], int] = operator.attrgetter("_version")
+_PLACE: Callable[[torch.Tensor], int] = torch.Tensor.data_ptr
+_FEW = 8
+"""So many tensors show whether a stamp is likely to hold."""
+
+_UNGUARDED = contextlib.nullcontext()
 
 
 class View:
@@ -76,6 +83,8 @@ class View:
         self.like = example_of(_weights(self.modules.values()))
         # Not those of the view: they share memory with the model's, but each counts its own writes.
         self._counting = [x for x in (*model.parameters(), *model.buffers()) if _counts(x)]
+        self._placed = [x for x in self._counting if self._copies.is_shared(x)]
+        self._stamp: list[int] | None = None
         quantized = (m for m in self.modules.values() if ".quantized" in type(m).__module__)
         self.quantized: str = next((m._get_name() for m in quantized), "")  # type: ignore[no-untyped-call]
         self.calls: dict[str, int] = {}
@@ -103,23 +112,39 @@ class View:
         copies = self._copies
         same_kinds = all(map(operator.is_, map(type, copies.modules), copies.kinds))
         same = same_kinds and self._everywhere == hooks_everywhere()
-        return same and copies.then.holds() and all(itertools.starmap(shares_memory, copies.aliases))
+        return same and copies.then.holds() and copies.share_memory()
 
-    def stamp(self) -> list[tuple[int, int]]:
-        """How often each of the model's tensors was written into, and where it lies."""
-        return [(x._version, x.data_ptr()) for x in self._counting]
+    def stamp(self) -> list[int]:
+        """How often each of the model's tensors was written into, and where those lie that the view shares.
+
+        Of a parameter that is put elsewhere meanwhile the view has an alias, which is where it was.
+        """
+        stamp = self._stamp = [*map(_VERSION, self._counting), *map(_PLACE, self._placed)]
+        return stamp
+
+    def known_stamp(self) -> list[int] | None:
+        """The last stamp, if it is likely to hold: of a few tensors, of which a step of training changes some."""
+        stamp, step = self._stamp, max(1, len(self._counting) // _FEW)
+        likely = (
+            stamp is not None and list(map(_VERSION, self._counting[::step])) == stamp[: len(self._counting) : step]
+        )
+        return stamp if likely else None
 
     def name_of(self, module: nn.Module) -> str | None:
         """What one of the user's own modules is called; None for the model itself and for what is not in it."""
         copy = self._copies.known(module)
         return next((name for name, known in self.modules.items() if name and known is copy), None)
 
-    @contextlib.contextmanager
-    def guarded(self) -> Iterator[None]:
+    def guarded(self) -> contextlib.AbstractContextManager[None]:
         """Keep a forward pass from changing buffers and attributes, or the random state.
 
         The first pass is observed; what it did not change is not guarded in later ones, which then cost nothing.
         """
+        quiet = self.observed and not (self.draws or self.changes_state or self._led)
+        return _UNGUARDED if quiet else self._guarded()
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             stack.enter_context(leading(self._led))
             # Seeing each operator costs time, so that only a model that was seen to draw is watched for it again.
