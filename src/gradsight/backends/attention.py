@@ -1,0 +1,224 @@
+"""How a layer's tokens reach the scores by attention: which calls are theirs, and which tokens are read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradsight.arrays import ratio
+from gradsight.attention import TOKENS, Attended, AttentionCall
+from gradsight.cached import cached_property
+from gradsight.errors import ModelError
+from gradsight.foreign import Array, Inputs
+from gradsight.layouts import Layout
+
+if TYPE_CHECKING:
+    from gradsight.backends.backend import ModelBackend
+    from gradsight.backends.passes import ModelPass
+
+
+class CallSeen(NamedTuple):
+    """What the trial saw of one call of an attention, for one image.
+
+    Attributes:
+        shape: of its weights.
+        reached: whether they change with the image.
+    """
+
+    shape: tuple[int, ...]
+    reached: bool
+
+
+@dataclass(frozen=True)
+class Linked:
+    """The calls by which the layer's tokens reach the scores.
+
+    Attributes:
+        numbers: which calls of the pass they are, ascending.
+        sequences: of each, its queries' sequence and its keys'.
+    """
+
+    numbers: tuple[int, ...]
+    sequences: tuple[tuple[int, int], ...]
+
+
+def linked(seen: Sequence[CallSeen], tokens: int, layer: str) -> Linked:
+    """The calls among those that a trial saw by which a layer's tokens reach the scores.
+
+    A sequence is told by its length: that of the layer's tokens first; then whatever asks a known one.
+
+    Raises:
+        ModelError: none is self-attention over the layer's tokens, or something else changes the tokens on the way.
+    """
+    if not any(call.reached and _is_of(call, tokens) for call in seen):
+        raise ModelError(_none_of(seen, tokens, layer))
+    lengths = [tokens]
+    for call in (x for x in seen if x.reached):
+        queries, keys = call.shape[-2:]
+        # Windows, merged tokens, keys of a lower resolution: their rows are not the layer's tokens, nor those of a
+        # sequence that asks them.
+        if keys not in lengths or _rows(call) != 1:
+            raise ModelError(
+                f"the attention of this model is not over the tokens of layer {layer!r} alone: one call has weights of "
+                f"shape {call.shape} for one image, where the layer has {tokens} tokens. In windows, or where tokens "
+                "are pruned or merged, rows of different calls are not of the same tokens, so that there is no map to "
+                f"make of them. {_WAY_OUT}"
+            )
+        if queries not in lengths:
+            lengths.append(queries)
+    # Words attend to each other before the first of them asks the image: those calls belong to it too.
+    own = [
+        (i, (lengths.index(call.shape[-2]), lengths.index(call.shape[-1])))
+        for i, call in enumerate(seen)
+        if set(call.shape[-2:]) <= set(lengths) and _rows(call) == 1 and (call.reached or tokens not in call.shape[-2:])
+    ]
+    return Linked(tuple(i for i, _ in own), tuple(sequences for _, sequences in own))
+
+
+_WAY_OUT = "Use a method of the layer's activations and gradients, such as 'gradcam'."
+
+
+def _is_of(call: CallSeen, tokens: int) -> bool:
+    return call.shape[-2:] == (tokens, tokens) and _rows(call) == 1
+
+
+def _rows(call: CallSeen) -> int:
+    """How many rows one image has; of three axes the first holds heads, and nothing tells."""
+    return call.shape[0] if len(call.shape) == 4 else 1
+
+
+def _none_of(seen: Sequence[CallSeen], tokens: int, layer: str) -> str:
+    if not seen:
+        return (
+            "no attention was seen in this model: neither a scaled dot product nor a softmax over (n, heads, queries, "
+            f"keys). {_WAY_OUT}"
+        )
+    shapes = ", ".join(map(str, dict.fromkeys(call.shape for call in seen)))
+    return (
+        f"no attention of this model is over the {tokens} tokens of layer {layer!r}. Received: weights of shape "
+        f"{shapes} for one image. Name a layer inside of the blocks (`gradsight layers` or `explainer.layers(batch)` "
+        f"lists them). {_WAY_OUT}"
+    )
+
+
+class LayerAttending:
+    """`attention.Attending` of one layer in a pass, on any framework."""
+
+    def __init__(self, shared: ModelPass[Any], leaf: str, shape: Sequence[int], layout: Layout) -> None:
+        """Nothing is run.
+
+        Args:
+            shared: the pass.
+            leaf: the layer's name.
+            shape: of its output.
+            layout: how that is laid out.
+        """
+        self._pass, self._leaf, self._shape, self._layout = shared, leaf, tuple(shape), layout
+        self._backend, self._ops = shared.backend, shared.backend.ops
+
+    @cached_property
+    def calls(self) -> tuple[AttentionCall, ...]:
+        """See `attention.Attending.calls`."""
+        weights = self._seen.weights
+        return tuple(
+            AttentionCall(self._by_image(weights[number]), *sequences, number)
+            for number, sequences in zip(self._linked.numbers, self._linked.sequences, strict=True)
+        )
+
+    @cached_property
+    def gradients(self) -> tuple[Array, ...]:
+        """See `attention.Attending.gradients`."""
+        return tuple(self._by_target(gradient) for gradient in self._differentiated.gradients)
+
+    @cached_property
+    def read(self) -> Array:
+        """See `attention.Attending.read`."""
+        last = self._by_target(self._seen.gradients[-1])
+        rows = self._ops.any(last != 0, axis=(2, -1))
+        marks = self._ops.astype(rows, last.dtype)
+        return ratio(
+            marks, self._ops.broadcast_to(self._ops.sum(marks, axis=-1, keepdims=True), marks.shape), self._ops
+        )
+
+    @cached_property
+    def formation_gradients(self) -> tuple[Array, ...]:
+        """See `attention.Attending.formation_gradients`."""
+        linked = zip(self._linked.numbers, self._linked.sequences, strict=True)
+        numbers = [number for number, sequences in linked if sequences == (TOKENS, TOKENS)]
+        key = (self._backend.kind(self._pass.inputs), self._leaf)
+        known = self._backend.blocks
+        blocks = known.of(key, lambda: self._backend.block_outputs(self._pass, self._shape, numbers))
+        axes = (self._layout.axes[0], *self._layout.axes[2:])
+        made = self._backend.formation_gradients(self._pass, axes, numbers, blocks)
+        return tuple(self._by_target(gradient) for gradient in made)
+
+    def fold(self, tokens: Array) -> Array:
+        """See `attention.Attending.fold`."""
+        # Of values (n, k, t) as of an output (n, channels, t): extra tokens and orders are those of the layer.
+        return Layout((0, 1, 2), self._layout.grid, self._layout.extra, order=self._layout.order).fold(
+            tokens, self._ops
+        )
+
+    @property
+    def _tokens(self) -> int:
+        """How many tokens the layer has for one image."""
+        if self._layout.frames:
+            raise ModelError(
+                f"the rows of layer {self._leaf!r} are frames or windows of an image, {self._layout.frames} for each, "
+                f"and attention within one of them says nothing of the others. {_WAY_OUT}"
+            )
+        return math.prod(self._shape[axis] for axis in self._layout.axes[2:])
+
+    @cached_property
+    def _linked(self) -> Linked:
+        inputs, trials = self._pass.inputs, self._backend.attention_trials
+        seen = trials.of(self._backend.kind(inputs), lambda: tried(self._backend, inputs))
+        return linked(seen, self._tokens, self._leaf)
+
+    @cached_property
+    def _differentiated(self) -> Attended:
+        """A pass, differentiated by the weights of all calls."""
+        return self._backend.attend(self._pass, self._linked.numbers)
+
+    @cached_property
+    def _seen(self) -> Attended:
+        """A pass, differentiated by those of the last call at least."""
+        # What gave the gradients of all calls gives that of the last one too, if it ran already.
+        known: Attended | None = vars(self).get("_differentiated")
+        return known or self._backend.attend(self._pass, self._linked.numbers[-1:])
+
+    def _by_image(self, weights: Array) -> Array:
+        """Weights as the model has them, (n, heads, q, k)."""
+        n, rows = len(self._pass.scores), weights.shape[0]
+        if rows % n or (weights.ndim == 4 and rows != n):
+            raise ModelError(
+                f"an attention of this model has {rows} rows of weights for {n} image(s), so that they cannot be told "
+                f"apart. Explain the images one by one. {_WAY_OUT}"
+            )
+        return self._backend.full_precision(self._ops.reshape(weights, (n, -1, *weights.shape[-2:])))
+
+    def _by_target(self, gradients: Array) -> Array:
+        """Gradients (j, *weights) as (n, j, heads, q, k)."""
+        return self._ops.stack([self._by_image(gradients[j]) for j in range(gradients.shape[0])], axis=1)
+
+
+def tried(backend: ModelBackend[Any], inputs: Inputs) -> tuple[CallSeen, ...]:
+    """What attention does for the first image, and which calls change with it; found out at the price of two passes."""
+    first = backend.row(inputs, 0)
+    # 1 - 3x differs from x everywhere but at a quarter, so that any path from the image to a call shows.
+    other = backend.batches.with_image(first, 1 - 3 * backend.batches.image(first))
+    with backend.unchanged(), backend.no_gradient():  # else what is remembered would be of no model
+        ours, theirs = (backend.attention(x) for x in (first, other))
+    if len(ours) != len(theirs):
+        raise ModelError(
+            f"the model's attention ran {len(ours)} times for one image and {len(theirs)} times for another of the "
+            f"same size, so that its calls cannot be compared. {_WAY_OUT}"
+        )
+    return tuple(
+        CallSeen(tuple(map(int, a.shape)), not np.array_equal(backend.numpy(a), backend.numpy(b)))
+        for a, b in zip(ours, theirs, strict=True)
+    )
