@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.attention import Attending
 from gradsight.foreign import Array, Inputs, Module, Ops, Outputs
 from gradsight.layers import Layer, Seen
 from gradsight.targets import Reading, ScoreSpec
@@ -86,6 +87,18 @@ class Probe(Protocol):
 
     def curvature(self, direction: Array) -> Array:
         """The Hessian of each score by the activations, times ``direction``: (n, c, *s) -> (n, k, c, *s)."""
+
+    @property
+    def attention(self) -> Sequence[Array]:
+        """The weights of each self-attention over the layer's tokens, in the order they ran: (n, heads, t, t)."""
+
+    @property
+    def attention_gradients(self) -> Sequence[Array]:
+        """By block, d scores[n, k] / d attention[n]: (n, k, heads, t, t), from one batched backward pass."""
+
+    @property
+    def attending(self) -> Attending:
+        """How the layer's tokens reach the scores by attention; nothing of it is computed before it is asked for."""
 
     @property
     def image(self) -> Probe:

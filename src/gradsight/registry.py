@@ -26,6 +26,9 @@ MethodFunction: TypeAlias = "Callable[[Probe, Ops], Array]"
 Scope = Literal["layer", "input", "layers"]
 """What a method looks at."""
 
+ATTENTION = "attention over the layer's tokens"
+"""What a method of attention ``needs``."""
+
 _USUAL_CHANNELS = 512
 _FEW_PASSES = 8
 """With so many passes a photo takes seconds, even on one core."""
@@ -70,6 +73,11 @@ class Method:
     control: bool = False
     alphas: bool = False
     rectified: bool = False
+
+    @property
+    def attends(self) -> bool:
+        """Whether it looks at the model's attention; a model without it has no such map."""
+        return ATTENTION in self.needs
 
     @property
     def passes(self) -> str:
@@ -175,11 +183,20 @@ def method(
     return _entering(name, made)
 
 
-def control(name: str, *, title: str, source: str, at: Scope = "layer") -> Callable[[Decorated], Decorated]:
-    """Enter a function ``(probe, ops) -> maps`` as a control: it says nothing of the model, and needs no gradient."""
+def control(
+    name: str,
+    *,
+    title: str,
+    source: str,
+    needs: str = "",
+    at: Scope = "layer",
+    cost: Callable[..., int] = one_pass,
+) -> Callable[[Decorated], Decorated]:
+    """Enter a function ``(probe, ops) -> maps`` as a control: a method must do better than it to have said anything."""
 
     def made(function: MethodFunction) -> Method:
-        return Method(name, function, title, source, at=at, gradient=False, control=True)
+        bound = partial(cost, **options_of(function))
+        return Method(name, function, title, source, needs, at, False, bound, control=True)
 
     return _entering(name, made)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.backends.attends import Attends
 from gradsight.backends.batches import Batches
+from gradsight.backends.linking import CallSeen
 from gradsight.backends.passes import ForwardT, ModelPass, Targets, Terms
 from gradsight.backends.reading import Known, Reader
 from gradsight.backends.trial import See, Trials
@@ -20,10 +21,11 @@ from gradsight.foreign import Array, Inputs, Module, Ops, Outputs
 from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout
 from gradsight.positions import Positions
+from gradsight.recent import Recent
 from gradsight.targets import Reading, ScoreSpec
 
 
-class ModelBackend(ABC, Generic[ForwardT]):
+class ModelBackend(Attends[ForwardT], ABC):
     """`contracts.Backend`, but for what differs by framework. Threads may share it.
 
     Attributes:
@@ -32,6 +34,8 @@ class ModelBackend(ABC, Generic[ForwardT]):
         one_graph: whether a pass with a rule gives the gradients of layers, of the image, and by every rule.
         batches: what batches hold.
         reader: reads what the model gives.
+        attention_trials: by kind of inputs, the calls of attention, where they were asked for.
+        blocks: by kind of inputs and layer, the layers that give the blocks' output tokens, where asked for.
     """
 
     ops: Ops
@@ -50,6 +54,8 @@ class ModelBackend(ABC, Generic[ForwardT]):
         # It is told what it needs, not given this backend: the two would hold each other, with all that they keep.
         self.reader = Reader(self.ops, self.numpy, left_out, known, channels=-1 if self.channels_last else 1)
         self._trials = Trials()
+        self.attention_trials: Recent[Kind, tuple[CallSeen, ...]] = Recent()
+        self.blocks: Recent[tuple[Kind, str], Sequence[str]] = Recent()
 
     @property
     @abstractmethod

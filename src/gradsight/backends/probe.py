@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gradsight.backends.attention import LayerAttending
 from gradsight.cached import cached_property
 from gradsight.foreign import Array
 from gradsight.layers import INPUT, Layer
@@ -81,6 +82,22 @@ class LayerProbe:
     def curvature(self, direction: Array) -> Array:
         """The Hessian of each score times ``direction``: (n, c, *s) -> (n, k, c, *s)."""
         return self._backend.curvature(self._tail, self.activations, direction, self.name)
+
+    @cached_property
+    def attending(self) -> LayerAttending:
+        """How the layer's tokens reach the scores by attention."""
+        return LayerAttending(self._pass, self.leaf, self._raw.shape, self.layout)
+
+    @property
+    def attention(self) -> tuple[Array, ...]:
+        """The weights of each self-attention over the layer's tokens, in the order they ran: (n, heads, t, t)."""
+        return tuple(call.weights for call in self.attending.calls if call.is_of_tokens)
+
+    @property
+    def attention_gradients(self) -> tuple[Array, ...]:
+        """By block, d scores[n, k] / d attention[n]: (n, k, heads, t, t)."""
+        gradients = self.attending.gradients  # first: the pass that gives them gives the weights too
+        return tuple(x for x, call in zip(gradients, self.attending.calls, strict=True) if call.is_of_tokens)
 
     @property
     def image(self) -> LayerProbe:
