@@ -1,0 +1,204 @@
+"""Attention weights and their gradients on each engine, against a slow formula in float64."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import torch
+from keras import layers as L
+from keras import ops
+
+import gradsight as gs
+from gradsight.backends.keras import KerasBackend
+from gradsight.backends.keras.outputs import numpy_of
+from gradsight.layers import Layer
+from gradsight.targets import OutputContext, resolve
+
+ENGINE = keras.backend.backend()
+SIZE, PATCH, GRID = (12, 16), 4, (3, 4)
+WIDTH, HEADS, EACH, BLOCKS, CLASSES = 12, 2, 5, 2, 4
+TARGETS = [1, 3]
+
+# Keras's own convert_to_numpy on PyTorch
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+class ClassToken(L.Layer):
+    """Puts a token of its own before the others."""
+
+    def build(self, shape: Any) -> None:
+        self.token = self.add_weight(shape=(1, 1, shape[-1]), initializer="normal", name="token")
+
+    def call(self, x: Any) -> Any:
+        return ops.concatenate([ops.repeat(self.token, ops.shape(x)[0], axis=0), x], axis=1)
+
+
+class ByHand(L.Layer):
+    """Self-attention as people write it: no layer of Keras's own, heads split by hand."""
+
+    def build(self, shape: Any) -> None:
+        self.parts = [L.Dense(HEADS * EACH, name=name) for name in ("query", "key", "value")]
+        self.end = L.Dense(shape[-1], name="end")
+        for part in self.parts:
+            part.build(shape)
+        self.end.build((*shape[:-1], HEADS * EACH))
+
+    def call(self, x: Any) -> Any:
+        q, k, v = (ops.reshape(part(x), (-1, x.shape[1], HEADS, EACH)) for part in self.parts)
+        weights = ops.softmax(ops.einsum("nqhc,nkhc->nhqk", q, k) / EACH**0.5)
+        return self.end(ops.reshape(ops.einsum("nhqk,nkhc->nqhc", weights, v), (-1, x.shape[1], HEADS * EACH)))
+
+
+class Written(keras.Model):
+    """A ViT that is the user's own code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = L.Conv2D(WIDTH, PATCH, PATCH, name="patches")
+        self.token = ClassToken(name="class_token")
+        self.blocks = [
+            (L.LayerNormalization(), ByHand(), L.LayerNormalization(), L.Dense(20, activation="tanh"), L.Dense(WIDTH))
+            for _ in range(BLOCKS)
+        ]
+        self.norm, self.head = L.LayerNormalization(name="norm"), L.Dense(CLASSES, name="head")
+
+    def call(self, images: Any) -> Any:
+        x = self.token(ops.reshape(self.patches(images), (-1, 12, WIDTH)))
+        for first, attention, second, wide, narrow in self.blocks:
+            x = x + attention(first(x))
+            x = x + narrow(wide(second(x)))
+        return self.head(self.norm(x)[:, 0])
+
+
+def functional(attention: Any, *, token: bool) -> Any:
+    """A ViT as Keras's examples write it; without a class token, all tokens are averaged."""
+    images = keras.Input((*SIZE, 3))
+    x = L.Reshape((-1, WIDTH))(L.Conv2D(WIDTH, PATCH, PATCH, name="patches")(images))
+    x = ClassToken(name="class_token")(x) if token else x
+    for i in range(BLOCKS):
+        y = L.LayerNormalization()(x)
+        x = L.Add(name=f"attended_{i}")([x, attention()(y, y)])
+        y = L.Dense(20, activation="tanh")(L.LayerNormalization()(x))
+        x = L.Add(name=f"block_{i}")([x, L.Dense(WIDTH)(y)])
+    x = L.LayerNormalization(name="norm")(x)
+    x = x[:, 0] if token else L.GlobalAveragePooling1D()(x)
+    return keras.Model(images, L.Dense(CLASSES, activation="softmax", name="head")(x))
+
+
+MODELS: dict[str, Any] = {
+    "fused": lambda: functional(lambda: L.MultiHeadAttention(HEADS, EACH), token=True),
+    "by steps, pooled": lambda: functional(lambda: L.MultiHeadAttention(HEADS, EACH, dropout=0.1), token=False),
+    "grouped": lambda: functional(lambda: L.GroupQueryAttention(EACH, HEADS, 1), token=True),
+    "by hand": Written,
+}
+
+
+LAYERS = {"by hand": "class_token"}
+
+
+def made(name: str) -> Any:
+    """A model whose every weight is random, and large enough for attention to have an opinion."""
+    keras.utils.set_random_seed(1)
+    model = MODELS[name]()
+    model(np.zeros((1, *SIZE, 3), np.float32))
+    draw = np.random.default_rng(5)
+    model.set_weights([w + 0.4 * draw.standard_normal(w.shape).astype("f") for w in model.get_weights()])
+    return model
+
+
+def batch(n: int = 3) -> np.ndarray:
+    return np.random.default_rng(3).standard_normal((n, *SIZE, 3), np.float32)
+
+
+class Slow:
+    """The same ViT in float64, step by step in PyTorch, of nothing but the weights of a model in their order.
+
+    Attributes:
+        weights: of each attention, in a graph: (n, heads, t, t).
+        blocks: the tokens behind each block: (n, t, width).
+        logits: (n, classes).
+    """
+
+    def __init__(self, model: Any, images: np.ndarray) -> None:
+        self._left = iter([torch.from_numpy(np.array(w, np.float64)) for w in model.get_weights()])
+        self._pooled = len(model.get_weights()) % 2 == 0
+        cut = torch.from_numpy(images).double().reshape(len(images), 3, PATCH, 4, PATCH, 3)
+        x = torch.einsum("nyaxbc,abcd->nyxd", cut, next(self._left)).flatten(1, 2) + next(self._left)
+        if not self._pooled:
+            x = torch.cat([next(self._left).expand(len(images), 1, WIDTH), x], dim=1)
+        self.weights: list[torch.Tensor] = []
+        self.blocks: list[torch.Tensor] = []
+        for _ in range(BLOCKS):
+            x = x + self._attention(self._norm(x))
+            x = x + self._dense(self._dense(self._norm(x)).tanh())
+            self.blocks.append(x)
+        self._end = list(self._left)
+        self.logits = self.head(x)
+
+    def head(self, x: torch.Tensor) -> torch.Tensor:
+        """The logits of tokens behind the last block."""
+        self._left = iter(self._end)
+        x = self._norm(x)
+        return self._dense(x.mean(1) if self._pooled else x[:, 0])
+
+    def _norm(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.layer_norm(x, (WIDTH,), next(self._left), next(self._left), 1e-3)
+
+    def _dense(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ next(self._left) + next(self._left)
+
+    def _attention(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (
+            (x @ kernel.reshape(WIDTH, -1) + bias.flatten()).reshape(*x.shape[:2], -1, EACH).expand(-1, -1, HEADS, -1)
+            for kernel, bias in [(next(self._left), next(self._left)) for _ in range(3)]
+        )
+        self.weights.append(torch.softmax(torch.einsum("nqhc,nkhc->nhqk", q, k) / EACH**0.5, dim=-1).requires_grad_())
+        mixed = torch.einsum("nhqk,nkhc->nqhc", self.weights[-1], v).flatten(2)
+        return mixed @ next(self._left).reshape(-1, WIDTH) + next(self._left)
+
+
+def seen(model: Any, images: np.ndarray, layer: str = "block_0") -> Any:
+    """The probe of a layer of a model."""
+    backend = KerasBackend(model)
+    context = partial(OutputContext, len(images))
+    inputs = backend.prepare(images)
+    return backend.run(inputs, [Layer(layer, "tokens", GRID)], lambda logits, _: resolve(gs.Several(*TARGETS), context(logits))).probes[0]
+
+
+def close(ours: Any, theirs: torch.Tensor) -> None:
+    expected = theirs.detach().numpy()
+    found = numpy_of(ours)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    assert np.abs(expected).max() > 1e-3
+
+
+def slopes(scores: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """The gradient of (n, k) scores by (n, heads, t, t): (n, k, heads, t, t)."""
+    each = [torch.autograd.grad(scores[:, j].sum(), weights, retain_graph=True)[0] for j in range(scores.shape[1])]
+    return torch.stack(each, dim=1)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_and_gradients_are_those_of_the_formula(name: str) -> None:
+    model, images = made(name), batch()
+    probe, slow = seen(model, images, LAYERS.get(name, "block_0")), Slow(model, images)
+    for ours, theirs in zip(probe.attention, slow.weights, strict=True):
+        close(ours, theirs)
+        close(ops.sum(ours, axis=-1), torch.ones(tuple(ours.shape[:-1])))
+    for ours, theirs in zip(probe.attention_gradients, slow.weights, strict=True):
+        close(ours, slopes(slow.logits[:, TARGETS], theirs))
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "by hand"])
+def test_formation_is_that_of_the_formula(name: str) -> None:
+    model, images = made(name), batch()
+    probe, slow = seen(model, images), Slow(model, images)
+    found = probe.attending.formation_gradients
+    for ours, weights, tokens in zip(found, slow.weights, slow.blocks, strict=True):
+        logits = slow.head(tokens.mean(1, keepdim=True).expand_as(tokens))
+        close(ours, slopes(logits[:, TARGETS], weights))
