@@ -14,7 +14,7 @@ from gradsight.foreign import Array, Inputs
 class Attends(Generic[ForwardT]):
     """Passes in which attention is seen. A call is counted by when it ran in the pass, from 0."""
 
-    def attention(self, inputs: Inputs) -> Sequence[Array]:
+    def attention(self, inputs: Inputs) -> Sequence[Array]:  # noqa: ARG002
         """The weights of every attention in one pass without a graph, as `attention.Attended` has them.
 
         Scaled dot products are computed in the open for it, softmax(q k^T) v, and a softmax over the last axis of an

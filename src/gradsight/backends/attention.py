@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,6 +104,56 @@ def _none_of(seen: Sequence[CallSeen], tokens: int, layer: str) -> str:
         f"{shapes} for one image. Name a layer inside of the blocks (`gradsight layers` or `explainer.layers(batch)` "
         f"lists them). {_WAY_OUT}"
     )
+
+
+class BlockOutput(NamedTuple):
+    """An output of a layer that is a cut and has the tokens of the layer explained.
+
+    Attributes:
+        kind: of the layer: its class's name, compared with others and used for nothing else.
+        composite: it has layers inside.
+        after: how many calls of attention had run by then.
+    """
+
+    kind: str
+    composite: bool
+    after: int
+
+
+def is_like(shape: Sequence[int], like: Sequence[int]) -> bool:
+    """Whether an output has the tokens of another: it may differ in one axis, that of the channels."""
+    return len(shape) == len(like) and sum(a != b for a, b in zip(shape, like, strict=True)) <= 1
+
+
+def outputs_of_blocks(cuts: Sequence[tuple[str, BlockOutput]], numbers: Sequence[int]) -> list[str]:
+    """By call, the layer that gives the output tokens of its block.
+
+    Args:
+        cuts: layers by name, in the order they ran.
+        numbers: the calls, ascending.
+
+    Raises:
+        ModelError: there is no cut between two calls, or none behind the last.
+    """
+    found: list[tuple[str, BlockOutput]] = []
+    for number, following in itertools.pairwise(numbers):
+        between = [x for x in cuts if number < x[1].after <= following]
+        if not between:
+            raise ModelError(_NO_BLOCKS)
+        found.append(between[-1])
+    behind = [x for x in cuts if x[1].after > numbers[-1]]
+    # Behind the last block come the final normalisation and what holds the blocks: neither is of the blocks' kind.
+    alike = [x for x in behind if found and x[1].kind == found[-1][1].kind]
+    likely = alike[-1:] or [x for x in behind if x[1].composite][:1] or behind[:1]
+    if not likely:
+        raise ModelError(_NO_BLOCKS)
+    return [name for name, _ in (*found, *likely)]
+
+
+_NO_BLOCKS = (
+    "between two calls of this model's attention there is no layer that all the tokens pass, so that its blocks have "
+    "no outputs to take a mean of. Use another method, such as 'gradientrollout'."
+)
 
 
 class LayerAttending:

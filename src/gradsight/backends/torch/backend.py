@@ -9,10 +9,11 @@ from functools import partial
 import torch
 from torch import nn
 
+from gradsight.attention import Attended
 from gradsight.backends.backend import ModelBackend
 from gradsight.backends.passes import ModelPass, Targets, logits_in
 from gradsight.backends.reading import NOTHING, Known
-from gradsight.backends.torch import derivatives, tap
+from gradsight.backends.torch import attention, derivatives, tap
 from gradsight.backends.torch.biases import Biases
 from gradsight.backends.torch.derivatives import TorchForward
 from gradsight.backends.torch.gradients import with_gradient
@@ -193,6 +194,26 @@ class TorchBackend(ModelBackend[TorchForward]):
                 return score.sum()
 
             return record(looking.view, run, source, self.positions(inputs).layouts)
+
+    def attention(self, inputs: Inputs) -> list[torch.Tensor]:
+        """The weights of every attention in one pass without a graph."""
+        return attention.seen(self.running, inputs)
+
+    def attend(self, shared: ModelPass[TorchForward], numbers: Sequence[int]) -> Attended:
+        """Run a pass again with every attention seen; see `attends.Attends.attend`."""
+        return attention.attend(self.running, shared, numbers)
+
+    def block_outputs(
+        self, shared: ModelPass[TorchForward], like: Sequence[int], numbers: Sequence[int]
+    ) -> Sequence[str]:
+        """By call, the layer that gives the output tokens of its block; see `attends.Attends.block_outputs`."""
+        return attention.block_outputs(self, shared, like, numbers)
+
+    def formation_gradients(
+        self, shared: ModelPass[TorchForward], axes: Sequence[int], numbers: Sequence[int], blocks: Sequence[str]
+    ) -> Sequence[torch.Tensor]:
+        """By call, d s^l[:, j] / d weights; see `attends.Attends.formation_gradients`."""
+        return attention.formation_gradients(self, shared, axes, numbers, blocks)
 
     def watch(self, several: Sequence[Inputs], see: See) -> None:
         """Run several inputs one after the other; ``see(number, call, output)`` sees what each call of modules gave."""

@@ -35,7 +35,7 @@ def jacobian(scores: torch.Tensor, leaves: dict[str, torch.Tensor]) -> Gradients
     """
     with with_gradient():
         # A whole model's backward pass, batched over classes, would hold its activations once for each class.
-        grads = _by_column(scores, list(leaves.values()), batched=INPUT.name not in leaves)
+        grads = by_column(scores, list(leaves.values()), batched=INPUT.name not in leaves)
     gradients: Gradients = {}
     for name, grad in zip(leaves, grads, strict=True):
         if grad is None:
@@ -89,7 +89,7 @@ def _or_without_gradient() -> str:
     return f"or use a method that needs no gradient: {', '.join(without_gradient())}."
 
 
-def _by_column(scores: torch.Tensor, leaves: list[torch.Tensor], *, batched: bool) -> list[torch.Tensor | None]:
+def by_column(scores: torch.Tensor, leaves: list[torch.Tensor], *, batched: bool) -> list[torch.Tensor | None]:
     """In one batched backward pass, or one by one where that fails."""
     n, k = scores.shape
     if k == 1:
