@@ -53,6 +53,19 @@ class ByHand(L.Layer):
         return self.end(ops.reshape(ops.einsum("nhqk,nkhc->nqhc", weights, v), (-1, x.shape[1], HEADS * EACH)))
 
 
+class Merged(ByHand):
+    """The same, where the heads of an image are rows of the batch, one after the other, for Keras's plain attention."""
+
+    def call(self, x: Any) -> Any:
+        def rows(part: Any) -> Any:
+            heads = ops.transpose(ops.reshape(part(x), (-1, x.shape[1], HEADS, EACH)), (0, 2, 1, 3))
+            return ops.reshape(heads, (-1, x.shape[1], EACH))
+
+        q, k, v = (rows(part) for part in self.parts)
+        mixed = ops.reshape(L.Attention()([q / EACH**0.5, v, k]), (-1, HEADS, x.shape[1], EACH))
+        return self.end(ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, x.shape[1], HEADS * EACH)))
+
+
 class Written(keras.Model):
     """A ViT that is the user's own code."""
 
@@ -94,6 +107,8 @@ MODELS: dict[str, Any] = {
     "by steps, pooled": lambda: functional(lambda: L.MultiHeadAttention(HEADS, EACH, dropout=0.1), token=False),
     "grouped": lambda: functional(lambda: L.GroupQueryAttention(EACH, HEADS, 1), token=True),
     "by hand": Written,
+    "rows of heads": lambda: functional(lambda: lambda x, _: Merged()(x), token=True),
+    "causal": lambda: functional(lambda: partial(L.MultiHeadAttention(HEADS, EACH), use_causal_mask=True), token=True),
 }
 
 
@@ -123,8 +138,9 @@ class Slow:
         logits: (n, classes).
     """
 
-    def __init__(self, model: Any, images: np.ndarray) -> None:
+    def __init__(self, model: Any, images: np.ndarray, causal: bool = False) -> None:
         self._left = iter([torch.from_numpy(np.array(w, np.float64)) for w in model.get_weights()])
+        self._causal = causal
         self._pooled = len(model.get_weights()) % 2 == 0
         cut = torch.from_numpy(images).double().reshape(len(images), 3, PATCH, 4, PATCH, 3)
         x = torch.einsum("nyaxbc,abcd->nyxd", cut, next(self._left)).flatten(1, 2) + next(self._left)
@@ -156,7 +172,9 @@ class Slow:
             (x @ kernel.reshape(WIDTH, -1) + bias.flatten()).reshape(*x.shape[:2], -1, EACH).expand(-1, -1, HEADS, -1)
             for kernel, bias in [(next(self._left), next(self._left)) for _ in range(3)]
         )
-        self.weights.append(torch.softmax(torch.einsum("nqhc,nkhc->nhqk", q, k) / EACH**0.5, dim=-1).requires_grad_())
+        scores = torch.einsum("nqhc,nkhc->nhqk", q, k) / EACH**0.5
+        later = torch.ones(scores.shape[-2:]).triu(1).bool()
+        self.weights.append(torch.softmax(scores.masked_fill(later & self._causal, -torch.inf), -1).requires_grad_())
         mixed = torch.einsum("nhqk,nkhc->nqhc", self.weights[-1], v).flatten(2)
         return mixed @ next(self._left).reshape(-1, WIDTH) + next(self._left)
 
@@ -166,7 +184,9 @@ def seen(model: Any, images: np.ndarray, layer: str = "block_0") -> Any:
     backend = KerasBackend(model)
     context = partial(OutputContext, len(images))
     inputs = backend.prepare(images)
-    return backend.run(inputs, [Layer(layer, "tokens", GRID)], lambda logits, _: resolve(gs.Several(*TARGETS), context(logits))).probes[0]
+    return backend.run(
+        inputs, [Layer(layer, "tokens", GRID)], lambda logits, _: resolve(gs.Several(*TARGETS), context(logits))
+    ).probes[0]
 
 
 def close(ours: Any, theirs: torch.Tensor) -> None:
@@ -186,7 +206,7 @@ def slopes(scores: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_and_gradients_are_those_of_the_formula(name: str) -> None:
     model, images = made(name), batch()
-    probe, slow = seen(model, images, LAYERS.get(name, "block_0")), Slow(model, images)
+    probe, slow = seen(model, images, LAYERS.get(name, "block_0")), Slow(model, images, name == "causal")
     for ours, theirs in zip(probe.attention, slow.weights, strict=True):
         close(ours, theirs)
         close(ops.sum(ours, axis=-1), torch.ones(tuple(ours.shape[:-1])))
@@ -197,7 +217,7 @@ def test_weights_and_gradients_are_those_of_the_formula(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "by hand"])
 def test_formation_is_that_of_the_formula(name: str) -> None:
     model, images = made(name), batch()
-    probe, slow = seen(model, images), Slow(model, images)
+    probe, slow = seen(model, images), Slow(model, images, name == "causal")
     found = probe.attending.formation_gradients
     for ours, weights, tokens in zip(found, slow.weights, slow.blocks, strict=True):
         logits = slow.head(tokens.mean(1, keepdim=True).expand_as(tokens))

@@ -9,8 +9,9 @@ from keras import ops
 
 from gradsight.attention import Attended
 from gradsight.backends.attends import Attends
+from gradsight.backends.attention import outputs_of_blocks
 from gradsight.backends.keras.attention import attending
-from gradsight.backends.keras.blocks import Averaged, Tokens, blocks_between
+from gradsight.backends.keras.blocks import Averaged, Tokens
 from gradsight.backends.keras.engines.protocol import Body, Engine, Linearized, Start
 from gradsight.backends.keras.forward import KerasForward
 from gradsight.backends.keras.outputs import floating_in, numpy_of, tensors_in, with_floating
@@ -48,22 +49,23 @@ class KerasAttends(Attends[KerasForward]):
             ModelError: it gave other outputs than the pass, or something behind the calls has no gradient.
         """
         inputs, rule = shared.inputs, shared.forward.rule
+        running, engine = self.running, self.engine  # what is compiled keeps its body, and that must not keep this
 
         def body(inputs: Inputs, start: Start) -> Outputs:
             calls = _Calls(start, numbers)
-            with rectified(rule, self.engine), attending(calls, self.engine):
-                outputs = self.running.execute(inputs, None)
+            with rectified(rule, engine), attending(calls, engine):
+                outputs = running.execute(inputs, None)
             return [outputs, calls.ran]
 
         (outputs, ran), leaves, pull = self._linearized_by(("attend", rule, *numbers), body, inputs)
-        self._check(outputs, shared.outputs)
+        self._check(outputs, shared.outputs, ran)
         gradients = pulled(pull, self._cotangents(shared, outputs))
         if len(leaves) == ran:
             weights = [leaves[_leaf(number)] for number in range(ran)]
         else:
             # Of what is not differentiated by, an engine would take the way back too if this pass gave it.
             outputs, weights = self._seen(inputs)
-            self._check(outputs, shared.outputs)
+            self._check(outputs, shared.outputs, ran)
         return Attended(weights, [gradients[_leaf(number)] for number in numbers])
 
     def block_outputs(
@@ -74,17 +76,17 @@ class KerasAttends(Attends[KerasForward]):
         Raises:
             ModelError: there is no such layer.
         """
-        tokens: list[Tokens] = []
+        seen: list[Tokens] = []
 
         def score(images: Inputs, start: Start) -> Array:
-            tokens.append(Tokens(start))
-            with attending(tokens[-1].attended, self.engine):
-                outputs = self.running.execute(self.running.batches.with_image(shared.inputs, images[0]), tokens[-1])
+            seen.append(Tokens(start, self.running.view, like))
+            with attending(seen[-1].attended, self.engine):
+                outputs = self.running.execute(self.running.batches.with_image(shared.inputs, images[0]), seen[-1])
             return ops.sum(shared.score(outputs)[:, 0])
 
         with told(shared.inputs):
             cuts = self.engine.cuts(score, [self.running.batches.image(shared.inputs)])
-        return blocks_between(tokens[-1].calls, cuts, like, numbers)
+        return outputs_of_blocks([(name, x) for name, x in seen[-1].outputs if name in cuts], numbers)
 
     def formation_gradients(
         self,
@@ -98,16 +100,21 @@ class KerasAttends(Attends[KerasForward]):
         Raises:
             ModelError: a block gave no output, or what is behind the last one takes no other rows.
         """
-        inputs = shared.inputs
-        n = len(shared.scores)
+        rule, n = shared.forward.rule, len(shared.scores)
+        running, engine = self.running, self.engine
 
         def body(inputs: Inputs, start: Start) -> Outputs:
-            averaged = Averaged(blocks, self.running.view.calls, axes)
-            with attending(_Calls(start, numbers), self.engine):
-                return self.running.execute(inputs, averaged)
+            averaged = Averaged(blocks, running.view.calls, axes)
+            with rectified(rule, engine), attending(_Calls(start, numbers), engine):
+                outputs = running.execute(inputs, averaged)
+            averaged.check()
+            return outputs
 
-        outputs, _, pull = self._linearized_by(("formation", *axes, *numbers, *blocks), body, inputs)
-        self._check(mapped(lambda x: x[:n] if ops.is_tensor(x) and x.ndim else x, outputs), shared.outputs)
+        key = ("formation", rule, *axes, *numbers, *blocks)
+        outputs, _, pull = self._linearized_by(key, body, shared.inputs)
+        self._check(
+            mapped(lambda x: x[:n] if ops.is_tensor(x) and x.ndim else x, outputs), shared.outputs, len(numbers)
+        )
         gradients = pulled(pull, self._cotangents(shared, outputs, n))
         return [gradients[_leaf(number)] for number in numbers]
 
@@ -121,6 +128,7 @@ class KerasAttends(Attends[KerasForward]):
 
     def _seen(self, inputs: Inputs) -> tuple[Outputs, list[Array]]:
         """What the model gives, and the weights of all calls."""
+        running, engine = self.running, self.engine
 
         def body(inputs: Inputs, _start: Start) -> Outputs:
             weights: list[Array] = []
@@ -129,8 +137,8 @@ class KerasAttends(Attends[KerasForward]):
                 weights.append(shown)
                 return ops.copy(shown)  # what follows may write into it
 
-            with attending(see, self.engine):
-                outputs = self.running.execute(inputs, None)
+            with attending(see, engine):
+                outputs = running.execute(inputs, None)
             return [outputs, weights]
 
         self.running.find_end(inputs)
@@ -143,14 +151,15 @@ class KerasAttends(Attends[KerasForward]):
         with told(inputs):
             return self.engine.linearize(key, body, inputs)
 
-    def _check(self, outputs: Outputs, expected: Outputs) -> None:
+    def _check(self, outputs: Outputs, expected: Outputs, calls: int) -> None:
         """Check that the attention that was computed step by step gives what the model gave.
 
         Raises:
             ModelError: it does not.
         """
         ours, theirs = ([numpy_of(x) for x in tensors_in(y)] for y in (outputs, expected))
-        unit = max(map(_unit, self.running.view.layers.values()))
+        # Every call adds up in another order.
+        unit = max(map(_unit, (self.running.view.root, *self.running.view.layers.values()))) * max(1, calls / 4)
         if len(ours) != len(theirs) or not all(is_close(a, b, unit) for a, b in zip(ours, theirs, strict=True)):
             raise ModelError(
                 "the model gives other outputs where its attention is computed step by step, softmax first, so that "

@@ -2,49 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from keras import ops
 
+from gradsight.backends.attention import BlockOutput, is_like
 from gradsight.backends.keras.engines.protocol import Start
 from gradsight.backends.keras.outputs import is_floating
 from gradsight.backends.keras.tap import Call, Numbered, Tap
+from gradsight.backends.keras.view import View
 from gradsight.backends.wanted import Wanted
 from gradsight.errors import ModelError
 from gradsight.foreign import Array
 
-_WAY_OUT = "Use another method of attention, such as 'attentionrollout', or 'gradcam'."
-
-
-@dataclass(frozen=True)
-class TokensSeen:
-    """One call of a layer.
-
-    Attributes:
-        name: of the call, ``path#i``.
-        kind: of the layer.
-        shape: of its output.
-        attended: how many attentions had run when it ended.
-    """
-
-    name: str
-    kind: type
-    shape: tuple[int | None, ...]
-    attended: int
+_WAY_OUT = "Use another method of attention, such as 'gradientrollout'."
 
 
 class Tokens(Tap):
     """A tap that starts at every call of every layer, and tells how many attentions ran before each ended.
 
     Attributes:
-        calls: in the order in which they ended.
+        outputs: of calls whose output has the tokens of another, by name, in the order in which they ended.
     """
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, start: Start, view: View, like: Sequence[int]) -> None:
+        """Look for outputs with the tokens of one of shape ``like``."""
         super().__init__()
-        self.calls: list[TokensSeen] = []
-        self._start, self._numbered, self._attended = start, Numbered(), 0
+        self.outputs: list[tuple[str, BlockOutput]] = []
+        self._start, self._view, self._like = start, view, like
+        self._numbered, self._attended = Numbered(), 0
 
     def attended(self, weights: Array) -> Array:
         """Count an attention."""
@@ -56,39 +42,11 @@ class Tokens(Tap):
         name = self._numbered.name(call)
         if name is None or not is_floating(call.output):
             return call.output
-        self.calls.append(TokensSeen(name, type(call.layer), tuple(call.output.shape), self._attended))
+        # What is handed through is the output of whoever made it.
+        if not any(call.output is x for x in call.tensors) and is_like(call.output.shape, self._like):
+            composite = bool(self._view.children(call.layer))
+            self.outputs.append((name, BlockOutput(type(call.layer).__name__, composite, self._attended)))
         return self._start(name, call.output)
-
-
-def blocks_between(
-    calls: Sequence[TokensSeen], cuts: Collection[str], like: Sequence[int], numbers: Sequence[int]
-) -> list[str]:
-    """By attention, the layer that gives the output of its block: the last cut between it and the next attention.
-
-    Args:
-        calls: of layers, in the order in which they ended.
-        cuts: the names of those that are cuts of the graph.
-        like: the shape of tokens; others may differ in their channels, the last axis.
-        numbers: the attentions, ascending.
-
-    Raises:
-        ModelError: a block has no such layer.
-    """
-    able = [call for call in calls if call.name in cuts and call.shape[:-1] == tuple(like)[:-1]]
-    last = len(calls)
-    blocks = []
-    for number, following in zip(numbers, [*numbers[1:], last], strict=True):
-        block = [call for call in able if number < call.attended <= following]
-        if not block:
-            raise ModelError(
-                f"no layer gives the tokens behind attention {number} of this model, from which all that follows is "
-                f"computed, so that what its block forms cannot be told. {_WAY_OUT}"
-            )
-        blocks.append(block)
-    # Behind the last one comes what no other block ends with, such as a normalisation: blocks end in layers of a kind.
-    kinds = {block[-1].kind for block in blocks[:-1]} or {blocks[-1][0].kind}
-    ends = [call for call in blocks[-1] if call.kind in kinds] or blocks[-1]
-    return [*(block[-1].name for block in blocks[:-1]), ends[-1].name]
 
 
 class Averaged(Tap):
@@ -107,7 +65,7 @@ class Averaged(Tap):
         """
         super().__init__()
         self._wanted = Wanted(blocks, known_calls)
-        self._left = len(blocks)
+        self._blocks = blocks
         self._means: list[Array] = []
         self._rows, *tokens = axes
         self._tokens = tuple(tokens)
@@ -119,7 +77,25 @@ class Averaged(Tap):
             return call.output
         self._means.append(ops.mean(call.output, axis=self._tokens, keepdims=True))
         output = ops.stop_gradient(call.output)
-        if len(self._means) < self._left:
+        if len(self._means) < len(self._blocks):
             return output
+        if any(tuple(mean.shape) != tuple(self._means[-1].shape) for mean in self._means):
+            shapes = ", ".join(str(tuple(mean.shape)) for mean in self._means)
+            raise ModelError(
+                "the blocks of this model have tokens of different kinds, so that what one forms cannot stand in the "
+                f"place of what the last one forms. Received: mean tokens of shape {shapes}. {_WAY_OUT}"
+            )
         filled = [ops.broadcast_to(mean, ops.shape(output)) for mean in self._means]
         return ops.concatenate([output, *filled], axis=self._rows)
+
+    def check(self) -> None:
+        """Check that every block gave its output.
+
+        Raises:
+            ModelError: one did not run.
+        """
+        if len(self._means) < len(self._blocks):
+            raise ModelError(
+                f"of the layers that give the tokens of the model's blocks, {', '.join(self._blocks)}, only "
+                f"{len(self._means)} ran. {_WAY_OUT}"
+            )
