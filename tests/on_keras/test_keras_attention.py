@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -11,10 +13,12 @@ import pytest
 import torch
 from keras import layers as L
 from keras import ops
+from keras.src import backend
 
 import gradsight as gs
-from gradsight.backends.keras import KerasBackend
+from gradsight.backends.keras import KerasBackend, attends
 from gradsight.backends.keras.outputs import numpy_of
+from gradsight.errors import ModelError
 from gradsight.layers import Layer
 from gradsight.targets import OutputContext, resolve
 
@@ -181,10 +185,10 @@ class Slow:
 
 def seen(model: Any, images: np.ndarray, layer: str = "block_0") -> Any:
     """The probe of a layer of a model."""
-    backend = KerasBackend(model)
+    shared = KerasBackend(model)
     context = partial(OutputContext, len(images))
-    inputs = backend.prepare(images)
-    return backend.run(
+    inputs = shared.prepare(images)
+    return shared.run(
         inputs, [Layer(layer, "tokens", GRID)], lambda logits, _: resolve(gs.Several(*TARGETS), context(logits))
     ).probes[0]
 
@@ -222,3 +226,75 @@ def test_formation_is_that_of_the_formula(name: str) -> None:
     for ours, weights, tokens in zip(found, slow.weights, slow.blocks, strict=True):
         logits = slow.head(tokens.mean(1, keepdim=True).expand_as(tokens))
         close(ours, slopes(logits[:, TARGETS], weights))
+
+
+class Looped(L.Layer):
+    """Attention of one image after the other, in a loop of the engine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each = ByHand()
+
+    def build(self, shape: Any) -> None:
+        self.each.build(shape)
+
+    def call(self, x: Any) -> Any:
+        return ops.map(lambda row: self.each(row[None])[0], x)
+
+
+def test_attention_in_a_loop_is_refused() -> None:
+    model = functional(lambda: lambda x, _: Looped()(x), token=True)
+    with pytest.raises(ModelError, match="cannot be"):
+        _ = seen(model, batch()).attention
+
+
+def softmaxes() -> list[Any]:
+    """Whatever a thread may find under the names of attention."""
+    module = {"tensorflow": "tensorflow.nn", "jax": "jax.nn", "torch": "torch.nn.functional"}[ENGINE]
+    return [
+        *(getattr(importlib.import_module(module), name, None) for name in ("softmax", "dot_product_attention")),
+        *(getattr(backend.nn, name) for name in ("softmax", "dot_product_attention")),
+    ]
+
+
+def test_what_is_not_the_model_s_own_attention_is_refused_and_nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, images = made("fused"), batch()
+    before, state = softmaxes(), [dict(vars(layer)) for layer in model.layers]
+    probe = seen(model, images)
+    as_it_is = attends._Calls.__call__
+    with monkeypatch.context() as patch:
+        patch.setattr(attends._Calls, "__call__", lambda calls, weights: as_it_is(calls, weights) * 1.01)
+        with pytest.raises(ModelError, match="gives other outputs"):
+            _ = probe.attention_gradients
+        patch.setattr(attends._Calls, "__call__", lambda *_: 1 / 0)
+        with pytest.raises(ModelError, match="division by zero"):
+            _ = seen(model, images).attention_gradients
+    close(seen(model, images).attention[0], Slow(model, images).weights[0])
+    assert all(a is b for a, b in zip(before, softmaxes(), strict=True))
+    for layer, own in zip(model.layers, state, strict=True):
+        assert all(vars(layer)[name] is value for name, value in own.items())
+
+
+def test_threads_share_a_model_and_see_no_attention_of_others() -> None:
+    model, images = made("by hand"), [batch()[i : i + 1] for i in range(2)]
+
+    def weights(image: np.ndarray) -> list[np.ndarray]:
+        own = KerasBackend(model)  # which traces anew where an engine traces
+        return [numpy_of(x) for x in own.attention(own.prepare(image))]
+
+    def plain(image: np.ndarray) -> list[np.ndarray]:
+        own = KerasBackend(model)
+        return [numpy_of(own.outputs(own.prepare(image)))]
+
+    slow = [Slow(model, image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(function, image) for image in images for function in (weights, plain)]
+    for job, theirs in zip(jobs, (y for one in slow for y in (one.weights, [one.logits])), strict=True):
+        for ours, expected in zip(job.result(), theirs, strict=True):
+            close(ours, expected)
+
+
+def test_passes_without_attention_do_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attends, "attending", lambda *_: 1 / 0)
+    probe = seen(made("fused"), batch())
+    assert np.abs(numpy_of(probe.gradients)).max() > 1e-3
