@@ -16,13 +16,16 @@ from keras import ops
 from keras.src import backend
 
 import gradsight as gs
-from gradsight.backends.keras import KerasBackend, attends
+from frameworks import SLOW_ON_JAX
+from gradsight.backends.keras import KerasBackend, attends, rectify
 from gradsight.backends.keras.outputs import numpy_of
 from gradsight.errors import ModelError
 from gradsight.layers import Layer
 from gradsight.targets import OutputContext, resolve
 
 ENGINE = keras.backend.backend()
+NATIVE = importlib.import_module({"tensorflow": "tensorflow", "jax": "jax", "torch": "torch.nn.functional"}[ENGINE])
+NATIVE = NATIVE if ENGINE == "torch" else NATIVE.nn
 SIZE, PATCH, GRID = (12, 16), 4, (3, 4)
 WIDTH, HEADS, EACH, BLOCKS, CLASSES = 12, 2, 5, 2, 4
 TARGETS = [1, 3]
@@ -70,6 +73,21 @@ class Merged(ByHand):
         return self.end(ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, x.shape[1], HEADS * EACH)))
 
 
+class Native(ByHand):
+    """The same, by functions of the engine's own."""
+
+    def call(self, x: Any) -> Any:
+        q, k, v = (ops.reshape(part(x), (-1, x.shape[1], HEADS, EACH)) for part in self.parts)
+        if ENGINE == "torch":
+            mixed = torch.nn.functional.scaled_dot_product_attention(*(y.transpose(1, 2) for y in (q, k, v)))
+            mixed = mixed.transpose(1, 2)
+        elif ENGINE == "jax":
+            mixed = NATIVE.dot_product_attention(q, k, v)
+        else:
+            mixed = ops.einsum("nhqk,nkhc->nqhc", NATIVE.softmax(ops.einsum("nqhc,nkhc->nhqk", q, k) / EACH**0.5), v)
+        return self.end(ops.reshape(mixed, (-1, x.shape[1], HEADS * EACH)))
+
+
 class Written(keras.Model):
     """A ViT that is the user's own code."""
 
@@ -111,12 +129,17 @@ MODELS: dict[str, Any] = {
     "by steps, pooled": lambda: functional(lambda: L.MultiHeadAttention(HEADS, EACH, dropout=0.1), token=False),
     "grouped": lambda: functional(lambda: L.GroupQueryAttention(EACH, HEADS, 1), token=True),
     "by hand": Written,
+    "native": lambda: functional(lambda: lambda x, _: Native()(x), token=True),
     "rows of heads": lambda: functional(lambda: lambda x, _: Merged()(x), token=True),
     "causal": lambda: functional(lambda: partial(L.MultiHeadAttention(HEADS, EACH), use_causal_mask=True), token=True),
 }
 
 
 LAYERS = {"by hand": "class_token"}
+
+
+RARE = {"by steps, pooled", "grouped", "native", "rows of heads", "causal"}
+ALL = [pytest.param(name, marks=SLOW_ON_JAX if name in RARE else ()) for name in MODELS]
 
 
 def made(name: str) -> Any:
@@ -207,7 +230,7 @@ def slopes(scores: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     return torch.stack(each, dim=1)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ALL)
 def test_weights_and_gradients_are_those_of_the_formula(name: str) -> None:
     model, images = made(name), batch()
     probe, slow = seen(model, images, LAYERS.get(name, "block_0")), Slow(model, images, name == "causal")
@@ -218,7 +241,7 @@ def test_weights_and_gradients_are_those_of_the_formula(name: str) -> None:
         close(ours, slopes(slow.logits[:, TARGETS], theirs))
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "by hand"])
+@pytest.mark.parametrize("name", ["fused", *(pytest.param(name, marks=SLOW_ON_JAX) for name in ("by steps, pooled", "grouped"))])
 def test_formation_is_that_of_the_formula(name: str) -> None:
     model, images = made(name), batch()
     probe, slow = seen(model, images), Slow(model, images, name == "causal")
@@ -250,11 +273,8 @@ def test_attention_in_a_loop_is_refused() -> None:
 
 def softmaxes() -> list[Any]:
     """Whatever a thread may find under the names of attention."""
-    module = {"tensorflow": "tensorflow.nn", "jax": "jax.nn", "torch": "torch.nn.functional"}[ENGINE]
-    return [
-        *(getattr(importlib.import_module(module), name, None) for name in ("softmax", "dot_product_attention")),
-        *(getattr(backend.nn, name) for name in ("softmax", "dot_product_attention")),
-    ]
+    names = ("softmax", "dot_product_attention")
+    return [getattr(module, name, None) for module in (NATIVE, backend.nn) for name in names]
 
 
 def test_what_is_not_the_model_s_own_attention_is_refused_and_nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,3 +318,8 @@ def test_passes_without_attention_do_not_look(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(attends, "attending", lambda *_: 1 / 0)
     probe = seen(made("fused"), batch())
     assert np.abs(numpy_of(probe.gradients)).max() > 1e-3
+
+
+def test_patches_of_attention_and_of_rectifiers_share_no_name() -> None:
+    # Each puts back what it found: of two that come and go in any order, one would stay.
+    assert not rectify._NAMES & {"softmax", "dot_product_attention"}
