@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gradsight.errors import ModelError
 from gradsight.foreign import Array
 
 TOKENS = 0
@@ -37,6 +38,10 @@ class AttentionCall:
         return self.queries == self.keys == TOKENS
 
 
+class NoAttention(ModelError):
+    """The model has no attention over the layer's tokens, or not over them alone."""
+
+
 class Attending(Protocol):
     """How the layer's tokens reach the scores of a pass by attention. All is computed at first use and then kept.
 
@@ -44,7 +49,7 @@ class Attending(Protocol):
     order of its output.
 
     Raises:
-        ModelError: of every property: the model has no attention, or its tokens are not those of the layer.
+        NoAttention: of every property: the model has no attention, or its tokens are not those of the layer.
     """
 
     @property
@@ -76,6 +81,10 @@ class Attending(Protocol):
         s^l is the score where each of the last block's output tokens is replaced by the mean over tokens of block l's
         output (LeGrad, arXiv:2404.03214, section 3.2).
         """
+
+    @property
+    def extra(self) -> Sequence[int]:
+        """Which of the layer's tokens are no positions: class, register and distillation tokens, words."""
 
     def fold(self, tokens: Array) -> Array:
         """Values of the layer's tokens (n, k, t) on its grid, extra tokens left out: (n, k, *s)."""

@@ -55,6 +55,7 @@ class Method:
         control: it says nothing of the model: a method must do better than it.
         alphas: it takes the gradient of the target's score at its one layer. Then `Explanation.alphas` are the means of
             that gradient, which cost nothing more; else they are None.
+        attends: it looks at the model's attention; a model without it has no such map.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Method:
     cost: Callable[[int, int], int] = one_pass
     control: bool = False
     alphas: bool = False
+    attends: bool = False
 
     @property
     def passes(self) -> str:
@@ -141,6 +143,7 @@ def method(
     gradient: bool = True,
     cost: Callable[..., int] = one_pass,
     alphas: bool = False,
+    attends: bool = False,
 ) -> Callable[[Decorated], Decorated]:
     """Enter a function ``(probe, ops) -> maps`` as a method; see `Method` for the arguments.
 
@@ -157,22 +160,31 @@ def method(
     taken("at", at, Choice(SCOPES, "scope"))
     for argument, text in (("title", title), ("source", source), ("needs", needs)):
         taken(argument, text, Text())
-    for argument, flag in (("gradient", gradient), ("alphas", alphas)):
+    for argument, flag in (("gradient", gradient), ("alphas", alphas), ("attends", attends)):
         taken(argument, flag, Flag())
     taken("cost", cost, _COST)
 
     def made(function: MethodFunction) -> Method:
         bound = partial(cost, **options_of(function))
-        return Method(name, function, title, source, needs, at, gradient, bound, alphas=alphas)
+        return Method(name, function, title, source, needs, at, gradient, bound, alphas=alphas, attends=attends)
 
     return _entering(name, made)
 
 
-def control(name: str, *, title: str, source: str, at: Scope = "layer") -> Callable[[Decorated], Decorated]:
-    """Enter a function ``(probe, ops) -> maps`` as a control: it says nothing of the model, and needs no gradient."""
+def control(
+    name: str,
+    *,
+    title: str,
+    source: str,
+    at: Scope = "layer",
+    cost: Callable[..., int] = one_pass,
+    attends: bool = False,
+) -> Callable[[Decorated], Decorated]:
+    """Enter a function ``(probe, ops) -> maps`` as a control: a method must do better than it to have said anything."""
 
     def made(function: MethodFunction) -> Method:
-        return Method(name, function, title, source, at=at, gradient=False, control=True)
+        bound = partial(cost, **options_of(function))
+        return Method(name, function, title, source, "", at, False, bound, control=True, attends=attends)
 
     return _entering(name, made)
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import gradsight as gs
+from asking import ANYWHERE
 from costs import MIB, flops, peak_bytes
 from gradsight import targets
 from gradsight.backends.torch import TorchBackend
@@ -286,7 +287,7 @@ def test_the_batch_size_bounds_the_memory_of_many_passes(model: nn.Module, batch
 # What methods declare.
 
 SMALL = {"rise": "rise(masks=5)", "occlusion": "occlusion(window=0.5, stride=0.25)", "sscam": "sscam(samples=3)"}
-COUNTED = [SMALL.get(name, name) for name in METHODS] + [
+COUNTED = [SMALL.get(name, name) for name in ANYWHERE] + [
     "scorecam(top=4)",
     "scorecam(groups=2)",
     "integratedgradients(steps=3)",
@@ -350,7 +351,7 @@ def passes(counted: Counter[str], net: nn.Module, image: torch.Tensor, backward:
 def test_alphas_are_there_for_the_methods_that_declare_them_and_cost_nothing() -> None:
     net, image = small(), torch.rand(2, 3, 20, 20)
     explainer = gs.Explainer(net, layer="3")
-    names = [SMALL.get(name, name) for name in METHODS if METHODS[name].at == "layer"]
+    names = [SMALL.get(name, name) for name in ANYWHERE if METHODS[name].at == "layer"]
     texts = [*names, "smooth(gradcam)", "contrastive(gradcam)", "eigen_smooth(gradcam)"]
     for method in map(as_method, texts):
         found = explainer(image, method=method, targets=[[0, 1], [1, 2]])

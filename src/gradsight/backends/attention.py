@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradsight.arrays import ratio
-from gradsight.attention import TOKENS, Attended, AttentionCall
+from gradsight.attention import TOKENS, Attended, AttentionCall, NoAttention
 from gradsight.cached import cached_property
 from gradsight.errors import ModelError
 from gradsight.foreign import Array, Inputs
@@ -53,22 +53,22 @@ def linked(seen: Sequence[CallSeen], tokens: int, layer: str) -> Linked:
     A sequence is told by its length: that of the layer's tokens first; then whatever asks a known one.
 
     Raises:
-        ModelError: none is self-attention over the layer's tokens, or something else changes the tokens on the way.
+        NoAttention: none is self-attention over the layer's tokens, or something else changes the tokens on the way.
     """
-    if not any(call.reached and _is_of(call, tokens) for call in seen):
-        raise ModelError(_none_of(seen, tokens, layer))
+    reached = [call for call in seen if call.reached and not _is_no_attention(call, tokens)]
+    first = next((i for i, call in enumerate(reached) if _is_of(call, tokens)), None)
+    if first is None:
+        raise NoAttention(_none_of(seen, tokens, layer))
+    # Where rows hold heads, nothing else tells windows apart from heads than that there are more of them.
+    if len({call.shape[0] for call in reached if _is_of(call, tokens) and len(call.shape) == 3}) > 1:
+        raise NoAttention(_mixed(reached[first], tokens, layer))
     lengths = [tokens]
-    for call in (x for x in seen if x.reached):
+    for number, call in enumerate(reached):
         queries, keys = call.shape[-2:]
         # Windows, merged tokens, keys of a lower resolution: their rows are not the layer's tokens, nor those of a
         # sequence that asks them.
-        if keys not in lengths or _rows(call) != 1:
-            raise ModelError(
-                f"the attention of this model is not over the tokens of layer {layer!r} alone: one call has weights of "
-                f"shape {call.shape} for one image, where the layer has {tokens} tokens. In windows, or where tokens "
-                "are pruned or merged, rows of different calls are not of the same tokens, so that there is no map to "
-                f"make of them. {_WAY_OUT}"
-            )
+        if number < first or keys not in lengths or _rows(call) != 1:
+            raise NoAttention(_mixed(call, tokens, layer))
         if queries not in lengths:
             lengths.append(queries)
     # Words attend to each other before the first of them asks the image: those calls belong to it too.
@@ -83,8 +83,26 @@ def linked(seen: Sequence[CallSeen], tokens: int, layer: str) -> Linked:
 _WAY_OUT = "Use a method of the layer's activations and gradients, such as 'gradcam'."
 
 
+def _mixed(call: CallSeen, tokens: int, layer: str) -> str:
+    return (
+        f"the attention of this model is not over the tokens of layer {layer!r} alone: one call has weights of shape "
+        f"{call.shape} for one image, where the layer has {tokens} tokens. In windows, or where tokens are pruned or "
+        "merged, rows of different calls are not of the same tokens, so that there is no map to make of them. "
+        f"{_WAY_OUT}"
+    )
+
+
 def _is_of(call: CallSeen, tokens: int) -> bool:
     return call.shape[-2:] == (tokens, tokens) and _rows(call) == 1
+
+
+def _is_no_attention(call: CallSeen, tokens: int) -> bool:
+    """Whether it is a softmax over something else than keys: each token's classes or words, or which expert it takes.
+
+    Keys of other tokens come with heads, which these do not have.
+    """
+    rows, queries, keys = call.shape[-3:]
+    return len(call.shape) == 3 and rows == 1 and queries != keys != tokens
 
 
 def _rows(call: CallSeen) -> int:
@@ -207,6 +225,14 @@ class LayerAttending:
         made = self._backend.formation_gradients(self._pass, axes, numbers, blocks)
         return tuple(self._by_target(gradient) for gradient in made)
 
+    @property
+    def extra(self) -> tuple[int, ...]:
+        """See `attention.Attending.extra`."""
+        order = self._layout.order
+        if order is None:
+            return tuple(range(self._layout.extra))
+        return tuple(sorted(set(range(self._tokens)) - set(order)))
+
     def fold(self, tokens: Array) -> Array:
         """See `attention.Attending.fold`."""
         # Of values (n, k, t) as of an output (n, channels, t): extra tokens and orders are those of the layer.
@@ -218,7 +244,7 @@ class LayerAttending:
     def _tokens(self) -> int:
         """How many tokens the layer has for one image."""
         if self._layout.frames:
-            raise ModelError(
+            raise NoAttention(
                 f"the rows of layer {self._leaf!r} are frames or windows of an image, {self._layout.frames} for each, "
                 f"and attention within one of them says nothing of the others. {_WAY_OUT}"
             )
@@ -263,7 +289,8 @@ def tried(backend: ModelBackend[Any], inputs: Inputs) -> tuple[CallSeen, ...]:
     # 1 - 3x differs from x everywhere but at a quarter, so that any path from the image to a call shows.
     other = backend.batches.with_image(first, 1 - 3 * backend.batches.image(first))
     with backend.unchanged(), backend.no_gradient():  # else what is remembered would be of no model
-        ours, theirs = (backend.attention(x) for x in (first, other))
+        ours = backend.attention(first)
+        theirs = backend.attention(other) if ours else ours
     if len(ours) != len(theirs):
         raise ModelError(
             f"the model's attention ran {len(ours)} times for one image and {len(theirs)} times for another of the "

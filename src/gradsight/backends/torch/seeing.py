@@ -53,7 +53,7 @@ class Seeing(TorchFunctionMode):
         super().__init__()
         self.weights: list[torch.Tensor] = []
         self.unit = 0.0
-        self._first = first
+        self._first, self._heads = first, 0
 
     def __torch_function__(
         self, func: Function, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -61,8 +61,7 @@ class Seeing(TorchFunctionMode):
         """See the weights where a function is attention; everything else goes its way."""
         kwargs = kwargs or {}
         if func is F.multi_head_attention_forward:
-            with self:
-                return _open_multi_head(*args, **kwargs)
+            return self._multi_head(args, kwargs)
         if func in _PRODUCTS and (args[0] if args else kwargs["query"]).ndim in (3, 4):
             return self._product(*args, **kwargs)[0]
         if func in _FLASH:
@@ -70,9 +69,25 @@ class Seeing(TorchFunctionMode):
             return self._product(*args[:3], **{**behind, **kwargs})
         result = func(*args, **kwargs)
         if func in _SOFTMAX and result.ndim in (3, 4) and _axis(args, kwargs) in (-1, result.ndim - 1):
-            # The model goes on with a copy: it may write into what it was given.
-            return self._seen(result, result.dtype).clone()
+            return self._softmax(result)
         return result
+
+    def _multi_head(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outputs:
+        heads = args[4] if len(args) > 4 else kwargs["num_heads"]
+        before, self._heads = self._heads, heads
+        try:
+            with self:
+                return _open_multi_head(*args, **kwargs)
+        finally:
+            self._heads = before
+
+    def _softmax(self, weights: torch.Tensor) -> torch.Tensor:
+        shape = weights.shape
+        # Only here it is known how many of the rows are heads.
+        if self._heads and len(shape) == 3:
+            weights = weights.view(-1, self._heads, *shape[1:])
+        # The model goes on with a copy: it may write into what it was given.
+        return self._seen(weights, weights.dtype).clone().view(shape)
 
     def _product(
         self,
