@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -22,6 +23,7 @@ from gradsight.backends.keras.outputs import numpy_of
 from gradsight.errors import ModelError
 from gradsight.layers import Layer
 from gradsight.targets import OutputContext, resolve
+from oracles import ORACLES
 
 ENGINE = keras.backend.backend()
 NATIVE = importlib.import_module({"tensorflow": "tensorflow", "jax": "jax", "torch": "torch.nn.functional"}[ENGINE])
@@ -218,7 +220,7 @@ def seen(model: Any, images: np.ndarray, layer: str = "block_0") -> Any:
 
 def close(ours: Any, theirs: torch.Tensor) -> None:
     expected = theirs.detach().numpy()
-    found = numpy_of(ours)
+    found = ours if isinstance(ours, np.ndarray) else numpy_of(ours)
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     assert np.abs(expected).max() > 1e-3
@@ -241,7 +243,9 @@ def test_weights_and_gradients_are_those_of_the_formula(name: str) -> None:
         close(ours, slopes(slow.logits[:, TARGETS], theirs))
 
 
-@pytest.mark.parametrize("name", ["fused", *(pytest.param(name, marks=SLOW_ON_JAX) for name in ("by steps, pooled", "grouped"))])
+@pytest.mark.parametrize(
+    "name", ["fused", *(pytest.param(name, marks=SLOW_ON_JAX) for name in ("by steps, pooled", "grouped"))]
+)
 def test_formation_is_that_of_the_formula(name: str) -> None:
     model, images = made(name), batch()
     probe, slow = seen(model, images), Slow(model, images, name == "causal")
@@ -249,6 +253,36 @@ def test_formation_is_that_of_the_formula(name: str) -> None:
     for ours, weights, tokens in zip(found, slow.weights, slow.blocks, strict=True):
         logits = slow.head(tokens.mean(1, keepdim=True).expand_as(tokens))
         close(ours, slopes(logits[:, TARGETS], weights))
+
+
+def by_formula(slow: Slow) -> Any:
+    """What the oracles of attention need, see `attending.Attended`."""
+    n, k, extra = len(slow.logits), len(TARGETS), slow.weights[0].shape[-1] - 12
+    formation = [slow.head(x.mean(1, keepdim=True).expand_as(x))[:, TARGETS] for x in slow.blocks]
+    return SimpleNamespace(
+        n=n, k=k, grid=GRID, positions=range(extra, extra + 12), sequences=1,
+        read=[[[0] if extra else list(range(12))] * k] * n,
+        calls=[(0, 0, x.detach().numpy()) for x in slow.weights],
+        call_gradients=[slopes(slow.logits[:, TARGETS], x).numpy() for x in slow.weights],
+        formation_gradients=[slopes(y, x).numpy() for y, x in zip(formation, slow.weights, strict=True)],
+    )
+
+
+NAMED = [
+    *("attention", "attentionrollout", "gradientrollout", "legrad"),
+    *("attention(head=1)", "attentionrollout(discard=0.5)", "legrad(blocks=1)"),
+]
+
+
+@pytest.mark.parametrize("name", ["fused", "by steps, pooled"])
+def test_methods_of_attention_equal_their_oracles(name: str) -> None:
+    model, images = made(name), batch()
+    explainer = gs.Explainer(model, method=NAMED, layer="block_0", layout="tokens", grid=GRID)
+    view = by_formula(Slow(model, images))
+    for found in explainer(images, targets=gs.Several(*TARGETS)):
+        method, _, options = found.method.partition("(")
+        expected = ORACLES[method](view, **eval(f"dict({options or ')'}"))
+        close(found.maps, torch.from_numpy(expected))
 
 
 class Looped(L.Layer):
