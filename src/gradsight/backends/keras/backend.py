@@ -9,6 +9,7 @@ from functools import partial
 import keras
 
 from gradsight.backends.backend import ModelBackend
+from gradsight.backends.keras.attends import KerasAttends
 from gradsight.backends.keras.biases import Biases
 from gradsight.backends.keras.engines.choosing import engine_for
 from gradsight.backends.keras.engines.protocol import Start
@@ -33,7 +34,7 @@ from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, layouts
 
 
-class KerasBackend(ModelBackend[KerasForward]):
+class KerasBackend(KerasAttends, ModelBackend[KerasForward]):
     """`contracts.Backend` for one Keras model as it was when this was made. Threads may share it."""
 
     ops = OPS
