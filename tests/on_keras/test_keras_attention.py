@@ -260,7 +260,11 @@ def by_formula(slow: Slow) -> Any:
     n, k, extra = len(slow.logits), len(TARGETS), slow.weights[0].shape[-1] - 12
     formation = [slow.head(x.mean(1, keepdim=True).expand_as(x))[:, TARGETS] for x in slow.blocks]
     return SimpleNamespace(
-        n=n, k=k, grid=GRID, positions=range(extra, extra + 12), sequences=1,
+        n=n,
+        k=k,
+        grid=GRID,
+        positions=range(extra, extra + 12),
+        sequences=1,
         read=[[[0] if extra else list(range(12))] * k] * n,
         calls=[(0, 0, x.detach().numpy()) for x in slow.weights],
         call_gradients=[slopes(slow.logits[:, TARGETS], x).numpy() for x in slow.weights],

@@ -19,7 +19,7 @@ from gradsight.backends.torch.gradients import by_columns, check_graph, with_gra
 from gradsight.backends.torch.graph import Node, dominators, topological
 from gradsight.backends.torch.ops import numpy_of
 from gradsight.backends.torch.outputs import tensors_in
-from gradsight.backends.torch.rectify import Rectified
+from gradsight.backends.torch.rectify import Rectifiers
 from gradsight.backends.torch.running import Running
 from gradsight.backends.torch.seeing import Seeing
 from gradsight.errors import ModelError
@@ -42,9 +42,10 @@ def seen(running: Running, inputs: Inputs) -> list[torch.Tensor]:
 
 def attend(running: Running, shared: ModelPass[TorchForward], numbers: Sequence[int]) -> Attended:
     """See `attends.Attends.attend`."""
-    seeing, scores = _passed(running, shared, numbers[0])
+    rectifiers = _rectifiers(shared)
+    seeing, scores = _passed(running, shared, numbers[0], rectifiers)
     leaves = {f"attention {number}": seeing.weights[number] for number in numbers}
-    with with_gradient():
+    with with_gradient(), _by_rule(rectifiers, shared):
         check_graph(scores, leaves, running.view.quantized)
         found = by_columns(scores, list(leaves.values()), batched=True)
     zeros = (scores.shape[1],)
@@ -55,9 +56,13 @@ def attend(running: Running, shared: ModelPass[TorchForward], numbers: Sequence[
 
 
 def _passed(
-    running: Running, shared: ModelPass[TorchForward], first: int, taps: Mapping[str, tap.Tap] = _NO_TAPS
+    running: Running,
+    shared: ModelPass[TorchForward],
+    first: int,
+    rectifiers: Rectifiers | None,
+    taps: Mapping[str, tap.Tap] = _NO_TAPS,
 ) -> tuple[Seeing, torch.Tensor]:
-    """A pass again, with a graph from call ``first`` on: what was seen, and the scores.
+    """A pass again, with a graph from call ``first`` on: what was seen, and the scores; rectifiers note theirs.
 
     Raises:
         ModelError: it gave other outputs than the pass.
@@ -65,7 +70,7 @@ def _passed(
     seeing = Seeing(first)
     with torch.inference_mode(False):
         with torch.no_grad():
-            outputs = _run(running, shared.inputs, seeing, shared.forward.rule, taps)
+            outputs = _run(running, shared.inputs, seeing, rectifiers, taps)
         if len(seeing.weights) <= first or not _agree(outputs, shared.outputs, seeing):
             raise ModelError(
                 "with its attention computed in the open, softmax(q k^T) v, the model gave other outputs than before, "
@@ -77,12 +82,24 @@ def _passed(
 
 
 def _run(
-    running: Running, inputs: Inputs, seeing: Seeing, rule: str | None, taps: Mapping[str, tap.Tap] = _NO_TAPS
+    running: Running,
+    inputs: Inputs,
+    seeing: Seeing,
+    rectifiers: Rectifiers | None,
+    taps: Mapping[str, tap.Tap] = _NO_TAPS,
 ) -> Outputs:
     running.ready(inputs, taps)  # which may run the model, so not while it is seen
-    rectified: AbstractContextManager[object] = nullcontext() if rule is None else Rectified(rule)
-    with rectified, seeing:
+    with rectifiers or nullcontext(), seeing:
         return running.execute(inputs, taps)
+
+
+def _rectifiers(shared: ModelPass[TorchForward]) -> Rectifiers | None:
+    """What notes the rectifiers of a pass again, if gradients pass them by a rule in it."""
+    return None if shared.forward.rule is None else Rectifiers()
+
+
+def _by_rule(rectifiers: Rectifiers | None, shared: ModelPass[TorchForward]) -> AbstractContextManager[None]:
+    return nullcontext() if rectifiers is None else rectifiers.by(shared.forward.rule)
 
 
 def _agree(outputs: Outputs, expected: Outputs, seeing: Seeing) -> bool:
@@ -154,13 +171,14 @@ def formation_gradients(
         return output.clone()
 
     modules = {name.partition("#")[0] for name in blocks}
-    seeing, _ = _passed(backend.running, shared, numbers[0], dict.fromkeys(modules, keep))
+    rectifiers = _rectifiers(shared)
+    seeing, _ = _passed(backend.running, shared, numbers[0], rectifiers, dict.fromkeys(modules, keep))
     backend.view.calls.update(_counts(calls))
     parts = [name.partition("#") for name in blocks]
     outputs = [kept[name, int(call) if call else calls[name]] for name, _, call in parts]
     slopes = _slopes(backend, shared, blocks[-1], outputs, axes)
     weights = [seeing.weights[number] for number in numbers]
-    with with_gradient():
+    with with_gradient(), _by_rule(rectifiers, shared):
         return [_pulled(z, a, slope) for z, a, slope in zip(outputs, weights, slopes, strict=True)]
 
 
