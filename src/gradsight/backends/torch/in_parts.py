@@ -84,7 +84,8 @@ class _Taking:
     def _walked(self, scores: torch.Tensor) -> tuple[Walk, Grads]:
         values = self._by_column(scores, self._starts)
         walk = Walk(self._order, self._leaves)
-        with torch.no_grad():
+        # The precision of each product was chosen in the forward pass, and is that of what was kept.
+        with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
             return walk, walk.gradients(self._starts, values)
 
 
