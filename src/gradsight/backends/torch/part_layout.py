@@ -16,8 +16,11 @@ Passed: TypeAlias = list[tuple[int, Part]]
 Rule: TypeAlias = Callable[[Node, Part, int], Passed]
 """``(node, part, output) -> ...``: how a part of the gradient of one of a node's outputs passes it."""
 
+Kept: TypeAlias = Any
+"""A tensor, a number or a list of them."""
 
-def saved(node: Node, name: str) -> Any:
+
+def saved(node: Node, name: str) -> Kept:
     """What autograd keeps of an operation."""
     return getattr(node, f"_saved_{name}")
 
