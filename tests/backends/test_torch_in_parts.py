@@ -223,6 +223,21 @@ def test_several_layers_are_differentiated_in_one_way_back() -> None:
     check(model, names=("blocks.0", "blocks.3.norm1"), spared=0.2)
 
 
+def test_what_autograd_goes_on_with_is_passed_once() -> None:
+    class Sine(nn.Module):
+        """An operation without a rule."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.sin(x)
+
+    def block(act: Callable[[], nn.Module]) -> Block:
+        return Block(fused(), "unbind", lambda: nn.LayerNorm(WIDTH), act)
+
+    model = Tower()
+    model.blocks = nn.Sequential(*map(block, (nn.GELU, nn.GELU, nn.GELU, Sine, nn.GELU)))
+    check(model, spared=0.15)
+
+
 def refuses(model: nn.Module) -> bool:
     scores, leaves = recorded(model)
     return InParts().gradients(scores, leaves, columns) is None
