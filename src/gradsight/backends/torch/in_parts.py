@@ -44,7 +44,9 @@ class InParts:
         root = scores.grad_fn
         if root is None:
             return None
-        starts = narrowings(root, [get_gradient_edge(leaf) for leaf in leaves])
+        starts: list[GradientEdge] = []
+        with contextlib.suppress(Exception):  # autograd's own way is there whatever happens in ours
+            starts = narrowings(root, [get_gradient_edge(leaf) for leaf in leaves])
         if not starts:
             return None
         order = topological(root)
@@ -69,7 +71,7 @@ class _Taking:
 
     def gradients(self, scores: torch.Tensor) -> Grads | None:
         """Those of scores (n, k); None if it fails."""
-        with contextlib.suppress(Exception):  # autograd's own way is there whatever happens in ours
+        with contextlib.suppress(Exception):
             return self._walked(scores)[1]
         return None
 
