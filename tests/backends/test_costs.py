@@ -126,7 +126,24 @@ def test_the_first_call_costs_a_few_images_more(name: str) -> None:
     again = flops(lambda: explainer(images)).total()
     # Forward and backward of the first image, whatever the batch; three to see that rows leave each other alone, and
     # four to see where positions of the image lie in the layers: as it is, with noise, and for each of two axes.
-    assert 7 * image < first - again <= 9.01 * image
+    # Of a transformer the gradient of one class is taken in two ways, and compared: a block's way back for two images.
+    assert 7 * image < first - again <= (9.2 if name == "vit_b_16" else 9.01) * image
+
+
+def test_of_the_last_block_of_a_transformer_the_row_that_is_read_is_differentiated() -> None:
+    from torchvision.models import VisionTransformer
+
+    torch.manual_seed(0)
+    network = VisionTransformer(224, 16, num_layers=12, num_heads=6, hidden_dim=384, mlp_dim=1536).eval()
+    nn.init.normal_(network.heads[0].weight, std=0.1)  # type: ignore[index]
+    images = NETWORKS["vit_b_16"].images(1)
+    forward = flops(plain(network, images))
+    explainer = gs.Explainer(network, layer=NETWORKS["vit_b_16"].layer)
+    explainer(images)  # compares the gradient of one class with autograd's
+    one, ten = (flops(lambda k=k: explainer(images, targets=gs.Top(k))) for k in (1, 10))  # type: ignore[misc]
+    assert one.total() <= 1.002 * forward.total()
+    assert ten.total() <= 1.02 * forward.total()
+    assert one["addmm"] == forward["addmm"]  # nothing runs again
 
 
 def test_the_trials_of_rows_and_positions_cost_seven_images_once(model: nn.Module, batch: torch.Tensor) -> None:

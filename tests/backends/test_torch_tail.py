@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 import toys
 from costs import flops
@@ -193,6 +194,64 @@ def test_nothing_is_destroyed_within_a_trace(monkeypatch: pytest.MonkeyPatch) ->
         gc.set_threshold(*threshold)
     gc.collect()
     assert set(seen) == {torch.Tensor}
+
+
+def test_what_is_before_the_layer_is_not_traced_where_nothing_bypasses_it() -> None:
+    seen: list[int] = []
+
+    class Sees(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(len(_get_current_dispatch_mode_stack()))  # what traces
+            return x
+
+    features = toys.convolutional()
+    model = nn.Sequential(features[0], Sees(), *features[1:]).eval()
+    probe, backend = probe_of(model, torch.randn(2, 3, 16, 12), "2", [[0], [4]])
+    seen.clear()
+    probe.tail(probe.activations)
+    assert seen == [0]
+    assert is_cut(backend)
+
+
+def test_what_the_stem_makes_of_weights_alone_follows_when_they_change() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            weight = self.head.weight * 2
+            return nn.functional.linear(self.conv(x).mean((2, 3)), weight)
+
+    model, inputs = Shared().eval(), torch.randn(2, 3, 8, 8)
+    backend = TorchBackend(model)
+    for _ in range(2):
+        run = backend.run(inputs, [Layer("conv")], lambda logits, _: resolve([[0], [4]], OutputContext(2, logits)))
+        probe = run.probes[0]
+        torch.testing.assert_close(probe.tail(probe.activations), probe.scores)
+        assert is_cut(backend)
+        with torch.no_grad():
+            model.head.weight.mul_(3)
+
+
+def test_a_number_that_the_stem_reads_is_that_of_each_pass() -> None:
+    class Reads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            scale = float(x.abs().max())
+            return self.head(self.conv(x).mean((2, 3)) * scale)
+
+    model = Reads().eval()
+    backend = TorchBackend(model)
+    for size in (1, 5):
+        inputs = size * torch.randn(2, 3, 8, 8)
+        run = backend.run(inputs, [Layer("conv")], lambda logits, _: resolve([[0], [4]], OutputContext(2, logits)))
+        probe = run.probes[0]
+        torch.testing.assert_close(probe.tail(probe.activations), probe.scores)
+        assert (probe.tail(probe.activations * 2) - probe.scores).abs().max() > 0.01
 
 
 def test_what_bypasses_the_layer_is_computed_once() -> None:

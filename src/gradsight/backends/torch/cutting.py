@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -11,7 +12,7 @@ from torch.fx import Graph, GraphModule, Node
 from torch.utils import _pytree as pytree
 
 from gradsight.backends.torch.tail import Tail, agree, has_rows, repeated
-from gradsight.backends.torch.tracing import as_arguments, clean, copied, made_from, traced, writes
+from gradsight.backends.torch.tracing import as_arguments, clean, constants, copied, made_from, traced, writes
 from gradsight.foreign import Inputs, Outputs
 
 # The stem is traced on inputs filled with this, times 1, 2, 3 ...: a node that makes such an input and is still needed
@@ -32,14 +33,24 @@ def checked_tail(
     activations: torch.Tensor,
     batch_axis: int,
     by_image: Sequence[bool] | None = None,
+    behind: Behind | None = None,
 ) -> Tail | None:
     """The traced tail, trusted once it gives a pass's ``outputs`` again; None where it does not.
 
-    The other arguments are those of `trace_tail`.
+    Where nothing bypasses the layer what is behind it is traced alone, which takes the least time; so that it is tried
+    first, if ``behind`` says how. The other arguments are those of `trace_tail`.
     """
-    for linked in (True, False):
+    ways: list[Callable[[], Tail | None]] = [
+        partial(
+            trace_tail, run, inputs, activations, batch_axis, linked=linked, functional=functional, by_image=by_image
+        )
+        for linked, functional in ((True, True), (True, False), (False, False))
+    ]
+    if behind is not None:
+        ways.insert(0, partial(trace_behind, behind, inputs, activations, batch_axis))
+    for way in ways:
         try:
-            tail = trace_tail(run, inputs, activations, batch_axis, linked=linked, by_image=by_image)
+            tail = way()
             if tail is None:
                 continue
             # So many rows that their number is no prime: the example's is one, and a tail may be fixed to it.
@@ -53,6 +64,30 @@ def checked_tail(
     return None
 
 
+@dataclass(frozen=True)
+class Behind:
+    """How to trace what is behind a layer alone.
+
+    Attributes:
+        run: the model with its layer's output replaced; what is before the layer is computed plainly.
+        is_weight: whether a tensor is the model's own.
+    """
+
+    run: Run
+    is_weight: Callable[[object], bool]
+
+
+def trace_behind(behind: Behind, inputs: Inputs, activations: torch.Tensor, batch_axis: int) -> Tail | None:
+    """Trace what the model computes from ``activations`` on; None where it takes in anything else but weights.
+
+    The stem runs on one blank row. What it makes comes into the graph as constants, which tell that it is needed.
+    """
+    blanks = _Blanks(inputs, None)
+    blank = blanks.filled(1)
+    graph = clean(traced(lambda z: behind.run(blank, z), _example(activations, batch_axis, blanks.values)))
+    return Tail(graph) if all(map(behind.is_weight, constants(graph))) else None
+
+
 def trace_tail(
     run: Run,
     inputs: Inputs,
@@ -60,6 +95,7 @@ def trace_tail(
     batch_axis: int,
     *,
     linked: bool,
+    functional: bool,
     by_image: Sequence[bool] | None = None,
 ) -> Tail | None:
     """Trace what the model computes from ``activations`` on.
@@ -71,6 +107,7 @@ def trace_tail(
         batch_axis: the axis of ``activations`` that counts images.
         linked: the stem's batch size is the activations'. The tail may read it there (``x.view(inputs.shape[0], -1)``),
             but a stem that makes a plain number of it (``len(x)``) fixes it for the tail too, unless it is not linked.
+        functional: trace it without writes, which is not possible of every model.
         by_image: which values of the inputs have a row for each image; all of them if not said.
 
     Returns:
@@ -81,16 +118,14 @@ def trace_tail(
     def forward(z: torch.Tensor) -> Outputs:
         return run(blanks.filled(z.shape[batch_axis] if linked else 1), z)
 
-    graph = traced(forward, _example(activations, batch_axis, blanks.values))
+    function = torch.func.functionalize(forward, remove="mutations") if functional else forward
+    graph = traced(function, _example(activations, batch_axis, blanks.values))
     tail = clean(copied(graph))
     if not blanks.nodes(tail):
         return Tail(tail)
-    if not linked:
+    # A write into what bypasses the layer has to come before or after the cut; without writes there is no question.
+    if not linked or (not functional and any(writes(node) for node in graph.graph.nodes)):
         return None
-    if any(writes(node) for node in graph.graph.nodes):
-        # A write into what bypasses the layer has to come before or after the cut; without writes there is no question.
-        functional = torch.func.functionalize(forward, remove="mutations")
-        graph = traced(functional, _example(activations, batch_axis, blanks.values))
     return _split(graph, blanks, batch_axis)
 
 

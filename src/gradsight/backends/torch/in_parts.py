@@ -44,7 +44,9 @@ class InParts:
         root = scores.grad_fn
         if root is None:
             return None
-        starts = narrowings(root, [get_gradient_edge(leaf) for leaf in leaves])
+        starts: list[GradientEdge] = []
+        with contextlib.suppress(Exception):  # autograd's own way is there whatever happens in ours
+            starts = narrowings(root, [get_gradient_edge(leaf) for leaf in leaves])
         if not starts:
             return None
         order = topological(root)
@@ -69,7 +71,7 @@ class _Taking:
 
     def gradients(self, scores: torch.Tensor) -> Grads | None:
         """Those of scores (n, k); None if it fails."""
-        with contextlib.suppress(Exception):  # autograd's own way is there whatever happens in ours
+        with contextlib.suppress(Exception):
             return self._walked(scores)[1]
         return None
 
@@ -84,7 +86,8 @@ class _Taking:
     def _walked(self, scores: torch.Tensor) -> tuple[Walk, Grads]:
         values = self._by_column(scores, self._starts)
         walk = Walk(self._order, self._leaves)
-        with torch.no_grad():
+        # The precision of each product was chosen in the forward pass, and is that of what was kept.
+        with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
             return walk, walk.gradients(self._starts, values)
 
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 import torch
 
-from gradsight.backends.torch.shapes import groups
-
 
 class Unsplit(Exception):
     """Factors cannot be brought into a shape."""
@@ -81,36 +79,35 @@ class Outer:
         Raises:
             Unsplit: an axis would be parts of several.
         """
-        atoms = [(i, size) for i, size in enumerate(self.atoms) if size != 1]
+        waiting = [(i, size) for i, size in enumerate(self.atoms) if size != 1][::-1]
         sizes: list[tuple[int | None, int]] = []  # of each new atom the old one that it is of, and its length
         runs: list[int] = []
-        for ours, theirs in groups([size for _, size in atoms], shape[1:]):
-            long = [j for j in theirs if shape[j + 1] != 1]
-            if len(long) > 1 and len(ours) > 1:
-                raise Unsplit
-            for j in theirs:
-                if j not in long:
-                    made: list[tuple[int | None, int]] = [(None, 1)]
-                elif len(long) == 1:
-                    made = [atoms[i] for i in ours]
-                else:
-                    made = [(atoms[ours[0]][0], shape[j + 1])]
-                sizes += made
-                runs.append(len(made))
+        for length in shape[1:]:
+            before = len(sizes)
+            while length > 1:
+                atom, size = waiting.pop()
+                if size % length and length % size:
+                    raise Unsplit
+                sizes.append((atom, min(size, length)))
+                if size > length:
+                    waiting.append((atom, size // length))
+                length = max(length // size, 1)
+            sizes += [(None, 1)] if len(sizes) == before else []
+            runs.append(len(sizes) - before)
         return Outer(_spread(self.left, sizes), _spread(self.right, sizes), tuple(runs))
 
     def weighed(self, weight: torch.Tensor) -> torch.Tensor:
         """The dense product of the last axis with a weight (m, last): (k, *shape[:-1], m)."""
         letters = string.ascii_lowercase
         atoms, split = self.atoms, sum(self.runs[:-1])
+        first, second = sorted((self.left, self.right), key=lambda x: math.prod(x.shape[split + 1 : -1]))
         rows, columns = letters[:split], letters[split : len(atoms)]
-        # Those of the left factor's columns that vary are left for the second product, as the heads are.
-        late = [letter for i, letter in enumerate(columns, split + 1) if self.left.shape[i] != 1]
-        right = f"Z{rows}{columns}Y"
-        kept = f"Z{rows}{''.join(late)}Y"
-        by_row = torch.einsum(f"{right},X{columns}->{kept}X", self.right, weight.reshape(len(weight), *atoms[split:]))
-        left = self.left.reshape([s for i, s in enumerate(self.left.shape) if not split < i <= len(atoms) or s != 1])
-        product = torch.einsum(f"{kept},{kept}X->Z{rows}X", left, by_row)
+        # Those of the columns that vary in both factors are left for the second product, as the heads are.
+        late = "".join(letter for i, letter in enumerate(columns, split + 1) if first.shape[i] != 1)
+        spread = weight.reshape(len(weight), *atoms[split:])
+        by_row = torch.einsum(f"Z{rows}{columns}Y,X{columns}->Z{rows}{late}YX", second, spread)
+        first = first.reshape([size for i, size in enumerate(first.shape) if not split < i <= len(atoms) or size != 1])
+        product = torch.einsum(f"Z{rows}{late}Y,Z{rows}{late}YX->Z{rows}X", first, by_row)
         return product.reshape(*self.shape[:-1], len(weight))
 
     def _bounds(self) -> list[tuple[int, int]]:

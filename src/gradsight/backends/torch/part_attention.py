@@ -57,11 +57,11 @@ def _attention(mask: str) -> Rule:
 
 
 def _is_plain(node: Node, part: Part) -> bool:
-    """Whether the formula holds, and is of use: attention to everything PyTorch does as well."""
+    """Whether the formula holds."""
     shared = saved(node, "query").shape[:2] != saved(node, "key").shape[:2]  # heads that share their keys
     learned = len(node.next_functions) > 3 and has_gradient(node, 3)  # a mask with a gradient
     dropped = saved(node, "dropout_p") != 0
-    return part.at[2] is not None and part.at[3] is None and not (shared or learned or dropped)
+    return part.at[3] is None and not (shared or learned or dropped)
 
 
 def _attended(node: Node, part: Part, mask: str) -> _Attended:

@@ -16,8 +16,11 @@ Passed: TypeAlias = list[tuple[int, Part]]
 Rule: TypeAlias = Callable[[Node, Part, int], Passed]
 """``(node, part, output) -> ...``: how a part of the gradient of one of a node's outputs passes it."""
 
+Kept: TypeAlias = Any
+"""A tensor, a number or a list of them."""
 
-def saved(node: Node, name: str) -> Any:
+
+def saved(node: Node, name: str) -> Kept:
     """What autograd keeps of an operation."""
     return getattr(node, f"_saved_{name}")
 
@@ -85,10 +88,10 @@ def _expand(node: Node, part: Part, _output: int) -> Passed:
     shape = tuple(saved(node, "self_sym_sizes"))
     lead = len(part.shape) - len(shape)
     spread = [i for i, size in enumerate((1,) * lead + shape) if size != part.shape[i]]
-    value = part.value.sum([i + 1 for i in spread], keepdim=True) if spread else part.value
+    numbers = part.value.sum([i + 1 for i in spread], keepdim=True) if spread else part.numbers
     at = tuple(None if i in spread else index for i, index in enumerate(part.at))
     ones = tuple(1 if i in spread else size for i, size in enumerate(part.shape))
-    return [(0, reshaped(Part(value, ones, at), shape))]
+    return [(0, reshaped(Part(numbers, ones, at), shape))]
 
 
 def _within(part: Part, axis: int, size: int, places: range) -> Part:
@@ -162,6 +165,13 @@ def _cat(node: Node, part: Part, _output: int) -> Passed:
     return passed
 
 
+def _stack(node: Node, part: Part, _output: int) -> Passed:
+    axis = axis_of(saved(node, "dim"), len(part.shape))
+    one = (*part.shape[:axis], 1, *part.shape[axis + 1 :])
+    pieces = ((i, _cut(part, axis, i, one)) for i in range(len(node.next_functions)))
+    return [(i, reshaped(x, (*one[:axis], *one[axis + 1 :]))) for i, x in pieces if x is not None]
+
+
 def _cut(part: Part, axis: int, start: int, shape: tuple[int, ...]) -> Part | None:
     """What a part has of the tensor of this shape that starts there along an axis; None for nothing."""
     index, size = part.at[axis], shape[axis]
@@ -196,6 +206,7 @@ LAYOUT: dict[str, Rule] = {
     "SplitWithSizesBackward": _split,
     "IndexBackward": _index,
     "CatBackward": _cat,
+    "StackBackward": _stack,
 }
 """By the kind of an operation, as autograd names it."""
 

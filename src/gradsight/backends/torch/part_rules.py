@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -73,9 +74,20 @@ def _masked(node: Node, part: Part, _output: int) -> Passed:
     return [(0, _like(part, part.value.masked_fill(part.held(saved(node, "mask")), 0)))]
 
 
+def _mean(node: Node, part: Part, _output: int) -> Passed:
+    """Over axes that stay, with one place each, as norms take it."""
+    shape = tuple(saved(node, "self_sym_sizes"))
+    axes = [axis_of(dim, len(shape)) for dim in saved(node, "dim")]
+    if not saved(node, "keepdim") or not axes:
+        raise Refused
+    box = [shape[i] if i in axes else size for i, size in enumerate(part.value.shape[1:])]
+    value = (part.value / math.prod(shape[i] for i in axes)).expand(-1, *box)
+    return [(0, Part(value, shape, part.at))]
+
+
 def _softmax(node: Node, part: Part, _output: int) -> Passed:
     axis = axis_of(saved(node, "dim"), len(part.shape))
-    if part.at[axis] is not None or part.is_whole:
+    if part.at[axis] is not None:
         raise Refused
     weights = part.held(saved(node, "result"))
     return [(0, _like(part, through_softmax(part.value, weights, axis - len(part.shape))))]
@@ -119,8 +131,6 @@ def _batched_product(node: Node, part: Part, _output: int) -> Passed:
     (matrices, rows, columns), (count, height, width) = part.at, part.shape
     if has_gradient(node, 0):
         second = saved(node, "mat2")
-        if part.is_whole and second.stride(0) != 0:
-            raise Refused  # attention to everything, which PyTorch does as well
         inner = second.shape[1]
         if second.stride(0) == 0:  # one weight for all
             value = _weighed(part, taken(second[0], 1, columns))
@@ -157,6 +167,7 @@ ARITHMETIC: dict[str, Rule] = {
     "SubBackward": _sum(-1),
     "MulBackward": _multiplied,
     "DivBackward": _divided,
+    "MeanBackward": _mean,
     "NegBackward": lambda _node, part, _output: [(0, _like(part, -part.value))],
     "GeluBackward": _pointwise("self", _gelu),
     "SiluBackward": _pointwise("self", _silu),
@@ -164,6 +175,7 @@ ARITHMETIC: dict[str, Rule] = {
     "ReluBackward": _pointwise("result", lambda _node, gradient, y: gradient * (y > 0)),
     "SigmoidBackward": _pointwise("result", lambda _node, gradient, y: gradient * (y * (1 - y))),
     "TanhBackward": _pointwise("result", lambda _node, gradient, y: gradient * (1 - y * y)),
+    "RsqrtBackward": _pointwise("result", lambda _node, gradient, y: gradient * (-0.5 * y**3)),
     "MaskedFillBackward": _masked,
     "SoftmaxBackward": _softmax,
     "AddmmBackward": _product("mat2", 1),

@@ -16,6 +16,7 @@ import torch
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from gradsight.backends.torch.graph import Node
+from gradsight.backends.torch.outer import Outer
 from gradsight.backends.torch.part_attention import ATTENTION
 from gradsight.backends.torch.part_layout import LAYOUT, NARROWING, Passed, Rule, argument_shape, output_shape, saved
 from gradsight.backends.torch.part_rules import ARITHMETIC, PRODUCTS, has_gradient
@@ -23,13 +24,18 @@ from gradsight.backends.torch.parts import Part, Refused, united, whole
 
 RULES: Mapping[str, Rule] = {**LAYOUT, **ARITHMETIC, **ATTENTION}
 
-_MOST = 0.5
+_MOST = 0.9
 """A walk is of use where no more than this of what enters products is not zero."""
+
+_LARGE = ("SoftmaxBackward", "BmmBackward", *ATTENTION)
+"""Operations that autograd passes with less memory, where all rows are asked for."""
 
 
 def kind(node: Node) -> str:
-    """The operation of a node, without the number of its overload."""
-    return node.name().rstrip("0123456789")
+    """The operation of a node, without the number that PyTorch's own have; empty for a function of somebody else's."""
+    name = node.name()
+    own = name.rstrip("0123456789")
+    return own if own != name else ""
 
 
 def narrowings(root: Node, leaves: Sequence[GradientEdge]) -> list[GradientEdge]:
@@ -47,7 +53,7 @@ def narrowings(root: Node, leaves: Sequence[GradientEdge]) -> list[GradientEdge]
                 continue
             if (node, output) in ends:
                 return []
-            if kind(node) in NARROWING and _is_narrow(node):
+            if _is_narrow(node):
                 found[node, output] = GradientEdge(node, output)
             elif node not in seen:
                 seen.add(node)
@@ -56,7 +62,19 @@ def narrowings(root: Node, leaves: Sequence[GradientEdge]) -> list[GradientEdge]
 
 
 def _is_narrow(node: Node) -> bool:
-    return bool(2 * math.prod(output_shape(node, 0)) <= math.prod(saved(node, "self_sym_sizes")))
+    """Whether an operation leaves most of a tensor out, or attends with few queries to many keys, as pooling does."""
+    name = kind(node)
+    if name in NARROWING:
+        return bool(2 * math.prod(output_shape(node, 0)) <= math.prod(saved(node, "self_sym_sizes")))
+    if name in ATTENTION:
+        return bool(2 * saved(node, "query").shape[-2] <= saved(node, "key").shape[-2])
+    if name not in ("SoftmaxBackward", "BmmBackward"):
+        return False
+    # Scores (..., queries, keys), or values (..., queries, channels) of as many keys as the other product has rows.
+    *_, queries, keys = output_shape(node, 0)
+    if name == "BmmBackward" and has_gradient(node, 1):
+        keys = max(keys, argument_shape(node, 1)[1])
+    return 2 * queries <= keys
 
 
 class Walk:
@@ -74,6 +92,7 @@ class Walk:
         self._arrived: list[list[Part]] = [[] for _ in leaves]
         self._left: list[tuple[GradientEdge, torch.Tensor]] = []
         self._entered = self._possible = 0
+        self._large = _leading_to_large(order)
 
     @property
     def gains(self) -> bool:
@@ -104,7 +123,7 @@ class Walk:
         self._count(node, parts)
         for part in parts:
             try:
-                passed = _passed(node, part, output)
+                passed = self._passed(node, part, output)
             except Refused:  # by autograd, which gives a leaf there its gradient too
                 self._left.append((GradientEdge(node, output), part.dense()))
                 continue
@@ -113,10 +132,16 @@ class Walk:
             for number, before in passed:
                 self._add(*node.next_functions[number], before)  # type: ignore[arg-type]
 
+    def _passed(self, node: Node, part: Part, output: int) -> Passed:
+        whole = part.is_whole and not isinstance(part.numbers, Outer) and not _is_narrow(node)
+        if whole and node in self._large:
+            raise Refused
+        return _passed(node, part, output)
+
     def _count(self, node: Node, parts: Sequence[Part]) -> None:
         if kind(node) in PRODUCTS or kind(node) in ATTENTION:
             self._possible += math.prod(parts[0].shape)
-            self._entered += sum(part.numbers.shape[1:].numel() for part in parts)
+            self._entered += sum(part.size for part in parts)
 
     def _through_autograd(self) -> Sequence[torch.Tensor | None]:
         """By leaf, the gradients of what was left to it."""
@@ -130,6 +155,17 @@ class Walk:
         return torch.autograd.grad(
             edges, self._leaves, values, is_grads_batched=True, retain_graph=True, allow_unused=True
         )
+
+
+def _leading_to_large(order: Sequence[Node]) -> set[Node]:
+    """The nodes from which autograd goes on once all rows are asked for: what comes behind them is passed once."""
+    found: set[Node] = set()
+    for node in reversed(order):
+        unknown = bool(node.next_functions) and kind(node) not in RULES
+        large = kind(node) in _LARGE and not _is_narrow(node)
+        if unknown or large or any(before in found for before, _ in node.next_functions):
+            found.add(node)
+    return found
 
 
 def _passed(node: Node, part: Part, output: int) -> Passed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from gradsight.backends.torch.outer import Outer, Unsplit
-from gradsight.backends.torch.shapes import groups
 
 Index: TypeAlias = NDArray[np.intp] | None
 """Places along an axis, rising; None for all of them."""
@@ -40,6 +39,13 @@ class Part:
     def value(self) -> torch.Tensor:
         """(k, *box)."""
         return self.numbers.dense() if isinstance(self.numbers, Outer) else self.numbers
+
+    @property
+    def size(self) -> int:
+        """How many numbers it is made of, for each score."""
+        if isinstance(self.numbers, Outer):
+            return self.numbers.left[0].numel() + self.numbers.right[0].numel()
+        return self.numbers[0].numel()
 
     @property
     def is_whole(self) -> bool:
@@ -87,7 +93,7 @@ def reshaped(part: Part, shape: Sequence[int]) -> Part:
         Refused: the box would be none.
     """
     at: list[Index] = []
-    for old, new in groups(part.shape, tuple(shape)):
+    for old, new in _groups(part.shape, tuple(shape)):
         sizes = [part.shape[i] for i in old]
         at += _split(_joined([part.at[i] for i in old], sizes), [shape[i] for i in new])
     box = [size if index is None else len(index) for size, index in zip(shape, at, strict=True)]
@@ -142,6 +148,31 @@ def _grid(at: Sequence[Index], shape: Sequence[int], device: torch.device) -> li
     """An index of the box for each axis, spread against the others."""
     places = np.ix_(*(_places(index, size) for index, size in zip(at, shape, strict=True)))
     return [torch.from_numpy(x).to(device) for x in places]
+
+
+def _groups(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[list[int], list[int]]]:
+    """Which axes of two shapes of the same numbers belong together: the shortest runs with the same product."""
+    i = j = 0
+    while i < len(old) or j < len(new):
+        ours: list[int] = []
+        theirs: list[int] = []
+        size = other = 1
+        while not (ours or theirs) or size != other:
+            if size <= other and i < len(old):
+                size *= old[i]
+                ours.append(i)
+                i += 1
+            else:
+                other *= new[j]
+                theirs.append(j)
+                j += 1
+        while i < len(old) and old[i] == 1:  # axes of one place belong anywhere
+            ours.append(i)
+            i += 1
+        while j < len(new) and new[j] == 1:
+            theirs.append(j)
+            j += 1
+        yield ours, theirs
 
 
 def _joined(at: Sequence[Index], sizes: Sequence[int]) -> Index:

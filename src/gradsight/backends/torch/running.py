@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import torch
 from torch import nn
@@ -109,11 +109,20 @@ class Running:
         self._learn(inputs)
         self._install(names)
 
-    def replay(self, name: str, inputs: Inputs, raw: torch.Tensor) -> Outputs:
-        """Run the model with ``raw`` in the place of a layer's output."""
+    def replay(
+        self, name: str, inputs: Inputs, raw: torch.Tensor, around: Callable[[tap.Tap], tap.Tap] = lambda put: put
+    ) -> Outputs:
+        """Run the model with ``raw`` in the place of a layer's output.
+
+        Args:
+            name: the layer.
+            inputs: a batch.
+            raw: the output.
+            around: makes a tap of the one that puts it there.
+        """
         module, _, call = name.partition("#")
         wanted = int(call) if call else self.view.calls[module] - 1
-        return self.execute(inputs, {module: tap.replacing(raw, wanted)})
+        return self.execute(inputs, {module: around(tap.replacing(raw, wanted))})
 
     def execute(self, inputs: Inputs, taps: Mapping[str, tap.Tap] | TapSearch) -> Outputs:
         """One forward pass of the view, with some of its modules tapped, or the search for points to tap.

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from functools import partial
+from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from gradsight.backends.torch.cutting import checked_tail
+from gradsight.backends.torch import tap
+from gradsight.backends.torch.cutting import Behind, checked_tail
 from gradsight.backends.torch.derivatives import TorchForward
 from gradsight.backends.torch.memory import tensors_of
 from gradsight.backends.torch.running import Running
 from gradsight.backends.torch.tail import Tail
+from gradsight.backends.torch.tracing import suspended
 from gradsight.foreign import Inputs, Outputs
 from gradsight.recent import PASSES, Recent
 
@@ -74,11 +77,38 @@ class Tails:
                     leaf,
                     axis,
                     batches.by_image(forward.inputs),
+                    self._behind(name),
                 )
             return None if kept is None else (kept, kept.bypasses(forward.inputs, leaf))
 
     def _run(self, name: str, inputs: Inputs, raw: torch.Tensor) -> Outputs:
         return self._running.replay(name, inputs, raw)
+
+    def _behind(self, name: str) -> Behind | None:
+        """How to trace what is behind a layer alone; None where passes need to be watched."""
+        view = self._running.view
+        if view.draws or view.changes_state:
+            return None
+        weights = {place for x in (*view.root.parameters(), *view.root.buffers()) if (place := _place(x)) is not None}
+        return Behind(partial(self._run_behind, name), lambda x: _place(x) in weights)
+
+    def _run_behind(self, name: str, inputs: Inputs, raw: torch.Tensor) -> Outputs:
+        with suspended() as resume:
+
+            def put(replacing: tap.Tap, *arguments: Any) -> torch.Tensor:
+                output = replacing(*arguments)
+                if output is raw:
+                    resume()
+                return output
+
+            return self._running.replay(name, inputs, raw, lambda replacing: partial(put, replacing))
+
+
+def _place(tensor: object) -> Hashable:
+    """Where the numbers of a tensor lie; None for what is none."""
+    if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
+        return None
+    return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
 
 
 def _precision(tensor: torch.Tensor) -> tuple[Hashable, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
+import operator
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ from importlib import import_module
 import torch
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import _disable_current_modes
 
 from gradsight.foreign import Outputs
 from gradsight.locks import Lock
@@ -35,6 +37,21 @@ def traced(function: Callable[[torch.Tensor], Outputs], example: torch.Tensor) -
         finally:
             borrowed.clear()
     return graph
+
+
+@contextlib.contextmanager
+def suspended() -> Iterator[Callable[[], None]]:
+    """Compute plainly within a trace, until what is given is called or this ends."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_disable_current_modes())
+        stack.enter_context(torch._C._DisablePythonDispatcher())
+        yield stack.close
+
+
+def constants(graph: GraphModule) -> list[object]:
+    """The tensors that a graph holds itself."""
+    names = [str(node.target) for node in graph.graph.nodes if node.op == "get_attr"]
+    return [operator.attrgetter(name)(graph) for name in names]
 
 
 @contextlib.contextmanager
