@@ -4,6 +4,7 @@
     make bench ARGS="--quick"                                      fewer networks and rounds, about four minutes
     make bench ARGS="--tables times --nets resnet50 vgg16 --rounds 40 --json bench.json"
     make bench ARGS="--tables methods --methods ablationcam eigencam --method-nets resnet50"
+    make bench ARGS="--tables times --device cuda --dtype bfloat16 --batch 64"
 
 Tables: ``times`` of Grad-CAM, one class and ten; peak ``memory``; all ``methods`` on two networks.
 
@@ -99,6 +100,24 @@ class Row(NamedTuple):
     rounds: int = 0
 
 
+class Where(NamedTuple):
+    """What everybody is given a network as: where, in which precision, how many images, compiled or not."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    batch: int = 1
+    compiled: str = ""
+
+    def task(self, net: str, classes: Sequence[int], layer: str = "") -> Task:
+        network, dtype = NETWORKS[net], getattr(torch, self.dtype)
+        grid = network.grid if network.tokens else None
+        images = network.images(self.batch).to(self.device, dtype)
+        model = build(net).to(self.device, dtype)
+        if self.compiled:
+            model.compile(backend=self.compiled)
+        return Task(model, layer or network.layer, images, classes, grid)
+
+
 class Lap(NamedTuple):
     """Seconds of one call, and of the plain forward passes before and after it."""
 
@@ -112,10 +131,18 @@ class Lap(NamedTuple):
 
 
 def seconds(call: Callable[[], Any]) -> float:
-    """Wall time of one call."""
+    """Wall time of one call, with all that it asked of a GPU."""
+    wait()
     start = time.perf_counter()
     call()
+    wait()
     return time.perf_counter() - start
+
+
+def wait() -> None:
+    """Until a GPU has done what it was asked for."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def lap(runner: Ready) -> Lap:
@@ -177,23 +204,22 @@ def measured(
     return rows
 
 
-def timed(net: str, classes: int, chosen: Sequence[str], rounds: int) -> list[Row]:
+def timed(net: str, classes: int, chosen: Sequence[str], rounds: int, where: Where) -> list[Row]:
     """Time Grad-CAM of all contestants on one network."""
-    network = NETWORKS[net]
-    task = Task(
-        build(net), network.layer, network.images(1), CLASSES[classes], network.grid if network.tokens else None
-    )
+    task = where.task(net, CLASSES[classes])
     return measured(net, task, chosen, rounds, 500, (VGG_GOALS if net == "vgg16" else GOALS)[classes])
 
 
-def timed_methods(net: str, methods: Sequence[str], chosen: Sequence[str], rounds: int, share: float) -> list[Row]:
+def timed_methods(
+    net: str, methods: Sequence[str], chosen: Sequence[str], rounds: int, share: float, where: Where
+) -> list[Row]:
     """Time methods of all contestants on one network, one class."""
-    network, model, rows = NETWORKS[net], build(net), []
+    rows: list[Row] = []
+    of_net = where.task(net, CLASSES[1])
     for method in methods:
         say(f"{net}, {method}")
         setting = SETTINGS.get(method, OutputContext())
-        task = Task(model, setting.layer, network.images(1), CLASSES[1])
-        task = task._replace(method=method, options=setting.options, layers=setting.layers)
+        task = of_net._replace(layer=setting.layer, method=method, options=setting.options, layers=setting.layers)
         found = measured(net, task, chosen, rounds, share, METHOD_GOALS.get((net, method)))
         rows += [row._replace(setting=str(setting)) for row in found]
     return rows
@@ -239,7 +265,7 @@ def show_times(rows: list[Row], chosen: Sequence[str], console: Console) -> None
         own = {row.contestant: row for row in rows if (row.net, row.classes) == key}
         forward = max(row.forward for row in own.values())
         cells = (cell(own.get(name)) for name in chosen)
-        table.add_row(key[0], str(key[1]), f"{1000 * forward:.0f} ms", *cells, verdicts(list(own.values())))
+        table.add_row(key[0], str(key[1]), f"{1000 * forward:.1f} ms", *cells, verdicts(list(own.values())))
     console.print(table)
     show_reasons(rows, console)
 
@@ -248,7 +274,7 @@ def show_methods(rows: list[Row], chosen: Sequence[str], console: Console) -> No
     for net in dict.fromkeys(row.net for row in rows):
         here = [row for row in rows if row.net == net]
         forward = statistics.median(row.forward for row in here if row.ratio is not None)
-        title = f"Methods on {net}, batch 1, one class: time in plain forward passes of {1000 * forward:.0f} ms"
+        title = f"Methods on {net}, batch 1, one class: time in plain forward passes of {1000 * forward:.1f} ms"
         table = Table("method", "setting", *chosen, "goal", title=title)
         for method in dict.fromkeys(row.method for row in here):
             own = {row.contestant: row for row in here if row.method == method}
@@ -287,12 +313,17 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS), metavar="NAME")
     parser.add_argument("--rounds", type=int, default=12, help="12; with ten classes a third, for methods a half")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="all cores unless told")
+    parser.add_argument("--device", default="cpu", help="for times and methods: cpu or cuda")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--batch", type=int, default=1, help="images at once; the table of memory has its own")
+    parser.add_argument("--compiled", default="", metavar="BACKEND", help="after model.compile(backend=BACKEND)")
     parser.add_argument("--quick", action="store_true", help="4 rounds, fewer networks, and memory at batch 8")
     parser.add_argument("--json", type=Path, metavar="FILE")
     asked = parser.parse_args(arguments)
     asked.nets = asked.nets or (QUICK_NETS if asked.quick else NETS)
     asked.method_nets = asked.method_nets or METHOD_NETS[: 1 if asked.quick else 2]
     asked.rounds = 4 if asked.quick else asked.rounds
+    asked.where = Where(asked.device, asked.dtype, asked.batch, asked.compiled)
     return asked
 
 
@@ -302,7 +333,7 @@ def all_times(asked: argparse.Namespace) -> list[Row]:
         for classes in asked.classes:
             few = max(3, asked.rounds // 3) if classes > 1 else asked.rounds
             say(f"{net}, {classes} class(es), {few} rounds")
-            rows += timed(net, classes, asked.only, few)
+            rows += timed(net, classes, asked.only, few, asked.where)
     return rows
 
 
@@ -310,10 +341,10 @@ def all_methods(asked: argparse.Namespace) -> list[Row]:
     rounds, share = max(3, asked.rounds // 2), 20 if asked.quick else 60
     rows: list[Row] = []
     for net in asked.method_nets:
-        rows += timed_methods(net, asked.methods, asked.only, rounds, share)
+        rows += timed_methods(net, asked.methods, asked.only, rounds, share, asked.where)
     # The goals are for ResNet-50; gradsight alone is soon timed.
     goals = [method for net, method in METHOD_GOALS if method in asked.methods and net not in asked.method_nets]
-    return rows + timed_methods("resnet50", goals, ["gradsight"], asked.rounds, share)
+    return rows + timed_methods("resnet50", goals, ["gradsight"], asked.rounds, share, asked.where)
 
 
 def main() -> None:
@@ -327,6 +358,7 @@ def main() -> None:
     if "methods" in asked.tables:
         show_methods(methods := all_methods(asked), asked.only, console)
     about = {"torch": torch.__version__, "python": platform.python_version(), "threads": asked.threads}
+    about |= asked.where._asdict()
     console.print(", ".join(f"{key} {value}" for key, value in about.items()))
     if asked.json:
         found = {"about": about, "times": [row._asdict() for row in times], "memory_mib": peaks, "memory_batch": size}

@@ -80,6 +80,38 @@ def plain_forward(model: nn.Module, batch: torch.Tensor) -> Call:
     return call
 
 
+def by_hand(task: Task) -> Call:
+    """Grad-CAM of one layer as one would write it for a single model, with nothing found out, checked or told."""
+    if task.method != "gradcam":
+        raise CannotDo
+    model = shell(task.model).requires_grad_(False)
+    leaves: list[torch.Tensor] = []
+
+    def leaf(_module: nn.Module, _arguments: Any, output: torch.Tensor) -> torch.Tensor:
+        torch.set_grad_enabled(True)
+        leaves.append(output.detach().requires_grad_())
+        return leaves[-1].clone()  # what follows may write into it
+
+    model.get_submodule(task.layer).register_forward_hook(leaf)
+    fold = _reshape(task) or (lambda maps: maps)
+
+    def call() -> Any:
+        leaves.clear()
+        with torch.no_grad():
+            scores = model(task.batch)[:, list(task.classes)].sum(0)
+        each = torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
+        several = len(scores) > 1
+        (slopes,) = torch.autograd.grad(
+            scores if several else scores[0], leaves, each if several else None, is_grads_batched=several
+        )
+        slopes = slopes if several else slopes[None]
+        activations = fold(leaves[0].detach())
+        weights = torch.stack([fold(slope).mean((-2, -1)) for slope in slopes], dim=1)
+        return torch.einsum("nkc,nchw->nkhw", weights, activations).relu().float().cpu().numpy()
+
+    return call
+
+
 def gradsight(task: Task) -> Call:
     import gradsight as gs
 
@@ -252,6 +284,7 @@ def _reshape(task: Task) -> Callable[[torch.Tensor], torch.Tensor] | None:
 
 CONTESTANTS: dict[str, Callable[[Task], Call]] = {
     "gradsight": gradsight,
+    "by hand": by_hand,
     "grad-cam": grad_cam,
     "captum": captum,
     "torchcam": torchcam,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from PIL import Image
 
 from gradsight import imaging
+from gradsight.attention import NoAttention
 from gradsight.checks import optional, taken
 from gradsight.errors import ImageError
 from gradsight.explaining.asked import methods_of
@@ -65,6 +66,8 @@ def compare(
     explainer = _explainer(model)
     # Read once: each method would read the file again.
     picture, name = imaging.read_image(photo), _name_of(photo)
+    if not methods:
+        chosen = fitting(explainer, picture, chosen, layers, targets)
     found = [row for some in rows(explainer, picture, chosen, layers, targets) for row in some]
     return ordered(found, chosen, name, scale, colormap, opacity)
 
@@ -87,6 +90,24 @@ def chosen_methods(*, everything: bool = False) -> list[Method]:
     """
     by_place = sorted(METHODS.values(), key=lambda method: SCOPES.index(method.at))
     return [method for method in by_place if everything or not method.costly]
+
+
+def fitting(
+    explainer: Explainer,
+    photo: Image.Image,
+    methods: Sequence[Method],
+    layers: Sequence[str] | None = None,
+    targets: TargetLike | None = None,
+) -> list[Method]:
+    """The methods without those of attention where the model has none over the layer's tokens."""
+    if any(method.attends for method in methods):
+        try:
+            explainer([photo], method="attention", layer=list(_listed(layers)) if layers else None, targets=targets)
+        except NoAttention:
+            return [method for method in methods if not method.attends]
+        except Exception:  # whatever else is wrong, each method's row says it
+            return list(methods)
+    return list(methods)
 
 
 def rows(

@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.attention import Attending
 from gradsight.foreign import Array, Inputs, Module, Ops, Outputs
 from gradsight.layers import Layer, Seen
 from gradsight.targets import Reading, ScoreSpec
@@ -32,6 +33,10 @@ more than one channel."""
 Resolve: TypeAlias = Callable[[NDArray[np.float64] | None, Outputs], ScoreSpec]
 """``(logits, outputs) -> targets``, what is explained of a model's output; ``logits`` are its class scores
 (n, classes), None where it has none."""
+
+
+TRUE = "true"
+"""The rule that changes nothing: of a pass that notes its rectifiers, so that the others can follow in its graph."""
 
 
 class Probe(Protocol):
@@ -82,6 +87,18 @@ class Probe(Protocol):
 
     def curvature(self, direction: Array) -> Array:
         """The Hessian of each score by the activations, times ``direction``: (n, c, *s) -> (n, k, c, *s)."""
+
+    @property
+    def attention(self) -> Sequence[Array]:
+        """The weights of each self-attention over the layer's tokens, in the order they ran: (n, heads, t, t)."""
+
+    @property
+    def attention_gradients(self) -> Sequence[Array]:
+        """By block, d scores[n, k] / d attention[n]: (n, k, heads, t, t), from one batched backward pass."""
+
+    @property
+    def attending(self) -> Attending:
+        """How the layer's tokens reach the scores by attention; nothing of it is computed before it is asked for."""
 
     @property
     def image(self) -> Probe:
@@ -186,6 +203,10 @@ class Backend(Protocol):
     def channels_last(self) -> bool:
         """Whether images are (n, *positions, channels)."""
 
+    @property
+    def one_graph(self) -> bool:
+        """Whether a pass with a rule gives the gradients of layers, of the image, and by every rule."""
+
     def unchanged(self) -> AbstractContextManager[None]:
         """See that nobody changes the model's weights within it; else a `ModelError` says so."""
 
@@ -225,10 +246,19 @@ class Backend(Protocol):
     def trace(self, inputs: Inputs, targets: Resolve) -> list[Seen]:
         """Run the first image once, and tell what was seen of each layer, in the order they ran."""
 
-    def run(self, inputs: Inputs, layers: Sequence[Layer], targets: Resolve, batch_size: int = 32) -> Pass:
+    def run(
+        self,
+        inputs: Inputs,
+        layers: Sequence[Layer],
+        targets: Resolve,
+        batch_size: int = 32,
+        *,
+        rule: str | None = None,
+    ) -> Pass:
         """Push a batch through the model, seen at ``layers`` (`layers.INPUT` is the input itself).
 
-        Without layers no graph is recorded. ``batch_size`` bounds the rows that methods push through at once.
+        Without layers no graph is recorded. ``batch_size`` bounds the rows that methods push through at once. ``rule``
+        says how gradients pass rectifiers; with `TRUE` they do as ever, and can by every rule, if `one_graph`.
         """
 
     def outputs(self, inputs: Inputs) -> Outputs:

@@ -26,6 +26,9 @@ MethodFunction: TypeAlias = "Callable[[Probe, Ops], Array]"
 Scope = Literal["layer", "input", "layers"]
 """What a method looks at."""
 
+ATTENTION = "attention over the layer's tokens"
+"""What a method of attention ``needs``."""
+
 _USUAL_CHANNELS = 512
 _FEW_PASSES = 8
 """With so many passes a photo takes seconds, even on one core."""
@@ -55,6 +58,8 @@ class Method:
         control: it says nothing of the model: a method must do better than it.
         alphas: it takes the gradient of the target's score at its one layer. Then `Explanation.alphas` are the means of
             that gradient, which cost nothing more; else they are None.
+        rectified: it takes gradients of the image that pass rectifiers by a rule (`Probe.rectified`). Its pass is then
+            made for that from the start; a method that does not say so gets a further pass.
     """
 
     name: str
@@ -67,6 +72,12 @@ class Method:
     cost: Callable[[int, int], int] = one_pass
     control: bool = False
     alphas: bool = False
+    rectified: bool = False
+
+    @property
+    def attends(self) -> bool:
+        """Whether it looks at the model's attention; a model without it has no such map."""
+        return ATTENTION in self.needs
 
     @property
     def passes(self) -> str:
@@ -138,7 +149,7 @@ def method(
     source: str,
     needs: str = "",
     at: Scope = "layer",
-    gradient: bool = True,
+    gradient: bool | Literal["rectified"] = True,
     cost: Callable[..., int] = one_pass,
     alphas: bool = False,
 ) -> Callable[[Decorated], Decorated]:
@@ -146,7 +157,8 @@ def method(
 
     Keyword-only arguments of the function are the method's options: ``"scorecam(top=64)"``. What they take is declared
     with them, ``top: Annotated[int, Whole(1)] = 64`` (`gradsight.rules`), and each call is held to it. ``cost`` gets
-    them too: ``(channels, targets, **options) -> passes``.
+    them too: ``(channels, targets, **options) -> passes``. ``gradient="rectified"`` says that it takes gradients by
+    `Probe.rectified`.
 
     >>> import gradsight as gs
     >>> @gs.method("mean_map", title="Mean of the channels", source="an example", gradient=False)
@@ -157,22 +169,34 @@ def method(
     taken("at", at, Choice(SCOPES, "scope"))
     for argument, text in (("title", title), ("source", source), ("needs", needs)):
         taken(argument, text, Text())
-    for argument, flag in (("gradient", gradient), ("alphas", alphas)):
+    for argument, flag in (("gradient", gradient == "rectified" or gradient), ("alphas", alphas)):
         taken(argument, flag, Flag())
     taken("cost", cost, _COST)
 
     def made(function: MethodFunction) -> Method:
         bound = partial(cost, **options_of(function))
-        return Method(name, function, title, source, needs, at, gradient, bound, alphas=alphas)
+        rectified = gradient == "rectified"
+        return Method(
+            name, function, title, source, needs, at, bool(gradient), bound, alphas=alphas, rectified=rectified
+        )
 
     return _entering(name, made)
 
 
-def control(name: str, *, title: str, source: str, at: Scope = "layer") -> Callable[[Decorated], Decorated]:
-    """Enter a function ``(probe, ops) -> maps`` as a control: it says nothing of the model, and needs no gradient."""
+def control(
+    name: str,
+    *,
+    title: str,
+    source: str,
+    needs: str = "",
+    at: Scope = "layer",
+    cost: Callable[..., int] = one_pass,
+) -> Callable[[Decorated], Decorated]:
+    """Enter a function ``(probe, ops) -> maps`` as a control: a method must do better than it to have said anything."""
 
     def made(function: MethodFunction) -> Method:
-        return Method(name, function, title, source, at=at, gradient=False, control=True)
+        bound = partial(cost, **options_of(function))
+        return Method(name, function, title, source, needs, at, False, bound, control=True)
 
     return _entering(name, made)
 

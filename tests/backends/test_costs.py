@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import gradsight as gs
+from asking import ANYWHERE
 from costs import MIB, flops, peak_bytes
 from gradsight import targets
 from gradsight.backends.torch import TorchBackend
@@ -223,6 +224,26 @@ def test_second_derivatives_are_taken_of_the_tail_alone(model: nn.Module, batch:
     assert flops(lambda: explainer(batch, targets=gs.Top(5), method=names)).total() <= 1.01 * forward
 
 
+@pytest.mark.parametrize(
+    ("names", "back"),
+    [
+        (["guidedbackprop"], 1),
+        (["guidedgradcam"], 1),
+        (["guidedgradcam", "deconvnet", "guidedbackprop", "gradient"], 3),
+    ],
+)
+def test_rules_of_rectifiers_share_one_forward_pass(
+    model: nn.Module, batch: torch.Tensor, forward: int, names: list[str], back: int
+) -> None:
+    explainer = gs.Explainer(model, layer="layer4", method=names)
+    explainer(batch[:1])
+    counted = flops(lambda: explainer(batch[:1]))
+    assert counted["convolution"] == flops(plain(model, batch[:1]))["convolution"]
+    # By each rule once, whichever methods ask for it, and by the true derivative for the plain gradient.
+    assert counted["convolution_backward"] == back * counted["convolution"]
+    assert counted.total() <= (1 + back) * 1.002 * forward / 2
+
+
 def test_smooth_grad_cam_pp_takes_a_pass_for_each_sample(model: nn.Module, batch: torch.Tensor, forward: int) -> None:
     explainer = gs.Explainer(model, layer="layer4", method="smoothgradcampp(samples=3)")
     explainer(batch, method="gradcam")
@@ -288,7 +309,7 @@ def test_the_batch_size_bounds_the_memory_of_many_passes(model: nn.Module, batch
 # What methods declare.
 
 SMALL = {"rise": "rise(masks=5)", "occlusion": "occlusion(window=0.5, stride=0.25)", "sscam": "sscam(samples=3)"}
-COUNTED = [SMALL.get(name, name) for name in METHODS] + [
+COUNTED = [SMALL.get(name, name) for name in ANYWHERE] + [
     "scorecam(top=4)",
     "scorecam(groups=2)",
     "integratedgradients(steps=3)",
@@ -352,7 +373,7 @@ def passes(counted: Counter[str], net: nn.Module, image: torch.Tensor, backward:
 def test_alphas_are_there_for_the_methods_that_declare_them_and_cost_nothing() -> None:
     net, image = small(), torch.rand(2, 3, 20, 20)
     explainer = gs.Explainer(net, layer="3")
-    names = [SMALL.get(name, name) for name in METHODS if METHODS[name].at == "layer"]
+    names = [SMALL.get(name, name) for name in ANYWHERE if METHODS[name].at == "layer"]
     texts = [*names, "smooth(gradcam)", "contrastive(gradcam)", "eigen_smooth(gradcam)"]
     for method in map(as_method, texts):
         found = explainer(image, method=method, targets=[[0, 1], [1, 2]])

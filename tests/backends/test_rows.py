@@ -12,6 +12,8 @@ from torch import nn
 
 import gradsight as gs
 from asking import METHODS_AND_VARIANTS
+from gradsight.backends.torch.backend import TorchBackend
+from gradsight.backends.torch.running import Running
 from gradsight.contracts import Rows
 
 pytestmark = pytest.mark.pytorch
@@ -329,3 +331,47 @@ def test_prompts_and_tables_as_long_as_the_batch(n: int, method: str) -> None:
             beside = extra if model is Prompted else torch.cat([extra[i : i + 1], torch.rand(4, 3)])
             right = gs.Explainer(model(), layer="features.5", targets=0, method=method)((others, beside))
             np.testing.assert_allclose(found.maps[i], right.maps[0], atol=1e-5 * np.abs(right.maps[0]).max())
+
+
+# Rounding is no influence: a GPU multiplies in ten bits, and takes another algorithm for another number of rows.
+
+
+class Coarse(Plain):
+    """As on a GPU: what it computes is off by some share, and by something else for each number of rows."""
+
+    def behind(self, x: torch.Tensor) -> torch.Tensor:
+        noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(len(x)))
+        return x * (1 + 3e-2 * noise)
+
+
+@pytest.fixture
+def rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each pass has, from now on; a list that the model wrote into would be put back."""
+    found: list[int] = []
+    run = Running.execute
+
+    def counted(self: Running, inputs: Any, taps: Any) -> Any:
+        found.append(len(inputs))
+        return run(self, inputs, taps)
+
+    monkeypatch.setattr(Running, "execute", counted)
+    return found
+
+
+@pytest.mark.parametrize("coarse", [True, False])
+def test_what_coarse_numbers_round_is_no_influence_of_rows(
+    coarse: bool, rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TorchBackend, "is_coarse", staticmethod(lambda _: coarse))
+    gs.Explainer(Coarse(), layer="features")(images(6), targets=gs.Top(2))
+    # One by one only where such differences cannot be rounding: six passes more.
+    assert (rows.count(1) < 6) is coarse
+
+
+def test_half_precisions_and_autocast_are_coarse() -> None:
+    assert not TorchBackend.is_coarse(torch.ones(1))
+    assert not TorchBackend.is_coarse(torch.ones(1, dtype=torch.float64))
+    assert TorchBackend.is_coarse(torch.ones(1, dtype=torch.float16))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert TorchBackend.is_coarse(torch.ones(1))
+        assert not TorchBackend.is_coarse(torch.ones(1, dtype=torch.float64))  # which autocast leaves as it is

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.overrides import handle_torch_function, has_torch_function
 
 import gradsight as gs
 import toys
@@ -121,6 +122,49 @@ def test_every_way_to_call_relu_is_met_by_the_rule(rectifier: Any, rule: str) ->
     close(probe.gradients, expected)
 
 
+def of_a_part(x: torch.Tensor) -> torch.Tensor:
+    """ReLU of the first two channels."""
+    return torch.cat((x[:, :2].relu(), x[:, 2:]), dim=1)
+
+
+def written_into_a_part(x: torch.Tensor) -> torch.Tensor:
+    x[:, :2].relu_()
+    return x
+
+
+def celu(x: torch.Tensor) -> torch.Tensor:
+    """ReLU in two steps, under the name of an activation of PyTorch's, which is where rules look."""
+    if has_torch_function((x,)):
+        return handle_torch_function(celu, (x,), x)  # type: ignore[no-any-return]
+    return x.clamp(min=0) * 1
+
+
+def celu_(x: torch.Tensor) -> torch.Tensor:
+    if has_torch_function((x,)):
+        return handle_torch_function(celu_, (x,), x)  # type: ignore[no-any-return]
+    return x.mul_(1).clamp_(min=0)
+
+
+@pytest.mark.parametrize("rule", ["guided", "deconvnet"])
+@pytest.mark.parametrize(
+    ("rectifier", "plain"),
+    [
+        (written_into_a_part, of_a_part),
+        (lambda x: celu(x) + 0.3 * x, lambda x: x.relu() + 0.3 * x),  # another way past it, which keeps its gradient
+        (celu_, torch.relu),
+    ],
+    ids=["in a view", "in two steps", "in place in two steps"],
+)
+def test_rectifiers_that_are_no_single_step_of_the_graph(rectifier: Any, plain: Any, rule: str) -> None:
+    model, batch = Called(rectifier).double(), images()
+    found = probe_of(model, "one", batch).image.rectified(rule)
+    model.rectifier = plain
+    expected = probe_of(model, "one", batch).image.rectified(rule)
+    assert torch.equal(found.scores, expected.scores)
+    close(found.gradients, expected.gradients.numpy(), 1e-15)
+    assert not torch.equal(found.gradients, probe_of(model, "one", batch).image.gradients)
+
+
 SMOOTH = {
     "ReLU6": (nn.ReLU6(), F.relu6),
     "leaky": (nn.LeakyReLU(0.2, inplace=True), lambda x: F.leaky_relu(x, 0.2)),
@@ -187,6 +231,24 @@ def test_a_rule_leaves_the_scores_alone() -> None:
     probe = probe_of(toys.curved().double(), "4", images())
     for rule in ("guided", "deconvnet"):
         torch.testing.assert_close(probe.image.rectified(rule).scores, probe.scores)
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_pass_that_notes_rectifiers_is_the_plain_one_and_serves_the_layer_the_image_and_every_rule(
+    inplace: bool,
+) -> None:
+    model, batch = toys.convolutional(inplace=inplace), images().float()
+    names = ["gradcam", "guidedgradcam", "gradient", "guidedbackprop", "deconvnet"]
+    explainer = gs.Explainer(model, layer="4", targets=gs.Top(2))
+    together = explainer(batch, method=names)
+    for name, beside in zip(names, together, strict=True):
+        alone = explainer(batch, method=name)
+        np.testing.assert_array_equal(alone.maps, beside.maps)
+        np.testing.assert_array_equal(alone.scores, beside.scores)
+    with torch.no_grad():
+        best = model(batch).topk(2).values.numpy()
+    for one in together:
+        np.testing.assert_array_equal(one.scores, best)
 
 
 def test_an_unknown_rule_and_a_model_without_rectifiers_are_errors() -> None:

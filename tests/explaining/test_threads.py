@@ -23,8 +23,8 @@ from torch import nn
 
 import gradsight as gs
 import toys
+from asking import ANYWHERE
 from gradsight.errors import ModelError
-from gradsight.registry import METHODS
 
 
 class Noisy(nn.Module):
@@ -220,7 +220,7 @@ class Joined(nn.Module):
         return self.head(self.last(self.norm(self.second(x)) + x).mean((2, 3)))
 
 
-@pytest.mark.parametrize("method", [*METHODS, "smooth(gradcam)", "fuse(layercam)"])
+@pytest.mark.parametrize("method", [*ANYWHERE, "smooth(gradcam)", "fuse(layercam)"])
 def test_nothing_of_a_call_waits_for_the_garbage_collector(method: str) -> None:
     model = Joined().eval()
     explainer = gs.Explainer(model, method=method, targets=gs.Top(2))

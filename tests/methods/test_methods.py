@@ -12,7 +12,7 @@ from torch import nn
 
 import frameworks
 import gradsight as gs
-from asking import FEW, asked
+from asking import ANYWHERE, FEW, asked
 from frameworks import TOLERANCE, explain
 from gradsight.backends.probe import LayerProbe
 from gradsight.errors import GradsightError, InvalidArgument, ModelError, UnknownName
@@ -66,7 +66,7 @@ def test_every_method_has_an_oracle_and_every_oracle_a_method() -> None:
 @pytest.mark.parametrize(
     "dimensions", [pytest.param(1, marks=pytest.mark.not_on_jax), 2, pytest.param(3, marks=pytest.mark.not_on_jax)]
 )
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", ANYWHERE)
 def test_method_equals_its_oracle(name: str, dimensions: int) -> None:
     model, batch = network(name, dimensions), images(dimensions, n=3 if dimensions == 2 else 2)
     explanation = explained(name, model, batch)
@@ -81,7 +81,7 @@ NEGATED = {
 """Methods that are linear in the score."""
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", ANYWHERE)
 def test_one_score_of_two_labels_is_explained_as_the_scores_of_both(name: str) -> None:
     one, both = (network(name, classes=count) for count in (1, 2))
     both.load_state_dict({k: v.expand_as(both.state_dict()[k]) for k, v in one.state_dict().items()})
@@ -136,7 +136,7 @@ MANY_PASSES = [*FEW, "scorecam", "ablationcam"]
 
 
 @pytest.mark.eager
-@pytest.mark.parametrize(("name", "batch_size"), [*((name, 1) for name in METHODS), *((n, 7) for n in MANY_PASSES)])
+@pytest.mark.parametrize(("name", "batch_size"), [*((name, 1) for name in ANYWHERE), *((n, 7) for n in MANY_PASSES)])
 def test_the_batch_size_does_not_change_the_maps(name: str, batch_size: int) -> None:
     model, batch = network(name), images()
     usual = explained(name, model, batch, batch_size=32).maps
@@ -174,7 +174,7 @@ def test_the_batch_size_bounds_the_ablated_rows(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.not_on_jax
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", ANYWHERE)
 def test_an_image_is_explained_alike_alone_and_beside_others(name: str) -> None:
     model, batch = network(name), images() * torch.tensor([1, 10, 3])[:, None, None, None]
     together = explained(name, model, batch)
@@ -193,7 +193,7 @@ VARIANTS += ["kpcacam(kernel='rbf')", "scorecam(top=2)"]
     "text",
     [
         text if "eig" in text or "kpca" in text else pytest.param(text, marks=pytest.mark.not_on_jax)
-        for text in [*map(asked, METHODS), *VARIANTS]
+        for text in [*map(asked, ANYWHERE), *VARIANTS]
     ],
 )
 def test_an_image_that_is_not_finite_leaves_those_beside_it_alone(text: str, value: float) -> None:
@@ -232,7 +232,7 @@ def test_an_image_that_is_not_finite_hides_no_other_head_from_cam() -> None:
 
 
 @pytest.mark.pytorch
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "random"])
+@pytest.mark.parametrize("name", [name for name in ANYWHERE if name != "random"])
 def test_two_targets_are_explained_alike_together_and_one_by_one(name: str) -> None:
     model, batch = network(name), images()
     both = explained(name, model, batch).maps
@@ -244,7 +244,7 @@ def test_two_targets_are_explained_alike_together_and_one_by_one(name: str) -> N
 
 
 @pytest.mark.not_on_jax
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "cam"])
+@pytest.mark.parametrize("name", [name for name in ANYWHERE if name != "cam"])
 def test_a_layer_with_negative_activations_equals_the_oracle_too(name: str) -> None:
     model, batch = network(name), images()
     layer: Any = ["3", "5"] if METHODS[name].at == "layers" else "3"
@@ -258,7 +258,7 @@ def test_a_layer_with_negative_activations_equals_the_oracle_too(name: str) -> N
 
 
 @pytest.mark.pytorch
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("cam", "random", "sscam")])
+@pytest.mark.parametrize("name", [name for name in ANYWHERE if name not in ("cam", "random", "sscam")])
 def test_a_transformer_is_explained_one_image_at_a_time_as_in_a_batch(name: str) -> None:
     model, batch = Tokens().double().eval(), torch.randn(2, 3, 16, 16, dtype=torch.float64)
     layer: Any = ["blocks.0", "blocks.1.norm"] if METHODS[name].at == "layers" else "blocks.0"
@@ -273,7 +273,7 @@ def test_a_transformer_is_explained_one_image_at_a_time_as_in_a_batch(name: str)
 
 
 @pytest.mark.pytorch
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "fem"])  # which counts, and so jumps
+@pytest.mark.parametrize("name", [name for name in ANYWHERE if name != "fem"])  # which counts, and so jumps
 def test_half_precision_gives_finite_maps_near_those_of_double_precision(name: str) -> None:
     model, batch = network(name), images(n=2)
     double = explained(name, model, batch).maps
@@ -281,7 +281,7 @@ def test_half_precision_gives_finite_maps_near_those_of_double_precision(name: s
 
 
 @pytest.mark.pytorch
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", ANYWHERE)
 @pytest.mark.parametrize("what", ["dead layer", "constant layer", "scores that do not change"])
 def test_maps_are_finite_where_nothing_varies(name: str, what: str) -> None:
     model, batch = network(name), images()
@@ -298,7 +298,7 @@ def test_maps_are_finite_where_nothing_varies(name: str, what: str) -> None:
 
 
 @pytest.mark.pytorch
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", ANYWHERE)
 def test_single_precision_gives_the_map_of_double_precision(name: str) -> None:
     model, batch = network(name), images(n=2)
     double = explained(name, model, batch).maps
@@ -429,7 +429,7 @@ def test_method_rejects_a_second_one_of_the_same_name() -> None:
 
 
 @pytest.mark.pytorch
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", ANYWHERE)
 def test_a_method_says_what_it_is(name: str) -> None:
     method = METHODS[name]
     assert method.title

@@ -17,6 +17,10 @@ FEW = {
 }
 
 
+ANYWHERE = [name for name in METHODS if not METHODS[name].attends]
+"""The methods that need no attention, for models without it."""
+
+
 def asked(name: str, options: str = "") -> str:
     options = options or FEW.get(name, "")
     return f"{name}({options})" if options else name
@@ -34,6 +38,6 @@ FEWER_PASSES = {
 
 
 METHODS_AND_VARIANTS = [
-    *(f"{name}({FEWER_PASSES[name]})" if name in FEWER_PASSES else name for name in METHODS),
+    *(f"{name}({FEWER_PASSES[name]})" if name in FEWER_PASSES else name for name in ANYWHERE),
     *("smooth(gradcam)", "contrastive(layercam)", "eigen_smooth(gradcam)"),
 ]

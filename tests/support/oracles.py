@@ -430,3 +430,94 @@ def edge(view: Any) -> Any:
 def random(view: Any, *, seed: int = 0) -> Any:
     drawn = normal((view.k, *view.activations.shape[2:]), seed)
     return np.stack([drawn] * view.n)  # one for all images
+
+
+def folded(view: Any, tokens: Any) -> Any:
+    """Values (n, k, t) at the cells of the grid, each the token that the model has there."""
+    maps = np.zeros((*tokens.shape[:2], *view.grid))
+    for number, at in enumerate(np.ndindex(*view.grid)):
+        maps[(slice(None), slice(None), *at)] = tokens[:, :, view.positions[number]]
+    return maps
+
+
+def rows_read(view: Any, i: int, j: int, matrix: Any) -> Any:
+    """The mean of the rows of the tokens that a score reads."""
+    return sum(matrix[token] for token in view.read[i][j]) / len(view.read[i][j])
+
+
+@oracle("attention")
+def attention(view: Any, *, head: int | None = None) -> Any:
+    """The last call that asks the layer's tokens: rows that are read, or the mean of all where another call is last."""
+    asks, _, weights = [call for call in view.calls if call[1] == 0][-1]
+    chosen = weights.mean(axis=1) if head is None else weights[:, head]
+    tokens = np.zeros((view.n, view.k, weights.shape[-1]))
+    for i, j in pairs(view):
+        tokens[i, j] = rows_read(view, i, j, chosen[i]) if asks == view.calls[-1][0] else chosen[i].mean(axis=0)
+    return folded(view, tokens)
+
+
+@oracle("attentionrollout")
+def attentionrollout(view: Any, *, heads: str = "mean", discard: float = 0.0, start: int = 0) -> Any:
+    """Eq. 1, one large matrix over the tokens of all sequences; rows of tokens that do not ask stay as they are."""
+    sizes = [next(w.shape[2] for asks, _, w in view.calls if asks == s) for s in range(view.sequences)]
+    ends = np.cumsum(sizes)
+    parts = [range(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    first = [number for number, call in enumerate(view.calls) if call[:2] == (0, 0)][start]
+    tokens = np.zeros((view.n, view.k, sizes[0]))
+    for i, j in pairs(view):
+        product = np.eye(ends[-1])
+        product[sizes[0] :] = 0  # other sequences hold nothing of the image yet
+        for asks, asked, weights in view.calls[first:]:
+            fused = {"mean": np.mean, "max": np.max, "min": np.min}[heads](weights[i], axis=0)
+            order = np.argsort(fused, axis=None)[: int(discard * fused.size)]
+            for flat in order:
+                row, column = np.unravel_index(flat, fused.shape)
+                if asked != 0 or column in view.positions:
+                    fused[row, column] = 0
+            step = np.eye(ends[-1])
+            for row, values in zip(parts[asks], fused, strict=True):
+                step[row, parts[asked].start : parts[asked].stop] += values
+                step[row] /= step[row].sum()
+            product = step @ product
+        last = product[parts[view.calls[-1][0]].start : parts[view.calls[-1][0]].stop, : sizes[0]]
+        tokens[i, j] = rows_read(view, i, j, last)
+    return folded(view, tokens)
+
+
+@oracle("gradientrollout")
+def gradientrollout(view: Any) -> Any:
+    """Eqs. 5 to 11, for each image and target; every sequence holds something of every other."""
+    sizes = [next(w.shape[2] for asks, _, w in view.calls if asks == s) for s in range(view.sequences)]
+    tokens = np.zeros((view.n, view.k, sizes[0]))
+    for i, j in pairs(view):
+        r = {(a, b): np.zeros((sizes[a], sizes[b])) for a, b in itertools.product(range(len(sizes)), repeat=2)}
+        r.update({(a, a): np.eye(size) for a, size in enumerate(sizes)})
+        for (asks, asked, weights), gradients in zip(view.calls, view.call_gradients, strict=True):
+            by_head = zip(gradients[i, j], weights[i], strict=True)
+            a = np.mean([np.maximum(g * w, 0) for g, w in by_head], axis=0)
+            new = dict(r)
+            for other in range(len(sizes)):
+                new[asks, other] = r[asks, other] + a @ r[asked, other]
+            if asks != asked:
+                new[asks, asked] = r[asks, asked] + normalised(r[asks, asks]).T @ a @ normalised(r[asked, asked])
+            r = new
+        last = view.calls[-1][0]
+        matrix = r[0, 0] - np.eye(sizes[0]) if last == 0 else r[last, 0]
+        tokens[i, j] = rows_read(view, i, j, matrix)
+    return folded(view, tokens)
+
+
+def normalised(matrix: Any) -> Any:
+    beyond = matrix - np.eye(len(matrix))
+    sums = beyond.sum(axis=1, keepdims=True)
+    return np.divide(beyond, sums, out=np.zeros_like(beyond), where=sums != 0) + np.eye(len(matrix))
+
+
+@oracle("legrad")
+def legrad(view: Any, *, blocks: int | None = None) -> Any:
+    chosen = view.formation_gradients[-(blocks or len(view.formation_gradients)) :]
+    tokens = np.zeros((view.n, view.k, chosen[0].shape[-1]))
+    for i, j in pairs(view):
+        for gradients in chosen:
+            tokens[i, j] += np.maximum(gradients[i, j], 0).mean(axis=(0, 1)) / len(chosen)
+    return folded(view, tokens)

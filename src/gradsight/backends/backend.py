@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.backends.attends import Attends
 from gradsight.backends.batches import Batches
+from gradsight.backends.linking import CallSeen
 from gradsight.backends.passes import ForwardT, ModelPass, Targets, Terms
 from gradsight.backends.reading import Known, Reader
 from gradsight.backends.trial import See, Trials
@@ -20,21 +21,26 @@ from gradsight.foreign import Array, Inputs, Module, Ops, Outputs
 from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout
 from gradsight.positions import Positions
+from gradsight.recent import Recent
 from gradsight.targets import Reading, ScoreSpec
 
 
-class ModelBackend(ABC, Generic[ForwardT]):
+class ModelBackend(Attends[ForwardT], ABC):
     """`contracts.Backend`, but for what differs by framework. Threads may share it.
 
     Attributes:
         ops: array functions under the names of the Array API standard.
         channels_last: whether images are (n, *positions, channels).
+        one_graph: whether a pass with a rule gives the gradients of layers, of the image, and by every rule.
         batches: what batches hold.
         reader: reads what the model gives.
+        attention_trials: by kind of inputs, the calls of attention, where they were asked for.
+        blocks: by kind of inputs and layer, the layers that give the blocks' output tokens, where asked for.
     """
 
     ops: Ops
     channels_last: bool
+    one_graph: bool = False
 
     def __init__(self, batches: Batches, known: Known, left_out: Callable[[], str]) -> None:
         """Nothing is run.
@@ -48,6 +54,8 @@ class ModelBackend(ABC, Generic[ForwardT]):
         # It is told what it needs, not given this backend: the two would hold each other, with all that they keep.
         self.reader = Reader(self.ops, self.numpy, left_out, known, channels=-1 if self.channels_last else 1)
         self._trials = Trials()
+        self.attention_trials: Recent[Kind, tuple[CallSeen, ...]] = Recent()
+        self.blocks: Recent[tuple[Kind, str], Sequence[str]] = Recent()
 
     @property
     @abstractmethod
@@ -138,6 +146,11 @@ class ModelBackend(ABC, Generic[ForwardT]):
     @abstractmethod
     def full_precision(array: Array, /) -> Array:
         """Half precisions as float32: methods sum over thousands of products."""
+
+    @staticmethod
+    @abstractmethod
+    def is_coarse(array: Array, /) -> bool:
+        """Whether what is computed with such an array here has about three digits, and not seven or more."""
 
     # The layers.
 
@@ -245,6 +258,14 @@ class ModelBackend(ABC, Generic[ForwardT]):
         Raises:
             ModelError: something behind the layer has no second derivative.
         """
+
+    def from_input(self, shared: ModelPass[ForwardT]) -> ModelPass[ForwardT]:
+        """A pass, differentiated from the input on."""
+        return shared.again([INPUT], rule=shared.forward.rule)
+
+    def ruled(self, shared: ModelPass[ForwardT], layer: Layer, rule: str) -> ModelPass[ForwardT]:
+        """A pass at a layer with gradients that pass rectifiers by a rule."""
+        return shared.again([layer], rule=rule)
 
     @abstractmethod
     def biases(self, shared: ModelPass[ForwardT]) -> Terms:

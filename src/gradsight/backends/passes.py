@@ -89,6 +89,7 @@ class ModelPass(Generic[ForwardT]):
         # With its graph: other targets of the same pass are differentiated along it too, so that it stays.
         self.graph = self._score(self.outputs, self.class_scores)
         self.scores = backend.detached(self.graph)
+        self._ruled: dict[tuple[str, str], ModelPass[ForwardT]] = {}
 
     # Probes hold their pass, and are made when they are asked for: if it held them too, all that they hold would stay
     # until the garbage collector runs, which does not know how large an array is.
@@ -139,7 +140,14 @@ class ModelPass(Generic[ForwardT]):
     @cached_property
     def from_input(self) -> ModelPass[ForwardT]:
         """This pass, differentiated from the input on."""
-        return self if INPUT.name in self.leaves else self.again([INPUT], rule=self.forward.rule)
+        return self if INPUT.name in self.leaves else self.backend.from_input(self)
+
+    def ruled(self, layer: Layer, rule: str) -> ModelPass[ForwardT]:
+        """This pass at a layer with gradients that pass rectifiers by a rule; made once for each."""
+        key = layer.name, rule
+        if key not in self._ruled:
+            self._ruled[key] = self.backend.ruled(self, layer, rule)
+        return self._ruled[key]
 
     def with_targets(self, targets: ScoreSpec) -> ModelPass[ForwardT]:
         """The same forward pass, with other targets explained."""

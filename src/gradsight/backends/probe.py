@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gradsight.backends.attention import LayerAttending
 from gradsight.cached import cached_property
 from gradsight.foreign import Array
 from gradsight.layers import INPUT, Layer
@@ -82,6 +83,22 @@ class LayerProbe:
         """The Hessian of each score times ``direction``: (n, c, *s) -> (n, k, c, *s)."""
         return self._backend.curvature(self._tail, self.activations, direction, self.name)
 
+    @cached_property
+    def attending(self) -> LayerAttending:
+        """How the layer's tokens reach the scores by attention."""
+        return LayerAttending(self._pass, self.leaf, self._raw.shape, self.layout)
+
+    @property
+    def attention(self) -> tuple[Array, ...]:
+        """The weights of each self-attention over the layer's tokens, in the order they ran: (n, heads, t, t)."""
+        return tuple(call.weights for call in self.attending.calls if call.is_of_tokens)
+
+    @property
+    def attention_gradients(self) -> tuple[Array, ...]:
+        """By block, d scores[n, k] / d attention[n]: (n, k, heads, t, t)."""
+        gradients = self.attending.gradients  # first: the pass that gives them gives the weights too
+        return tuple(x for x, call in zip(gradients, self.attending.calls, strict=True) if call.is_of_tokens)
+
     @property
     def image(self) -> LayerProbe:
         """The model's input, seen as a layer."""
@@ -102,7 +119,7 @@ class LayerProbe:
         known = [Layer(probe.leaf, layout=probe.layout) for probe in (*self.layers, self)]
         wanted = list({layer.name: layer for layer in known}.values())
         again = shared.again(wanted, inputs=inputs, times=times, rule=shared.forward.rule)
-        return next(probe for probe in again.probes if probe.leaf == self.leaf)
+        return next((probe for probe in again.probes if probe.leaf == self.leaf), again.image)
 
     def with_targets(self, targets: ScoreSpec) -> LayerProbe:
         """The same forward pass, with other targets explained."""
@@ -111,7 +128,8 @@ class LayerProbe:
 
     def rectified(self, rule: str) -> LayerProbe:
         """The same, where gradients pass rectifiers by another rule."""
-        return self._pass.again([Layer(self.leaf, layout=self.layout)], rule=rule).probes[0]
+        ruled = self._pass.ruled(Layer(self.leaf, layout=self.layout), rule)
+        return next(probe for probe in ruled.probes if probe.leaf == self.leaf)
 
     def bias_terms(self, target: int) -> Iterator[Array]:
         """What each module adds by itself to the score of one target, (n, c, *s), module by module."""

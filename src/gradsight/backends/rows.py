@@ -22,7 +22,7 @@ _APART = 5e-3
 operations gives less; statistics of a batch give much more."""
 
 _ROUNDING = {True: 1e-2, False: 2e-5}
-"""By what share of its largest score rounding may differ, in half precision or not."""
+"""By what share of its largest score rounding may differ, where it is coarse or not."""
 
 _STRONG = ((4.0, 1.0), (-1.0, 0.0))
 _MILD = ((0.5, 0.1),)
@@ -44,7 +44,7 @@ def rows_of(shared_pass: ModelPass[Any]) -> Rows:
     """
     backend, inputs = shared_pass.backend, shared_pass.inputs
     before = shared_pass.scored(shared_pass.outputs)
-    half = "16" in str(backend.batches.image(inputs).dtype)
+    coarse = backend.is_coarse(backend.batches.image(inputs))
     answered = False
     for others in (_STRONG, _MILD):  # a model may refuse what no image is like
         for shared in _choices(backend.batches.extras(inputs)):
@@ -54,7 +54,7 @@ def rows_of(shared_pass: ModelPass[Any]) -> Rows:
                 continue
             answered = True
             # Of a model that draws random numbers no two passes are equal, which says nothing of its rows.
-            if backend.draws or _equal(before, after, half):
+            if backend.draws or _equal(before, after, coarse):
                 return Rows(shared)
         if answered:
             break
@@ -84,12 +84,12 @@ def _scores_beside(
     return shared_pass.scored(backend.outputs(company))
 
 
-def _equal(before: NDArray[np.float64], after: NDArray[np.float64], half: bool) -> bool:
+def _equal(before: NDArray[np.float64], after: NDArray[np.float64], coarse: bool) -> bool:
     """Whether the first of these rows of scores is the same in both batches, measured by how much the others differ."""
     first = before[0]
     if first.shape != after[0].shape:
         return False
     changes = [np.abs(row - first).max() for row in (*before[1:], *after[1:])]
     spread = min((change for change in changes if np.isfinite(change)), default=0)
-    room = _APART * spread + _ROUNDING[half] * np.abs(first[np.isfinite(first)]).max(initial=0)
+    room = _APART * spread + _ROUNDING[coarse] * np.abs(first[np.isfinite(first)]).max(initial=0)
     return np.allclose(first, after[0], rtol=0, atol=room, equal_nan=True)

@@ -30,8 +30,8 @@ _ROUNDINGS = 2
 _BLANK = 1e-3
 """An image that varies by less of its largest value is blank."""
 
-_STRENGTH, _IN_HALF = 0.1, 0.5
-"""The noise, as a share of how much the image varies: models answer it nearly linearly; half precisions need more."""
+_STRENGTH, _COARSE_STRENGTH = 0.1, 0.5
+"""The noise, as a share of how much the image varies: models answer it nearly linearly; coarse numbers need more."""
 
 _CHANNELS = 24
 _SAMPLES = {1: 768, 2: 28, 3: 10}
@@ -138,7 +138,7 @@ def _noisy(backend: ModelBackend[Any], first: Inputs, values: NDArray[np.float32
     image, layout = backend.batches.image(first), backend.batches.image_layout(first)
     generator = np.random.default_rng(0)
     pattern, noise = (generator.standard_normal(values.shape, np.float32) * spread for _ in range(2))
-    noise *= _IN_HALF if "16" in str(image.dtype) else _STRENGTH
+    noise *= _COARSE_STRENGTH if backend.is_coarse(image) else _STRENGTH
     strengths: list[float | NDArray[np.floating]] = [0.0, 1.0]
     for axis, side in zip(layout.axes[2:], layout.grid, strict=True):
         ramp = (np.arange(side, dtype=np.float32) + 0.5) / side
@@ -164,7 +164,7 @@ class _Seen:
 
     def __init__(self, backend: ModelBackend[Any]) -> None:
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self._numpy = backend.numpy
+        self._numpy, self._is_coarse = backend.numpy, backend.is_coarse
         self._picked: dict[tuple[str, int], _Picked] = {}
 
     def __call__(self, number: int, key: str, output: Array | None) -> None:
@@ -173,11 +173,12 @@ class _Seen:
         if number == 0:
             self.shapes[key] = shape
         # A call whose shape depends on the image's values cannot be compared over passes.
-        if self.shapes.get(key) == shape:
+        if output is not None and self.shapes.get(key) == shape:
+            coarse = self._is_coarse(output)
             for axis in _channel_axes(shape):
                 if number == 0:
                     self._picked[key, axis] = _Picked(shape, axis)
-                self._picked[key, axis].add(output, self._numpy)
+                self._picked[key, axis].add(output, self._numpy, coarse)
 
     @cached_property
     def calls(self) -> dict[str, Call]:
@@ -217,11 +218,11 @@ class _Picked:
         self._even: NDArray[np.float64] | None = None
         self._energy: NDArray[np.float64] | None = None
         self._moments: list[NDArray[np.float64]] = []
-        self._half = False
+        self._coarse = False
 
-    def add(self, output: Array, numpy: Callable[[Array], Floats]) -> None:
+    def add(self, output: Array, numpy: Callable[[Array], Floats], coarse: bool) -> None:
         """Take in the output of the next pass."""
-        self._half = "16" in str(output.dtype)
+        self._coarse = coarse
         some = tuple(slice(None, None, self._step) if i == self._axis else slice(None) for i in range(output.ndim))
         # Thinned out before it is copied from the device: the outputs of all layers are larger than the model.
         moved: NDArray[np.floating] = np.moveaxis(numpy(output[some]), self._axis, 0)
@@ -247,7 +248,7 @@ class _Picked:
         """Whether elements change no more than rounding changes them, as far behind saturated ones."""
         if self._base is None or self._even is None:
             return True
-        unit = 2.0**-8 if self._half else 2.0**-23
+        unit = 2.0**-8 if self._coarse else 2.0**-23
         return bool(np.abs(self._even).mean() <= _ROUNDINGS * unit * np.abs(self._base).mean())
 
 

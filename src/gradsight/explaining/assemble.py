@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -72,7 +72,8 @@ def _explanation(passes: Passes, batch: Batch, told: Told, run: MethodRun) -> Ex
     makers = _of_channels(method, run.probe, backend)
     makers["predictions"] = lambda: told.predictions
     is_elsewhere = method.at == "layer" and _is_elsewhere(passes, batch, run.probe)
-    noting = Noting(told, _general_notes(batch, run, is_elsewhere=is_elsewhere), shared.targets.of_classes)
+    general = _general_notes(batch, run, is_elsewhere=is_elsewhere)
+    noting = Noting(told, general, _of_tokens(run, backend), shared.targets.of_classes)
     return noting.explanation(held, makers)
 
 
@@ -124,6 +125,17 @@ def _general_notes(batch: Batch, run: MethodRun, *, is_elsewhere: bool) -> list[
     if run.method.at == "layer":
         general += notes.of_part(run.layers[0], backend.part(run.layers[0]))
     return general + notes.of_preprocess(batch.preprocess)
+
+
+def _of_tokens(run: MethodRun, backend: Backend) -> Callable[[int], list[Note]]:
+    """By image, notes on the tokens of the layer, where it gives some."""
+    probe = run.probe
+    if run.method.at != "layer" or not probe.attending.is_sequence:
+        return lambda _: []
+    ops, extra = backend.ops, len(probe.attending.extra)
+    # Now, so that what is looked at later is small: a norm for each token, not what the layer gave.
+    norms = backend.numpy(ops.sqrt(ops.sum(probe.activations**2, axis=1))).reshape(len(run.shared.scores), -1)
+    return lambda i: notes.of_tokens(norms[i], extra)
 
 
 def _noted(explanation: Explanation, note: Note) -> Explanation:

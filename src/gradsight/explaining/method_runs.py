@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from gradsight.contracts import Pass, Probe
+from gradsight.contracts import TRUE, Pass, Probe
 from gradsight.explaining.inputs import Batch
 from gradsight.explaining.layer_choice import Study
 from gradsight.explaining.passes import Passes
@@ -63,16 +63,62 @@ def _planned(
     doubtful = None if study else chosen  # of a study that was made for these very targets there is no doubt
     single = [passes.layer(name, chosen) for name in names] if of_one else []
     joint = _joint(passes, names, chosen) if of_several else []
-    # A method of the image needs a graph if it takes gradients, whatever the layers are.
-    at_input = [INPUT] * any(m.gradient for m in of_input)
-    shared = passes.run(batch, single or joint or at_input, targets, doubtful)
-    runs = [MethodRun(method, shared, probe, (probe.name,)) for probe in shared.probes for method in of_one]
-    if joint:
-        # A second pass only where the layers differ from those of the first.
-        together = passes.run(batch, joint, targets, doubtful) if single and single != joint else shared
-        layers = tuple(probe.name for probe in together.probes)
-        runs += [MethodRun(method, together, together.probes[0], layers) for method in of_several]
-    return [*runs, *(MethodRun(method, shared, shared.image, ()) for method in of_input)]
+    made = _Made(lambda layers, rule: passes.run(batch, layers, targets, doubtful, rule))
+    one_graph = batch.backend.one_graph
+    each = [made.at(single, _rule(method, one_graph)) for method in of_one]
+    # Layer by layer; one that was named twice is one.
+    by_layer = zip(*(seen.probes for seen in each), strict=True)
+    runs = [
+        MethodRun(method, seen.shared, probe, (probe.name,))
+        for probes in by_layer
+        for method, seen, probe in zip(of_one, each, probes, strict=True)
+    ]
+    for method in of_several:
+        shared, probes = made.at(joint, _rule(method, one_graph))
+        runs.append(MethodRun(method, shared, probes[0], tuple(probe.name for probe in probes)))
+    if of_input:
+        rule = TRUE if any(_rule(method, one_graph) for method in of_input) else ""
+        # A method of the image needs a graph if it takes gradients, whatever the layers are.
+        shared = made.of_image([INPUT] * any(m.gradient for m in of_input), rule)
+        runs += [MethodRun(method, shared, shared.image, ()) for method in of_input]
+    return runs
+
+
+def _rule(method: Method, one_graph: bool) -> str:
+    """By which rule gradients pass rectifiers in the pass of a method; empty where that does not matter."""
+    return TRUE if method.rectified and one_graph else ""
+
+
+class _Seen(NamedTuple):
+    """A pass, and its probes: what one method asks of a probe is there for the next."""
+
+    shared: Pass
+    probes: tuple[Probe, ...]
+
+
+class _Made:
+    """The passes of a call, each made once for its layers and the rule by which gradients pass rectifiers."""
+
+    def __init__(self, run: Callable[[Sequence[Layer], str | None], Pass]) -> None:
+        self._run = run
+        self._seen: dict[tuple[tuple[Layer, ...], str], _Seen] = {}
+
+    def at(self, layers: Sequence[Layer], rule: str) -> _Seen:
+        """The pass for these layers."""
+        key = tuple(layers), rule
+        if key not in self._seen:
+            shared = self._run(layers, rule or None)
+            self._seen[key] = _Seen(shared, tuple(shared.probes))
+        return self._seen[key]
+
+    def of_image(self, layers: Sequence[Layer], rule: str) -> Pass:
+        """Any pass that was made, of those with a rule if one is asked for; one for these layers where there is none.
+
+        With a rule the graph starts at the image, so that such a pass serves methods without one best too.
+        """
+        with_rule = [seen for (_, known), seen in self._seen.items() if known]
+        fitting = with_rule or ([] if rule else list(self._seen.values()))
+        return (fitting[0] if fitting else self.at(layers, rule)).shared
 
 
 def _joint(passes: Passes, names: Sequence[str | None], chosen: Study | None) -> list[Layer]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -57,11 +57,13 @@ class Noting:
     Attributes:
         told: of the pass.
         general: notes on every map.
+        of_image: notes on all maps of one image.
         of_classes: the targets are classes, or sums of classes.
     """
 
     told: Told
     general: Sequence[Note]
+    of_image: Callable[[int], Sequence[Note]]
     of_classes: bool
 
     def explanation(self, held: dict[str, object], makers: Makers) -> Explanation:
@@ -85,14 +87,14 @@ class Noting:
 
     def _notes(self, explanation: Explanation) -> Notes:
         return tuple(
-            self._of_image(explanation, i, scale, self.told.notes(i, of_classes=self.of_classes))
+            self._notes_of_image(explanation, i, scale, self.told.notes(i, of_classes=self.of_classes))
             for i, scale in enumerate(explanation.scale)
         )
 
-    def _of_image(
+    def _notes_of_image(
         self, explanation: Explanation, i: int, scale: NDArray[np.float32], of_scores: Sequence[Note]
     ) -> tuple[tuple[Note, ...], ...]:
-        maps, placements = explanation.maps[i], explanation.placements
+        maps, placements, own = explanation.maps[i], explanation.placements, self.of_image(i)
         of_beside = notes.among_targets(maps, scale)
         seen = notes.of_placement(placements[i].seen, placements[i].image_size) if placements else []
         return tuple(
@@ -102,6 +104,7 @@ class Noting:
                 *_of_box(explanation, i, j),
                 *seen,
                 *self.general,
+                *own,
                 *of_scores,
             )
             for j, (values, target, beside) in enumerate(zip(maps, explanation.targets[i], of_beside, strict=True))

@@ -106,7 +106,14 @@ class Passes:
             name = study.ranked[0].name
         return Layer(name, self.layout, self.grid)  # type: ignore[arg-type]
 
-    def run(self, batch: Batch, layers: Sequence[Layer], targets: TargetLike | None, study: Study | None) -> Pass:
+    def run(
+        self,
+        batch: Batch,
+        layers: Sequence[Layer],
+        targets: TargetLike | None,
+        study: Study | None,
+        rule: str | None = None,
+    ) -> Pass:
         """One pass of the model.
 
         Args:
@@ -114,12 +121,13 @@ class Passes:
             layers: where to look.
             targets: what is explained.
             study: by which the layers were chosen, if it may have been made for other targets; else None.
+            rule: how gradients pass rectifiers; see `contracts.Backend.run`.
 
         Raises:
             ReadsOther: it was made for targets that read another part of the output.
         """
         resolved = checked(self._resolving(batch, targets, batch.size), batch, study)
-        return batch.backend.run(batch.inputs, layers, resolved, self.batch_size)
+        return batch.backend.run(batch.inputs, layers, resolved, self.batch_size, rule=rule)
 
     def study(self, batch: Batch, targets: TargetLike | None, reads: Reads | None = None) -> Study:
         """What is known of the layers for targets that read this of the output; see `Studies.of`."""

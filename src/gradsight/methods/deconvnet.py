@@ -14,7 +14,8 @@ from gradsight.registry import method
     source="arXiv:1311.2901",
     needs="rectifiers (ReLU, GELU, SiLU ...)",
     at="input",
-    cost=lambda _channels, targets: 2 + targets,
+    cost=lambda _channels, targets: 1 + targets,
+    gradient="rectified",
 )
 def deconvnet(probe: Probe, ops: Ops) -> Array:
     """Take the gradient by each pixel with rectifiers applied to gradients alone; the strongest colour channel.

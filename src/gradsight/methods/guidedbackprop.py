@@ -14,7 +14,8 @@ from gradsight.registry import method
     source="arXiv:1412.6806",
     needs="rectifiers (ReLU, GELU, SiLU ...)",
     at="input",
-    cost=lambda _channels, targets: 2 + targets,
+    cost=lambda _channels, targets: 1 + targets,
+    gradient="rectified",
 )
 def guidedbackprop(probe: Probe, ops: Ops) -> Array:
     """Take the gradient by each pixel with only positive gradients passing rectifiers; the strongest colour channel.

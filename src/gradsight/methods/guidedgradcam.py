@@ -16,7 +16,8 @@ from gradsight.registry import method
     source="arXiv:1610.02391",
     needs="rectifiers (ReLU, GELU, SiLU ...)",
     alphas=True,
-    cost=lambda _channels, targets: 2 + targets,
+    cost=lambda _channels, targets: 1 + targets,
+    gradient="rectified",
 )
 def guidedgradcam(probe: Probe, ops: Ops) -> Array:
     """Multiply guided backpropagation with the enlarged Grad-CAM map, after its ReLU (section 3.2)."""

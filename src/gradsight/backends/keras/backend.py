@@ -9,6 +9,7 @@ from functools import partial
 import keras
 
 from gradsight.backends.backend import ModelBackend
+from gradsight.backends.keras.attends import KerasAttends
 from gradsight.backends.keras.biases import Biases
 from gradsight.backends.keras.engines.choosing import engine_for
 from gradsight.backends.keras.engines.protocol import Start
@@ -17,6 +18,7 @@ from gradsight.backends.keras.forward import KerasForward
 from gradsight.backends.keras.inputs import KerasBatches, prepared
 from gradsight.backends.keras.ops import OPS
 from gradsight.backends.keras.outputs import floating_in, full_precision, is_floating, numpy_of, with_floating
+from gradsight.backends.keras.precision import is_coarse
 from gradsight.backends.keras.running import Running, told
 from gradsight.backends.keras.tap import Shown
 from gradsight.backends.keras.trace import record
@@ -32,12 +34,13 @@ from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, forced_layout, layouts
 
 
-class KerasBackend(ModelBackend[KerasForward]):
+class KerasBackend(KerasAttends, ModelBackend[KerasForward]):
     """`contracts.Backend` for one Keras model as it was when this was made. Threads may share it."""
 
     ops = OPS
     numpy = staticmethod(numpy_of)
     full_precision = staticmethod(full_precision)
+    is_coarse = staticmethod(is_coarse)
     # Nothing has a graph outside of an engine's own calls.
     no_gradient = staticmethod(contextlib.nullcontext)
     with_gradient = staticmethod(contextlib.nullcontext)

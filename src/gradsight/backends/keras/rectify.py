@@ -30,6 +30,7 @@ Function: TypeAlias = Callable[..., Outputs]
 # Names of activations; under these Keras's functions and the engine's own are asked for a rule where they are called.
 _NAMES = {name for name in dir(keras.activations) if callable(getattr(keras.activations, name))}
 _NAMES |= {name.replace("_", "") for name in _NAMES} | {"swish", "hard_swish", "hardswish"}
+_NAMES -= {"softmax"}  # it rectifies nothing, and `attention` puts a gate of its own there
 
 _thread = threading.local()
 _kinds: Recent[Hashable, bool] = Recent(256)

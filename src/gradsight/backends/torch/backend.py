@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import nn
 
+from gradsight.attention import Attended
 from gradsight.backends.backend import ModelBackend
 from gradsight.backends.passes import ModelPass, Targets, logits_in
 from gradsight.backends.reading import NOTHING, Known
-from gradsight.backends.torch import derivatives, tap
+from gradsight.backends.torch import attention, derivatives, tap
 from gradsight.backends.torch.biases import Biases
 from gradsight.backends.torch.derivatives import TorchForward
-from gradsight.backends.torch.gradients import with_gradient
+from gradsight.backends.torch.gradients import ClassGradients, with_gradient
 from gradsight.backends.torch.inputs import TorchBatches, prepared
 from gradsight.backends.torch.ops import OPS, full_precision, numpy_of
 from gradsight.backends.torch.outputs import with_leaves
-from gradsight.backends.torch.rectify import Rectified
+from gradsight.backends.torch.precision import is_coarse
+from gradsight.backends.torch.rectify import Rectifiers
 from gradsight.backends.torch.running import Running
 from gradsight.backends.torch.tails import Tails
 from gradsight.backends.torch.trace import record
 from gradsight.backends.torch.variation import vary
 from gradsight.backends.trial import See
 from gradsight.backends.unchanged import Value, of_one_moment, unchanged
-from gradsight.contracts import Floats, Part, Resolve
+from gradsight.contracts import TRUE, Floats, Part, Resolve
 from gradsight.foreign import Array, Inputs, Module, Outputs
-from gradsight.layers import Layer, Seen
+from gradsight.layers import INPUT, Layer, Seen
 from gradsight.layouts import Layout, layouts
 from gradsight.targets import ScoreSpec
 
@@ -38,8 +41,10 @@ class TorchBackend(ModelBackend[TorchForward]):
 
     ops = OPS
     channels_last = False
+    one_graph = True
     numpy = staticmethod(numpy_of)
     full_precision = staticmethod(full_precision)
+    is_coarse = staticmethod(is_coarse)
     detached = staticmethod(torch.Tensor.detach)
     no_gradient = staticmethod(torch.no_grad)
     with_gradient = staticmethod(with_gradient)
@@ -136,19 +141,56 @@ class TorchBackend(ModelBackend[TorchForward]):
     ) -> ModelPass[TorchForward]:
         """Push a batch through; see `contracts.Backend.run`.
 
-        Targets may be resolved already; ``rule`` says how gradients pass rectifiers, see `rectify.Rectified`.
+        Targets may be resolved already; ``rule`` says how gradients pass rectifiers, see `rectify.Rectifiers`; with
+        one the graph starts at the image.
         """
+        wanted, rectifiers = {layer.name for layer in layers}, None
+        if rule is not None:
+            wanted, rectifiers = {*wanted, INPUT.name}, Rectifiers()
         with with_gradient():
-            with contextlib.nullcontext() if rule is None else Rectified(rule) as rectified:
-                outputs, leaves = self.running.forward(inputs, {layer.name for layer in layers})
-            if rectified is not None:
-                rectified.check(self.view.quantized)
-            laid_out = {layer.name: self.layout(layer, leaves[layer.name].shape, inputs) for layer in layers}
-            return ModelPass(self, TorchForward(inputs, outputs, leaves, laid_out, rule, batch_size), targets)
+            with rectifiers or contextlib.nullcontext():
+                outputs, leaves = self.running.forward(inputs, wanted)
+            if rectifiers is not None and rule not in (None, TRUE):
+                rectifiers.check(self.view.quantized, str(rule))
+            source = leaves.pop(INPUT.name) if INPUT.name in leaves and len(leaves) > 1 else None
+            laid_out = {
+                layer.name: self.layout(layer, leaves[layer.name].shape, inputs)
+                for layer in layers
+                if layer.name in leaves
+            }
+            by_class = ClassGradients(self.view.in_parts)
+            forward = TorchForward(
+                inputs, outputs, leaves, laid_out, rule, batch_size, by_class, source=source, rectifiers=rectifiers
+            )
+            return ModelPass(self, forward, targets)
+
+    def from_input(self, shared: ModelPass[TorchForward]) -> ModelPass[TorchForward]:
+        """A pass, differentiated from the input on: along the graph that it has, where that starts there."""
+        forward = shared.forward
+        if forward.source is None:
+            return super().from_input(shared)
+        layouts = {INPUT.name: self.batches.image_layout(shared.inputs)}
+        return self._other(shared, replace(forward, leaves={INPUT.name: forward.source}, layouts=layouts, source=None))
+
+    def ruled(self, shared: ModelPass[TorchForward], layer: Layer, rule: str) -> ModelPass[TorchForward]:
+        """A pass with gradients that pass rectifiers by a rule: the same graph, where its rectifiers were noted."""
+        rectifiers = shared.forward.rectifiers
+        if rectifiers is None:
+            return super().ruled(shared, layer, rule)
+        rectifiers.check(self.view.quantized, rule)
+        seen = shared if layer.name in shared.leaves else shared.from_input
+        return self._other(seen, replace(seen.forward, rule=rule))
+
+    def _other(self, shared: ModelPass[TorchForward], forward: TorchForward) -> ModelPass[TorchForward]:
+        """The same targets, looked at in another way."""
+        with with_gradient():
+            return ModelPass(self, replace(forward, by_class=ClassGradients()), shared.targets)
 
     def gradients(self, shared: ModelPass[TorchForward]) -> dict[str, Array]:
         """By leaf of a pass, d scores[:, k] / d output: (k, *output)."""
-        return derivatives.gradients(shared, self.view.quantized)
+        forward = shared.forward
+        with contextlib.nullcontext() if forward.rectifiers is None else forward.rectifiers.by(forward.rule):
+            return derivatives.gradients(shared, self.view.quantized)
 
     def tail(
         self, name: str, raw: torch.Tensor, axis: int, forward: TorchForward, times: int, *, traced: bool = True
@@ -197,6 +239,26 @@ class TorchBackend(ModelBackend[TorchForward]):
                 return score.sum()
 
             return record(looking.view, run, source, self.positions(inputs).layouts)
+
+    def attention(self, inputs: Inputs) -> list[torch.Tensor]:
+        """The weights of every attention in one pass without a graph."""
+        return attention.seen(self.running, inputs)
+
+    def attend(self, shared: ModelPass[TorchForward], numbers: Sequence[int]) -> Attended:
+        """Run a pass again with every attention seen; see `attends.Attends.attend`."""
+        return attention.attend(self.running, shared, numbers)
+
+    def block_outputs(
+        self, shared: ModelPass[TorchForward], like: Sequence[int], numbers: Sequence[int]
+    ) -> Sequence[str]:
+        """By call, the layer that gives the output tokens of its block; see `attends.Attends.block_outputs`."""
+        return attention.block_outputs(self, shared, like, numbers)
+
+    def formation_gradients(
+        self, shared: ModelPass[TorchForward], axes: Sequence[int], numbers: Sequence[int], blocks: Sequence[str]
+    ) -> Sequence[torch.Tensor]:
+        """By call, d s^l[:, j] / d weights; see `attends.Attends.formation_gradients`."""
+        return attention.formation_gradients(self, shared, axes, numbers, blocks)
 
     def watch(self, several: Sequence[Inputs], see: See) -> None:
         """Run several inputs one after the other; ``see(number, call, output)`` sees what each call of modules gave."""

@@ -11,6 +11,7 @@ import torch
 
 from gradsight.backends.passes import Forward, ModelPass
 from gradsight.backends.torch.gradients import ClassGradients, check_graph, jacobian, with_gradient
+from gradsight.backends.torch.rectify import Rectifiers
 from gradsight.backends.torch.tail import Tail
 from gradsight.errors import ModelError
 
@@ -24,11 +25,15 @@ class TorchForward(Forward):
 
     Attributes:
         by_class: the gradients of single classes that were asked for so far.
+        source: the image as the graph starts from it, where it starts there and layers are looked at too.
+        rectifiers: those that ran, where a rule was asked for.
         tails: by layer, where one was asked for, its tail with what bypasses it in this pass; None where the whole
             model has to run.
     """
 
     by_class: ClassGradients = field(default_factory=ClassGradients)
+    source: torch.Tensor | None = None
+    rectifiers: Rectifiers | None = None
     tails: dict[str, tuple[Tail, tuple[torch.Tensor, ...]] | None] = field(default_factory=dict)
 
 
@@ -45,7 +50,7 @@ def gradients(shared: ModelPass[TorchForward], quantized: str) -> dict[str, torc
     forward = shared.forward
     check_graph(shared.graph, forward.leaves, quantized)
     if not shared.targets.of_classes:
-        return jacobian(shared.graph, forward.leaves)
+        return jacobian(shared.graph, forward.leaves, forward.by_class.in_parts)
     axes = {name: x.axes[0] for name, x in forward.layouts.items()}
     logits: Array = shared.class_scores  # there are some, since the targets are classes
     # Differences and sums of classes are made of the gradients of single classes, which are differentiated once.

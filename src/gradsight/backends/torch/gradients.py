@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.autograd.graph import get_gradient_edge
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from gradsight.backends.torch.graph import differentiable, is_whole, topological
+from gradsight.backends.torch.in_parts import InParts
 from gradsight.errors import ModelError
 from gradsight.layers import INPUT
 from gradsight.registry import without_gradient
@@ -43,15 +46,25 @@ def _recording() -> contextlib.AbstractContextManager[None]:
     return _AS_IT_IS if quiet else with_gradient()
 
 
-def jacobian(scores: torch.Tensor, leaves: dict[str, torch.Tensor]) -> Gradients:
+def jacobian(scores: torch.Tensor, leaves: dict[str, torch.Tensor], in_parts: InParts | None = None) -> Gradients:
     """d scores[:, j] / d output of each layer, for scores (n, k). The graph stays, for other targets of the same pass.
+
+    Args:
+        scores: with their graph.
+        leaves: by layer, its output.
+        in_parts: takes them where most of their rows are zero on the way.
 
     Raises:
         ModelError: the scores do not depend on a layer.
     """
     with _recording():
         # A whole model's backward pass, batched over classes, would hold its activations once for each class.
-        grads = _by_column(scores, list(leaves.values()), batched=INPUT.name not in leaves)
+        batched = INPUT.name not in leaves
+        by_column = partial(by_columns, batched=batched)
+        grads = (
+            None if in_parts is None or not batched else in_parts.gradients(scores, list(leaves.values()), by_column)
+        )
+        grads = by_column(scores, list(leaves.values())) if grads is None else grads
     gradients: Gradients = {}
     for name, grad in zip(leaves, grads, strict=True):
         if grad is None:
@@ -107,7 +120,9 @@ def _or_without_gradient() -> str:
     return f"or use a method that needs no gradient: {', '.join(without_gradient())}."
 
 
-def _by_column(scores: torch.Tensor, leaves: list[torch.Tensor], *, batched: bool) -> list[torch.Tensor | None]:
+def by_columns(
+    scores: torch.Tensor, leaves: Sequence[torch.Tensor] | Sequence[GradientEdge], *, batched: bool
+) -> list[torch.Tensor | None]:
     """In one batched backward pass, or one by one where that fails."""
     n, k = scores.shape
     if k == 1:
@@ -132,7 +147,13 @@ class ClassGradients:
         columns: by layer, the gradients of the columns, (h, *output).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, in_parts: InParts | None = None) -> None:
+        """None yet.
+
+        Args:
+            in_parts: takes gradients where most of their rows are zero on the way.
+        """
+        self.in_parts = in_parts
         self.classes: NDArray[np.intp] | None = None
         self.columns: Gradients = {}
 
@@ -185,7 +206,7 @@ class ClassGradients:
         if picked is None or new is not wanted:
             with _recording():
                 picked = logits.gather(1, torch.from_numpy(np.ascontiguousarray(new)).to(logits.device))
-        columns = jacobian(picked, leaves)
+        columns = jacobian(picked, leaves, self.in_parts)
         if self.classes is None:
             self.classes, self.columns = new, columns
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import nn
@@ -99,6 +99,15 @@ class Running:
         """Run the model."""
         with torch.inference_mode(False):
             return self.execute(inputs, {})
+
+    def ready(self, inputs: Inputs, names: Collection[str]) -> None:
+        """Make modules ready to be tapped in passes of such inputs.
+
+        Raises:
+            UnknownName: no such layer.
+        """
+        self._learn(inputs)
+        self._install(names)
 
     def replay(self, name: str, inputs: Inputs, raw: torch.Tensor) -> Outputs:
         """Run the model with ``raw`` in the place of a layer's output."""

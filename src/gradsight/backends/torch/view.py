@@ -16,6 +16,7 @@ from torch import nn
 
 from gradsight.backends.snapshot import Snapshot
 from gradsight.backends.torch.copies import Copies, unwrap
+from gradsight.backends.torch.in_parts import InParts
 from gradsight.backends.torch.memory import example_of
 from gradsight.backends.torch.reached import (
     Reached,
@@ -53,6 +54,7 @@ class View:
         tap_points: by module and call, where its output is tapped, if that is not simply what its forward gives.
         is_learned: these were looked for.
         tails: traced tails, which hold this view's tensors and end with it.
+        in_parts: takes gradients where most of their rows are zero.
         observed, changes_state, draws: what the first pass showed, see `guarded`.
     """
 
@@ -88,6 +90,7 @@ class View:
         self.calls: dict[str, int] = {}
         self.tails: Recent[Hashable, Recent[Hashable, Tail | None]] = Recent()
         self.tap_points: dict[tuple[str, int], TapPoint] = {}
+        self.in_parts = InParts()
         self.is_learned = False
         self.observed = self.changes_state = self.draws = False
 

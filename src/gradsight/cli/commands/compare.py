@@ -76,7 +76,7 @@ def compare(
     from gradsight.cli.output import check_file
     from gradsight.cli.targets import targets_of
     from gradsight.cli.terminal import progress, to_json
-    from gradsight.comparing import ordered, rows
+    from gradsight.comparing import fitting, ordered, rows
     from gradsight.files import write_bytes
     from gradsight.results.comparison import SCALE, SUFFIXES
 
@@ -97,6 +97,8 @@ def compare(
     chosen_layers = [*parsing.split(layers or ""), *(layer or [])]
     pixels = imaging.read_image(photo.source)
     explainer = making.explainer_of(model, picture, **axes.axes())
+    if not named:
+        chosen = fitting(explainer, pixels, chosen, chosen_layers, wanted)
     _tell_costs(chosen)
     steps = rows(explainer, pixels, chosen, chosen_layers, wanted)
     # What is cheap is one step together, the others are one each.
