@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import threading
 import weakref
 from collections import Counter
 from contextlib import ContextDecorator
-from types import TracebackType
 
 
-class Lock:
+class Lock(_thread.RLock):  # type: ignore[misc]  # which may be the base of others, whatever its types say
     """A lock that a thread may take again, for ``with``.
 
     A process that forks while another of its threads holds a lock leaves the child a lock that nobody opens. It is made
@@ -18,16 +18,8 @@ class Lock:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        super().__init__()
         _all.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._lock.release()
 
     def __reduce__(self) -> tuple[type[Lock], tuple[()]]:
         return Lock, ()
@@ -108,7 +100,7 @@ class whole(ContextDecorator):  # noqa: N801 - used as a function
 
 def _renew() -> None:
     for lock in list(_all):
-        lock._lock = threading.RLock()
+        lock._at_fork_reinit()  # type: ignore[attr-defined]
 
 
 if hasattr(os, "register_at_fork"):

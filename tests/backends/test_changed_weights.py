@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 
 import gradsight as gs
 from asking import METHODS_AND_VARIANTS
+from gradsight.errors import ModelError
 
 pytestmark = pytest.mark.pytorch
 
@@ -247,3 +248,74 @@ def test_a_copy_of_a_model_is_another_model() -> None:
     with torch.no_grad():
         twin.features[3].weight.mul_(-4)
     np.testing.assert_array_equal(explainer(images(model)).maps, before)
+
+
+def passes_of(model: nn.Module, call: Callable[[], Any]) -> int:
+    """How often the model runs in a call, counted in convolutions."""
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in model.modules())
+    kinds = [event.key for event in profiled(call)]
+    return kinds.count("aten::convolution") // convolutions
+
+
+def profiled(call: Callable[[], Any]) -> list[Any]:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        call()
+    return [event for event in profiler.events() or [] for _ in range(event.count)]
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_change_of_any_one_tensor_shows_and_costs_a_second_pass_at_most(number: int) -> None:
+    """Whether the weights are those of the last call is guessed from a few of them, and known at the end."""
+    torch.manual_seed(0)
+    blocks = [layer for _ in range(8) for layer in (nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Tanh())]
+    model = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4)).eval()
+    explainer, x = gs.Explainer(model, targets=1, layer="23"), torch.rand(1, 3, 6, 6)
+    before = [explainer(x) for _ in range(2)][1]
+    assert passes_of(model, lambda: explainer(x)) == 1
+    with torch.no_grad():
+        model[3 * number].weight.add_(0.5)  # type: ignore[union-attr, operator]
+    found: list[Any] = []
+    assert passes_of(model, lambda: found.append(explainer(x))) in (1, 2)
+    np.testing.assert_array_equal(found[0].maps, gs.Explainer(model, targets=1, layer="23")(x).maps)
+    assert not np.array_equal(found[0].maps, before.maps)
+    assert passes_of(model, lambda: explainer(x)) == 1
+    with torch.no_grad():  # as by a step of training
+        for parameter in model.parameters():
+            parameter.mul_(1.01)
+    assert passes_of(model, lambda: explainer(x)) == 1
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_write_into_one_tensor_meanwhile_is_an_error(number: int) -> None:
+    torch.manual_seed(0)
+    blocks = [layer for _ in range(8) for layer in (nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Tanh())]
+    model = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4)).eval()
+    explainer, x = gs.Explainer(model, layer="23"), torch.rand(1, 3, 6, 6)
+    for _ in range(2):
+        explainer(x, targets=1)
+
+    def writing(outputs: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            model[3 * number + 1].running_var.add_(0.5)  # type: ignore[union-attr, operator]
+        return outputs[:, 1]
+
+    with pytest.raises(ModelError, match="the model changed while it was explained"):
+        explainer(x, targets=writing)
+
+
+def test_attributes_under_another_name_show() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Conv2d(3, 4, 3)
+            self.factor = 2.0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return getattr(self, "factor", 5.0) * self.body(x).mean((2, 3))
+
+    model, x = Named().eval(), torch.rand(1, 3, 6, 6)
+    explainer = gs.Explainer(model, targets=1, layer="body")
+    before = explainer(x)
+    del model.factor
+    model.other = 2.0
+    np.testing.assert_allclose(explainer(x).scores, before.scores * 2.5, rtol=1e-5)

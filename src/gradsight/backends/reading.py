@@ -90,14 +90,18 @@ class Reader:
         """
         key = _shapes(outputs)
         # Once for each kind of output, so that a batch is read as the one before, whatever its values.
-        reading = self._readings.get(key) or self._chosen(outputs, self._values, n)
+        reading = self._readings.get(key)
+        of_two = self._labels is not None and len(self._labels) == 2
+        if reading is not None and self._looks.get(key) == "" and not of_two:
+            return  # logits stay logits, whatever their values
+        reading = reading or self._chosen(outputs, self._values, n)
         if not reading.missing:  # what is open for want of finite values may be settled by the next
             self._readings[key] = reading
         raw = self._raw(outputs, reading)
         if raw is not None and not reading.missing:
             self._look(self._looks, key, raw, lambda seed: self._raw(vary(seed), reading))
         # A map is looked at where one score of it may speak for two classes.
-        mask = self._map(outputs) if self._labels is not None and len(self._labels) == 2 else None
+        mask = self._map(outputs) if of_two else None
         if mask is not None and self._is_binary(mask.shape[self._channels]):
             self._look(self._looks_of_maps, key, mask, lambda seed: self._map(vary(seed)))
 

@@ -52,9 +52,13 @@ class Trials:
             with backend.unchanged():  # else what is remembered would be of no model
                 return positions_of(backend, inputs)
 
+        kind = backend.kind(inputs)
+        known = self._done.get(kind)
+        if known is not None:
+            return known
         # One at a time: threads that explain images of one new kind would each make the same trial.
         with self._trying:
-            return self._done.of(backend.kind(inputs), made)
+            return self._done.of(kind, made)
 
 
 def positions_of(backend: ModelBackend[Any], inputs: Inputs) -> Positions:

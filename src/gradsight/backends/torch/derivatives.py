@@ -54,7 +54,7 @@ def gradients(shared: ModelPass[TorchForward], quantized: str) -> dict[str, torc
     axes = {name: x.axes[0] for name, x in forward.layouts.items()}
     logits: Array = shared.class_scores  # there are some, since the targets are classes
     # Differences and sums of classes are made of the gradients of single classes, which are differentiated once.
-    return forward.by_class.combined(shared.targets, logits, forward.leaves, axes)
+    return forward.by_class.combined(shared.targets, logits, forward.leaves, axes, picked=shared.graph)
 
 
 def curvature(

@@ -158,7 +158,12 @@ class ClassGradients:
         self.columns: Gradients = {}
 
     def combined(
-        self, targets: ScoreSpec, logits: torch.Tensor, leaves: dict[str, torch.Tensor], batch_axes: dict[str, int]
+        self,
+        targets: ScoreSpec,
+        logits: torch.Tensor,
+        leaves: dict[str, torch.Tensor],
+        batch_axes: dict[str, int],
+        picked: torch.Tensor | None = None,
     ) -> Gradients:
         """The gradients of targets that are sums of classes.
 
@@ -167,15 +172,23 @@ class ClassGradients:
             logits: (n, classes), with their graph.
             leaves: by layer, its output.
             batch_axes: by layer, the axis of its output that counts images.
+            picked: the scores of the targets, (n, k), with their graph, where they were taken already.
         """
         assert targets.indices is not None
-        self._add(targets.indices, logits, leaves)
+        is_picked = picked is not None and picked.dtype == logits.dtype and targets.classes is targets.indices
+        self._add(targets.indices, logits, leaves, picked if is_picked else None)
         if targets.classes is not None and self.classes is not None and _equal(self.classes, targets.classes):
             return self.columns
         mix = torch.from_numpy(self._mix(targets)).to(logits)
         return {name: _mixed(mix, grads, 1 + batch_axes[name]) for name, grads in self.columns.items()}
 
-    def _add(self, wanted: NDArray[np.intp], logits: torch.Tensor, leaves: dict[str, torch.Tensor]) -> None:
+    def _add(
+        self,
+        wanted: NDArray[np.intp],
+        logits: torch.Tensor,
+        leaves: dict[str, torch.Tensor],
+        picked: torch.Tensor | None = None,
+    ) -> None:
         """Differentiate the classes that are not there yet; rows are filled up to one length with a class of theirs."""
         if self.classes is None:
             new = wanted
@@ -190,8 +203,9 @@ class ClassGradients:
                     for row, known in zip(lacking, self.classes, strict=True)
                 ]
             )
-        with _recording():
-            picked = logits.gather(1, torch.from_numpy(np.ascontiguousarray(new)).to(logits.device))
+        if picked is None or new is not wanted:
+            with _recording():
+                picked = logits.gather(1, torch.from_numpy(np.ascontiguousarray(new)).to(logits.device))
         columns = jacobian(picked, leaves, self.in_parts)
         if self.classes is None:
             self.classes, self.columns = new, columns

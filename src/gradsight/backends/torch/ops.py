@@ -26,9 +26,12 @@ def full_precision(tensor: torch.Tensor) -> torch.Tensor:
 
 def numpy_of(tensor: torch.Tensor) -> Floats:
     """Copy to NumPy: float64 stays, everything else becomes float32."""
-    tensor = tensor.detach()
-    numbers: Floats = (tensor if tensor.dtype == torch.float64 else tensor.float()).cpu().numpy()
+    # By force: without its graph and from its device, in one call.
+    numbers: Floats = (tensor if tensor.dtype in _OF_NUMPY else tensor.float()).numpy(force=True)
     return numbers
+
+
+_OF_NUMPY = (torch.float32, torch.float64)
 
 
 OPS: Ops = SimpleNamespace(**{**vars(array_api), "pick": pick, "private": private})
