@@ -105,8 +105,8 @@ def principal(samples: Array, ops: Ops, *, centred: bool = False) -> Array:
     if p <= c:
         projection = first_component(ops.matmul(samples, turned), ops)
     else:
-        _, vectors = eigh(ops.matmul(turned, samples), ops)
-        projection = ops.matmul(samples, vectors[..., -1:])[..., 0]
+        _, vector = leading(ops.matmul(turned, samples), ops)
+        projection = ops.matmul(samples, vector[..., None])[..., 0]
     return agreeing(projection, samples, ops)
 
 
@@ -123,8 +123,122 @@ def eigh(matrices: Array, ops: Ops) -> tuple[Array, Array]:
 
 def first_component(gram: Array, ops: Ops) -> Array:
     """The projections (..., p) of samples on their first principal direction, from their products (..., p, p)."""
-    values, vectors = eigh(gram, ops)
-    return vectors[..., -1] * ops.sqrt(positive(values[..., -1:], ops))
+    value, vector = leading(gram, ops)
+    return vector * ops.sqrt(positive(value[..., None], ops))
+
+
+_MANY = 256
+"""From so many rows on a few directions cost less than all of them."""
+
+_TRIES = (16, 24, 32, 48)
+"""After so many steps the leading direction of a layer's activations is looked for; mostly the first finds it."""
+
+_DIRECT = 32
+"""From so many steps on a factorization may be the proof: it costs a tenth of all directions, and many steps."""
+
+
+def leading(matrices: Array, ops: Ops) -> tuple[Array, Array]:
+    """The largest eigenvalue (...,) of symmetric matrices (..., p, p), and its eigenvector (..., p) of either sign.
+
+    Of large matrices it comes from a small Krylov space, at the price of so many products with a vector, and is
+    proven: see `_krylov`. Where the proof fails, as where two eigenvalues are nearly equal, and of small matrices, it
+    is `eigh` that gives it. NaN of a matrix that holds NaN or infinity.
+    """
+    *batch, p, _ = matrices.shape
+    if p < _MANY:
+        return _last(*eigh(matrices, ops))
+    # In the widest precision: the matrix is read a few times, and the proof asks for digits. One by one: what a matrix
+    # gets must not depend on those beside it.
+    each = ops.astype(ops.reshape(matrices, (-1, p, p)), ops.float64)
+    found = [_krylov(each[i], ops) or _last(*eigh(each[i], ops)) for i in range(each.shape[0])]
+    values, vectors = (ops.astype(ops.stack(parts, axis=0), matrices.dtype) for parts in zip(*found, strict=True))
+    return ops.reshape(values, tuple(batch)), ops.reshape(vectors, (*batch, p))
+
+
+def _last(values: Array, vectors: Array) -> tuple[Array, Array]:
+    return values[..., -1], vectors[..., -1]
+
+
+def _krylov(matrix: Array, ops: Ops) -> tuple[Array, Array] | None:
+    """The largest eigenvalue () of a matrix (p, p), and its vector (p,); None where that is not proven.
+
+    By Lanczos' method with every new vector made orthogonal to all others twice (Golub and Van Loan, Matrix
+    Computations, section 10.3).
+    """
+    new = normal((matrix.shape[0], 1), 0, matrix, ops)
+    basis = images = new[:, :0]
+    for step in range(_TRIES[-1]):
+        for _ in range(2):  # once leaves what rounding makes of it
+            new = new - ops.matmul(basis, ops.matmul(ops.matrix_transpose(basis), new))
+        length = ops.sqrt(ops.sum(new * new, axis=0, keepdims=True))
+        new = ratio(new, ops.broadcast_to(length, new.shape), ops)
+        basis = ops.concat([basis, new], axis=1)
+        new = ops.matmul(matrix, new)
+        images = ops.concat([images, new], axis=1)
+        if step + 1 in _TRIES:
+            ritz, turns = eigh(ops.matmul(ops.matrix_transpose(basis), images), ops)
+            vectors = ops.matmul(basis, turns)
+            errors = ops.sqrt(ops.sum((ops.matmul(images, turns) - vectors * ritz) ** 2, axis=0))
+            second = _by_squares(matrix, ritz, errors, ops)
+            if _is_proven(matrix, ritz, errors, second, ops):
+                return _last(ritz, vectors)
+            if step + 1 >= _DIRECT and _is_proven(matrix, ritz, errors, middle := (ritz[-1] + ritz[-2]) / 2, ops):
+                return _last(ritz, vectors) if _is_below(matrix, ritz[-1], vectors[:, -1], middle, ops) else None
+    return None
+
+
+def _is_proven(matrix: Array, ritz: Array, errors: Array, second: Array, ops: Ops) -> bool:
+    """Whether the last Ritz vector is the leading direction up to rounding, if no other eigenvalue is over ``second``.
+
+    A vector with a residual of norm r is then off by an angle of at most r / (t - second) (Davis and Kahan, 1970).
+
+    Args:
+        matrix: (p, p).
+        ritz: the Ritz values, ascending, (m,).
+        errors: the norms of their residuals, (m,).
+        second: a bound of the second eigenvalue, ().
+        ops: array functions.
+    """
+    unit = _unit(matrix)
+    # Maps are float32 in the end: of a wider matrix's error nothing is to be seen there.
+    limit = 64 * unit if unit > 1e-8 else 2.0**-27
+    gap = ritz[-1] - second
+    return bool(ops.all(ops.stack([errors[-1] <= limit * gap, gap > matrix.shape[0] * unit * ritz[-1]])))
+
+
+def _by_squares(matrix: Array, ritz: Array, errors: Array, ops: Ops) -> Array:
+    """A bound of the second eigenvalue that costs next to nothing, and is good where few eigenvalues are large.
+
+    A small residual alone shows that there is such an eigenvalue, not that there is no larger one. But the squares of
+    all eigenvalues add up to the squares of all entries: what the Ritz values t that have converged leave of that sum
+    bounds all others by sqrt(|A|^2 - sum t^2), up to the norm of all their residuals (Weyl).
+    """
+    converged = errors <= 1e-3 * ritz[-1]
+    left = (1 + 64 * _unit(matrix)) * ops.sum(matrix * matrix) - ops.sum(ops.where(converged, ritz**2, 0 * ritz))
+    norm = ops.sqrt(ops.sum(ops.where(converged, errors**2, 0 * errors)))
+    return ops.maximum(ritz[-2], ops.sqrt(positive(left, ops))) + norm
+
+
+def _is_below(matrix: Array, value: Array, vector: Array, bound: Array, ops: Ops) -> bool:
+    """Whether a matrix without the part ``value * vector * vector'`` has no eigenvalue over a bound.
+
+    Then the matrix has at most one, since a part of rank one shifts eigenvalues by one place at most. It is so where
+    bound * I - A + value * vector * vector' has a Cholesky factor.
+    """
+    shifted = (
+        bound * ops.eye(matrix.shape[0], dtype=matrix.dtype, device=matrix.device)
+        - matrix
+        + value * vector[:, None] * vector
+    )
+    try:
+        return bool(ops.all(ops.isfinite(ops.linalg.cholesky(shifted))))
+    except Exception:  # frameworks say in errors of their own that there is none, or give NaN
+        return False
+
+
+def _unit(array: Array) -> float:
+    """The unit of rounding of float64 or float32."""
+    return 2.0**-52 if "float64" in str(array.dtype) else 2.0**-23
 
 
 def agreeing(projection: Array, samples: Array, ops: Ops) -> Array:

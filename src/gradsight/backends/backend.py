@@ -251,6 +251,10 @@ class ModelBackend(Attends[ForwardT], ABC):
     def gradients(self, shared: ModelPass[ForwardT]) -> dict[str, Array]:
         """By leaf of a pass, d scores[:, k] / d output: (k, *output)."""
 
+    def is_piecewise_linear(self, shared: ModelPass[ForwardT], leaf: str) -> bool:  # noqa: ARG002 - not known of any
+        """Whether the scores of a pass have no second derivative by a leaf other than zero, as far as is known."""
+        return False
+
     @abstractmethod
     def curvature(self, function: Callable[..., Array], leaf: Array, direction: Array, layer: str) -> Array:
         """The Hessian of each column of ``function(leaf)`` (n, k), times ``direction``: (n, k, *leaf[0]).

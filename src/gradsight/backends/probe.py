@@ -81,6 +81,9 @@ class LayerProbe:
 
     def curvature(self, direction: Array) -> Array:
         """The Hessian of each score times ``direction``: (n, c, *s) -> (n, k, c, *s)."""
+        if self._backend.is_piecewise_linear(self._pass, self.leaf):
+            zero = self._ops.zeros_like(direction)[:, None]
+            return self._ops.broadcast_to(zero, (len(zero), self.scores.shape[1], *direction.shape[1:]))
         return self._backend.curvature(self._tail, self.activations, direction, self.name)
 
     @cached_property

@@ -20,7 +20,8 @@ def shapleycam(probe: Probe, ops: Ops) -> Array:
     """Weigh each channel by the mean of gradient minus half of Hessian times activations, and sum the channels.
 
     The weights are Shapley values of the score's second-order Taylor expansion, with a channel's absence for a
-    player's; where the rest of the model is piecewise linear the map is Grad-CAM's.
+    player's; where the rest of the model is piecewise linear the map is Grad-CAM's, and the second derivatives, which
+    are zero there, are not computed.
     """
     slopes = probe.gradients - probe.curvature(probe.activations) / 2
     return weighted_sum(ops.mean(slopes, axis=probe.spatial), probe.activations, ops)

@@ -51,7 +51,7 @@ OPS: Ops = SimpleNamespace(
         "concat": ops.concatenate,
         "eye": _eye,
         "float64": _widest(),
-        "linalg": SimpleNamespace(eigh=ops.eigh),
+        "linalg": SimpleNamespace(cholesky=ops.cholesky, eigh=ops.eigh),
         "matrix_transpose": lambda values: ops.swapaxes(values, -1, -2),
         "permute_dims": ops.transpose,
         "pick": pick,

@@ -19,6 +19,7 @@ from gradsight.backends.torch.biases import Biases
 from gradsight.backends.torch.derivatives import TorchForward
 from gradsight.backends.torch.gradients import ClassGradients, with_gradient
 from gradsight.backends.torch.inputs import TorchBatches, prepared
+from gradsight.backends.torch.linear import is_piecewise_linear
 from gradsight.backends.torch.ops import OPS, full_precision, numpy_of
 from gradsight.backends.torch.outputs import with_leaves
 from gradsight.backends.torch.precision import is_coarse
@@ -191,6 +192,10 @@ class TorchBackend(ModelBackend[TorchForward]):
         forward = shared.forward
         with contextlib.nullcontext() if forward.rectifiers is None else forward.rectifiers.by(forward.rule):
             return derivatives.gradients(shared, self.view.quantized)
+
+    def is_piecewise_linear(self, shared: ModelPass[TorchForward], leaf: str) -> bool:
+        """Whether the scores of a pass have no second derivative by a leaf other than zero, as far as is known."""
+        return leaf in shared.leaves and is_piecewise_linear(shared.graph, shared.leaves[leaf])
 
     def tail(
         self, name: str, raw: torch.Tensor, axis: int, forward: TorchForward, times: int, *, traced: bool = True
