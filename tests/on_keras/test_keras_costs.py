@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -68,7 +69,7 @@ def of_jax(call: Callable[[], Any], patch: Any) -> float:
         return run
 
     patch.setattr(jax, "jit", lambda function, **options: counting(compile_as_usual(function, **options)))
-    patch.setattr(engine, "_pulled", counting(engine._pulled))
+    patch.setattr(engine, "_back", engine._way_back({}))
     call()
     total[0] = 0.0
     call()
@@ -77,27 +78,37 @@ def of_jax(call: Callable[[], Any], patch: Any) -> float:
 
 def of_tensorflow(call: Callable[[], Any], patch: Any) -> float:
     """Of the parts of graphs that run, from the shapes of their products and convolutions."""
-    from gradsight.backends.keras.engines.traced import Traced
+    runs = graphs_of_tensorflow(call, patch)
+    return sum(_of_operation(op, rows) for graph, rows in runs for op in _running(graph()))
 
-    total = [0.0]
-    build = Traced._part
 
-    def counting(self: Any, feeds: Any, fetches: Any) -> Any:
-        run = build(self, feeds, fetches)
-        graphs = [cell.cell_contents.graph for cell in run.__closure__ if hasattr(cell.cell_contents, "graph")]
+def graphs_of_tensorflow(call: Callable[[], Any], patch: Any) -> list[tuple[Callable[[], Any], int]]:
+    """The graphs that run in a call, made twice: the second is looked at. Each is made for the shapes of its run.
 
-        def counted(values: Any) -> Any:
-            rows = len(values[0])
-            total[0] += sum(_of_operation(op, rows) for graph in graphs for op in _running(graph))
-            return run(values)
+    Where a number of rows is open all the same, it is that beside.
+    """
+    import tensorflow as tf
 
-        return counted
+    runs: list[tuple[Callable[[], Any], int]] = []
+    build = tf.compat.v1.wrap_function
 
-    patch.setattr(Traced, "_part", counting)
+    class Counted:
+        def __init__(self, function: Any, specs: Any) -> None:
+            self._build, self._graph = partial(build, function), build(function, specs)
+            self.inputs, self.graph = self._graph.inputs, self._graph.graph
+
+        def __call__(self, *values: Any) -> Any:
+            specs = [tf.TensorSpec(x.shape, x.dtype) for x in values]
+            # The way back has an axis of targets before that of the rows.
+            rows = math.prod(values[0].shape[: 2 if "WayBack" in self._build.args[0].__qualname__ else 1])
+            runs.append((lambda: self._build(specs).graph, rows))
+            return self._graph(*values)
+
+    patch.setattr(tf.compat.v1, "wrap_function", Counted)
     call()
-    total[0] = 0.0
+    runs.clear()
     call()
-    return total[0]
+    return runs
 
 
 def _running(graph: Any) -> set[Any]:
@@ -116,8 +127,9 @@ def _of_operation(op: Any, rows: int) -> float:
     def size(tensor: Any) -> float:
         return math.prod(rows if side is None else side for side in tensor.shape)
 
-    if op.type == "MatMul":
-        return 2 * size(op.outputs[0]) * op.inputs[0].shape[-2 if op.get_attr("transpose_a") else -1]
+    if op.type in ("MatMul", "BatchMatMulV2"):
+        turned = op.type == "MatMul" and op.get_attr("transpose_a")
+        return 2 * size(op.outputs[0]) * op.inputs[0].shape[-2 if turned else -1]
     if op.type in ("Conv2D", "DepthwiseConv2dNative"):
         kernel = op.inputs[1].shape
         return 2 * size(op.outputs[0]) * math.prod(kernel[: 3 if op.type == "Conv2D" else 2])
@@ -172,3 +184,37 @@ def test_a_layer_of_a_nested_model_is_cut_as_well(method: str, tails: int, neste
     explainer = gs.Explainer(nested, layer="out_relu", method=method)
     tail = 2 * (2 * 1280 * 5 + 2 * 1280 * 4)  # a product for each channel and class, and the mean of four positions
     assert flops(lambda: explainer(batch)) < 1.2 * (forward + tails * tail)
+
+
+@pytest.mark.skipif(ENGINE != "tensorflow", reason="counts calls of TensorFlow's graphs")
+@pytest.mark.parametrize("classes", [1, 10])
+def test_an_explanation_is_one_graph_there_and_one_back(classes: int, nested: Any, batch: np.ndarray) -> None:
+    explainer = gs.Explainer(nested, layer="block_16_expand", targets=list(range(5))[:classes])
+    with pytest.MonkeyPatch.context() as patch:
+        assert len(graphs_of_tensorflow(lambda: explainer(batch), patch)) == 2
+
+
+@pytest.mark.skipif(ENGINE != "jax", reason="counts what JAX compiles")
+def test_the_model_is_compiled_for_its_study_and_its_passes_and_no_more(
+    nested: Any, batch: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import jax
+
+    bodies: list[str] = []
+    compile_as_usual = jax.jit
+
+    def counting(function: Any, **options: Any) -> Any:
+        def traced(*arguments: Any) -> Any:
+            bodies.append(function.__name__)
+            return function(*arguments)
+
+        return compile_as_usual(traced, **options)
+
+    monkeypatch.setattr(jax, "jit", counting)
+    explainer, one = gs.Explainer(nested), batch[:1]
+    explainer(one)
+    # For what all layers give, for the gradients of all cuts, and for the pass that is kept.
+    assert bodies.count("whole") == 3
+    explainer(one, method=["layercam", "hirescam", "xgradcam"])
+    explainer(one, targets=list(range(5)))
+    assert bodies.count("whole") == 3

@@ -153,7 +153,7 @@ def test_the_trial_is_four_passes_once(monkeypatch: pytest.MonkeyPatch) -> None:
     backend: Any = gs.Explainer(model, layer="conv", targets=1)._model.backend()
     inputs, passes, each = backend.prepare(noise(16, 16)), [], backend.engine.each
     monkeypatch.setattr(
-        backend.engine, "each", lambda body, several: passes.append(len(several)) or each(body, several)
+        backend.engine, "each", lambda key, body, several: passes.append(len(several)) or each(key, body, several)
     )
     assert backend.positions(inputs) is backend.positions(inputs)
     assert passes == [4]  # a pattern, noise, and noise that grows along two axes

@@ -7,23 +7,24 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import keras
+import numpy as np
 
 from gradsight.backends.backend import ModelBackend
 from gradsight.backends.keras.attends import KerasAttends
 from gradsight.backends.keras.biases import Biases
 from gradsight.backends.keras.engines.choosing import engine_for
-from gradsight.backends.keras.engines.protocol import Start
 from gradsight.backends.keras.engines.replay import replay
 from gradsight.backends.keras.forward import KerasForward
 from gradsight.backends.keras.inputs import KerasBatches, prepared
-from gradsight.backends.keras.ops import OPS
+from gradsight.backends.keras.ops import OPS, no_gradient, with_gradient
 from gradsight.backends.keras.outputs import floating_in, full_precision, is_floating, numpy_of, with_floating
 from gradsight.backends.keras.precision import is_coarse
-from gradsight.backends.keras.running import Running, told
+from gradsight.backends.keras.running import Running, Started, told
 from gradsight.backends.keras.tap import Shown
 from gradsight.backends.keras.trace import record
 from gradsight.backends.keras.variation import vary
 from gradsight.backends.keras.view import View
+from gradsight.backends.keras.watching import watched
 from gradsight.backends.passes import ModelPass, Targets
 from gradsight.backends.reading import NOTHING, Known
 from gradsight.backends.trial import See
@@ -42,8 +43,8 @@ class KerasBackend(KerasAttends, ModelBackend[KerasForward]):
     full_precision = staticmethod(full_precision)
     is_coarse = staticmethod(is_coarse)
     # Nothing has a graph outside of an engine's own calls.
-    no_gradient = staticmethod(contextlib.nullcontext)
-    with_gradient = staticmethod(contextlib.nullcontext)
+    no_gradient = staticmethod(no_gradient)
+    with_gradient = staticmethod(with_gradient)
 
     def __init__(self, model: Module, known: Known = NOTHING, *, probabilities: bool = False) -> None:
         """Make a view of the model; nothing is run.
@@ -145,18 +146,24 @@ class KerasBackend(KerasAttends, ModelBackend[KerasForward]):
         forward = self._linearized(inputs, sorted(set(paths.values())), rule, batch_size)
         shapes = {path: tuple(leaf.shape) for path, leaf in forward.leaves.items()}
         forward.layouts.update({paths[x.name]: self.layout(x, shapes[paths[x.name]], inputs) for x in layers})
-        return ModelPass(self, forward, targets)
+        with no_gradient():  # its gradients are asked for later
+            return ModelPass(self, forward, targets)
 
     def _linearized(
         self, inputs: Inputs, names: list[str], rule: str | None = None, batch_size: int = 1
     ) -> KerasForward:
         """A pass that starts at layers, of whose layouts nothing is known."""
-        key, body, (outputs, leaves, pull) = self.running.linearized(inputs, names, rule)
+        return self._forward(inputs, self.running.linearized(inputs, names, rule), rule, batch_size)
+
+    @staticmethod
+    def _forward(inputs: Inputs, started: Started, rule: str | None, batch_size: int) -> KerasForward:
+        key, body, (outputs, leaves, pull) = started
         return KerasForward(inputs, outputs, leaves, {}, rule, batch_size, key, body, pull)
 
     def raw_gradients(self, inputs: Inputs, names: list[str], targets: Targets) -> dict[str, Array]:
         """d scores[:, j] / d output for layers, as they are laid out: (k, *output)."""
-        return ModelPass(self, self._linearized(inputs, names), targets).gradients
+        started = self.running.linearized_once(inputs, names)
+        return ModelPass(self, self._forward(inputs, started, None, 1), targets).gradients
 
     def slopes(self, shared: ModelPass[KerasForward], outputs: Outputs) -> tuple[Array, list[Array]]:
         """A pass's scores (n, k) of an output, and their gradients by the floating-point tensors in it: (k, ...)."""
@@ -169,7 +176,21 @@ class KerasBackend(KerasAttends, ModelBackend[KerasForward]):
     def gradients(self, shared: ModelPass[KerasForward]) -> dict[str, Array]:
         """By leaf of a pass, d scores[:, k] / d output: (k, *output)."""
         # In two steps: what is explained is the caller's function, while the way back through the model is compiled.
-        return shared.forward.pull(self.slopes(shared, shared.forward.outputs)[1])
+        outputs = shared.forward.outputs
+        return shared.forward.pull(self._of_classes(shared, outputs) or self.slopes(shared, outputs)[1])
+
+    def _of_classes(self, shared: ModelPass[KerasForward], outputs: Outputs) -> list[Array]:
+        """The gradients of scores that are single classes, where a tensor of the outputs holds just these.
+
+        They are ones and zeros, known without differentiating anything. Empty where there is more to it.
+        """
+        classes, logits = shared.targets.classes, self.scores_in(outputs)
+        ends = floating_in(outputs)
+        if classes is None or logits is None or len(classes) != len(logits) or all(x is not logits for x in ends):
+            return []
+        chosen = classes.T[:, :, None] == np.arange(logits.shape[1])
+        zeros = ((np.zeros((len(chosen), *x.shape), bool), x) for x in ends)
+        return [self.engine.like(chosen if x is logits else blank, x) for blank, x in zeros]
 
     def output_slopes(self, function: Callable[[Outputs], Array], outputs: Outputs) -> list[Floats | None]:
         """The gradient of ``function(outputs)``, summed, by each floating-point tensor; None where it reads none."""
@@ -217,15 +238,6 @@ class KerasBackend(KerasAttends, ModelBackend[KerasForward]):
 
     def watch(self, several: Sequence[Inputs], see: See) -> None:
         """Run several inputs one after the other; ``see(number, call, output)`` sees what each call of layers gave."""
-        self.running.find_end(several[0])
-        names: list[str] = []
-
-        def body(inputs: Inputs, _start: Start) -> list[Array]:
-            shown = Shown()
-            self.running.execute(inputs, shown)
-            names[:] = shown.outputs  # names are no output that an engine could trace
-            return list(shown.outputs.values())
-
-        for number, values in enumerate(self.engine.each(body, several)):
-            for name, value in zip(names, values, strict=True):
+        for number, seen in enumerate(watched(self.running, self.engine, several)):
+            for name, value in seen.values.items():
                 see(number, name, value if is_floating(value) else None)

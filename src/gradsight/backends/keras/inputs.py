@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 
 import keras
+import numpy as np
 
 from gradsight.backends.batches import Batches
 from gradsight.backends.keras.outputs import is_floating, tensors_in
@@ -71,7 +72,7 @@ def prepared(inputs: Inputs, dtype: str) -> Inputs:
             x = array
         floating = x.ndim >= 3 or is_floating(x)  # pictures come in bytes, and tokens of a text are (n, words)
         tensor: Array = keras.ops.convert_to_tensor(x, dtype=dtype if floating else None)
-        return keras.ops.stop_gradient(tensor)
+        return tensor if isinstance(x, np.ndarray) else keras.ops.stop_gradient(tensor)
 
     # Of the user's own kinds of dict and list, which may do anything when they are copied, plain ones are made.
     plain = list(inputs) if isinstance(inputs, tuple) else inputs

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import keras
@@ -26,8 +29,40 @@ def _clip(values: Array, low: float | Array | None = None, high: float | Array |
     return values if high is None else ops.minimum(values, high)
 
 
+_undifferentiated = threading.local()
+
+
+@contextlib.contextmanager
+def _differentiated(*, now: bool) -> Iterator[None]:
+    before = is_undifferentiated()
+    _undifferentiated.now = not now
+    try:
+        yield
+    finally:
+        _undifferentiated.now = before
+
+
+def no_gradient() -> contextlib.AbstractContextManager[None]:
+    """Within it nothing is differentiated in this thread, so that what is slow to differentiate may be taken."""
+    return _differentiated(now=False)
+
+
+def with_gradient() -> contextlib.AbstractContextManager[None]:
+    """Within it anything may be differentiated, whatever is around it."""
+    return _differentiated(now=True)
+
+
+def is_undifferentiated() -> bool:
+    """Whether this thread is within `no_gradient`."""
+    return getattr(_undifferentiated, "now", False)
+
+
 def pick(logits: Array, indices: NDArray[np.integer]) -> Array:
     """Some classes of each row: (m, classes), (m, k) -> (m, k)."""
+    if is_undifferentiated() and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.gather(logits, np.asarray(indices), axis=1, batch_dims=1)
     # TensorFlow's gradient of a gather takes a hundred times as long.
     chosen = np.asarray(indices)[:, :, None] == np.arange(logits.shape[1])
     return ops.sum(ops.where(chosen, logits[:, None], 0), axis=-1)

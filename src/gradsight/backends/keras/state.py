@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, ValuesView
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,14 +41,28 @@ class State:
         # model puts a new list of its parameters there each time.
         modules = [inside for space in spaces if isinstance(inside := space.get("_modules"), dict)]
         self._inside.leave_out(map(id, modules))
-        self._attributes = [_Attributes(space) for space in (*spaces, *modules)]
+        self._spaces = [*spaces, *modules]
+        self._attributes = [_Attributes(space) for space in self._spaces]
+        self._keep()
         for attributes in self._attributes:
             for value in attributes.read.values():
                 self._inside.look_into(value)
 
     def holds(self) -> bool:
         """Whether nothing has changed; this runs before every pass."""
-        return all(attributes.hold() for attributes in self._attributes) and self._inside.holds()
+        # Mostly nothing at all has changed, which one look at each value tells, in a loop of Python's own.
+        if list(map(len, self._spaces)) != self._sizes or not all(map(operator.is_, self._now(), self._flat)):
+            if not all(attributes.hold() for attributes in self._attributes):
+                return False
+            self._keep()
+        return self._inside.holds()
+
+    def _keep(self) -> None:
+        """Remember every value of every attribute, those that no pass reads too: a look need not tell them apart."""
+        self._sizes, self._flat = list(map(len, self._spaces)), list(self._now())
+
+    def _now(self) -> Iterator[object]:
+        return chain.from_iterable(map(_values_of, self._spaces))
 
 
 class _Attributes:
@@ -59,7 +74,6 @@ class _Attributes:
 
     def __init__(self, live: dict[str, object]) -> None:
         self._live = live
-        self._values = tuple(live.values())
         self.read = self._read_now()
 
     def _read_now(self) -> dict[str, object]:
@@ -67,14 +81,8 @@ class _Attributes:
 
     def hold(self) -> bool:
         """Whether all that is read is as it was."""
-        # Mostly nothing at all has changed, which one look at each value tells, in loops of Python's own.
-        values = tuple(self._live.values())
-        if not _are_same(values, self._values):
-            now = self._read_now()
-            if now.keys() != self.read.keys() or not _are_same(tuple(now.values()), tuple(self.read.values())):
-                return False
-            self._values = values
-        return True
+        now = self._read_now()
+        return now.keys() == self.read.keys() and _are_same(tuple(now.values()), tuple(self.read.values()))
 
 
 class _Numbers(Snapshot):
@@ -93,6 +101,9 @@ class _Numbers(Snapshot):
     def holds(self) -> bool:
         """Whether every container and every array holds what it held."""
         return super().holds() and all(_digest(array) == then for array, then in self._arrays)
+
+
+_values_of: Callable[[dict[str, object]], ValuesView[object]] = dict.values
 
 
 def _are_same(now: tuple[object, ...], then: tuple[object, ...]) -> bool:

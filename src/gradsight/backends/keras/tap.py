@@ -196,26 +196,6 @@ class Numbered:
         return f"{path}#{self.calls[path] - 1}"
 
 
-class Shown(Tap):
-    """A tap that keeps what each call gave.
-
-    Attributes:
-        outputs: by call, ``path#0`` the first of a layer.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.outputs: dict[str, Array] = {}
-        self._numbered = Numbered()
-
-    def __call__(self, call: Call) -> Array:
-        """Keep what a call gave."""
-        name = self._numbered.name(call)
-        if name is not None:
-            self.outputs[name] = keras.ops.copy(call.output)  # what follows may write into it
-        return call.output
-
-
 class LeafTap(Tap):
     """A tap that makes layers' outputs leaves, where differentiation starts.
 

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import keras
 
 from gradsight.backends.keras.engines.protocol import Start
 from gradsight.backends.keras.outputs import is_floating, numpy_of
-from gradsight.backends.keras.tap import Call, Numbered, Tap, path_of
+from gradsight.backends.keras.tap import Call, Numbered, Tap
+from gradsight.backends.keras.watching import Record, watched
 from gradsight.backends.passes import logits_in
 from gradsight.contracts import Resolve
-from gradsight.foreign import Array, Inputs, Module, Outputs
+from gradsight.foreign import Array, Inputs
 from gradsight.layers import Seen, call_name
 from gradsight.layouts import Layout
 
 if TYPE_CHECKING:
     from gradsight.backends.keras.backend import KerasBackend
-
-
-@dataclass
-class _Record:
-    key: str
-    layer: Module
-    shape: tuple[int, ...]
-    received: tuple[int, ...] | None
-    same: bool
-    floating: bool
 
 
 def record(backend: KerasBackend, inputs: Inputs, targets: Resolve) -> list[Seen]:
@@ -39,21 +30,9 @@ def record(backend: KerasBackend, inputs: Inputs, targets: Resolve) -> list[Seen
         inputs: one image, and what else goes in.
         targets: resolves the score, as in `contracts.Backend.run`.
     """
-    seeing = _Seeing()
-
-    def whole(inputs: Inputs, _start: Start) -> Outputs:
-        # Shapes are outputs: within a trace a side may be a symbol, whose number is known when it runs.
-        return backend.running.execute(inputs, seeing), [r.shape for r in seeing.records]
-
-    backend.running.find_end(inputs)
-    outputs, shapes = backend.engine.plain(None, whole, inputs)
-    records = [
-        replace(r, shape=tuple(int(side) for side in shape))  # of what is traced, a side may be known afterwards
-        for r, shape in zip(seeing.records, shapes, strict=True)
-        if path_of(r.layer) not in seeing.looped
-    ]
-    numbered = seeing.numbered
-    calls = numbered.calls
+    outputs, _, every = next(watched(backend.running, backend.engine, [inputs]))
+    records = [r for r in every if not r.looped]
+    calls = dict(Counter(r.key.partition("#")[0] for r in every))
     backend.view.calls.update(calls)
     resolved = targets(logits_in(backend, inputs, outputs), outputs)
 
@@ -70,29 +49,6 @@ def record(backend: KerasBackend, inputs: Inputs, targets: Resolve) -> list[Seen
     return [_seen(r, r.key in cuts, calls, gradients.get(r.key), layouts, backend) for r in records]
 
 
-class _Seeing(Tap):
-    """A tap that describes every call.
-
-    Attributes:
-        records: one for each call.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[_Record] = []
-        self.numbered = Numbered()
-
-    def __call__(self, call: Call) -> Array:
-        """Describe a call."""
-        name = self.numbered.name(call)
-        if name is not None:
-            received = tuple(call.tensors[0].shape) if call.tensors else None
-            same = any(call.output is x for x in call.tensors)
-            shape = tuple(keras.ops.shape(call.output))
-            self.records.append(_Record(name, call.layer, shape, received, same, is_floating(call.output)))
-        return call.output
-
-
 class _Starting(Tap):
     """A tap that starts at every call of every layer."""
 
@@ -107,7 +63,7 @@ class _Starting(Tap):
 
 
 def _seen(
-    r: _Record,
+    r: Record,
     cut: bool,
     calls: dict[str, int],
     gradient: Array | None,
@@ -128,6 +84,6 @@ def _seen(
     )
 
 
-def _name(r: _Record, calls: dict[str, int]) -> str:
+def _name(r: Record, calls: dict[str, int]) -> str:
     path, _, number = r.key.partition("#")
     return call_name(path, int(number), calls)

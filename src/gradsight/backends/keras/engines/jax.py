@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
@@ -14,6 +15,7 @@ import keras
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend import core as extended
+from numpy.typing import NDArray
 
 from gradsight.backends.dominators import cuts_of
 from gradsight.backends.keras.engines.protocol import Body, Linearized, Start
@@ -48,18 +50,18 @@ class Jax:
         """The outputs, without a gradient. Without a key, the body is compiled for this once."""
         return self._compiled(None if key is None else ("plain", key), _plain, body)(inputs).tree
 
-    def each(self, body: Body, several: Sequence[Inputs]) -> Iterator[Outputs]:
-        """The outputs for inputs of one kind, one after the other, in NumPy: JAX keeps what it compiled for a shape.
-
-        The body is compiled once for all of them, and forgotten.
-        """
-        run = self._compiled(None, _plain, body)
+    def each(self, key: Hashable, body: Body, several: Sequence[Inputs]) -> Iterator[Outputs]:
+        """The outputs for inputs of one kind, one after the other, in NumPy: JAX keeps what it compiled for a shape."""
+        run = self._compiled(("each", key), _plain, body, _QUICKLY)
         return (mapped(lambda x: np.asarray(x) if keras.ops.is_tensor(x) else x, run(x).tree) for x in several)
 
-    def linearize(self, key: Hashable, body: Body, inputs: Inputs) -> Linearized:
+    def linearize(self, key: Hashable | None, body: Body, inputs: Inputs) -> Linearized:
         """The outputs, the leaves, and the way back."""
+        if key is None:
+            outputs, leaves, back = self._compiled(None, _linearized, body)(inputs)
+            return Linearized(outputs.tree, leaves, partial(_way_back(_QUICKLY), back))
         outputs, leaves, back = self._compiled(("linearize", key), _linearized, body)(inputs)
-        return Linearized(outputs.tree, leaves, lambda cotangents: _pulled(back, cotangents))
+        return Linearized(outputs.tree, leaves, partial(_back, back))
 
     def tail(self, name: str, raw: Array, forward: KerasForward, more: object, times: int) -> Outputs:  # noqa: ARG002
         """The outputs with ``raw`` in the place of a leaf; row j of ``raw`` belongs to row j % n.
@@ -94,6 +96,11 @@ class Jax:
     def trace_level(self) -> object:
         """What is traced at the moment; another within a loop."""
         return _trace_state(convention="flax")
+
+    @staticmethod
+    def like(values: NDArray[np.bool_], tensor: Array) -> Array:
+        """Ones and zeros as an array, in the precision and on the device of another."""
+        return jax.device_put(values.astype(tensor.dtype), tensor.sharding)  # cast by NumPy, which compiles nothing
 
     def slopes(self, function: Callable[[list[Array]], Array], tensors: list[Array]) -> tuple[Array, list[Array]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""
@@ -146,11 +153,15 @@ class Jax:
         return unchanged(lambda: [variable.value for variable in self._variables], operator.is_)
 
     def _compiled(
-        self, key: Hashable | None, made: Callable[[Run], Callable[[Inputs], Array]], body: Body
+        self,
+        key: Hashable | None,
+        made: Callable[[Run], Callable[[Inputs], Array]],
+        body: Body,
+        options: Mapping[str, int] = MappingProxyType({}),
     ) -> Callable[[Inputs], Array]:
         """``made(run)``, compiled at its first use for a key; ``run`` is ``body`` with the variables given.
 
-        Without a key it is compiled for whoever holds what is returned.
+        Without a key it is compiled for whoever holds what is returned, and quickly.
         """
         variables = self._variables
 
@@ -161,12 +172,12 @@ class Jax:
 
             return made(run)(inputs.tree)
 
-        own = jax.jit(whole) if key is None else None
+        own = _jitted(whole, _QUICKLY) if key is None else None
 
         def called(inputs: Inputs) -> Array:
             # By sizes: a function keeps what was compiled for each for as long as it lives.
             sizes = tuple(tuple(x.shape[1:]) for x in tensors_in(inputs))
-            compiled = own or self._kept.of(sizes, partial(Recent, PASSES)).of(key, lambda: jax.jit(whole))
+            compiled = own or self._kept.of(sizes, partial(Recent, PASSES)).of(key, lambda: _jitted(whole, options))
             known = len(variables)
             result = compiled([variable.value for variable in variables[:known]], _Ordered.of(inputs))
             # A variable that was met while this was compiled is an argument from now on.
@@ -256,5 +267,31 @@ def _linearized(run: Run) -> Callable[[Inputs], tuple[_Ordered, dict[str, Array]
     return linearized
 
 
-_pulled: Any = jax.jit(lambda back, cotangents: jax.vmap(back)(cotangents)[0])
-"""All cotangents at once."""
+def _jitted(function: Callable[..., Array], options: Mapping[str, int]) -> Callable[..., Array]:
+    """A function that is compiled, with options of the compiler where they are known to hold."""
+    compiled: Callable[..., Array] = jax.jit(function)
+    if options and jax.default_backend() == "cpu":
+        compiled = jax.jit(function, compiler_options=dict(options))
+    return compiled
+
+
+_QUICKLY = MappingProxyType({"xla_backend_optimization_level": 0})
+"""For what runs a few times: compiled in half the time, it takes a quarter more."""
+
+
+def _way_back(options: Mapping[str, int]) -> Callable[[Back, list[Array]], dict[str, Array]]:
+    """From the way back, as JAX gives it, and cotangents (k, ...) to gradients (k, ...)."""
+    # Of one, nothing is mapped: products and convolutions stay what they are.
+    alone = _jitted(lambda back, rows: jax.tree.map(lambda x: x[None], back([row[0] for row in rows])[0]), options)
+    mapped_rows = _jitted(lambda back, rows: jax.vmap(back)(rows)[0], options)
+
+    def pulled(back: Back, cotangents: list[Array]) -> dict[str, Array]:
+        run = alone if len(cotangents[0]) == 1 else mapped_rows
+        gradients: dict[str, Array] = run(back, cotangents)
+        return gradients
+
+    return pulled
+
+
+_back = _way_back(MappingProxyType({}))
+"""One for all models: what is compiled is kept by what the way back is made of."""

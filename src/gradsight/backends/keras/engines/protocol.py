@@ -7,6 +7,9 @@ from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gradsight.foreign import Array, Inputs, Outputs
 
 if TYPE_CHECKING:
@@ -58,10 +61,10 @@ class Engine(Protocol):
     def plain(self, key: Hashable | None, body: Body, inputs: Inputs) -> Outputs:
         """The outputs, without a gradient."""
 
-    def each(self, body: Body, several: Sequence[Inputs]) -> Iterator[Outputs]:
-        """The outputs of a body that runs for several inputs of one kind, one after the other."""
+    def each(self, key: Hashable, body: Body, several: Sequence[Inputs]) -> Iterator[Outputs]:
+        """The outputs of a body that runs a few times, for several inputs of one kind, one after the other."""
 
-    def linearize(self, key: Hashable, body: Body, inputs: Inputs) -> Linearized:
+    def linearize(self, key: Hashable | None, body: Body, inputs: Inputs) -> Linearized:
         """The outputs, the leaves, and the way back."""
 
     def tail(self, name: str, raw: Array, forward: KerasForward, more: Callable[[], Inputs], times: int) -> Outputs:
@@ -74,6 +77,9 @@ class Engine(Protocol):
             more: gives the inputs of the pass as often, for an engine whose whole model has to run.
             times: how often.
         """
+
+    def like(self, values: NDArray[np.bool_], tensor: Array) -> Array:
+        """Ones and zeros as an array of the engine, in the precision and on the device of another."""
 
     def slopes(self, function: Callable[[list[Array]], Array], tensors: list[Array]) -> tuple[Array, list[Array]]:
         """Values (n, k) of tensors, and each column's sum differentiated by each tensor: (k, ...)."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from gradsight.backends.dominators import cuts_of
 from gradsight.backends.keras.engines.protocol import Body, Linearized
 from gradsight.backends.keras.engines.replay import gives_again, replay
 from gradsight.backends.keras.engines.traced import Traced
 from gradsight.backends.keras.forward import KerasForward, Tail
+from gradsight.backends.keras.ops import with_gradient
 from gradsight.backends.keras.outputs import tensors_in
 from gradsight.backends.keras.trees import Form
 from gradsight.foreign import Array, Inputs, Outputs
@@ -41,14 +44,16 @@ class TensorFlow:
             return Traced(body, inputs, self._variables).plain(inputs)
         return self._traced(key, body, inputs).plain(inputs)
 
-    def each(self, body: Body, several: Sequence[Inputs]) -> Iterator[Outputs]:
-        """The outputs for inputs of one kind, one after the other."""
-        traced = Traced(body, several[0], self._variables)
+    def each(self, key: Hashable, body: Body, several: Sequence[Inputs]) -> Iterator[Outputs]:
+        """The outputs for inputs of one kind, one after the other, by a graph of just their shapes."""
+        wanted = (key, Form(several[0]), _shapes_of(several[0]))
+        with self._tracing:
+            traced = self._graphs(several[0]).of(wanted, lambda: Traced(body, several[0], self._variables))
         return map(traced.plain, several)
 
-    def linearize(self, key: Hashable, body: Body, inputs: Inputs) -> Linearized:
+    def linearize(self, key: Hashable | None, body: Body, inputs: Inputs) -> Linearized:
         """The outputs, the leaves, and the way back."""
-        traced = self._traced(key, body, inputs)
+        traced = Traced(body, inputs, self._variables) if key is None else self._traced(key, body, inputs)
         outputs, leaves, needed = traced.forward(inputs)
         return Linearized(outputs, leaves, lambda cotangents: traced.backward(cotangents, leaves, needed))
 
@@ -79,9 +84,14 @@ class TensorFlow:
         mapped = "loop_body" in tf.get_current_name_scope().split("/")
         return tf.compat.v1.get_default_graph(), mapped
 
+    @staticmethod
+    def like(values: NDArray[np.bool_], tensor: Array) -> Array:
+        """Ones and zeros as a tensor, in the precision of another."""
+        return tf.constant(values.astype(tensor.dtype.as_numpy_dtype))
+
     def slopes(self, function: Callable[[list[Array]], Array], tensors: list[Array]) -> tuple[Array, list[Array]]:
         """Values (n, k) of tensors, and each column's sum by each tensor."""
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+        with with_gradient(), tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tensors = [tf.identity(x) for x in tensors]
             tape.watch(tensors)
             values = function(tensors)
@@ -102,7 +112,7 @@ class TensorFlow:
     def curvature(self, function: Callable[[Array], Array], leaf: Array, direction: Array) -> list[Array]:
         """The Hessian of each column's sum by ``leaf``, times ``direction``."""
         leaf = tf.identity(leaf)
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as outer:
+        with with_gradient(), tf.GradientTape(persistent=True, watch_accessed_variables=False) as outer:
             outer.watch(leaf)
             with tf.GradientTape(persistent=True, watch_accessed_variables=False) as inner:
                 inner.watch(leaf)
@@ -139,18 +149,21 @@ class TensorFlow:
 
     def _traced(self, key: Hashable, body: Body, inputs: Inputs) -> Traced:
         """A body as a graph, for any number of rows where the model can be traced so."""
-        form = Form(inputs)
-        shapes = tuple((tuple(x.shape), x.dtype) for x in tensors_in(inputs))
+        form, shapes = Form(inputs), _shapes_of(inputs)
         free = (key, form, tuple((shape[1:], dtype) for shape, dtype in shapes))
         with self._tracing:
-            kept = self._kept.of(
-                tuple(shape[1:] for shape, _ in shapes), partial(Recent[Hashable, Traced | None], PASSES)
-            )
+            kept = self._graphs(inputs)
             for wanted, rows_free in ((free, True), ((key, form, shapes), False)):
                 traced: Traced | None = kept.of(wanted, partial(self._try, body, inputs, rows_free))
                 if traced is not None:
                     return traced
         raise AssertionError("tracing with fixed shapes gives a graph or an error")
+
+    def _graphs(self, inputs: Inputs) -> Recent[Hashable, Any]:
+        """The graphs that are kept for inputs of such sizes."""
+        sizes = tuple(tuple(x.shape[1:]) for x in tensors_in(inputs))
+        kept: Recent[Hashable, Any] = self._kept.of(sizes, partial(Recent, PASSES))
+        return kept
 
     def _try(self, body: Body, inputs: Inputs, rows_free: bool) -> Traced | None:
         try:
@@ -159,3 +172,7 @@ class TensorFlow:
             if rows_free:
                 return None
             raise
+
+
+def _shapes_of(inputs: Inputs) -> tuple[tuple[tuple[int, ...], object], ...]:
+    return tuple((tuple(x.shape), x.dtype) for x in tensors_in(inputs))

@@ -8,7 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import keras
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gradsight.backends.keras.engines.protocol import Body, Linearized
@@ -55,11 +57,11 @@ class Torch:
         with torch.inference_mode(False), torch.no_grad(), self._scope():
             return body(inputs, _unstarted)
 
-    def each(self, body: Body, several: Sequence[Inputs]) -> Iterator[Outputs]:
+    def each(self, key: Hashable, body: Body, several: Sequence[Inputs]) -> Iterator[Outputs]:  # noqa: ARG002
         """The outputs for inputs of one kind, one after the other."""
         return (self.plain(None, body, inputs) for inputs in several)
 
-    def linearize(self, key: Hashable, body: Body, inputs: Inputs) -> Linearized:  # noqa: ARG002 - compiles nothing
+    def linearize(self, key: Hashable | None, body: Body, inputs: Inputs) -> Linearized:  # noqa: ARG002 - compiles nothing
         """The outputs, the leaves, and the way back."""
         leaves: dict[str, torch.Tensor] = {}
 
@@ -124,6 +126,11 @@ class Torch:
     def trace_level(self) -> object:
         """Which function transform is at work: within `torch.vmap`, tensors are those of one step."""
         return torch._C._functorch.maybe_current_level()
+
+    @staticmethod
+    def like(values: NDArray[np.bool_], tensor: torch.Tensor) -> torch.Tensor:
+        """Ones and zeros as a tensor, in the precision and on the device of another."""
+        return torch.from_numpy(values).to(tensor)
 
     def slopes(
         self, function: Callable[[list[torch.Tensor]], torch.Tensor], tensors: list[torch.Tensor]

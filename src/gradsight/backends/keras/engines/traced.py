@@ -10,6 +10,8 @@ import keras
 import tensorflow as tf
 
 from gradsight.backends.keras.engines.protocol import Body
+from gradsight.backends.keras.engines.way_back import WayBack
+from gradsight.backends.keras.ops import is_undifferentiated
 from gradsight.backends.keras.outputs import floating_in, tensors_in
 from gradsight.backends.keras.trees import Form
 from gradsight.foreign import Array, Inputs, Outputs
@@ -25,11 +27,13 @@ class _Tail(NamedTuple):
         crossing: the tensors that it takes in besides the leaf.
         stem: from the inputs to those.
         behind: from the leaf and those to the outputs.
+        differentiable: the same, for tapes.
     """
 
     crossing: list[Array]
     stem: Part
     behind: Part
+    differentiable: Part
 
 
 class Traced:
@@ -72,7 +76,7 @@ class Traced:
         self._results = tensors_in(self._outputs)
         self._forward = self._part(self._inputs, [*self._results, *self._marked.values(), *self._needed])
         self._plain = _differentiable(self._forward, -1)
-        self._backward = self._part([*self._cotangents, *self._needed], list(self._gradients.values()))
+        self._back = WayBack(self._gradients_of, self._cotangents, self._needed)
         self._tails: dict[str, _Tail] = {}
 
     def plain(self, inputs: Inputs) -> Outputs:
@@ -88,14 +92,17 @@ class Traced:
     def backward(self, cotangents: Sequence[Array], leaves: dict[str, Array], needed: list[Array]) -> dict[str, Array]:
         """Cotangents (k, ...) of each floating-point output to gradients (k, ...) by name."""
         k = len(cotangents[0])
-        rows = [self._row([c[j] for c in cotangents], needed) for j in range(k)]
-        return {
-            name: tf.stack([row.get(name, tf.zeros_like(leaf)) for row in rows]) if rows else leaf[None][:0]
+        gradients = self._back(list(cotangents), needed) if k and self._gradients else []
+        found = dict(zip(self._gradients, gradients, strict=False))
+        return {  # nothing of the outputs depends on the others
+            name: found[name] if name in found else tf.zeros((k, *leaf.shape), leaf.dtype)
             for name, leaf in leaves.items()
         }
 
-    def _row(self, cotangents: list[Array], needed: list[Array]) -> dict[str, Array]:
-        return dict(zip(self._gradients, self._backward([*cotangents, *needed]), strict=True))
+    def _gradients_of(self, cotangents: list[Array], needed: Sequence[Array]) -> Sequence[Array]:
+        """The way back of one target, in the current graph."""
+        feeds = [*self._cotangents, *self._needed]
+        return self._computed(feeds, [*cotangents, *needed], list(self._gradients.values()))
 
     def bypasses(self, name: str, inputs: Inputs) -> list[Array]:
         """What the outputs need besides a leaf."""
@@ -110,15 +117,16 @@ class Traced:
             tf.concat([value] * times, axis=0) if node.shape.rank and node.shape[0] is None else value
             for node, value in zip(tail.crossing, bypasses, strict=True)
         ]
-        return self._packed(list(tail.behind([raw, *repeated])))
+        behind = tail.behind if is_undifferentiated() else tail.differentiable
+        return self._packed(list(behind([raw, *repeated])))
 
     def _tail(self, name: str) -> _Tail:
         if name not in self._tails:
             leaf = self._marked[name]
             crossing = self._crossing(self._results, [leaf])
             stem = self._part(self._inputs, crossing)
-            behind = _differentiable(self._part([leaf, *crossing], self._results), 0)
-            self._tails[name] = _Tail(crossing, stem, behind)
+            behind = self._part([leaf, *crossing], self._results)
+            self._tails[name] = _Tail(crossing, stem, behind, _differentiable(behind, 0))
         return self._tails[name]
 
     def _crossing(self, ends: Iterable[Array], starts: Sequence[Array]) -> list[Array]:
@@ -138,16 +146,19 @@ class Traced:
 
     def _part(self, feeds: Sequence[Array], fetches: Sequence[Array]) -> Part:
         """The part of the graph between tensors, as a function; what is fed and fetched is handed through."""
-        made = [x for x in fetches if all(x is not feed for feed in feeds)]
+        made = _made(feeds, fetches)
         specs = [tf.TensorSpec(x.shape, x.dtype) for x in feeds]
         function = _wrapped(lambda *values: self._imported(feeds, values, made), specs) if made else None
 
         def run(values: Sequence[Array]) -> Sequence[Array]:
-            results = iter(function(*values) if function is not None else ())
-            fed = {id(feed): value for feed, value in zip(feeds, values, strict=True)}
-            return [fed[id(x)] if id(x) in fed else next(results) for x in fetches]
+            return _handed(feeds, values, fetches, function(*values) if function is not None else ())
 
         return run
+
+    def _computed(self, feeds: Sequence[Array], values: Sequence[Array], fetches: Sequence[Array]) -> list[Array]:
+        """The same in the current graph."""
+        made = _made(feeds, fetches)
+        return _handed(feeds, values, fetches, self._imported(feeds, values, made) if made else ())
 
     def _imported(self, feeds: Sequence[Array], values: Sequence[Array], fetches: Sequence[Array]) -> list[Array]:
         """Copy what lies between tensors into the current graph, with values in the place of what is fed.
@@ -250,6 +261,19 @@ def _by(tensors: Array, function: Callable[[], Array], cotangents: Array) -> Arr
 def _with_gradient(results: Array, back: Callable[..., Array], *tensors: Array) -> Array:
     """What was computed of tensors without a tape's seeing it, with the way back to them."""
     return tf.custom_gradient(lambda *_: (results, back))(*tensors)
+
+
+def _made(feeds: Sequence[Array], fetches: Sequence[Array]) -> list[Array]:
+    """Of tensors that are fetched those that are not fed."""
+    return [x for x in fetches if all(x is not feed for feed in feeds)]
+
+
+def _handed(
+    feeds: Sequence[Array], values: Sequence[Array], fetches: Sequence[Array], results: Iterable[Array]
+) -> list[Array]:
+    """What was made, and what was fed, for all that is fetched."""
+    left, fed = iter(results), {id(feed): value for feed, value in zip(feeds, values, strict=True)}
+    return [fed[id(x)] if id(x) in fed else next(left) for x in fetches]
 
 
 def _wrapped(
