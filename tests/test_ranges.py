@@ -104,13 +104,15 @@ def test_what_an_option_does_not_take_is_one_line_with_the_rule_and_the_way_out(
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
 def test_at_the_bounds_a_method_runs(name: str, option: str) -> None:
     torch.manual_seed(0)
-    model, batch = toys.convolutional().double(), torch.randn(2, 3, 10, 8).double()
+    attends = name in METHODS and METHODS[name].attends
+    model = (toys.Tokens(patch=2).eval() if attends else toys.convolutional()).double()
+    batch, layer = torch.randn(2, 3, 10, 8).double(), "blocks.0" if attends else "4"
     for value in taken(rule_of(name, option)):
         options = {**FEW.get(name, {}), option: value}
         if name == "occlusion":
             options["window"] = max(options["window"], options["stride"])
         method = getattr(gs, name)("gradcam", **options) if name in VARIANTS else with_options(METHODS[name], **options)
-        found = gs.Explainer(model, layer="4", method=method)(batch, targets=[[0, 1], [2, 3]])
+        found = gs.Explainer(model, layer=layer, method=method)(batch, targets=[[0, 1], [2, 3]])
         maps = (found[0] if isinstance(found, tuple) else found).maps
         assert np.isfinite(maps).all(), value
 

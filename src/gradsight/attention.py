@@ -49,7 +49,7 @@ class Attending(Protocol):
     order of its output.
 
     Raises:
-        NoAttention: of every property: the model has no attention, or its tokens are not those of the layer.
+        NoAttention: of every property that runs the model: it has no attention, or its tokens are not the layer's.
     """
 
     @property
@@ -81,6 +81,10 @@ class Attending(Protocol):
         s^l is the score where each of the last block's output tokens is replaced by the mean over tokens of block l's
         output (LeGrad, arXiv:2404.03214, section 3.2).
         """
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether the layer's output is a sequence of tokens that fold to a picture, not a map with axes of its own."""
 
     @property
     def extra(self) -> Sequence[int]:

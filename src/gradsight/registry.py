@@ -26,6 +26,9 @@ MethodFunction: TypeAlias = "Callable[[Probe, Ops], Array]"
 Scope = Literal["layer", "input", "layers"]
 """What a method looks at."""
 
+ATTENTION = "attention over the layer's tokens"
+"""What a method of attention ``needs``."""
+
 _USUAL_CHANNELS = 512
 _FEW_PASSES = 8
 """With so many passes a photo takes seconds, even on one core."""
@@ -55,7 +58,6 @@ class Method:
         control: it says nothing of the model: a method must do better than it.
         alphas: it takes the gradient of the target's score at its one layer. Then `Explanation.alphas` are the means of
             that gradient, which cost nothing more; else they are None.
-        attends: it looks at the model's attention; a model without it has no such map.
     """
 
     name: str
@@ -68,7 +70,11 @@ class Method:
     cost: Callable[[int, int], int] = one_pass
     control: bool = False
     alphas: bool = False
-    attends: bool = False
+
+    @property
+    def attends(self) -> bool:
+        """Whether it looks at the model's attention; a model without it has no such map."""
+        return ATTENTION in self.needs
 
     @property
     def passes(self) -> str:
@@ -143,7 +149,6 @@ def method(
     gradient: bool = True,
     cost: Callable[..., int] = one_pass,
     alphas: bool = False,
-    attends: bool = False,
 ) -> Callable[[Decorated], Decorated]:
     """Enter a function ``(probe, ops) -> maps`` as a method; see `Method` for the arguments.
 
@@ -160,13 +165,13 @@ def method(
     taken("at", at, Choice(SCOPES, "scope"))
     for argument, text in (("title", title), ("source", source), ("needs", needs)):
         taken(argument, text, Text())
-    for argument, flag in (("gradient", gradient), ("alphas", alphas), ("attends", attends)):
+    for argument, flag in (("gradient", gradient), ("alphas", alphas)):
         taken(argument, flag, Flag())
     taken("cost", cost, _COST)
 
     def made(function: MethodFunction) -> Method:
         bound = partial(cost, **options_of(function))
-        return Method(name, function, title, source, needs, at, gradient, bound, alphas=alphas, attends=attends)
+        return Method(name, function, title, source, needs, at, gradient, bound, alphas=alphas)
 
     return _entering(name, made)
 
@@ -176,15 +181,15 @@ def control(
     *,
     title: str,
     source: str,
+    needs: str = "",
     at: Scope = "layer",
     cost: Callable[..., int] = one_pass,
-    attends: bool = False,
 ) -> Callable[[Decorated], Decorated]:
     """Enter a function ``(probe, ops) -> maps`` as a control: a method must do better than it to have said anything."""
 
     def made(function: MethodFunction) -> Method:
         bound = partial(cost, **options_of(function))
-        return Method(name, function, title, source, "", at, False, bound, control=True, attends=attends)
+        return Method(name, function, title, source, needs, at, False, bound, control=True)
 
     return _entering(name, made)
 

@@ -249,3 +249,30 @@ def test_a_gradient_of_one_call_records_no_graph_before_it(monkeypatch: pytest.M
         recorded.clear()
         gs.Explainer(model, method=text)(batch, targets=1)
         assert recorded == [[False, False]] * 2 + [[text == "gradientrollout", True]]
+
+
+def codes(model: nn.Module, batch: torch.Tensor, **options: Any) -> list[set[str]]:
+    found = gs.Explainer(model, **options)(batch, targets=1)
+    return [{note.code for note in notes} for (notes,) in found.target_notes]
+
+
+def test_tokens_beside_the_picture_and_tokens_far_longer_than_others_are_told() -> None:
+    for extra in (1, 2, 5):
+        model, batch = toy(extra=extra)
+        assert codes(model, batch) == [{"extra_tokens"} if extra > 1 else set()] * 2
+    model, batch = toy()
+    batch[1, :, :4, :4] *= 40  # one token of the second image alone
+    assert codes(model, batch, layer="blocks.0") == [set(), {"artefact_tokens"}]
+    batch[1] *= 40
+    assert codes(model, batch, layer="blocks.0") == [set(), {"artefact_tokens"}]  # by the median, not by a size
+    assert codes(convolutional().double(), batch) == [set(), set()]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_random_transformer_has_artefacts(seed: int) -> None:
+    torch.manual_seed(seed)
+    model, batch = Tokens(patch=2).eval(), torch.rand(4, 3, 16, 16) ** 3
+    batch[3] = 0
+    batch[3, :, 4:8, 4:8] = 1  # a thing on a blank ground
+    for layer in ("blocks.0", "blocks.0.mlp.1", "blocks.1.norm"):
+        assert not any("artefact_tokens" in found for found in codes(model, batch, layer=layer))

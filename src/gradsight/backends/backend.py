@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.backends.attends import Attends
-from gradsight.backends.attention import CallSeen
 from gradsight.backends.batches import Batches
+from gradsight.backends.linking import CallSeen
 from gradsight.backends.passes import ForwardT, ModelPass, Targets, Terms
 from gradsight.backends.reading import Known, Reader
 from gradsight.backends.trial import See, Trials

@@ -76,7 +76,8 @@ def _explanation(
     )
     explanation = replace(explanation, **_of_channels(method, probe, backend))  # type: ignore[arg-type]
     general = _general_notes(batch, run, is_elsewhere=method.at == "layer" and _is_elsewhere(passes, batch, probe))
-    return replace(explanation, target_notes=_target_notes(explanation, batch, shared, general, passes.model.labels))
+    by_image = [[*general, *own] for own in _of_tokens(run, backend)]
+    return replace(explanation, target_notes=_target_notes(explanation, batch, shared, by_image, passes.model.labels))
 
 
 def _maps(method: Method, probe: Probe, shared: Pass, backend: Backend) -> NDArray[np.float32]:
@@ -113,15 +114,29 @@ def _general_notes(batch: Batch, run: MethodRun, *, is_elsewhere: bool) -> list[
     return general + notes.of_preprocess(batch.preprocess)
 
 
+def _of_tokens(run: MethodRun, backend: Backend) -> list[list[Note]]:
+    """By image, notes on the tokens of the layer, where it gives some."""
+    probe, n = run.probe, len(run.shared.scores)
+    if run.method.at != "layer" or not probe.attending.is_sequence:
+        return [[] for _ in range(n)]
+    ops = backend.ops
+    norms = backend.numpy(ops.sqrt(ops.sum(probe.activations**2, axis=1))).reshape(n, -1)
+    return [notes.of_tokens(row, len(probe.attending.extra)) for row in norms]
+
+
 def _target_notes(
-    explanation: Explanation, batch: Batch, shared: Pass, general: Sequence[Note], labels: Sequence[str] | None
+    explanation: Explanation,
+    batch: Batch,
+    shared: Pass,
+    general: Sequence[Sequence[Note]],
+    labels: Sequence[str] | None,
 ) -> tuple[tuple[tuple[Note, ...], ...], ...]:
     """The notes on each map: for each image a tuple of targets, each a tuple of notes."""
     reading = batch.backend.reading(shared.outputs)
     if not shared.targets.of_classes:  # gs.Pixels asks about a place
         reading = replace(reading, positions=False)
     return tuple(
-        _notes_of_image(explanation, i, scale, general, _of_scores(shared, i, reading, labels))
+        _notes_of_image(explanation, i, scale, general[i], _of_scores(shared, i, reading, labels))
         for i, scale in enumerate(explanation.scale)
     )
 

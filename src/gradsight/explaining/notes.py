@@ -57,6 +57,37 @@ def of_map(values: NDArray[np.float32], signed: bool = False) -> list[Note]:
     return []
 
 
+_FAR, _GAP, _FEW = 3.0, 1.5, 0.1
+"""Tokens whose norm is so many times the median, and so many times that of any other, are no part of the picture if
+they are at most so large a share."""
+
+
+def of_tokens(norms: NDArray[np.floating], extra: int) -> list[Note]:
+    """Notes on the tokens of one image at a layer.
+
+    Args:
+        norms: of the positions, (p,).
+        extra: how many tokens are no positions.
+    """
+    notes = []
+    if extra > 1:
+        said = f"{extra} tokens of this layer are no part of the picture, such as class and register tokens, or words:"
+        notes.append(Note("extra_tokens", f"{said} what they hold is not in the map"))
+    median = float(np.median(norms))
+    far = norms > _FAR * median
+    if far.any() and far.mean() <= _FEW and norms[far].min() > _GAP * norms[~far].max():
+        times = float(np.median(norms[far])) / median if median else np.inf
+        said = f"{far.sum()} tokens of this layer are {times:.0f} times as long as the median one"
+        notes.append(Note("artefact_tokens", f"{said}, {_ARTEFACTS}"))
+    return notes
+
+
+_ARTEFACTS = (
+    "as where a transformer keeps what it knows of the whole picture in tokens of the background (arXiv:2309.16588): "
+    "where the map is hot there, it does not speak of what is seen there"
+)
+
+
 def of_place(peak: Sequence[float] | None, place: Sequence[float], cell: Sequence[float]) -> list[Note]:
     """Notes on a target that is about a place.
 

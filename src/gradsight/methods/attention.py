@@ -8,7 +8,7 @@ from gradsight.attention import TOKENS, AttentionCall
 from gradsight.contracts import Probe
 from gradsight.errors import InvalidArgument, received
 from gradsight.foreign import Array, Ops
-from gradsight.registry import control
+from gradsight.registry import ATTENTION, control
 from gradsight.rules import Whole
 
 
@@ -16,8 +16,8 @@ from gradsight.rules import Whole
     "attention",
     title="Raw attention (control)",
     source="arXiv:2010.11929",
+    needs=ATTENTION,
     cost=lambda _channels, _targets, **_: 2,
-    attends=True,
 )
 def attention(probe: Probe, ops: Ops, *, head: Annotated[int, Whole(0)] | None = None) -> Array:
     """Take the weights that what is read gives to the tokens in the last attention; the same for all classes.

@@ -13,7 +13,7 @@ from gradsight.attention import TOKENS, AttentionCall
 from gradsight.contracts import Probe
 from gradsight.errors import InvalidArgument, received
 from gradsight.foreign import Array, Ops
-from gradsight.registry import method
+from gradsight.registry import ATTENTION, method
 from gradsight.rules import Choice, Number, Whole
 
 FUSIONS = ("mean", "max", "min")
@@ -23,9 +23,8 @@ FUSIONS = ("mean", "max", "min")
     "attentionrollout",
     title="Attention rollout",
     source="arXiv:2005.00928",
-    needs="attention over the layer's tokens",
+    needs=ATTENTION,
     cost=lambda _channels, _targets, **_: 2,
-    attends=True,
 )
 def attentionrollout(
     probe: Probe,

@@ -11,7 +11,7 @@ from gradsight.arrays import like, positive, ratio
 from gradsight.attention import TOKENS, AttentionCall
 from gradsight.contracts import Probe
 from gradsight.foreign import Array, Ops
-from gradsight.registry import method
+from gradsight.registry import ATTENTION, method
 
 Relevance = dict[tuple[int, int], Array]
 """By sequence and other sequence, how much each token of the first holds of each of the second: (n, k, q, t)."""
@@ -21,9 +21,8 @@ Relevance = dict[tuple[int, int], Array]
     "gradientrollout",
     title="Gradient attention rollout",
     source="arXiv:2103.15679",
-    needs="attention over the layer's tokens",
+    needs=ATTENTION,
     cost=lambda _channels, targets: 2 + targets,
-    attends=True,
 )
 def gradientrollout(probe: Probe, ops: Ops) -> Array:
     """Add up what attention carries, each weight times its gradient where that is positive (eqs. 5 to 11).

@@ -8,7 +8,7 @@ from gradsight.arrays import positive
 from gradsight.contracts import Probe
 from gradsight.errors import InvalidArgument, received
 from gradsight.foreign import Array, Ops
-from gradsight.registry import method
+from gradsight.registry import ATTENTION, method
 from gradsight.rules import Whole
 
 
@@ -16,9 +16,8 @@ from gradsight.rules import Whole
     "legrad",
     title="LeGrad",
     source="arXiv:2404.03214",
-    needs="attention over the layer's tokens, in blocks that all tokens pass",
+    needs=f"{ATTENTION}, in blocks that all tokens pass",
     cost=lambda _channels, targets, **_: 2 + targets,
-    attends=True,
 )
 def legrad(probe: Probe, ops: Ops, *, blocks: Annotated[int, Whole(1)] | None = None) -> Array:
     """Mean over blocks, heads and queries of the positive gradient of each block's own score by its attention.
