@@ -291,24 +291,26 @@ def test_methods_of_attention_equal_their_oracles(name: str) -> None:
         close(found.maps, torch.from_numpy(expected))
 
 
-class Looped(L.Layer):
-    """Attention of one image after the other, in a loop of the engine."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.each = ByHand()
-
-    def build(self, shape: Any) -> None:
-        self.each.build(shape)
+class Looped(ByHand):
+    """Attention of one image after the other, in a loop of the engine; on PyTorch it is unrolled."""
 
     def call(self, x: Any) -> Any:
-        return ops.map(lambda row: self.each(row[None])[0], x)
+        def attended(row: Any) -> Any:
+            q, k, v = (ops.reshape(part(row[None]), (-1, HEADS, EACH)) for part in self.parts)
+            weights = ops.softmax(ops.einsum("qhc,khc->hqk", q, k) / EACH**0.5)
+            return ops.reshape(ops.einsum("hqk,khc->qhc", weights, v), (-1, HEADS * EACH))
+
+        return self.end(ops.map(attended, x))
 
 
 def test_attention_in_a_loop_is_refused() -> None:
     model = functional(lambda: lambda x, _: Looped()(x), token=True)
-    with pytest.raises(ModelError, match="cannot be"):
-        _ = seen(model, batch()).attention
+    probe = seen(model, batch(HEADS))  # where as many heads as images could be taken for images
+    for name in ("calls", "gradients", "read"):
+        with pytest.raises(ModelError, match=r"cannot be (seen|compared)"):
+            getattr(probe.attending, name)
+    with pytest.raises(ModelError):
+        _ = probe.attending.formation_gradients
 
 
 def softmaxes() -> list[Any]:
