@@ -17,7 +17,7 @@ from keras import ops
 from keras.src import backend
 
 import gradsight as gs
-from frameworks import SLOW_ON_JAX
+from frameworks import slow_on_jax
 from gradsight.backends.keras import KerasBackend, attends, rectify
 from gradsight.backends.keras.outputs import numpy_of
 from gradsight.errors import ModelError
@@ -90,6 +90,21 @@ class Native(ByHand):
         return self.end(ops.reshape(mixed, (-1, x.shape[1], HEADS * EACH)))
 
 
+class Block(L.Layer):
+    """A block of a transformer, whose additions are no layers."""
+
+    def build(self, shape: Any) -> None:
+        self.first, self.attention, self.second = L.LayerNormalization(), ByHand(), L.LayerNormalization()
+        self.wide, self.narrow = L.Dense(20, activation="tanh"), L.Dense(WIDTH)
+        for layer in (self.first, self.attention, self.second, self.wide):
+            layer.build(shape)
+        self.narrow.build((*shape[:-1], 20))
+
+    def call(self, x: Any) -> Any:
+        x = x + self.attention(self.first(x))
+        return x + self.narrow(self.wide(self.second(x)))
+
+
 class Written(keras.Model):
     """A ViT that is the user's own code."""
 
@@ -97,17 +112,13 @@ class Written(keras.Model):
         super().__init__()
         self.patches = L.Conv2D(WIDTH, PATCH, PATCH, name="patches")
         self.token = ClassToken(name="class_token")
-        self.blocks = [
-            (L.LayerNormalization(), ByHand(), L.LayerNormalization(), L.Dense(20, activation="tanh"), L.Dense(WIDTH))
-            for _ in range(BLOCKS)
-        ]
+        self.blocks = [Block(name=f"block_{i}") for i in range(BLOCKS)]
         self.norm, self.head = L.LayerNormalization(name="norm"), L.Dense(CLASSES, name="head")
 
     def call(self, images: Any) -> Any:
         x = self.token(ops.reshape(self.patches(images), (-1, 12, WIDTH)))
-        for first, attention, second, wide, narrow in self.blocks:
-            x = x + attention(first(x))
-            x = x + narrow(wide(second(x)))
+        for block in self.blocks:
+            x = block(x)
         return self.head(self.norm(x)[:, 0])
 
 
@@ -137,11 +148,11 @@ MODELS: dict[str, Any] = {
 }
 
 
-LAYERS = {"by hand": "class_token"}
-
-
 RARE = {"by steps, pooled", "grouped", "native", "rows of heads", "causal"}
-ALL = [pytest.param(name, marks=SLOW_ON_JAX if name in RARE else ()) for name in MODELS]
+SLOW = () if ENGINE == "torch" else pytest.mark.slow
+"""For the ``marks`` of a parameter: other engines trace for seconds what PyTorch runs at once."""
+
+ALL = [pytest.param(name, marks=SLOW if name in RARE else ()) for name in MODELS]
 
 
 def made(name: str) -> Any:
@@ -208,13 +219,13 @@ class Slow:
         return mixed @ next(self._left).reshape(-1, WIDTH) + next(self._left)
 
 
-def seen(model: Any, images: np.ndarray, layer: str = "block_0") -> Any:
-    """The probe of a layer of a model."""
+def seen(model: Any, images: np.ndarray) -> Any:
+    """The probe of a model's first block."""
     shared = KerasBackend(model)
     context = partial(OutputContext, len(images))
     inputs = shared.prepare(images)
     return shared.run(
-        inputs, [Layer(layer, "tokens", GRID)], lambda logits, _: resolve(gs.Several(*TARGETS), context(logits))
+        inputs, [Layer("block_0", "tokens", GRID)], lambda logits, _: resolve(gs.Several(*TARGETS), context(logits))
     ).probes[0]
 
 
@@ -233,26 +244,17 @@ def slopes(scores: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_weights_and_gradients_are_those_of_the_formula(name: str) -> None:
+def test_what_is_seen_of_attention_is_that_of_the_formula(name: str) -> None:
     model, images = made(name), batch()
-    probe, slow = seen(model, images, LAYERS.get(name, "block_0")), Slow(model, images, name == "causal")
+    probe, slow = seen(model, images), Slow(model, images, name == "causal")
+    for ours, theirs in zip(probe.attention_gradients, slow.weights, strict=True):
+        close(ours, slopes(slow.logits[:, TARGETS], theirs))
     for ours, theirs in zip(probe.attention, slow.weights, strict=True):
         close(ours, theirs)
         close(ops.sum(ours, axis=-1), torch.ones(tuple(ours.shape[:-1])))
-    for ours, theirs in zip(probe.attention_gradients, slow.weights, strict=True):
-        close(ours, slopes(slow.logits[:, TARGETS], theirs))
-
-
-@pytest.mark.parametrize(
-    "name", ["fused", *(pytest.param(name, marks=SLOW_ON_JAX) for name in ("by steps, pooled", "grouped"))]
-)
-def test_formation_is_that_of_the_formula(name: str) -> None:
-    model, images = made(name), batch()
-    probe, slow = seen(model, images), Slow(model, images, name == "causal")
-    found = probe.attending.formation_gradients
-    for ours, weights, tokens in zip(found, slow.weights, slow.blocks, strict=True):
+    for ours, theirs, tokens in zip(probe.attending.formation_gradients, slow.weights, slow.blocks, strict=True):
         logits = slow.head(tokens.mean(1, keepdim=True).expand_as(tokens))
-        close(ours, slopes(logits[:, TARGETS], weights))
+        close(ours, slopes(logits[:, TARGETS], theirs))
 
 
 def by_formula(slow: Slow) -> Any:
@@ -278,7 +280,7 @@ NAMED = [
 ]
 
 
-@pytest.mark.parametrize("name", ["fused", "by steps, pooled"])
+@pytest.mark.parametrize("name", ["by hand", pytest.param("by steps, pooled", marks=SLOW)])
 def test_methods_of_attention_equal_their_oracles(name: str) -> None:
     model, images = made(name), batch()
     explainer = gs.Explainer(model, method=NAMED, layer="block_0", layout="tokens", grid=GRID)
@@ -289,24 +291,26 @@ def test_methods_of_attention_equal_their_oracles(name: str) -> None:
         close(found.maps, torch.from_numpy(expected))
 
 
-class Looped(L.Layer):
-    """Attention of one image after the other, in a loop of the engine."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.each = ByHand()
-
-    def build(self, shape: Any) -> None:
-        self.each.build(shape)
+class Looped(ByHand):
+    """Attention of one image after the other, in a loop of the engine; on PyTorch it is unrolled."""
 
     def call(self, x: Any) -> Any:
-        return ops.map(lambda row: self.each(row[None])[0], x)
+        def attended(row: Any) -> Any:
+            q, k, v = (ops.reshape(part(row[None]), (-1, HEADS, EACH)) for part in self.parts)
+            weights = ops.softmax(ops.einsum("qhc,khc->hqk", q, k) / EACH**0.5)
+            return ops.reshape(ops.einsum("hqk,khc->qhc", weights, v), (-1, HEADS * EACH))
+
+        return self.end(ops.map(attended, x))
 
 
 def test_attention_in_a_loop_is_refused() -> None:
     model = functional(lambda: lambda x, _: Looped()(x), token=True)
-    with pytest.raises(ModelError, match="cannot be"):
-        _ = seen(model, batch()).attention
+    probe = seen(model, batch(HEADS))  # where as many heads as images could be taken for images
+    for name in ("calls", "gradients", "read"):
+        with pytest.raises(ModelError, match=r"cannot be (seen|compared)"):
+            getattr(probe.attending, name)
+    with pytest.raises(ModelError):
+        _ = probe.attending.formation_gradients
 
 
 def softmaxes() -> list[Any]:
@@ -333,6 +337,7 @@ def test_what_is_not_the_model_s_own_attention_is_refused_and_nothing_stays(monk
         assert all(vars(layer)[name] is value for name, value in own.items())
 
 
+@slow_on_jax
 def test_threads_share_a_model_and_see_no_attention_of_others() -> None:
     model, images = made("by hand"), [batch()[i : i + 1] for i in range(2)]
 

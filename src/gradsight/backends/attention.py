@@ -154,22 +154,37 @@ class LayerAttending:
         return math.prod(self._shape[axis] for axis in self._layout.axes[2:])
 
     @cached_property
-    def _linked(self) -> Linked:
+    def _trial(self) -> Sequence[CallSeen]:
         inputs, trials = self._pass.inputs, self._backend.attention_trials
-        seen = trials.of(self._backend.kind(inputs), lambda: tried(self._backend, inputs))
-        return linked(seen, self._tokens, self._leaf)
+        return trials.of(self._backend.kind(inputs), lambda: tried(self._backend, inputs))
+
+    @cached_property
+    def _linked(self) -> Linked:
+        return linked(self._trial, self._tokens, self._leaf)
 
     @cached_property
     def _differentiated(self) -> Attended:
         """A pass, differentiated by the weights of all calls."""
-        return self._backend.attend(self._pass, self._linked.numbers)
+        return self._attended(self._linked.numbers)
+
+    def _attended(self, numbers: Sequence[int]) -> Attended:
+        attended = self._backend.attend(self._pass, numbers)
+        ran = len(attended.weights)
+        # A model may go through its images one by one: calls are counted in another way then than for one image.
+        if ran != len(self._trial):
+            raise ModelError(
+                f"the model's attention ran {len(self._trial)} times for one image and {ran} times for "
+                f"{len(self._pass.scores)}, so that its calls cannot be compared. Explain the images one by one. "
+                f"{WAY_OUT}"
+            )
+        return attended
 
     @cached_property
     def _seen(self) -> Attended:
         """A pass, differentiated by those of the last call at least."""
         # What gave the gradients of all calls gives that of the last one too, if it ran already.
         known: Attended | None = vars(self).get("_differentiated")
-        return known or self._backend.attend(self._pass, self._linked.numbers[-1:])
+        return known or self._attended(self._linked.numbers[-1:])
 
     def _by_image(self, weights: Array) -> Array:
         """Weights as the model has them, (n, heads, q, k)."""
