@@ -1,4 +1,4 @@
-"""Attention looks at the right thing where the right thing is known: a small trained transformer, scenes it never saw."""
+"""Attention looks at the right thing where that is known: a small trained transformer, scenes it never saw."""
 
 from __future__ import annotations
 

@@ -20,7 +20,6 @@ from gradsight.backends.keras.ops import OPS, no_gradient, with_gradient
 from gradsight.backends.keras.outputs import floating_in, full_precision, is_floating, numpy_of, with_floating
 from gradsight.backends.keras.precision import is_coarse
 from gradsight.backends.keras.running import Running, Started, told
-from gradsight.backends.keras.tap import Shown
 from gradsight.backends.keras.trace import record
 from gradsight.backends.keras.variation import vary
 from gradsight.backends.keras.view import View
