@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from gradsight.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from gradsight.metric_registry import Need
+
+Value = TypeVar("Value")
 
 Explain: TypeAlias = Callable[[Probe], Floats]
 """Runs a method on a probe of its layer: maps (m, k, *s) as NumPy, raw and signed."""
@@ -117,6 +119,16 @@ class Case:
     def pairs(self) -> Iterator[tuple[int, int]]:
         """(image, target) of each map, for what is done map by map."""
         return iter(np.ndindex(*self.shape))
+
+    def kept(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """What several metrics take of the maps, computed once."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return cast("Value", self._kept[key])
+
+    @cached_property
+    def _kept(self) -> dict[Hashable, object]:
+        return {}
 
     def known(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Values (n, k), with NaN where the map is not finite."""

@@ -15,6 +15,7 @@ from gradsight.imaging.region import Region, areas, display_max, hot, hot_rows, 
 from gradsight.imaging.resample import Floats, resize, stretched
 from gradsight.imaging.signal import signal
 from gradsight.imaging.slices import slices
+from gradsight.imaging.sweep import overlaps, swept
 from gradsight.imaging.write import NOT_WRITTEN, encoded, format_of, save
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "name_of",
     "nan_to_zero",
     "outlined",
+    "overlaps",
     "overlay",
     "read_image",
     "read_opacity",
@@ -63,6 +65,7 @@ __all__ = [
     "stacked",
     "stretched",
     "strip",
+    "swept",
     "transparent",
     "with_legends",
 ]
