@@ -10,7 +10,7 @@ from gradsight.imaging.legend import Legend, draw_legend, with_legends
 from gradsight.imaging.overlay import MAX_SIDE, OPACITY, Paint, draw, outlined, overlay, shrunk, transparent
 from gradsight.imaging.panel import HEIGHT, stacked, strip
 from gradsight.imaging.placement import Placement
-from gradsight.imaging.read import SUFFIXES, read_image, read_opacity
+from gradsight.imaging.read import SUFFIXES, read_image, read_marked, read_opacity
 from gradsight.imaging.region import Region, areas, display_max, hot, hot_rows, nan_to_zero, region, smoothed
 from gradsight.imaging.resample import Floats, resize, stretched
 from gradsight.imaging.signal import signal
@@ -54,6 +54,7 @@ __all__ = [
     "overlaps",
     "overlay",
     "read_image",
+    "read_marked",
     "read_opacity",
     "region",
     "resize",
