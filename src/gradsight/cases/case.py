@@ -92,7 +92,7 @@ class Case:
 
         A map with a value that is not finite is NaN everywhere: it has no order, and no metric makes a figure of it.
         """
-        maps = np.where(self.finite[(...,) + (None,) * (self.maps.ndim - 2)], self.maps, np.nan)
+        maps = np.where(self._all_finite, self.maps, np.nan)
         # Resized in float64 and rounded: what is level at the layer, such as the zeros of a ReLU, stays level, where
         # sums in float32 would give it an order by chance.
         return imaging.resize(maps.astype(np.float64), self.size).astype(np.float32)
@@ -107,6 +107,19 @@ class Case:
         return ranks.reshape(self.heat.shape)
 
     @cached_property
+    def shown(self) -> NDArray[np.float32]:
+        """(n, k, *positions): the maps in [0, 1] as they are drawn: cut at 0, divided by their maximum, resized."""
+        maps = np.where(self._all_finite, self.maps, 0).astype(np.float64).clip(0, None)
+        highest = maps.max(axis=tuple(range(2, maps.ndim)), keepdims=True)
+        # An empty map stays empty.
+        return imaging.resize(maps / np.where(highest > 0, highest, 1), self.size).astype(np.float32)
+
+    @property
+    def _all_finite(self) -> NDArray[np.bool_]:
+        """`finite`, with the axes of the positions."""
+        return self.finite[(...,) + (None,) * (self.maps.ndim - 2)]
+
+    @cached_property
     def finite(self) -> NDArray[np.bool_]:
         """(n, k): whether all of a map's values are finite."""
         return np.asarray(np.isfinite(self.maps).all(axis=tuple(range(2, self.maps.ndim))))
@@ -115,6 +128,16 @@ class Case:
     def flat(self) -> NDArray[np.float64]:
         """(n, k, p): the raw maps, their positions in one row."""
         return self.maps.reshape(*self.shape, -1).astype(np.float64)
+
+    def kept(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """What several metrics ask of these maps, computed once."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return cast("Value", self._kept[key])
+
+    @cached_property
+    def _kept(self) -> dict[Hashable, object]:
+        return {}
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """(image, target) of each map, for what is done map by map."""

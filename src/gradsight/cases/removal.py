@@ -92,7 +92,7 @@ def emptied(scoring: Scoring, baseline: str) -> Array:
     """The images with everything taken away, (n, c, *positions)."""
 
     def make() -> Array:
-        images = _images(scoring)
+        images = images_of(scoring)
         # Of what is nearest there is nothing, where nothing is left.
         colours = _COLOURS["mean" if baseline == "inpaint" else baseline](images, scoring)
         return like(np.broadcast_to(colours, images.shape).astype(images.dtype), scoring.images, scoring.ops)
@@ -100,12 +100,13 @@ def emptied(scoring: Scoring, baseline: str) -> Array:
     return scoring.kept(("emptied", baseline), make)
 
 
-def _images(scoring: Scoring) -> NDArray[np.floating]:
+def images_of(scoring: Scoring) -> NDArray[np.floating]:
+    """The images as NumPy, copied once."""
     return scoring.kept("images", lambda: scoring.numpy(scoring.images))
 
 
 def _inpainted(scoring: Scoring, removed: Array) -> Array:
-    images, masks = _images(scoring), scoring.numpy(removed) > 0
+    images, masks = images_of(scoring), scoring.numpy(removed) > 0
     rows = np.stack([[_nearest(*pair) for pair in zip(images, version, strict=True)] for version in masks])
     return like(rows.reshape(-1, *images.shape[1:]), scoring.images, scoring.ops)
 
