@@ -143,16 +143,6 @@ class Case:
         """(image, target) of each map, for what is done map by map."""
         return iter(np.ndindex(*self.shape))
 
-    def kept(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """What several metrics take of the maps, computed once."""
-        if key not in self._kept:
-            self._kept[key] = make()
-        return cast("Value", self._kept[key])
-
-    @cached_property
-    def _kept(self) -> dict[Hashable, object]:
-        return {}
-
     def known(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Values (n, k), with NaN where the map is not finite."""
         return np.where(self.finite, values, np.nan).astype(np.float64)
