@@ -124,7 +124,10 @@ def test_an_interval_of_a_set_draws_whole_images() -> None:
 
 def test_where_nothing_varies_the_interval_is_that_value_and_where_one_does_it_is_one() -> None:
     assert interval([1] * 10) == interval([1.0] * 10)
-    assert (interval([1] * 10).low, interval([1] * 10).high) == (1, 1)
+    assert (interval([0.7] * 10).low, interval([0.7] * 10).high) == (0.7, 0.7)
+    # Hits alone: with a share of 0.025 ** (1 / 6) six of six come about in one of 40.
+    assert (interval([1] * 6).low, interval([1] * 6).high) == (pytest.approx(0.025 ** (1 / 6)), 1)
+    assert (interval([0] * 6).low, interval([0] * 6).high) == (0, pytest.approx(1 - 0.025 ** (1 / 6)))
     one = interval([0] * 9 + [1])
     assert 0 <= one.low <= 0.1 < one.high <= 0.5
 

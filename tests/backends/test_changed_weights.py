@@ -20,7 +20,7 @@ from asking import METHODS_AND_VARIANTS
 
 pytestmark = pytest.mark.pytorch
 
-BY_THEMSELVES = [name for name in METHODS_AND_VARIANTS if name not in ("random", "edge")]
+BY_THEMSELVES = [name for name in METHODS_AND_VARIANTS if name not in ("random", "edge", "centre")]
 """Methods that ask something of the weights."""
 
 

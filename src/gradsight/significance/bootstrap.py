@@ -65,7 +65,8 @@ def interval(
     """The figure of a set of images with its bootstrap interval over images (BCa: Efron 1987).
 
     BCa corrects for bias and skew, which shares near 0 or 1 have; where it cannot be had, as where no single image
-    changes the figure, percentiles are taken. Where all are equal the interval is that value alone.
+    changes the figure, percentiles are taken. Where all are equal nothing can be drawn: of hits alone
+    or misses alone the exact interval of a share is taken, of other values the value itself.
 
     Args:
         values: (n,), one figure an image, or (n, ...) for an ``aggregate``; NaN where an image has none.
@@ -101,7 +102,7 @@ def _bounds(
     from scipy import stats
 
     if (values == values[0]).all():
-        return (float(of_set(values)),) * 2
+        return _of_equal(float(of_set(values)), len(values), confidence)
     seed, resamples = drawing
     # Of images by their numbers, so that figures of any shape stay together.
     sample, statistic = (np.arange(len(values)),), lambda rows: of_set(values[rows])
@@ -124,6 +125,17 @@ def _bounds(
         if np.isfinite([found.low, found.high]).all():
             break
     return float(found.low), float(found.high)
+
+
+def _of_equal(figure: float, n: int, confidence: float) -> tuple[float, float]:
+    """The interval of n equal figures: of hits or misses alone the exact one of a share (Clopper and Pearson 1934)."""
+    from scipy import stats
+
+    # Six hits of six do not say that there is no miss: resampling them gives nothing but hits.
+    if figure not in (0, 1):
+        return figure, figure
+    exact = stats.binomtest(round(figure * n), n).proportion_ci(confidence)
+    return float(exact.low), float(exact.high)
 
 
 def _mean(values: NDArray[Any]) -> float:
