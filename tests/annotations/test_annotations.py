@@ -18,6 +18,7 @@ from gradsight.annotations import (
     classes_of,
     matched,
     placed,
+    placed_by_class,
     read_boxes,
     read_class_map,
     read_masks,
@@ -362,6 +363,16 @@ def test_what_the_model_did_not_see_is_told() -> None:
     assert (only.things, only.seen, len(only.boxes), only.region.any()) == (1, 0, 0, False)
     nothing = placed(Marks(), crop)
     assert (nothing.things, nothing.seen, nothing.region.any()) == (0, 0, False)
+
+
+def test_each_target_has_the_things_of_its_class() -> None:
+    placement = Placement.whole((20, 20), (20, 20))
+    boxes = [LabelledBox(label, (at, at, at + 2, at + 2)) for at, label in enumerate(("cat", "kitten", "dog"))]
+    classes = {"cat": (3, 4), "kitten": (4,), "dog": (7,)}
+    found = placed_by_class(Marks(tuple(boxes)), placement, [4, 3, 9, None, 4], classes)
+    assert [one.things for one in found] == [2, 1, 0, 0, 2]
+    assert found[1].boxes.tolist() == [[0, 0, 2, 2]]
+    assert found[0] is found[4]
 
 
 def test_a_thing_smaller_than_a_pixel_of_the_input_is_there() -> None:
