@@ -51,6 +51,8 @@ _HOMES = {
     "compare": "comparing",
     "Comparison": "results.comparison",
     "eigen_smooth": "variants",
+    "evaluate": "evaluating.evaluate",
+    "Evaluation": "evaluating.evaluation",
     "explain": "explaining.explain",
     "fuse": "variants",
     "load_model": "models.load",
@@ -65,6 +67,8 @@ if TYPE_CHECKING:
     from gradsight.captioning import ask, caption
     from gradsight.comparing import compare
     from gradsight.errors import GradsightError
+    from gradsight.evaluating.evaluate import evaluate
+    from gradsight.evaluating.evaluation import Evaluation
     from gradsight.explaining.explain import explain
     from gradsight.explaining.explainer import Explainer
     from gradsight.explaining.spec import ExplainSpec
@@ -94,6 +98,7 @@ __all__ = [
     "Concepts",
     "Contrast",
     "Dissection",
+    "Evaluation",
     "ExplainSpec",
     "Explained",
     "Explainer",
@@ -122,6 +127,7 @@ __all__ = [
     "compare",
     "contrastive",
     "eigen_smooth",
+    "evaluate",
     "explain",
     "fuse",
     "load_model",

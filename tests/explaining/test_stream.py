@@ -192,7 +192,7 @@ def test_threads_end(how: str) -> None:
         def interrupted(*_: Any) -> Any:
             raise KeyboardInterrupt
 
-        stream._explain = interrupted
+        stream._make = interrupted
         with pytest.raises(KeyboardInterrupt):
             list(stream)
     assert reading_threads() == []

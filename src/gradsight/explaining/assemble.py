@@ -55,7 +55,7 @@ def explanations(
 def _explanation(passes: Passes, batch: Batch, told: Told, run: MethodRun) -> Explanation:
     backend, shared, method = batch.backend, run.shared, run.method
     held: dict[str, object] = {
-        "maps": _maps(method, run.probe, shared, backend),
+        "maps": maps_of(method, run.probe, shared, backend),
         "scores": _scores(shared, backend),
         "targets": shared.targets.names,
         "layers": run.layers,
@@ -77,7 +77,12 @@ def _explanation(passes: Passes, batch: Batch, told: Told, run: MethodRun) -> Ex
     return noting.explanation(held, makers)
 
 
-def _maps(method: Method, probe: Probe, shared: Pass, backend: Backend) -> NDArray[np.float32]:
+def maps_of(method: Method, probe: Probe, shared: Pass, backend: Backend) -> NDArray[np.float32]:
+    """What a method makes of a probe, (n, k, *s), as NumPy, raw and signed.
+
+    Raises:
+        InvalidType: maps of another shape.
+    """
     maps = method.function(probe, backend.ops)
     n, k = shared.scores.shape
     # A method may be a function of the user's, which may return anything.

@@ -1,0 +1,1 @@
+"""How far maps can be trusted: methods measured on many photos, with intervals and tests."""
