@@ -11,9 +11,11 @@ from gradsight.cli.commands.ask import ask
 from gradsight.cli.commands.caption import caption
 from gradsight.cli.commands.compare import compare
 from gradsight.cli.commands.demo import demo
+from gradsight.cli.commands.evaluate import evaluate
 from gradsight.cli.commands.explain import explain
 from gradsight.cli.commands.layers import layers
 from gradsight.cli.commands.methods import methods
+from gradsight.cli.commands.metrics import metrics
 from gradsight.cli.commands.models import models
 from gradsight.cli.commands.neurons import neurons
 from gradsight.cli.commands.similar import similar
@@ -53,7 +55,7 @@ def _root(
 
 
 # The help lists them in this order: what a newcomer types first comes first.
-for _entry in (demo, explain, compare, neurons, caption, ask, similar, layers, methods, models):
+for _entry in (demo, explain, compare, evaluate, neurons, caption, ask, similar, layers, methods, metrics, models):
     app.command(name=_entry.name, cls=Command, short_help=_entry.summary, epilog=f"Example: {_entry.example}")(
         _entry.run
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias, TypedDict, Unpack
 
 from gradsight.annotations import Annotations
@@ -123,18 +123,16 @@ class Asked:
         chosen = self.items if items is None else items
         return Batches(chosen, self.measuring, self.explainer._passes.preparing(), self.batch_size)
 
-    def evaluation(self, measured: Sequence[Measured], failed: Sequence[Unmeasured] = ()) -> Evaluation:
-        """The value of what came of the photos."""
-        # What did not fit on the first photo was left out of all; a retry in parts may have measured it once.
-        left = self.measuring.left_out
-        kept = (
-            [
-                Measured(one.image, tuple(row for row in one.rows if row.method not in left), one.problems)
-                for one in measured
-            ]
-            if left
-            else measured
-        )
+    def evaluation(
+        self,
+        measured: Sequence[Measured],
+        failed: Sequence[Unmeasured] = (),
+        left_out: Mapping[str, str] | None = None,
+    ) -> Evaluation:
+        """The value of what came of the photos; ``left_out`` are methods that did not fit in an earlier call."""
+        left = {**(left_out or {}), **self.measuring.left_out}
+        # A batch that is tried again in parts may have measured one before it was left out: all photos or none.
+        kept = [replace(one, rows=tuple(row for row in one.rows if row.method not in left)) for one in measured]
         model, seed = self.explainer.name, self.plan.seed
         return Evaluation.of(tuple(kept), model, seed, tuple(failed), tuple(sorted(left.items())), self.notes)
 

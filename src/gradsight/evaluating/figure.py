@@ -54,7 +54,7 @@ def figure_of(summary: Sequence[Summary], about: Sequence[str]) -> Image.Image:
         raise InvalidArgument("a figure needs a row at least. Received: none.")
     font = ImageFont.load_default(_TEXT)
     metrics = list(dict.fromkeys(one.metric for one in summary))
-    order = _order(summary)
+    order = order_of(summary)
     across = min(_ACROSS, len(metrics))
     parts = [metrics[i : i + across] for i in range(0, len(metrics), across)]
     width = _LABELS + across * (_PANEL + _GAP) + _GAP
@@ -64,7 +64,7 @@ def figure_of(summary: Sequence[Summary], about: Sequence[str]) -> Image.Image:
     return stacked([_heading(about, width, font), *drawn])
 
 
-def _order(summary: Sequence[Summary]) -> list[tuple[str, str]]:
+def order_of(summary: Sequence[Summary]) -> list[tuple[str, str]]:
     """(layer, method), the best first: by the mean of ranks, which has no unit."""
     ranks: dict[tuple[str, str], list[int]] = {}
     for one in summary:

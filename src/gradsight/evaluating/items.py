@@ -121,6 +121,11 @@ def name_of(photo: object, number: int) -> str:
     return os.fspath(photo) if isinstance(photo, str | os.PathLike) else f"photo {number}"
 
 
+def _source(photo: object) -> object:
+    """What is read of a photo: a `photos.Photo` has a source; a path, a picture or an array is its own."""
+    return photo.source if isinstance(photo, Photo) else photo
+
+
 def items_of(
     photos: Iterable[object],
     known: Known,
@@ -133,17 +138,17 @@ def items_of(
     Without boxes, masks and lists nothing is looked at before it is asked for, so that there may be any number.
     """
     if known.annotations is None and labels is None and each is None:
-        return (Item(name_of(photo, i), photo) for i, photo in enumerate(photos)), known.problems
+        return (Item(name_of(photo, i), _source(photo)) for i, photo in enumerate(photos)), known.problems
     given = list(photos)
     called = [name_of(photo, i) for i, photo in enumerate(given)]
     choices = _of_labels(labels, len(given), names)
     own = _as_many("targets", each, len(given)) or [None] * len(given)
     if known.annotations is None:
         rows = zip(called, given, choices, own, strict=True)
-        return [Item(name, photo, choice, target) for name, photo, choice, target in rows], known.problems
+        return [Item(name, _source(photo), choice, target) for name, photo, choice, target in rows], known.problems
     found = matched(known.annotations, called)
     made = [
-        _marked(Item(name, photo, choice, target, marks), known)
+        _marked(Item(name, _source(photo), choice, target, marks), known)
         for name, photo, choice, target, marks in zip(called, given, choices, own, found.marks, strict=True)
     ]
     # A photo without a target, where the boxes say the targets, is no failure: nothing is asked of it.
