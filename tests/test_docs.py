@@ -66,3 +66,28 @@ def test_methods_that_the_page_on_python_names_are_there() -> None:
     assert len(names) > 3
     for name in names:
         assert as_method(name).name == name
+
+
+@pytest.mark.pytorch
+def test_the_blocks_of_the_page_on_evaluation_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    from PIL import Image
+
+    text = (ROOT / "docs/evaluate.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with Image.open(ROOT / "docs/cat_and_coffee.jpg") as photo:
+        # Parts of one photo, all different.
+        photos = [photo.convert("RGB").crop((i, i, i + 224, i + 224)) for i in range(16)]
+    names: dict[str, Any] = {"photos": photos}
+    for block in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        line = text[: block.start(1)].count("\n")
+        exec(compile("\n" * line + block[1], "docs/evaluate.md", "exec"), names)
+        if "located" in block[1]:
+            names["photos"] = photos  # the race takes what is left of them
+        elif "evaluation =" in block[1]:
+            names["photos"] = photos[:6]
+            # The first block is on all of them, for which one batch is enough.
+    assert len(names["evaluation"].images) == 16
+    assert {path.name for path in (tmp_path / "evaluation").iterdir()} >= {"results.json", "results.png"}
+    assert names["best"].plain.layer == "_swish"
+    assert "p < 0.05" in text
+    capsys.readouterr()

@@ -58,6 +58,8 @@ _HOMES = {
     "load_model": "models.load",
     "method": "registry",
     "metric": "metric_registry",
+    "recommend": "evaluating.recommend",
+    "Recommendation": "evaluating.recommendation",
     "refine": "variants",
     "smooth": "variants",
     "source": "registry",
@@ -69,6 +71,8 @@ if TYPE_CHECKING:
     from gradsight.errors import GradsightError
     from gradsight.evaluating.evaluate import evaluate
     from gradsight.evaluating.evaluation import Evaluation
+    from gradsight.evaluating.recommend import recommend
+    from gradsight.evaluating.recommendation import Recommendation
     from gradsight.explaining.explain import explain
     from gradsight.explaining.explainer import Explainer
     from gradsight.explaining.spec import ExplainSpec
@@ -113,6 +117,7 @@ __all__ = [
     "Pixels",
     "Placement",
     "Preprocess",
+    "Recommendation",
     "Scores",
     "Several",
     "Similarity",
@@ -133,6 +138,7 @@ __all__ = [
     "load_model",
     "method",
     "metric",
+    "recommend",
     "refine",
     "smooth",
     "source",

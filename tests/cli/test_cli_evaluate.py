@@ -159,3 +159,17 @@ def test_metrics_are_listed() -> None:
     plain = run("metrics").stdout
     assert all(metric.title in plain for metric in METRICS.values())
     assert "lower is better, 0 to 1; passes: 28; scores the probability" in plain
+
+
+def test_recommend_prints_what_to_use(here) -> None:
+    for i in range(16):
+        paint(here / "photos" / f"{i}.png", (448, 448 + 32 * i))
+    arguments = ("recommend", "photos", "--model", MODEL, "--method", "gradcam", "--method", "fem", "--layer", "block")
+    result = run(*arguments, "--by", "averagedrop=2", "--by", "gini", "--json")
+    assert result.exit_code == 0, result.stderr
+    (found,) = lines(result.stdout)
+    assert found["command"].startswith(f"gradsight explain photo.jpg --model {MODEL} --method ")
+    assert [one["metric"] for one in found["metrics"]] == ["averagedrop", "gini"]
+    assert found["advantage"]["n"] == 8
+    for wrong in (("--by", "speed"), ("--by", "deletion=much"), ("--by", "pointing")):
+        assert run(*arguments, *wrong).exit_code == 2

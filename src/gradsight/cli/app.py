@@ -18,6 +18,7 @@ from gradsight.cli.commands.methods import methods
 from gradsight.cli.commands.metrics import metrics
 from gradsight.cli.commands.models import models
 from gradsight.cli.commands.neurons import neurons
+from gradsight.cli.commands.recommend import recommend
 from gradsight.cli.commands.similar import similar
 from gradsight.cli.streams import need_stdout
 from gradsight.cli.terminal import mistakes, say
@@ -55,7 +56,21 @@ def _root(
 
 
 # The help lists them in this order: what a newcomer types first comes first.
-for _entry in (demo, explain, compare, evaluate, neurons, caption, ask, similar, layers, methods, metrics, models):
+for _entry in (
+    demo,
+    explain,
+    compare,
+    evaluate,
+    recommend,
+    neurons,
+    caption,
+    ask,
+    similar,
+    layers,
+    methods,
+    metrics,
+    models,
+):
     app.command(name=_entry.name, cls=Command, short_help=_entry.summary, epilog=f"Example: {_entry.example}")(
         _entry.run
     )

@@ -57,10 +57,12 @@ def figure_of(summary: Sequence[Summary], about: Sequence[str]) -> Image.Image:
     order = order_of(summary)
     across = min(_ACROSS, len(metrics))
     parts = [metrics[i : i + across] for i in range(0, len(metrics), across)]
-    width = _LABELS + across * (_PANEL + _GAP) + _GAP
+    names = _names(order)
+    labels = min(_LABELS, 3 * _TEXT + round(max(map(font.getlength, names))))
+    width = labels + across * (_PANEL + _GAP) + _GAP
     PIXELS.check(width * _ROW * (len(order) + 5) * len(parts), f"the figure is too large: {len(order)} rows")
     known = {one.key: one for one in summary}
-    drawn = [_band(part, order, known, width, font) for part in parts]
+    drawn = [_band(part, order, known, (width, labels), font) for part in parts]
     return stacked([_heading(about, width, font), *drawn])
 
 
@@ -71,6 +73,12 @@ def order_of(summary: Sequence[Summary]) -> list[tuple[str, str]]:
         own = ranks.setdefault((one.layer, one.method), [])
         own += [] if one.rank is None else [one.rank]
     return sorted(ranks, key=lambda key: sum(ranks[key]) / len(ranks[key]) if ranks[key] else math.inf)
+
+
+def _names(order: Sequence[tuple[str, str]]) -> list[str]:
+    """What each row is called: of one layer the methods' names are enough."""
+    layers = {layer for layer, _ in order if layer}
+    return [told(layer if len(layers) > 1 else "", method) for layer, method in order]
 
 
 def _heading(about: Sequence[str], width: int, font: Font) -> Image.Image:
@@ -86,22 +94,20 @@ def _band(
     metrics: Sequence[str],
     order: Sequence[tuple[str, str]],
     known: dict[tuple[str, str, str], Summary],
-    width: int,
+    widths: tuple[int, int],
     font: Font,
 ) -> Image.Image:
     """Some of the panels side by side, with the methods' names before them."""
+    width, labels = widths
     top = 3 * _ROW
     canvas = Image.new("RGB", (width, top + _ROW * (len(order) + 2)), "white")
     draw = ImageDraw.Draw(canvas)
-    # Of one layer the names are enough.
-    layers = {layer for layer, _ in order if layer}
     controls = {key[:2] for key, one in known.items() if one.control}
-    for i, (layer, method) in enumerate(order):
-        name = told(layer if len(layers) > 1 else "", method)
-        colour = _CONTROL if (layer, method) in controls else INK
-        draw.text((_TEXT, top + _ROW * i + 2), shortened(name, font, _LABELS - 2 * _TEXT), fill=colour, font=font)
+    for i, (key, name) in enumerate(zip(order, _names(order), strict=True)):
+        colour = _CONTROL if key in controls else INK
+        draw.text((_TEXT, top + _ROW * i + 2), shortened(name, font, labels - 2 * _TEXT), fill=colour, font=font)
     for number, metric in enumerate(metrics):
-        left = _LABELS + number * (_PANEL + _GAP)
+        left = labels + number * (_PANEL + _GAP)
         own = [known.get((*key, metric)) for key in order]
         _panel(draw, metric, own, (left, top), font)
     return canvas

@@ -1,0 +1,142 @@
+"""What is recommended for a model, as a value."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from gradsight.evaluating.racing import LEVEL
+from gradsight.significance import Interval
+
+PLAIN = "gradcam"
+"""What everything else is compared with, at the layer that is chosen by itself."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to explain.
+
+    Attributes:
+        layer: its name; empty where the method looks at the image itself, or chooses layers by itself.
+        method: the method's name, with its options.
+    """
+
+    layer: str
+    method: str
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One metric of a way and of plain Grad-CAM, on the held-out images.
+
+    Attributes:
+        metric: its name.
+        better: ``"higher"`` or ``"lower"``.
+        own: the mean of the way.
+        plain: the mean of plain Grad-CAM.
+        difference: own minus plain, with its interval over images.
+    """
+
+    metric: str
+    better: str
+    own: float
+    plain: float
+    difference: Interval
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Which layer, method and options to use on a model.
+
+    Attributes:
+        model: the model's name.
+        best: the winner of the race; plain Grad-CAM where that won.
+        plain: plain Grad-CAM at the layer that is chosen by itself.
+        p: how often a way that is no better than plain Grad-CAM would do as well on the held-out images; one-sided.
+            There is one winner, so that there is nothing to correct. NaN where plain Grad-CAM won.
+        random_p: the same beside random maps.
+        advantage: how much better than plain Grad-CAM, in spreads of the criteria over ways and images.
+        compared: each metric by itself.
+        passes: about how many forward passes one of its maps takes.
+        raced: how many ways began, and on how many images they raced.
+        held_out: how many images the race has not seen.
+        notes: what else its reader must know.
+        failed: (name, reason) of the photos that could not be measured.
+    """
+
+    model: str
+    best: Way
+    plain: Way
+    p: float
+    random_p: float
+    advantage: Interval
+    compared: tuple[Compared, ...]
+    passes: str
+    raced: tuple[int, int]
+    held_out: int
+    notes: tuple[str, ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_better(self) -> bool:
+        """The winner beats plain Grad-CAM, and random maps, beyond chance. False where either p is NaN."""
+        return self.p < LEVEL and self.random_p < LEVEL
+
+    @property
+    def chosen(self) -> Way:
+        """What to use: the winner where it is better, else plain Grad-CAM."""
+        return self.best if self.is_better else self.plain
+
+    @property
+    def code(self) -> str:
+        """The line of Python that uses it."""
+        layer = f", layer={self.chosen.layer!r}" if self.chosen.layer else ""
+        return f"explainer(photo, method={self.chosen.method!r}{layer})"
+
+    @property
+    def command(self) -> str:
+        """The command that uses it."""
+        words = ["gradsight", "explain", "photo.jpg", "--model", self.model, "--method", self.chosen.method]
+        return shlex.join([*words, *(["--layer", self.chosen.layer] if self.chosen.layer else [])])
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All of it in words."""
+        began, images = self.raced
+        first = f"{began} ways raced on {images} photos; {self.held_out} other photos were held out."
+        named = _told(self.best)
+        if self.best == self.plain:
+            verdict = "Nothing beats plain Grad-CAM: it won the race itself."
+        elif not self.is_better:
+            verdict = (
+                f"Nothing beats plain Grad-CAM beyond chance: the winner, {named}, has p = {self.p:.3g} beside it and "
+                f"p = {self.random_p:.3g} beside random maps."
+            )
+        else:
+            gain = self.advantage
+            verdict = (
+                f"{named} beats plain Grad-CAM at {self.plain.layer}: better by {gain.mean:.2f} spreads "
+                f"[{gain.low:.2f} {gain.high:.2f}], p = {self.p:.3g}."
+            )
+        return (
+            first,
+            verdict,
+            *map(_compared, self.compared),
+            f"Passes of the model for a map: {self.passes}.",
+            *self.notes,
+        )
+
+
+def _told(way: Way) -> str:
+    return f"{way.method} at {way.layer}" if way.layer else way.method
+
+
+def _compared(one: Compared) -> str:
+    ends = f"[{one.difference.low:+.3f} {one.difference.high:+.3f}]"
+    return (
+        f"{one.metric} ({one.better} is better): {one.own:.3f}, plain Grad-CAM {one.plain:.3f}, "
+        f"difference {one.difference.mean:+.3f} {ends}"
+    )
