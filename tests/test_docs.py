@@ -81,11 +81,6 @@ def test_the_blocks_of_the_page_on_evaluation_run(tmp_path: Path, monkeypatch: p
     for block in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         line = text[: block.start(1)].count("\n")
         exec(compile("\n" * line + block[1], "docs/evaluate.md", "exec"), names)
-        if "located" in block[1]:
-            names["photos"] = photos  # the race takes what is left of them
-        elif "evaluation =" in block[1]:
-            names["photos"] = photos[:6]
-            # The first block is on all of them, for which one batch is enough.
     assert len(names["evaluation"].images) == 16
     assert {path.name for path in (tmp_path / "evaluation").iterdir()} >= {"results.json", "results.png"}
     assert names["best"].plain.layer == "_swish"

@@ -33,6 +33,7 @@ def labels_of(photos: Sequence[Photo], source: Path, names: Sequence[str] | None
         names: of the model's classes.
     """
     folders = [_folder_in(photo, source) for photo in photos]
+    # A photo beside the folders has no label, and a target for some alone would be two evaluations in one.
     if not names or "" in folders or not folders:
         return None, ""
     index: dict[str, int] = {}
@@ -107,6 +108,7 @@ class Keeping:
     def keep(self, one: Measured) -> None:
         """Keep one photo more."""
         self.done[one.image] = one
+        # Appended: to write all again after each photo would take longer and longer.
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"{self._line(one)}\n")
 
@@ -139,6 +141,7 @@ def _difference(earlier: object, now: Mapping[str, Any]) -> str:
     """The first setting that differs, in words."""
     if not isinstance(earlier, dict):
         return "of which nobody knows how it was measured"
+    # The new settings first: those are what the user has just typed.
     name = next((name for name in (*now, *earlier) if now.get(name) != earlier.get(name)), "")
     return f"where {name} was {earlier.get(name)!r} and is {now.get(name)!r} now"
 

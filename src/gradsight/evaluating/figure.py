@@ -142,6 +142,7 @@ def _dot(draw: ImageDraw.ImageDraw, row: Summary, scale: _Scale, corner: tuple[i
     colour = _CONTROL if row.control else _METHOD
     if math.isnan(row.mean):
         return
+    # Of few photos there is no interval, and a dot alone says so.
     if not math.isnan(row.low):
         draw.line((left + scale.at(row.low), middle, left + scale.at(row.high), middle), fill=colour, width=2)
     x, radius = left + scale.at(row.mean), 4
@@ -150,6 +151,7 @@ def _dot(draw: ImageDraw.ImageDraw, row: Summary, scale: _Scale, corner: tuple[i
 
 def _scale(values: Sequence[float]) -> _Scale:
     """A scale that holds all values, with round numbers on it."""
+    # Of controls too, so that what is no better than they are is seen to be.
     finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
     room = (high - low) * 0.06 or max(abs(low) * 0.1, 0.1)

@@ -39,6 +39,7 @@ def write(evaluation: Evaluation, folder: str | os.PathLike[str]) -> None:
         InvalidArgument: it cannot be written there.
     """
     place = Path(taken("folder", folder, Name()))
+    # Columns once and rows as lists: names in every row would make the file three times as large.
     plain = {
         "version": VERSION,
         "model": evaluation.model,
@@ -58,12 +59,12 @@ def write(evaluation: Evaluation, folder: str | os.PathLike[str]) -> None:
 def record(one: Summary) -> dict[str, Any]:
     """A summary as plain values for JSON, in which NaN is null."""
     names = ("layer", "method", "metric", "mean", "low", "high", "n", "better", "rank", "beats_random_p")
-    found = {name: finite(getattr(one, name)) for name in names}
+    found = {name: _finite(getattr(one, name)) for name in names}
     # The image itself is no layer.
     return {**found, "layer": found["layer"] or None, "missing": one.missing, "control": one.control}
 
 
-def finite(value: Any) -> Any:
+def _finite(value: Any) -> Any:
     """A value as JSON has it: NaN and infinity are null."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -110,15 +111,15 @@ def _number(value: Any) -> float:
 
 
 def _plain(row: Row) -> list[Any]:
-    values = [finite(getattr(row, name)) for name in _COLUMNS[:-1]]
-    return [*values, [finite(value) for value in row.values]]
+    values = [_finite(getattr(row, name)) for name in _COLUMNS[:-1]]
+    return [*values, [_finite(value) for value in row.values]]
 
 
 def _metric(name: str) -> dict[str, Any]:
     """A metric with all of its options: they belong to every figure."""
     metric = as_metric(name)
     facts = {key: getattr(metric, key) for key in ("name", "title", "source", "measures", "better", "scores")}
-    return {**facts, "range": [finite(float(end)) for end in metric.range], "options": metric.options}
+    return {**facts, "range": [_finite(float(end)) for end in metric.range], "options": metric.options}
 
 
 def _write_parquet(rows: Iterable[Row], path: Path) -> None:

@@ -92,6 +92,7 @@ def known_of(
     given = read_class_map(class_map) if isinstance(class_map, str | os.PathLike) else class_map
     classes, without = classes_of(found.labels, names or (), given)
     told = (f"{len(without)} of {len(found.labels)} labels mean no class of the model",) if without else ()
+    # A detector's label file for a model with other classes: to measure nothing at all would help nobody.
     if not classes:
         told = ("no label of the boxes means a class of the model: all boxes of a photo are taken for its target's",)
     return Known(found, classes, by_boxes=by_boxes and bool(classes), problems=(*found.problems, *told))
@@ -139,6 +140,7 @@ def items_of(
     """
     if known.annotations is None and labels is None and each is None:
         return (Item(name_of(photo, i), _source(photo)) for i, photo in enumerate(photos)), known.problems
+    # All names must be known to tell which of two photos of one name a box is of.
     given = list(photos)
     called = [name_of(photo, i) for i, photo in enumerate(given)]
     choices = _of_labels(labels, len(given), names)
@@ -161,6 +163,7 @@ def items_of(
 
 def _marked(item: Item, known: Known) -> Item:
     """A photo whose boxes say what is explained of it."""
+    # Of a mask there is no label, and a target that somebody gave is not replaced.
     if not known.by_boxes or item.marks is None:
         return item
     meant = known.classes or {}

@@ -63,6 +63,7 @@ class Measuring:
         return [one for one in found if one is not None]
 
     def _of_one_count(self, items: Sequence[Item], prepared: Sequence[Prepared]) -> list[Measured]:
+        # Asked once a batch: the user may train the model between two, and a batch is of one moment.
         backend = self.passes.user_model.backend()
         batch = self.passes.batch_of_prepared(prepared, backend)
         targets = _targets(items, self.plan.targets)
@@ -76,8 +77,10 @@ class Measuring:
         runs = method_runs(self.passes, batch, names, methods, targets)
         shared = runs[0].shared
         if batch.size > 1 and shared.rows.apart:
+            # What is beside a photo would be part of its figures.
             alone = [self._of_batch(batch.alone(i), [items[i]], targets, names) for i in range(batch.size)]
             return [one for part in alone for one in part]
+        # One for all methods: what the model says of the photos themselves, and of empty ones, is asked once.
         scoring = Scoring.of(shared, batch.backend, ends=self._colours(batch), seed=self.plan.seed)
         things = things_of(items, batch.placements, shared.targets, self.classes) if self._has_places else None
         rows: list[list[Row]] = [[] for _ in items]
@@ -110,6 +113,7 @@ class Measuring:
         return maps
 
     def _measure(self, run: MethodRun, case: Case, rows: Sequence[list[Row]]) -> None:
+        # Metric by metric, and the case is let go of with its maps at the photo's size: memory is that of one method.
         for metric in self.plan.metrics:
             values = metric(case)
             for i, own in enumerate(rows):
@@ -128,11 +132,13 @@ class _OnArrays:
 
     preprocess: PlacesPhotos
 
+    # The preprocessing of a user takes pictures, as `Preprocess.place` does, and no arrays.
     def place(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.floating], object]:
         return self.preprocess.place(Image.fromarray(image))
 
 
 def _targets(items: Sequence[Item], for_all: TargetLike | None) -> TargetLike | None:
+    # All of one batch alike: they were put together by how many targets they have.
     if items[0].choices:
         return BestOfEach(tuple(item.choices for item in items))
     # A list that has one entry for each photo has one for all of them.

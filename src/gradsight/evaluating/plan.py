@@ -51,6 +51,7 @@ class Plan:
     @property
     def passes(self) -> int:
         """About how many forward passes a photo of one target takes."""
+        # Without what metrics share: how much that is depends on which they are.
         per_map = sum(metric.passes for metric in self.metrics)
         of_layer = sum(method.at == "layer" for method in self.methods) * max(1, len(self.layers))
         maps = of_layer + sum(method.at != "layer" for method in self.methods)
@@ -86,6 +87,7 @@ def plan_of(
     by_name = {method.name: method for method in (*chosen, *controls)}
     measured = {metric.name: metric for metric in metrics_of(metrics, has)}
     kept = tuple(dict.fromkeys(several(layers, "layers")))
+    # The controls too where methods are named: without them no figure can be read.
     return Plan(
         tuple(by_name.values()),
         frozenset(method.name for method in named),
@@ -113,6 +115,7 @@ def metrics_of(metrics: Sequence[MetricLike] | MetricLike | None, has: frozenset
 
 
 def _check_needs(metric: Metric, has: frozenset[str]) -> None:
+    # Of all photos at once, before any is read: a case would tell it photo by photo.
     for need, way_out in (("regions", "`boxes` or `masks`"), ("boxes", "`boxes`")):
         if need in metric.needs and need not in has:
             raise InvalidArgument(

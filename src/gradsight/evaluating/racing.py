@@ -43,6 +43,7 @@ class Criteria:
     def scaled(self, figures: Mapping[Arm, Figures]) -> Figures:
         """(metrics,): by how much each metric varies over ways and images, so that weights mean the same for all."""
         every = np.concatenate(list(figures.values()))
+        # A metric without any value warns, and then has no say.
         with np.errstate(all="ignore"):
             spread = np.nanstd(every, axis=0) if len(every) else np.ones(len(self.metrics))
         return np.where(np.isfinite(spread) & (spread > 0), spread, 1.0)
@@ -96,6 +97,7 @@ def _survivors(utilities: Mapping[Arm, Figures]) -> list[Arm]:
     order = sorted(means, key=lambda arm: -means[arm])
     if len(order) < 2:
         return order or list(utilities)[:1]
+    # A paired test, since all were measured on the same images, which differ more than ways do.
     best = utilities[order[0]]
     kept = [arm for arm in order if arm == order[0] or not beats(best, utilities[arm]).p < LEVEL]
     return kept[: max(1, (len(order) + 1) // 2)]

@@ -68,6 +68,14 @@ def recommend(
     Raises:
         InvalidArgument: there are fewer than 16 photos that work, or ``by`` is none of these.
         GradsightError: as `evaluate`.
+
+    >>> import numpy as np, torch, gradsight as gs
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    >>> explainer = gs.Explainer(net, preprocess=gs.Preprocess(16))
+    >>> photos = np.random.default_rng(0).integers(0, 256, (16, 20, 20, 3), np.uint8)
+    >>> found = gs.recommend(explainer, photos, by={"averagedrop": 1}, methods=["gradcam", "hirescam"])
+    >>> found.chosen.method, found.held_out
+    ('gradcam', 8)
     """
     known = more.get("boxes") is not None or more.get("masks") is not None
     criteria = criteria_of(by, known=known)
@@ -76,6 +84,7 @@ def recommend(
     if len(items) < LEAST:
         raise InvalidArgument(f"`photos` must be at least {LEAST}, half of them held out. Received: {len(items)}.")
     order = np.random.default_rng(asked.plan.seed).permutation(len(items))
+    # Drawn, and not the first half: folders are sorted by class.
     racing, held_out = ([items[i] for i in half] for half in np.array_split(order, 2))
     at = _layers(explainer, items, asked, layers)
     plain = Way(at[0] if layers is None else _layers(explainer, items, asked, None)[0], PLAIN)
@@ -165,6 +174,7 @@ class _Course:
 
     def _measured(self, layer: str, ways: Sequence[Way], items: Sequence[Item]) -> list[Measured]:
         methods = tuple(as_method(way.method) for way in ways)
+        # None named: a way that fits the model not has no values, and loses.
         plan = replace(self.asked.plan, methods=methods, layers=(layer or None,), named=frozenset())
         own = self.asked.measuring
         measuring = Measuring(own.passes, plan, own.classes, own.masks)
@@ -185,6 +195,7 @@ def _judged(
     """The winner beside plain Grad-CAM and random maps, on images that the race has not seen."""
     best, plain = ways
     final = courses[1]
+    # A metric that is all noise may favour the winner, but then it favours random maps as much.
     control = Way(plain.layer, "random")
     found = final(list(dict.fromkeys([best, plain, control])), range(len(final.items)))
     scale = criteria.scaled(found)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from gradsight.checks import taken
 from gradsight.evaluating.racing import LEVEL
+from gradsight.rules import Each, Instance, Rule, Text, Whole
 from gradsight.significance import Interval
 
 PLAIN = "gradcam"
@@ -44,9 +46,33 @@ class Compared:
     difference: Interval
 
 
+_WAY = Instance(Way, "a way to explain")
+
+_FIELDS: dict[str, Rule[object]] = {
+    "model": Text(),
+    "best": _WAY,
+    "plain": _WAY,
+    "p": Instance(float, "a number"),
+    "random_p": Instance(float, "a number"),
+    "advantage": Instance(Interval, "an interval"),
+    "compared": Each(Instance(Compared, "a metric of both"), range(1000)),
+    "passes": Text(),
+    "raced": Each(Whole(0), (2,)),
+    "held_out": Whole(0),
+    "notes": Each(Text(), range(1 << 40)),
+}
+
+
 @dataclass(frozen=True)
 class Recommendation:
     """Which layer, method and options to use on a model.
+
+    >>> from gradsight.significance import interval
+    >>> gain = interval([0.4, 0.6, 0.5, 0.3, 0.7, 0.5])
+    >>> best, plain = Way("layer3", "layercam"), Way("layer4", "gradcam")
+    >>> found = Recommendation("resnet", best, plain, 0.016, 0.016, gain, (), "1", (40, 16), 6)
+    >>> found.is_better, found.command
+    (True, 'gradsight explain photo.jpg --model resnet --method layercam --layer layer3')
 
     Attributes:
         model: the model's name.
@@ -76,6 +102,10 @@ class Recommendation:
     held_out: int
     notes: tuple[str, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, rule in _FIELDS.items():
+            taken(name, getattr(self, name), rule)
 
     @property
     def is_better(self) -> bool:

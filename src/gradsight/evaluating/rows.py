@@ -80,6 +80,7 @@ class Unmeasured:
 
 def by_key(rows: Iterable[Row]) -> dict[Key, list[Row]]:
     """The rows of each layer, method and metric, in the order in which they come."""
+    # Not sorted: tables show methods and metrics in the order in which they were named.
     found: dict[Key, list[Row]] = defaultdict(list)
     for row in rows:
         found[row.key].append(row)
@@ -88,6 +89,7 @@ def by_key(rows: Iterable[Row]) -> dict[Key, list[Row]]:
 
 def with_figures(rows: Sequence[Row]) -> tuple[Row, ...]:
     """The same rows with the figures of metrics of sets, which depend on all rows of a method."""
+    # By identity: two targets of one image may have equal rows, and each has a figure of its own.
     made: dict[int, Row] = {}
     for (_, _, name), own in by_key(row for row in rows if row.values).items():
         found = figures(as_metric(name), np.array([row.values for row in own], np.float64))

@@ -62,6 +62,7 @@ class Summary:
 def per_image(rows: Sequence[Row], images: Sequence[str]) -> NDArray[np.float64]:
     """(n,): the mean of each image's values, NaN where it has none."""
     place = {image: i for i, image in enumerate(images)}
+    # Images are what is drawn at random: several targets of one are not as many images.
     total, count = np.zeros(len(images)), np.zeros(len(images))
     for row in rows:
         if not math.isnan(row.value):
@@ -85,6 +86,7 @@ def summary_of(rows: Sequence[Row], seed: int) -> tuple[Summary, ...]:
     for key, found in intervals.items():
         layer, method, metric = key
         better = as_metric(metric).better
+        # Random maps of the same layer, as coarse as its own: what is finer or coarser fares otherwise by that alone.
         control = random_beside(key, values)
         p = None if control is None else beats(values[key], values[control], better=better, seed=seed).p
         made.append(
@@ -111,6 +113,7 @@ def pairs_of(rows: Sequence[Row], seed: int) -> dict[str, tuple[Pair, ...]]:
     images, grouped = images_of(rows), by_key(rows)
     found: dict[str, dict[str, NDArray[np.float64]]] = {}
     for (layer, method, metric), own in grouped.items():
+        # Tests that nobody asks about would make all others harder to pass.
         if not is_control(method):
             found.setdefault(metric, {})[told(layer, method)] = per_image(own, images)
     return {metric: all_pairs(values, seed=seed) for metric, values in found.items()}
@@ -159,6 +162,7 @@ def _of_set(metric: Metric, rows: Sequence[Row]) -> tuple[NDArray[np.float64], C
         places.setdefault(row.image, []).append(i)
     held = np.array([row.values for row in rows], np.float64)
     of_image = [np.array(own) for own in places.values()]
+    # The usual case, for which one index does what a loop over images would.
     single = all(len(own) == 1 for own in of_image)
 
     def aggregate(images: NDArray[np.float64]) -> float:

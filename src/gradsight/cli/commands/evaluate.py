@@ -59,6 +59,7 @@ def evaluate(
     from gradsight.metric_registry import as_metric
     from gradsight.photos import find_photos
 
+    # All that can be wrong with names is told before photos are looked for and the model is loaded.
     methods = parsing.methods(measure.method or [])
     metrics = [as_metric(name) for name in measure.metric or []]
     photos, errors = find_photos([source], True, [out])
@@ -78,6 +79,7 @@ def evaluate(
     for note in filter(None, (why, *asked.notes)):
         complain(note, "Note")
     complain(f"about {asked.plan.passes:,} passes of the model for each photo and target.", "Note")
+    # What could not be found counts too: the status must not say that all is well.
     failed = [Unmeasured("", str(error)) for error in errors]
     if keeping.done:
         complain(f"{len(keeping.done)} of {len(photos)} photos were done before.", "Note")
