@@ -14,22 +14,13 @@ from gradsight.checks import taken
 from gradsight.errors import MissingDependency
 from gradsight.evaluating.figure import figure_of
 from gradsight.evaluating.page import page_of
-from gradsight.evaluating.rows import Measured, Row, Unmeasured, with_figures
+from gradsight.evaluating.rows import Measured, Row, Unmeasured, every_of, with_figures
 from gradsight.evaluating.summary import Summary, images_of, pairs_of, summary_of
-from gradsight.rules import Each, Instance, Text, Whole
+from gradsight.rules import Text, Whole
 from gradsight.significance import Pair
 
 if TYPE_CHECKING:
     import pandas
-
-
-_ANY = range(1 << 40)
-"""So many rows, at most: a bound only because rules have one."""
-
-_ROWS = Each(Instance(Row, "a row of an evaluation"), _ANY)
-_FAILED = Each(Instance(Unmeasured, "a photo that could not be measured"), _ANY)
-_NOTES = Each(Text(), _ANY)
-_PAIRS = Each(Each(Text(), (2,)), _ANY, "pairs of a method's name and a reason")
 
 
 @dataclass(frozen=True)
@@ -60,10 +51,10 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         # Here, and not where they are first used: a figure is drawn long after the mistake.
-        object.__setattr__(self, "rows", taken("rows", self.rows, _ROWS))
-        object.__setattr__(self, "failed", taken("failed", self.failed, _FAILED))
-        object.__setattr__(self, "notes", taken("notes", self.notes, _NOTES))
-        object.__setattr__(self, "left_out", taken("left_out", self.left_out, _PAIRS))
+        every_of("rows", self.rows, Row, "rows of an evaluation")
+        every_of("failed", self.failed, Unmeasured, "photos that could not be measured")
+        every_of("notes", self.notes, str, "texts")
+        every_of("left_out", self.left_out, tuple, "pairs of a method's name and a reason")
         taken("model", self.model, Text())
         taken("seed", self.seed, Whole(0))
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from gradsight.errors import InvalidType, received
 from gradsight.metric_registry import as_metric
 from gradsight.metric_sets import figures
 
@@ -76,6 +77,16 @@ class Unmeasured:
 
     image: str
     reason: str
+
+
+def every_of(name: str, values: object, kind: type, words: str) -> None:
+    """Check that an argument is a tuple of values of one type, of which there may be millions.
+
+    Raises:
+        InvalidType: it is none.
+    """
+    if not isinstance(values, tuple) or not all(isinstance(value, kind) for value in values):
+        raise InvalidType(f"`{name}` must be a tuple of {words}. {received(values)}")
 
 
 def by_key(rows: Iterable[Row]) -> dict[Key, list[Row]]:
