@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.autograd.graph import get_gradient_edge
 
+from gradsight.backends.torch.dense import few_rows
 from gradsight.backends.torch.graph import differentiable, topological
 from gradsight.errors import ModelError
 from gradsight.layers import INPUT
@@ -98,7 +99,7 @@ def _by_column(scores: torch.Tensor, leaves: list[torch.Tensor], *, batched: boo
         return [None if grad is None else grad[None] for grad in only]
     each = torch.eye(k, dtype=scores.dtype, device=scores.device)[:, None].expand(k, n, k)
     if k > 1 and batched:
-        with contextlib.suppress(RuntimeError):  # some operation of the tail has no batched gradient
+        with contextlib.suppress(RuntimeError), few_rows(scores):  # some operation of the tail has no batched gradient
             return list(
                 torch.autograd.grad(scores, leaves, each, is_grads_batched=True, retain_graph=True, allow_unused=True)
             )
