@@ -13,7 +13,7 @@ INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 # Keras is one engine a process.
 ENGINES ?= tensorflow jax torch
 ENGINE ?= tensorflow
-KERAS_TESTS := tests/methods/test_methods.py tests/on_keras
+KERAS_TESTS := tests/methods/test_methods.py tests/metrics/test_metrics.py tests/on_keras
 # One thread a process, since there are two processes.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import frameworks
+from gradsight.metric_registry import METRICS
 from gradsight.registry import METHODS, SOURCES
 
 if not frameworks.ON_KERAS:
@@ -82,9 +83,9 @@ def subprocess_env() -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def entered() -> Iterator[None]:
-    """Take out again what a test enters as a method or a source."""
+    """Take out again what a test enters as a method, a metric or a source."""
     yield
-    for entries in (METHODS._entries, SOURCES._entries):
+    for entries in (METHODS._entries, METRICS._entries, SOURCES._entries):
         for name, entry in list(entries.items()):
             if not getattr(entry.function, "__module__", "").startswith("gradsight."):
                 del entries[name]

@@ -55,6 +55,7 @@ _HOMES = {
     "fuse": "variants",
     "load_model": "models.load",
     "method": "registry",
+    "metric": "metric_registry",
     "refine": "variants",
     "smooth": "variants",
     "source": "registry",
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from gradsight.explaining.spec import ExplainSpec
     from gradsight.imaging import Placement, Preprocess
     from gradsight.layers import Candidate
+    from gradsight.metric_registry import metric
     from gradsight.models.load import load_model
     from gradsight.models.model import Model, Writing
     from gradsight.models.spec import ModelSpec
@@ -124,6 +126,7 @@ __all__ = [
     "fuse",
     "load_model",
     "method",
+    "metric",
     "refine",
     "smooth",
     "source",

@@ -44,9 +44,13 @@ def explain(
     model: nn.Module, batch: torch.Tensor, *, layer: Any = None, method: Any = None, targets: Any = None, **options: Any
 ) -> Any:
     """The explanation of a network, or of its twin; the first where there are several."""
-    explainer = _twin_explainer(model, batch, options) if ON_KERAS else gs.Explainer(model, **options)
-    found = explainer(given(batch), layer=at(layer), method=method, targets=targets)
+    found = explainer(model, batch, **options)(given(batch), layer=at(layer), method=method, targets=targets)
     return found[0] if isinstance(found, tuple) else found
+
+
+def explainer(model: nn.Module, batch: torch.Tensor, **options: Any) -> Any:
+    """What explains a network, or its twin."""
+    return _twin_explainer(model, batch, options) if ON_KERAS else gs.Explainer(model, **options)
 
 
 def given(batch: torch.Tensor) -> Any:
