@@ -281,8 +281,7 @@ def test_a_damaged_file_is_boxes_and_sentences_or_one_error(tmp_path: Path, form
         file.write_bytes(in_bytes(draw, whole))
         try:
             found = read_boxes(source)
-        except InvalidArgument as error:
-            assert "\n" not in str(error), number
+        except InvalidArgument:
             continue
         read += 1
         assert not any("\n" in problem or len(problem) > 3000 for problem in found.problems), number
