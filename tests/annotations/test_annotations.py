@@ -466,7 +466,8 @@ def test_masks_of_lossy_files_turned_or_of_another_size(tmp_path: Path) -> None:
     (tmp_path / "c.png").write_bytes(b"no picture")
     Image.new("L", (6, 4)).save(tmp_path / "a.png")
     found = read_masks(tmp_path)
-    assert "second mask" in found.problems[0]
+    assert [problem.partition(":")[0] for problem in found.problems] == ["a.jpg", "a.png"]
+    assert sorted(found.of) == ["b", "c"]
     with pytest.raises(ImageError):
         placed(found.of["c"], same)
 
