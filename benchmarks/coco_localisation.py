@@ -1,10 +1,11 @@
 """How well maps of the demo model lie on COCO's boxes: ``python benchmarks/coco_localisation.py FOLDER``.
 
 FOLDER holds ``images/``, ``instances.json`` and ``coco_to_imagenet.json``, which says the ImageNet classes that a COCO
-class means. A case is a photo and one of its COCO classes: the class that the model finds most probable of those that
-are meant is explained. Boxes are those of the original photo, brought to the model's input by the placement.
+class means. Of each photo one class is explained: of all that its boxes mean, the one that the model finds most
+probable (several of a photo would not be drawn independently, and intervals too narrow). Its boxes are those of the
+label that means it, on the original photo, brought to the model's input by the placement.
 
-Figures are means over cases with their 95 % interval over photos' cases, and p against the control `random`, one-sided.
+Figures are means over photos with their 95 % interval, and p against the control `random`, one-sided.
 ``--pictures DIR`` draws heat and boxes on the photos.
 """
 
@@ -19,6 +20,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +42,15 @@ CONTROLS = ("centre", "edge", "random")
 
 @dataclass(frozen=True)
 class Asked:
-    """A photo, a COCO class on it, the ImageNet classes that it means."""
+    """A photo, the COCO class on it that is asked for, and the ImageNet class that is explained."""
 
     photo: Path
     label: str
-    classes: tuple[int, ...]
+    target: int
     marks: Marks
 
 
-def cases(folder: Path, names: tuple[str, ...]) -> Iterator[Asked]:
+def cases(folder: Path, names: tuple[str, ...], scores_of: Callable[[Path], np.ndarray]) -> Iterator[Asked]:
     known = read_boxes(folder / "instances.json")
     photos = sorted((folder / "images").iterdir())
     found = matched(known, [str(photo) for photo in photos])
@@ -57,9 +59,12 @@ def cases(folder: Path, names: tuple[str, ...]) -> Iterator[Asked]:
         print("#", problem)
     print(f"# {len(without)} of {len(known.labels)} labels mean no class of the model")
     for photo, marks in zip(photos, found.marks, strict=True):
-        for label in sorted({box.label for box in marks.boxes} if marks else ()):
-            if label in meant and marks is not None:
-                yield Asked(photo, label, meant[label], marks)
+        there = {box.label for box in marks.boxes} if marks is not None else set()
+        targets = {index: label for label in sorted(there & set(meant)) for index in meant[label]}
+        if targets and marks is not None:
+            scores = scores_of(photo)
+            best = max(targets, key=lambda index: scores[index])
+            yield Asked(photo, targets[best], best, marks)
 
 
 def cheap() -> list[str]:
@@ -84,7 +89,6 @@ def draw(explanation: gs.Explanation, asked: Asked, where: Placed, path: Path) -
 
 def measured(
     explainer: gs.Explainer,
-    best_of: Callable[[Asked], int],
     every: list[Asked],
     methods: list[str],
     least: float,
@@ -93,8 +97,7 @@ def measured(
     """For each method and metric the values of all cases; and the cases whose things the model hardly saw."""
     values, unseen = defaultdict(list), []
     for number, asked in enumerate(every):
-        best = best_of(asked)
-        made = explainer(asked.photo, targets=best, method=methods)
+        made = explainer(asked.photo, targets=asked.target, method=methods)
         where = placed(asked.marks, made[0].placements[0], {asked.label})
         if where.seen < least:
             unseen.append(f"{asked.photo.name} {asked.label}: {where.seen:.0%} seen")
@@ -113,15 +116,10 @@ def sorted_like(made: tuple[gs.Explanation, ...], methods: list[str]) -> list[gs
     return [by_name[name] for name in methods]
 
 
-_SCORES: dict[Path, np.ndarray] = {}
-
-
 def scores_of(model: torch.nn.Module, preprocess: Preprocess, photo: Path) -> np.ndarray:
     """The model's scores of all classes, of one plain pass."""
-    if photo not in _SCORES:
-        with torch.no_grad():
-            _SCORES[photo] = model(torch.from_numpy(preprocess(photo))[None])[0].numpy()
-    return _SCORES[photo]
+    with torch.no_grad():
+        return model(torch.from_numpy(preprocess(photo))[None])[0].numpy()
 
 
 def table(values: dict[tuple[str, str], list[np.ndarray]], methods: list[str], title: str) -> None:
@@ -164,17 +162,13 @@ def main() -> None:
             std=preprocess.std,
         )
     explainer = gs.Explainer(model.model, preprocess=preprocess, labels=model.labels)
-    every = list(cases(options.folder, model.labels))[: options.first]
+    scores = partial(scores_of, model.model, preprocess)
+    every = list(cases(options.folder, model.labels, scores))[: options.first]
     methods = [*cheap(), *CONTROLS]
     start = time.process_time()
     if options.pictures is not None:
         options.pictures.mkdir(parents=True, exist_ok=True)
-
-    def best_of(asked: Asked) -> int:
-        scores = scores_of(model.model, preprocess, asked.photo)
-        return max(asked.classes, key=lambda index: scores[index])
-
-    values, unseen = measured(explainer, best_of, every, methods, options.least, options.pictures)
+    values, unseen = measured(explainer, every, methods, options.least, options.pictures)
     print(
         f"# {len(every)} cases; of {len(unseen)} the model saw under {options.least:.0%}: {'; '.join(unseen) or 'none'}"
     )
