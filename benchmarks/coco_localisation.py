@@ -34,7 +34,7 @@ from gradsight.imaging import Preprocess
 from gradsight.metric_registry import as_metric
 from gradsight.metric_sets import figures
 from gradsight.registry import METHODS
-from gradsight.significance import beats, interval
+from gradsight.significance import all_pairs, beats, interval
 
 METRICS = ("pointing", "energypointing", "maskauc", "iou", "maxboxacc(thresholds=50)", "maxboxaccv2(thresholds=50)")
 CONTROLS = ("centre", "edge", "random")
@@ -141,6 +141,21 @@ def table(values: dict[tuple[str, str], list[np.ndarray]], methods: list[str], t
     print(f"\nn = {len(values[methods[0], METRICS[0]])}; * over `random` with p < 0.05, one-sided, not corrected.")
 
 
+def told_apart(values: dict[tuple[str, str], list[np.ndarray]], methods: list[str]) -> None:
+    """Which methods differ from Grad-CAM, by paired tests with Holm's correction over all pairs of methods."""
+    print("\nPaired tests, corrected over all pairs of methods; different from `gradcam` with p < 0.05:\n")
+    for text in METRICS:
+        metric = as_metric(text)
+        pairs = all_pairs({name: figures(metric, np.stack(values[name, text])) for name in methods})
+        apart = [pair for pair in pairs if pair.adjusted < 0.05]
+        own = [(pair, pair.first == "gradcam") for pair in apart if "gradcam" in (pair.first, pair.second)]
+        named = [
+            f"{pair.second if first else pair.first} {-pair.difference if first else pair.difference:+.3f}"
+            for pair, first in own
+        ]
+        print(f"- {text}: {', '.join(named) or 'none'} ({len(apart)} of {len(pairs)} pairs differ)")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -173,6 +188,7 @@ def main() -> None:
         f"# {len(every)} cases; of {len(unseen)} the model saw under {options.least:.0%}: {'; '.join(unseen) or 'none'}"
     )
     table(values, methods, f"fit = {options.fit}")
+    told_apart(values, methods)
     print(f"\nProcessor time: {time.process_time() - start:.0f} s")
 
 
