@@ -33,7 +33,7 @@ def changes(case: Case, steps: int, noise: float, *, hottest: bool) -> NDArray[n
 
 
 def _versions(
-    case: Case, ranks: NDArray[np.int64], counts: Sequence[int], noise: float, pairs: Sequence[tuple[int, int]]
+    case: Case, ranks: NDArray[np.int32], counts: Sequence[int], noise: float, pairs: Sequence[tuple[int, int]]
 ) -> Array:
     """The images with so many positions imputed, by one target's ranks after another: (len(pairs) * n, ...)."""
     scoring = case.scoring
