@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from gradsight.checks import taken
 from gradsight.entries import Registry
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, received
+from gradsight.metric_sets import Together, together_of
 from gradsight.names import as_registered
 from gradsight.ranges import checked, options_of, read_options
 from gradsight.rules import Choice, Each, Function, Text
@@ -65,6 +66,7 @@ class Metric:
         cost: ``(targets, method) -> passes``: how many forward passes of the model one image takes with so many
             targets, beyond the pass that made the map, where one run of the method takes ``method`` passes. What cases
             share (`Scoring`) is counted in full, so that the sum over several metrics may be less.
+        together: for a metric of sets of images, `metric_sets.of_sets`; None where each value is a figure.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Metric:
     range: tuple[float, float]
     needs: tuple[Need, ...] = ()
     cost: Callable[[int, int], int] = no_pass
+    together: Together | None = None
 
     @property
     def options(self) -> dict[str, object]:
@@ -100,7 +103,7 @@ class Metric:
         return (_plain(self.function).__doc__ or "").strip().partition("\n")[0]
 
     def __call__(self, case: Case) -> NDArray[np.float64]:
-        """Measure the maps of a case: (n, k), float64.
+        """Measure the maps of a case: (n, k), float64; (n, k, ...) of a metric of sets.
 
         Raises:
             InvalidArgument: the case lacks what the metric needs.
@@ -112,7 +115,8 @@ class Metric:
                     f"the metric {self.name!r} needs {_IN_WORDS[need]}, and this case has none. Leave the metric out."
                 )
         values = np.asarray(self.function(case))
-        if values.shape != case.shape or values.dtype.kind not in "fiub":
+        axes = values.ndim if self.together is None else 2
+        if values.shape[:axes] != case.shape or values.dtype.kind not in "fiub":
             raise InvalidType(
                 f"metric {self.name!r} must return numbers of shape (n, k) = {case.shape}. {received(values)}"
             )
@@ -178,7 +182,9 @@ def metric(
         function = checked(function)
         bound = partial(cost, **options_of(function))
         made = cast("MetricFunction", function)
-        entry = Metric(name, made, title, source, measures, better, (low, high), tuple(needs), bound)
+        entry = Metric(
+            name, made, title, source, measures, better, (low, high), tuple(needs), bound, together_of(function)
+        )
         METRICS.add(name, entry)
         return function
 

@@ -21,7 +21,7 @@ from gradsight.errors import ModelError
 
 pytestmark = pytest.mark.pytorch
 
-BY_THEMSELVES = [name for name in METHODS_AND_VARIANTS if name not in ("random", "edge")]
+BY_THEMSELVES = [name for name in METHODS_AND_VARIANTS if name not in ("random", "edge", "centre")]
 """Methods that ask something of the weights."""
 
 

@@ -268,7 +268,7 @@ def test_grad_cam_plus_plus_stays_finite_where_exp_of_the_score_does_not() -> No
     close(maps, maps_of("gradcampp", model, batch, "4"), 1e-6)
 
 
-@pytest.mark.parametrize("name", ["eigencam", "kpcacam", "fem(deviations=1.0)", "edge"])
+@pytest.mark.parametrize("name", ["eigencam", "kpcacam", "fem(deviations=1.0)", "edge", "centre"])
 def test_class_agnostic_maps_are_equal_for_all_targets(name: str) -> None:
     maps = maps_of(name, curved().double(), images(), "4")
     assert np.abs(maps).max() > 0

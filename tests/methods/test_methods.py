@@ -24,7 +24,7 @@ from toys import Tokens, convolutional, curved, linear_tail
 CLASSES = [[0, 3], [4, 1], [2, 0]]
 SIZE = (12, 10, 8)
 
-AGNOSTIC = {"edge", "eigencam", "fem", "kpcacam"}
+AGNOSTIC = {"centre", "edge", "eigencam", "fem", "kpcacam"}
 
 
 def images(dimensions: int = 2, n: int = 3) -> torch.Tensor:

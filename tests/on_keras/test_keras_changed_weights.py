@@ -29,7 +29,7 @@ FEW = {
     "integratedgradients": "steps=2",
     "occlusion": "window=0.5, stride=0.5",
 }
-CONTROLS = ("random", "edge")
+CONTROLS = ("random", "edge", "centre")
 """They do not look at the model."""
 
 # To compile every method takes minutes on JAX, so there is one of each mechanism: a whole pass, the tail, further

@@ -426,6 +426,19 @@ def edge(view: Any) -> Any:
     return for_all_targets(view, maps)
 
 
+@oracle("centre")
+def centre(view: Any) -> Any:
+    """A bell in the middle of the image, a quarter of each side wide."""
+    maps = []
+    for image in view.images:
+        bell = np.zeros(image.shape[1:])
+        for at in np.ndindex(*bell.shape):
+            squares = [(((i + 0.5) / side - 0.5) / 0.25) ** 2 for i, side in zip(at, bell.shape, strict=True)]
+            bell[at] = math.exp(-sum(squares) / 2)
+        maps.append(bell)
+    return for_all_targets(view, maps)
+
+
 @oracle("random")
 def random(view: Any, *, seed: int = 0) -> Any:
     drawn = normal((view.k, *view.activations.shape[2:]), seed)

@@ -10,11 +10,12 @@ from gradsight.imaging.legend import Legend, draw_legend, with_legends
 from gradsight.imaging.overlay import MAX_SIDE, OPACITY, Paint, draw, outlined, overlay, shrunk, transparent
 from gradsight.imaging.panel import HEIGHT, stacked, strip
 from gradsight.imaging.placement import Placement
-from gradsight.imaging.read import SUFFIXES, read_image, read_opacity
+from gradsight.imaging.read import SUFFIXES, read_image, read_marked, read_opacity
 from gradsight.imaging.region import Region, areas, display_max, hot, hot_rows, nan_to_zero, region, smoothed
 from gradsight.imaging.resample import Floats, resize, stretched
 from gradsight.imaging.signal import signal
 from gradsight.imaging.slices import slices
+from gradsight.imaging.sweep import overlaps, swept
 from gradsight.imaging.write import NOT_WRITTEN, encoded, format_of, save
 
 __all__ = [
@@ -50,8 +51,10 @@ __all__ = [
     "name_of",
     "nan_to_zero",
     "outlined",
+    "overlaps",
     "overlay",
     "read_image",
+    "read_marked",
     "read_opacity",
     "region",
     "resize",
@@ -63,6 +66,7 @@ __all__ = [
     "stacked",
     "stretched",
     "strip",
+    "swept",
     "transparent",
     "with_legends",
 ]

@@ -57,6 +57,23 @@ def opacity(picture: Image.Image) -> NDArray[np.uint8] | None:
     return np.asarray((picture if picture.mode in ("LA", "RGBA") else picture.convert("RGBA")).getchannel("A"))
 
 
+def marked(picture: Image.Image, least: int) -> NDArray[np.bool_]:
+    """Where a PIL image is not black, and not transparent: (h, w).
+
+    Args:
+        picture: of any mode; of a palette the colours count, not their numbers.
+        least: of modes of 8 bits, the value of a channel from which on it counts.
+    """
+    # As they are: divided into 8 bits, the low numbers that things have in masks of 16 bits would be 0.
+    if picture.mode in ("1", "F", "I") or picture.mode.startswith("I;"):
+        return np.asarray(np.asarray(picture) != 0)
+    if picture.mode not in ("L", "RGB", "RGBA"):
+        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    bands = np.asarray(picture).reshape(picture.height, picture.width, -1)
+    colours = (bands[..., :3] >= least).any(axis=-1)
+    return np.asarray(colours & (bands[..., 3] > 0) if bands.shape[-1] == 4 else colours)
+
+
 def array_to_rgb(values: NDArray[Any]) -> Image.Image:
     """Convert an array of shape (h, w) or (h, w, 1 | 3 | 4) to an RGB image.
 

@@ -18,7 +18,7 @@ from PIL.ImageFile import ImageFile
 
 from gradsight.errors import ImageError, InvalidType, one_line, received
 from gradsight.files import opened
-from gradsight.imaging.modes import array_to_rgb, opacity, to_rgb
+from gradsight.imaging.modes import array_to_rgb, marked, opacity, to_rgb
 from gradsight.limits import PIXELS
 from gradsight.values import has
 
@@ -31,6 +31,8 @@ Readable: TypeAlias = (
 
 SUFFIXES = (".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """What the names of pictures end in, where a folder is searched for them."""
+
+_LOSSY = (".jfif", ".jpeg", ".jpg", ".webp")
 
 # EPS is a program, which Pillow hands to Ghostscript: nothing untrusted is executed here.
 _REFUSED = {"EPS"}
@@ -89,6 +91,18 @@ def read_opacity(path: str | Path) -> NDArray[np.uint8] | None:
         ImageError: as `read_image`.
     """
     return _read_path(Path(path), opacity)
+
+
+def read_marked(path: str | Path) -> NDArray[np.bool_]:
+    """Read a mask: where a picture is neither black nor transparent, upright as `read_image` gives it, (h, w).
+
+    Of a JPEG or a WebP, whose black is seldom 0 beside what is bright, only what is brighter than half counts.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    least = 128 if Path(path).suffix.lower() in _LOSSY else 1
+    return _read_path(Path(path), lambda picture: marked(picture, least))
 
 
 def _read_path(path: Path, convert: Callable[[Image.Image], Made]) -> Made:
