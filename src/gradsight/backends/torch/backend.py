@@ -150,7 +150,7 @@ class TorchBackend(ModelBackend[TorchForward]):
             wanted, rectifiers = {*wanted, INPUT.name}, Rectifiers()
         with with_gradient():
             with rectifiers or contextlib.nullcontext():
-                outputs, leaves = self.running.forward(inputs, wanted)
+                outputs, leaves, is_hooked = self.running.forward(inputs, wanted)
             if rectifiers is not None and rule not in (None, TRUE):
                 rectifiers.check(self.view.quantized, str(rule))
             source = leaves.pop(INPUT.name) if INPUT.name in leaves and len(leaves) > 1 else None
@@ -159,7 +159,7 @@ class TorchBackend(ModelBackend[TorchForward]):
                 for layer in layers
                 if layer.name in leaves
             }
-            by_class = ClassGradients(self.view.in_parts)
+            by_class = ClassGradients(None if is_hooked else self.view.in_parts)
             forward = TorchForward(
                 inputs, outputs, leaves, laid_out, rule, batch_size, by_class, source=source, rectifiers=rectifiers
             )
