@@ -85,6 +85,13 @@ class Probe(Protocol):
         whatever bypasses the layer.
         """
 
+    def without_channels(self, groups: NDArray[np.intp]) -> Array:
+        """Scores where some channels are 0 at all positions: numbers of channels (m, g) -> (m * n, k).
+
+        Each row of ``groups`` is switched off by itself; row j belongs to image j % n, as in ``tail``. It is run in
+        rounds of ``batch_size`` rows at most.
+        """
+
     def curvature(self, direction: Array) -> Array:
         """The Hessian of each score by the activations, times ``direction``: (n, c, *s) -> (n, k, c, *s)."""
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from gradsight.backends.ablation import Ablation
 from gradsight.backends.attention import LayerAttending
 from gradsight.cached import cached_property
 from gradsight.foreign import Array
@@ -71,6 +75,18 @@ class LayerProbe:
         if self.leaf == INPUT.name:
             return shared.score(backend.outputs(backend.batches.with_image(shared.inputs, value, times)))
         return shared.score(backend.tail(self.leaf, value, axis, shared.forward, times, traced=traced))
+
+    def without_channels(self, groups: NDArray[np.intp]) -> Array:
+        """Scores where some channels are 0: numbers of channels (m, g) -> (m * n, k); row j belongs to image j % n."""
+        ops, n = self._ops, len(self.scores)
+        if self.leaf == INPUT.name:
+            folded = Ablation(self.activations, None, 0, 1, groups)
+            return ops.concat([self.tail(x.rows(ops)) for x in folded.by_round(n, self.batch_size)], axis=0)
+        # In the layer's own layout: what is laid out otherwise would be copied in each round.
+        ablation = Ablation.of(self._raw, self.activations, self.layout, groups, ops)
+        with self._backend.no_gradient():
+            rounds = ablation.by_round(n, self.batch_size)
+            return ops.concat(list(self._backend.ablated(self.leaf, rounds, self._pass)), axis=0)
 
     def _times(self, rows: Array) -> int:
         n = len(self._pass.scores)
