@@ -59,6 +59,10 @@ class Probe(Protocol):
         """d scores[n, k] / d activations[n]: (n, k, c, *s), from one batched backward pass of the tail alone."""
 
     @property
+    def alphas(self) -> Array:
+        """The mean of the gradients over positions, the weights of Grad-CAM (eq. 1): (n, k, c)."""
+
+    @property
     def scores(self) -> Array:
         """The explained scores, logits where the model has them: (n, k)."""
 
@@ -88,8 +92,7 @@ class Probe(Protocol):
     def without_channels(self, groups: NDArray[np.intp]) -> Array:
         """Scores where some channels are 0 at all positions: numbers of channels (m, g) -> (m * n, k).
 
-        Each row of ``groups`` is switched off by itself; row j belongs to image j % n, as in ``tail``. It is run in
-        rounds of ``batch_size`` rows at most.
+        Each row of ``groups`` by itself, ``batch_size`` rows at once; row j belongs to image j % n, as in ``tail``.
         """
 
     def curvature(self, direction: Array) -> Array:

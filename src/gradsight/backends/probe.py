@@ -53,12 +53,26 @@ class LayerProbe:
         """The layer's output: (n, c, *s)."""
         return self._backend.full_precision(self.layout.fold(self._raw, self._ops))
 
+    @property
+    def _raw_gradients(self) -> Array:
+        """d scores[:, k] / d output, as the model lays it out: (k, *output)."""
+        shared = self._pass if self.leaf in self._pass.leaves else self._pass.from_input
+        return shared.gradients[self.leaf]
+
     @cached_property
     def gradients(self) -> Array:
         """d scores[n, k] / d activations[n]: (n, k, c, *s)."""
-        shared = self._pass if self.leaf in self._pass.leaves else self._pass.from_input
-        folded = self.layout.fold(shared.gradients[self.leaf], self._ops)
+        folded = self.layout.fold(self._raw_gradients, self._ops)
         return self._backend.full_precision(self._ops.moveaxis(folded, 0, 1))
+
+    @cached_property
+    def alphas(self) -> Array:
+        """The mean of the gradients over positions: (n, k, c)."""
+        if not self.layout.is_channels_last:
+            return self._ops.mean(self.gradients, axis=self.spatial)
+        # As they are laid out: of many targets a copy with the channels first takes longer than their mean.
+        raw = self._backend.full_precision(self._raw_gradients)
+        return self._ops.moveaxis(self._ops.mean(raw, axis=tuple(range(2, raw.ndim - 1))), 0, 1)
 
     def tail(self, activations: Array) -> Array:
         """Scores of other activations: (m, c, *s) -> (m, k); row j belongs to image j % n."""

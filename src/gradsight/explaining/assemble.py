@@ -107,7 +107,7 @@ def _of_channels(method: Method, probe: Probe, backend: Backend) -> Makers:
         return {}
     # Eq. 1 of Grad-CAM: the plain mean over positions, whatever weights the method itself makes of the gradients. Now,
     # since gradients and activations are too large to be kept; what is small is copied from the device when asked for.
-    alphas = backend.ops.mean(probe.gradients, axis=probe.spatial)
+    alphas = probe.alphas
     channel_means = backend.ops.mean(probe.activations, axis=probe.spatial)
     numpy = backend.numpy  # which needs no backend: an explanation would keep the model
     return {
