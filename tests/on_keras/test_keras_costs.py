@@ -194,6 +194,27 @@ def test_an_explanation_is_one_graph_there_and_one_back(classes: int, nested: An
         assert len(graphs_of_tensorflow(lambda: explainer(batch), patch)) == 2
 
 
+@pytest.mark.skipif(ENGINE != "tensorflow", reason="counts operations of TensorFlow")
+@pytest.mark.parametrize("classes", [1, 5])
+def test_grad_cam_takes_eight_operations_around_its_two_graphs(
+    classes: int, nested: Any, batch: np.ndarray, request: pytest.FixtureRequest
+) -> None:
+    from tensorflow.python.framework import op_callbacks
+
+    ran: list[str] = []
+
+    def note(kind: Any, *_: Any, **__: Any) -> None:
+        ran.append(str(kind))
+
+    explainer = gs.Explainer(nested, layer="out_relu", targets=gs.Top(classes))
+    explainer(batch)
+    op_callbacks.add_op_callback(note)
+    request.addfinalizer(lambda: op_callbacks.remove_op_callback(note))
+    explainer(batch)
+    # Scores chosen; alphas and means of channels; activations turned; the sum of channels, which takes three.
+    assert len(ran) <= 10
+
+
 @pytest.mark.skipif(ENGINE != "jax", reason="counts what JAX compiles")
 def test_the_model_is_compiled_for_its_study_and_its_passes_and_no_more(
     nested: Any, batch: np.ndarray, monkeypatch: pytest.MonkeyPatch

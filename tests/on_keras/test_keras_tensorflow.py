@@ -13,7 +13,8 @@ import pytest
 from keras import layers as L
 
 import gradsight as gs
-from asking import asked
+from asking import ANYWHERE, asked
+from gradsight.backends.snapshot import Snapshot
 from gradsight.errors import ModelError
 from gradsight.registry import METHODS
 
@@ -21,7 +22,7 @@ tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("of TensorFlow alone", allow_module_level=True)
 
-BY_GRADIENT = [name for name, found in METHODS.items() if found.gradient and name != "cam"]  # cam needs a bare head
+BY_GRADIENT = [name for name in ANYWHERE if METHODS[name].gradient and name != "cam"]  # cam needs a bare head
 
 NOTED: list[int] = []
 
@@ -119,3 +120,16 @@ def test_a_way_back_of_several_that_gives_something_else_is_not_taken(
         for targets in (gs.Classes(3), gs.Classes(1, 3))
     ]
     np.testing.assert_allclose(maps[1][:, 1], maps[0][:, 0], atol=1e-6 * np.abs(maps[0]).max())
+
+
+def test_a_dict_that_tensorflow_puts_a_proxy_in_the_place_of_is_told() -> None:
+    holder = tf.Module()
+    holder.settings = {"scale": 2}
+    assert not issubclass(type(holder.settings), dict)
+    snapshot = Snapshot()
+    snapshot.look_into(holder.settings)
+    assert snapshot.holds()
+    holder.settings["scale"] = 3
+    assert not snapshot.holds()
+    snapshot.restore()
+    assert holder.settings == {"scale": 2}

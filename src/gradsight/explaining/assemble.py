@@ -108,9 +108,8 @@ def _of_channels(method: Method, probe: Probe, backend: Backend) -> Makers:
     # Eq. 1 of Grad-CAM: the plain mean over positions, whatever weights the method itself makes of the gradients. Now,
     # since gradients and activations are too large to be kept; and copied, since an explanation that is kept must not
     # fill a GPU's memory. The maps were copied before, so that there is nothing left to wait for.
-    alphas, channel_means = (
-        backend.numpy(backend.ops.mean(values, axis=probe.spatial)) for values in (probe.gradients, probe.activations)
-    )
+    alphas = backend.numpy(probe.alphas)
+    channel_means = backend.numpy(backend.ops.mean(probe.activations, axis=probe.spatial))
     return {
         "alphas": lambda: alphas.astype(np.float32),
         "channel_means": lambda: channel_means.astype(np.float32),

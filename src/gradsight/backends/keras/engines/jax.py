@@ -27,6 +27,7 @@ from gradsight.foreign import Array, Inputs, Outputs
 from gradsight.recent import PASSES, Recent
 
 if TYPE_CHECKING:
+    from gradsight.backends.ablation import Ablation
     from gradsight.backends.keras.view import View
 
 Run: TypeAlias = Callable[[Inputs, Start], Outputs]
@@ -70,25 +71,26 @@ class Jax:
         """
 
         def behind(run: Run) -> Callable[[Inputs], _Ordered]:
-            def one(pair: Inputs) -> _Ordered:
-                inputs, rows = pair
-                # Only what depends on the rows is mapped over them; of the rest, nothing at all is left at a cut.
-                mapped_rows: _Ordered = jax.vmap(
-                    lambda row: _Ordered.of(run(inputs, lambda at, output: row if at == name else output))
-                )(rows)
-                return mapped_rows
-
-            return one
+            return lambda pair: _for_rows(run, name, pair[0], lambda row: row, pair[1])
 
         rows = jnp.reshape(raw, (times, -1, *raw.shape[1:]))
         outputs = self._compiled(("tail", forward.key, name), behind, forward.body)((forward.inputs, rows)).tree
+        return mapped(_by_row, outputs)
 
-        def by_row(x: Array) -> object:
-            if not keras.ops.is_tensor(x):
-                return x
-            return x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0]
+    def ablated(self, name: str, ablation: Ablation, forward: KerasForward) -> Outputs:
+        """The outputs where channels of a leaf are off; the compiler makes what is left of it where it is read."""
+        known = (ablation.raw,) if ablation.blank is None else (ablation.raw, ablation.blank)
 
-        return mapped(by_row, outputs)
+        def behind(run: Run) -> Callable[[Inputs], _Ordered]:
+            def of(given: Inputs) -> _Ordered:
+                inputs, (raw, *blank), off = given
+                nothing = blank[0] if blank else jnp.zeros_like(raw)
+                return _for_rows(run, name, inputs, lambda x: jnp.where(x, nothing, raw), off)
+
+            return of
+
+        given = (forward.inputs, known, jax.device_put(ablation.off(), ablation.raw.sharding))
+        return mapped(_by_row, self._compiled(("ablated", forward.key, name), behind, forward.body)(given).tree)
 
     activations = jax.nn
     aside = staticmethod(jax.ensure_compile_time_eval)
@@ -235,6 +237,24 @@ class _Ordered:
 def _plain(run: Run) -> Callable[[Inputs], _Ordered]:
     """A pass that starts nowhere."""
     return lambda inputs: _Ordered.of(run(inputs, lambda _name, output: output))
+
+
+def _for_rows(run: Run, name: str, inputs: Inputs, made: Callable[[Array], Array], rows: Array) -> _Ordered:
+    """A pass for each of ``rows`` with ``made(row)`` in the place of a leaf.
+
+    Only what depends on the rows is mapped over them; of the rest, nothing at all is left at a cut.
+    """
+    mapped_rows: _Ordered = jax.vmap(
+        lambda row: _Ordered.of(run(inputs, lambda at, output: made(row) if at == name else output))
+    )(rows)
+    return mapped_rows
+
+
+def _by_row(x: Array) -> object:
+    """Rows of several copies of a batch, (m, n, ...), one after the other."""
+    if not keras.ops.is_tensor(x):
+        return x
+    return x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0]
 
 
 def _linearized(run: Run) -> Callable[[Inputs], tuple[_Ordered, dict[str, Array], Back]]:

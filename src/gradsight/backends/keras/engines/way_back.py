@@ -57,8 +57,11 @@ class WayBack:
 
     def __call__(self, cotangents: Rows, needed: Sequence[Array]) -> Rows:
         """Gradients of all targets, of which there is at least one."""
-        parts = [self._of_some([c[i:j] for c in cotangents], needed) for i, j in _rounds(cotangents)]
-        return list(parts[0]) if len(parts) == 1 else [tf.concat(some, axis=0) for some in zip(*parts, strict=True)]
+        rounds = list(_rounds(cotangents))
+        if len(rounds) == 1:  # mostly: a slice of all would be an operation of its own
+            return list(self._of_some(cotangents, needed))
+        parts = [self._of_some([c[i:j] for c in cotangents], needed) for i, j in rounds]
+        return [tf.concat(some, axis=0) for some in zip(*parts, strict=True)]
 
     def _of_some(self, cotangents: Rows, needed: Sequence[Array]) -> Sequence[Array]:
         if len(cotangents[0]) == 1:
