@@ -18,10 +18,11 @@ from jax.extend import core as extended
 from numpy.typing import NDArray
 
 from gradsight.backends.dominators import cuts_of
+from gradsight.backends.keras.engines.ordered import Ordered
 from gradsight.backends.keras.engines.protocol import Body, Linearized, Start
 from gradsight.backends.keras.forward import KerasForward
 from gradsight.backends.keras.outputs import floating_in, tensors_in
-from gradsight.backends.keras.trees import Form, mapped
+from gradsight.backends.keras.trees import mapped
 from gradsight.backends.unchanged import unchanged
 from gradsight.foreign import Array, Inputs, Outputs
 from gradsight.recent import PASSES, Recent
@@ -70,7 +71,7 @@ class Jax:
         The compiler leaves out what the outputs do not need: there is no other way than this, and none is tried.
         """
 
-        def behind(run: Run) -> Callable[[Inputs], _Ordered]:
+        def behind(run: Run) -> Callable[[Inputs], Ordered]:
             return lambda pair: _for_rows(run, name, pair[0], lambda row: row, pair[1])
 
         rows = jnp.reshape(raw, (times, -1, *raw.shape[1:]))
@@ -81,8 +82,8 @@ class Jax:
         """The outputs where channels of a leaf are off; the compiler makes what is left of it where it is read."""
         known = (ablation.raw,) if ablation.blank is None else (ablation.raw, ablation.blank)
 
-        def behind(run: Run) -> Callable[[Inputs], _Ordered]:
-            def of(given: Inputs) -> _Ordered:
+        def behind(run: Run) -> Callable[[Inputs], Ordered]:
+            def of(given: Inputs) -> Ordered:
                 inputs, (raw, *blank), off = given
                 nothing = blank[0] if blank else jnp.zeros_like(raw)
                 return _for_rows(run, name, inputs, lambda x: jnp.where(x, nothing, raw), off)
@@ -167,7 +168,7 @@ class Jax:
         """
         variables = self._variables
 
-        def whole(values: list[Array], inputs: _Ordered) -> Array:
+        def whole(values: list[Array], inputs: Ordered) -> Array:
             def run(inputs: Inputs, start: Start) -> Outputs:
                 with _Scope(variables, values):
                     return body(inputs, start)
@@ -181,7 +182,7 @@ class Jax:
             sizes = tuple(tuple(x.shape[1:]) for x in tensors_in(inputs))
             compiled = own or self._kept.of(sizes, partial(Recent, PASSES)).of(key, lambda: _jitted(whole, options))
             known = len(variables)
-            result = compiled([variable.value for variable in variables[:known]], _Ordered.of(inputs))
+            result = compiled([variable.value for variable in variables[:known]], Ordered.of(inputs))
             # A variable that was met while this was compiled is an argument from now on.
             return result if len(variables) == known else called(inputs)
 
@@ -207,45 +208,18 @@ class _Scope(keras.StatelessScope):  # type: ignore[misc, unused-ignore]
         return value
 
 
-@jax.tree_util.register_pytree_node_class
-class _Ordered:
-    """A tree as JAX may take and give it: its tensors in order, all else fixed. JAX itself sorts the keys of dicts."""
-
-    def __init__(self, form: Form, tensors: list[Array]) -> None:
-        self._form, self._tensors = form, tensors
-
-    @classmethod
-    def of(cls, tree: Outputs) -> _Ordered:
-        """Of a tree of tensors."""
-        return cls(Form(tree), tensors_in(tree))
-
-    @property
-    def tree(self) -> Outputs:
-        """The tree."""
-        return self._form.filled(self._tensors)
-
-    def tree_flatten(self) -> tuple[list[Array], Form]:
-        """What JAX sees, and what it keeps."""
-        return self._tensors, self._form
-
-    @classmethod
-    def tree_unflatten(cls, form: Form, tensors: list[Array]) -> _Ordered:
-        """The same with other tensors."""
-        return cls(form, tensors)
-
-
-def _plain(run: Run) -> Callable[[Inputs], _Ordered]:
+def _plain(run: Run) -> Callable[[Inputs], Ordered]:
     """A pass that starts nowhere."""
-    return lambda inputs: _Ordered.of(run(inputs, lambda _name, output: output))
+    return lambda inputs: Ordered.of(run(inputs, lambda _name, output: output))
 
 
-def _for_rows(run: Run, name: str, inputs: Inputs, made: Callable[[Array], Array], rows: Array) -> _Ordered:
+def _for_rows(run: Run, name: str, inputs: Inputs, made: Callable[[Array], Array], rows: Array) -> Ordered:
     """A pass for each of ``rows`` with ``made(row)`` in the place of a leaf.
 
     Only what depends on the rows is mapped over them; of the rest, nothing at all is left at a cut.
     """
-    mapped_rows: _Ordered = jax.vmap(
-        lambda row: _Ordered.of(run(inputs, lambda at, output: made(row) if at == name else output))
+    mapped_rows: Ordered = jax.vmap(
+        lambda row: Ordered.of(run(inputs, lambda at, output: made(row) if at == name else output))
     )(rows)
     return mapped_rows
 
@@ -257,10 +231,10 @@ def _by_row(x: Array) -> object:
     return x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0]
 
 
-def _linearized(run: Run) -> Callable[[Inputs], tuple[_Ordered, dict[str, Array], Back]]:
+def _linearized(run: Run) -> Callable[[Inputs], tuple[Ordered, dict[str, Array], Back]]:
     """A pass, its leaves, and the way back to them."""
 
-    def linearized(inputs: Inputs) -> tuple[_Ordered, dict[str, Array], Back]:
+    def linearized(inputs: Inputs) -> tuple[Ordered, dict[str, Array], Back]:
         # JAX differentiates by arguments: zeros are added to the outputs, whose shapes a first look tells.
         shapes: dict[str, jax.ShapeDtypeStruct] = {}
 
@@ -268,10 +242,10 @@ def _linearized(run: Run) -> Callable[[Inputs], tuple[_Ordered, dict[str, Array]
             shapes[name] = jax.ShapeDtypeStruct(output.shape, output.dtype)
             return output
 
-        jax.eval_shape(lambda ordered: floating_in(run(ordered.tree, note)), _Ordered.of(inputs))
+        jax.eval_shape(lambda ordered: floating_in(run(ordered.tree, note)), Ordered.of(inputs))
         zeros = {name: jnp.zeros(x.shape, x.dtype) for name, x in shapes.items()}
 
-        def perturbed(added: dict[str, Array]) -> tuple[list[Array], tuple[_Ordered, dict[str, Array]]]:
+        def perturbed(added: dict[str, Array]) -> tuple[list[Array], tuple[Ordered, dict[str, Array]]]:
             leaves: dict[str, Array] = {}
 
             def start(name: str, output: Array) -> Array:
@@ -279,7 +253,7 @@ def _linearized(run: Run) -> Callable[[Inputs], tuple[_Ordered, dict[str, Array]
                 return leaves[name]
 
             outputs = run(inputs, start)
-            return floating_in(outputs), (_Ordered.of(outputs), leaves)
+            return floating_in(outputs), (Ordered.of(outputs), leaves)
 
         _, back, (outputs, leaves) = jax.vjp(perturbed, zeros, has_aux=True)
         return outputs, leaves, back
