@@ -18,6 +18,7 @@ from jax.extend import core as extended
 from numpy.typing import NDArray
 
 from gradsight.backends.dominators import cuts_of
+from gradsight.backends.keras.engines.jitted import QUICKLY, Back, jitted, pulled, way_back
 from gradsight.backends.keras.engines.ordered import Ordered
 from gradsight.backends.keras.engines.protocol import Body, Linearized, Start
 from gradsight.backends.keras.forward import KerasForward
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 
 Run: TypeAlias = Callable[[Inputs, Start], Outputs]
 """A body with the values of variables given."""
-
-Back: TypeAlias = Callable[[list[Array]], tuple[dict[str, Array]]]
-"""The way back through a pass, as JAX gives it."""
 
 # Before JAX 0.9 it was elsewhere.
 _trace_state: Any = getattr(extended, "get_opaque_trace_state", None) or jax.core.get_opaque_trace_state
@@ -54,16 +52,16 @@ class Jax:
 
     def each(self, key: Hashable, body: Body, several: Sequence[Inputs]) -> Iterator[Outputs]:
         """The outputs for inputs of one kind, one after the other, in NumPy: JAX keeps what it compiled for a shape."""
-        run = self._compiled(("each", key), _plain, body, _QUICKLY)
+        run = self._compiled(("each", key), _plain, body, QUICKLY)
         return (mapped(lambda x: np.asarray(x) if keras.ops.is_tensor(x) else x, run(x).tree) for x in several)
 
     def linearize(self, key: Hashable | None, body: Body, inputs: Inputs) -> Linearized:
         """The outputs, the leaves, and the way back."""
         if key is None:
             outputs, leaves, back = self._compiled(None, _linearized, body)(inputs)
-            return Linearized(outputs.tree, leaves, partial(_way_back(_QUICKLY), back))
+            return Linearized(outputs.tree, leaves, partial(way_back(QUICKLY), back))
         outputs, leaves, back = self._compiled(("linearize", key), _linearized, body)(inputs)
-        return Linearized(outputs.tree, leaves, partial(_back, back))
+        return Linearized(outputs.tree, leaves, partial(pulled, back))
 
     def tail(self, name: str, raw: Array, forward: KerasForward, more: object, times: int) -> Outputs:  # noqa: ARG002
         """The outputs with ``raw`` in the place of a leaf; row j of ``raw`` belongs to row j % n.
@@ -175,12 +173,12 @@ class Jax:
 
             return made(run)(inputs.tree)
 
-        own = _jitted(whole, _QUICKLY) if key is None else None
+        own = jitted(whole, QUICKLY) if key is None else None
 
         def called(inputs: Inputs) -> Array:
             # By sizes: a function keeps what was compiled for each for as long as it lives.
             sizes = tuple(tuple(x.shape[1:]) for x in tensors_in(inputs))
-            compiled = own or self._kept.of(sizes, partial(Recent, PASSES)).of(key, lambda: _jitted(whole, options))
+            compiled = own or self._kept.of(sizes, partial(Recent, PASSES)).of(key, lambda: jitted(whole, options))
             known = len(variables)
             result = compiled([variable.value for variable in variables[:known]], Ordered.of(inputs))
             # A variable that was met while this was compiled is an argument from now on.
@@ -259,33 +257,3 @@ def _linearized(run: Run) -> Callable[[Inputs], tuple[Ordered, dict[str, Array],
         return outputs, leaves, back
 
     return linearized
-
-
-def _jitted(function: Callable[..., Array], options: Mapping[str, int]) -> Callable[..., Array]:
-    """A function that is compiled, with options of the compiler where they are known to hold."""
-    compiled: Callable[..., Array] = jax.jit(function)
-    if options and jax.default_backend() == "cpu":
-        compiled = jax.jit(function, compiler_options=dict(options))
-    return compiled
-
-
-_QUICKLY = MappingProxyType({"xla_backend_optimization_level": 0})
-"""For what runs a few times: compiled in half the time, it takes a quarter more."""
-
-
-def _way_back(options: Mapping[str, int]) -> Callable[[Back, list[Array]], dict[str, Array]]:
-    """From the way back, as JAX gives it, and cotangents (k, ...) to gradients (k, ...)."""
-    # Of one, nothing is mapped: products and convolutions stay what they are.
-    alone = _jitted(lambda back, rows: jax.tree.map(lambda x: x[None], back([row[0] for row in rows])[0]), options)
-    mapped_rows = _jitted(lambda back, rows: jax.vmap(back)(rows)[0], options)
-
-    def pulled(back: Back, cotangents: list[Array]) -> dict[str, Array]:
-        run = alone if len(cotangents[0]) == 1 else mapped_rows
-        gradients: dict[str, Array] = run(back, cotangents)
-        return gradients
-
-    return pulled
-
-
-_back = _way_back(MappingProxyType({}))
-"""One for all models: what is compiled is kept by what the way back is made of."""
