@@ -13,7 +13,7 @@ from typing import NamedTuple
 from gradsight.errors import ModelError
 from gradsight.layouts import Layout, layouts, only_layout, proportional
 from gradsight.positions.locations import Call
-from gradsight.positions.orders import Grid, is_plain, mixed, simple
+from gradsight.positions.orders import Grid, is_plain, mixed, rearranged, simple
 
 _FOUND = 0.8
 """A layout that the shape does not suggest needs at least this correlation."""
@@ -29,6 +29,9 @@ _HOLDS = 0.5
 
 _DECISIVE, _DOUBTFUL = 6.0, 2.0
 """A layout is taken against a likely one if its likelihood is e to the first as much; above the second it is open."""
+
+_EQUAL = 1e-6
+"""A difference below this is of rounding: the layouts are the same, or fit alike."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,7 @@ def _by_shape(call: Call, usual: Sequence[Layout], pool: _Pool, size: Sequence[i
     if alike and call.reached:
         # The number of tokens says no more than that they may be those of earlier outputs: locations must support it,
         # and what they do not support has no other grid.
-        supported = [x for x in alike if call.supports(x)]
+        supported = [x for x in alike if _is_supported(call, x)]
         return _alike(call, supported) if supported else ()
     if alike:
         as_many = len(set(call.shape)) == 2 == len(call.shape) - 1  # nothing tells tokens from channels
@@ -208,11 +211,17 @@ def _is_likely(layout: Layout, call: Call, known: frozenset[Grid], size: Sequenc
     if len(layout.axes) > 3 or not (known and call.reached):
         return True
     if len(size) > 1:
-        return call.supports(layout)
+        return _is_supported(call, layout)
     if layout.grid in known:
         return True
     others = (x for x in simple(call, known, size) if x.channel_axis != layout.channel_axis)
     return max(map(call.evidence, others), default=0.0) <= max(call.evidence(layout), _HOLDS)
+
+
+def _is_supported(call: Call, layout: Layout) -> bool:
+    """Whether locations agree with a layout a little, and with no other usual order of the same tokens better."""
+    # Tokens that come window by window lie a little as by rows too.
+    return call.supports(layout) and all(call.favours(x, layout) < _EQUAL for x in rearranged(layout))
 
 
 def _exchanged(layout: Layout) -> Layout:
