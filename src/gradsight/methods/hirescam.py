@@ -7,7 +7,7 @@ from gradsight.foreign import Array, Ops
 from gradsight.registry import method
 
 _ROUNDING = 1e-5
-"""Of what was summed so much is left where the sum is zero and single precision rounds; maps have a hundredth and more."""
+"""Of what was summed so much is left where the sum is zero and single precision rounds; maps have over a hundredth."""
 
 
 @method("hirescam", title="HiResCAM", source="arXiv:2011.08891", alphas=True)
