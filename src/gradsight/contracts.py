@@ -59,6 +59,10 @@ class Probe(Protocol):
         """d scores[n, k] / d activations[n]: (n, k, c, *s), from one batched backward pass of the tail alone."""
 
     @property
+    def alphas(self) -> Array:
+        """The mean of the gradients over positions, the weights of Grad-CAM (eq. 1): (n, k, c)."""
+
+    @property
     def scores(self) -> Array:
         """The explained scores, logits where the model has them: (n, k)."""
 
@@ -83,6 +87,12 @@ class Probe(Protocol):
 
         m is a multiple of n, and row j belongs to image j % n: it keeps that image's targets, extra tokens, and
         whatever bypasses the layer.
+        """
+
+    def without_channels(self, groups: NDArray[np.intp]) -> Array:
+        """Scores where some channels are 0 at all positions: numbers of channels (m, g) -> (m * n, k).
+
+        Each row of ``groups`` by itself, ``batch_size`` rows at once; row j belongs to image j % n, as in ``tail``.
         """
 
     def curvature(self, direction: Array) -> Array:

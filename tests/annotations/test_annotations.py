@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 import gradsight as gs
+from fuzz_files import in_bytes
 from gradsight.annotations import (
     Annotations,
     LabelledBox,
@@ -269,6 +271,25 @@ def test_files_that_cannot_be_boxes_are_refused_in_words(tmp_path: Path, monkeyp
         read_boxes(yolo(tmp_path))
 
 
+@pytest.mark.parametrize("form", ["coco", "yolo", "voc", "csv"])
+@pytest.mark.parametrize("count", [150, pytest.param(5000, marks=pytest.mark.slow)])
+def test_a_damaged_file_is_boxes_and_sentences_or_one_error(tmp_path: Path, form: str, count: int) -> None:
+    source, draw = FORMS[form](tmp_path), random.Random(0)
+    file = source if source.is_file() else sorted(source.iterdir())[0]
+    whole, read = file.read_bytes(), 0
+    for number in range(count):
+        file.write_bytes(in_bytes(draw, whole))
+        try:
+            found = read_boxes(source)
+        except InvalidArgument:
+            continue
+        read += 1
+        assert not any("\n" in problem or len(problem) > 3000 for problem in found.problems), number
+        for marks in found.of.values():
+            assert all(np.isfinite(box.box).all() for box in marks.boxes), number
+    assert read > count / 30
+
+
 def test_a_folder_that_leads_to_itself_ends(tmp_path: Path) -> None:
     folder = yolo(tmp_path)
     (folder / "again").symlink_to(folder)
@@ -445,7 +466,8 @@ def test_masks_of_lossy_files_turned_or_of_another_size(tmp_path: Path) -> None:
     (tmp_path / "c.png").write_bytes(b"no picture")
     Image.new("L", (6, 4)).save(tmp_path / "a.png")
     found = read_masks(tmp_path)
-    assert "second mask" in found.problems[0]
+    assert [problem.partition(":")[0] for problem in found.problems] == ["a.jpg", "a.png"]
+    assert sorted(found.of) == ["b", "c"]
     with pytest.raises(ImageError):
         placed(found.of["c"], same)
 

@@ -17,7 +17,7 @@ from gradsight.cases.curves import area, scores_without
 from gradsight.cases.subsets import Subsets
 from gradsight.metric_registry import as_metric
 
-pytestmark = pytest.mark.pytorch
+pytestmark = [pytest.mark.peers, pytest.mark.pytorch]
 
 TOLERANCE = 1e-5
 """Peers keep their figures in float32."""

@@ -40,7 +40,8 @@ def of_map(values: NDArray[np.float32], signed: bool = False) -> list[Note]:
     if not np.isfinite(values).all():
         return [Note("not_finite", "the map holds values that are not finite (NaN or infinity); they are drawn as 0")]
     if not values.any():
-        return [Note("zero_map", "the map is zero everywhere: the score does not react to this layer's positions")]
+        said = "the score does not react to this layer's positions, or what they contribute cancels"
+        return [Note("zero_map", f"the map is zero everywhere: {said}")]
     # Of a signed map the other side is drawn, so that the heatmap is not empty.
     if values.max() <= 0 and signed:
         return [Note("negative_map", "nothing in the map speaks for this side; it is negative everywhere")]
