@@ -111,6 +111,15 @@ def _held_out(count: int) -> set[str]:
     return {f"photo {i}" for i in np.array_split(np.random.default_rng(0).permutation(count), 2)[1]}
 
 
+def test_plain_grad_cam_beside_itself_differs_by_nothing(metrics) -> None:
+    found = gs.recommend(explainer(), photos(), by={"likes_centre": 1}, methods=["gradcam"], layers=["2"])
+    assert found.best == found.plain
+    differences = [found.advantage, found.compared[0].difference]
+    assert [(one.mean, one.low, one.high) for one in differences] == [(0, 0, 0)] * 2
+    assert not found.is_better
+    assert "it won the race itself" in str(found)
+
+
 def test_broken_photos_are_named_and_left_out(metrics) -> None:
     given = photos(24)
     for i in (3, 10, 17):
