@@ -34,7 +34,7 @@ from gradsight.metric_sets import figures
 from gradsight.registry import METHODS
 from gradsight.significance import beats, interval
 
-METRICS = ("pointing", "energypointing", "maskauc", "iou", "maxboxacc", "maxboxaccv2")
+METRICS = ("pointing", "energypointing", "maskauc", "iou", "maxboxacc(thresholds=50)", "maxboxaccv2(thresholds=50)")
 CONTROLS = ("centre", "edge", "random")
 
 

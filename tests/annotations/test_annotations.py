@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 import gradsight as gs
+from fuzz_files import in_bytes
 from gradsight.annotations import (
     Annotations,
     LabelledBox,
@@ -18,6 +20,7 @@ from gradsight.annotations import (
     classes_of,
     matched,
     placed,
+    placed_by_class,
     read_boxes,
     read_class_map,
     read_masks,
@@ -268,6 +271,25 @@ def test_files_that_cannot_be_boxes_are_refused_in_words(tmp_path: Path, monkeyp
         read_boxes(yolo(tmp_path))
 
 
+@pytest.mark.parametrize("form", ["coco", "yolo", "voc", "csv"])
+@pytest.mark.parametrize("count", [150, pytest.param(5000, marks=pytest.mark.slow)])
+def test_a_damaged_file_is_boxes_and_sentences_or_one_error(tmp_path: Path, form: str, count: int) -> None:
+    source, draw = FORMS[form](tmp_path), random.Random(0)
+    file = source if source.is_file() else sorted(source.iterdir())[0]
+    whole, read = file.read_bytes(), 0
+    for number in range(count):
+        file.write_bytes(in_bytes(draw, whole))
+        try:
+            found = read_boxes(source)
+        except InvalidArgument:
+            continue
+        read += 1
+        assert not any("\n" in problem or len(problem) > 3000 for problem in found.problems), number
+        for marks in found.of.values():
+            assert all(np.isfinite(box.box).all() for box in marks.boxes), number
+    assert read > count / 30
+
+
 def test_a_folder_that_leads_to_itself_ends(tmp_path: Path) -> None:
     folder = yolo(tmp_path)
     (folder / "again").symlink_to(folder)
@@ -364,6 +386,16 @@ def test_what_the_model_did_not_see_is_told() -> None:
     assert (nothing.things, nothing.seen, nothing.region.any()) == (0, 0, False)
 
 
+def test_each_target_has_the_things_of_its_class() -> None:
+    placement = Placement.whole((20, 20), (20, 20))
+    boxes = [LabelledBox(label, (at, at, at + 2, at + 2)) for at, label in enumerate(("cat", "kitten", "dog"))]
+    classes = {"cat": (3, 4), "kitten": (4,), "dog": (7,)}
+    found = placed_by_class(Marks(tuple(boxes)), placement, [4, 3, 9, None, 4], classes)
+    assert [one.things for one in found] == [2, 1, 0, 0, 2]
+    assert found[1].boxes.tolist() == [[0, 0, 2, 2]]
+    assert found[0] is found[4]
+
+
 def test_a_thing_smaller_than_a_pixel_of_the_input_is_there() -> None:
     placement = Placement.whole((100, 100), (10, 10))
     found = placed(Marks((LabelledBox("dot", (1, 98, 3, 99)),)), placement)
@@ -434,7 +466,8 @@ def test_masks_of_lossy_files_turned_or_of_another_size(tmp_path: Path) -> None:
     (tmp_path / "c.png").write_bytes(b"no picture")
     Image.new("L", (6, 4)).save(tmp_path / "a.png")
     found = read_masks(tmp_path)
-    assert "second mask" in found.problems[0]
+    assert [problem.partition(":")[0] for problem in found.problems] == ["a.jpg", "a.png"]
+    assert sorted(found.of) == ["b", "c"]
     with pytest.raises(ImageError):
         placed(found.of["c"], same)
 

@@ -12,49 +12,13 @@ import torch
 from torch import nn
 
 import frameworks
-from cases_of import case_of
+from cases_of import CLASSES, OURS, asked, case_of, images, network
 from gradsight.metric_registry import METRICS, as_metric
 from metric_oracles import ORACLES
 from plain import Plain
-from toys import curved
-
-CLASSES = [[0, 3], [4, 1]]
-SIZE = (9, 8)
-OURS = sorted(ORACLES)
-
-FEW = {
-    "deletion": "steps=5",
-    "insertion": "steps=5",
-    "pixelflipping": "steps=4, share=0.5",
-    "faithfulnesscorrelation": "samples=12, share=0.2",
-    "mufidelity": "samples=12, cells=4",
-    "infidelity": "samples=12",
-    "occlusioncorrelation": "window=0.4, stride=0.3",
-    "road": "steps=3",
-    "roadmorf": "steps=3",
-    "roadlerf": "steps=3",
-    "arcc": "steps=3",
-}
-"""Options with which a metric takes few passes."""
 
 TOLERANCE = 5e-4 if frameworks.ON_KERAS else 1e-5
 """Twins are float32, and the sum of squares of infidelity doubles what that rounds."""
-
-
-def asked(name: str, options: str = "") -> str:
-    options = options or FEW.get(name, "")
-    return f"{name}({options})" if options else name
-
-
-def images(n: int = 2, size: Any = SIZE) -> torch.Tensor:
-    return 3 * torch.randn(n, 3, *size, dtype=torch.float64)
-
-
-def network() -> nn.Module:
-    model = curved().double()
-    with torch.no_grad():  # probabilities that differ, and no certainty
-        model[-1].weight *= 3
-    return model
 
 
 def measured(text: str, case: Any) -> Any:

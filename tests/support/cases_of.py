@@ -5,11 +5,49 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 import frameworks
 from gradsight.cases import Case, Scoring
 from gradsight.variants import as_method
-from metric_oracles import BLACK, WHITE
+from metric_oracles import BLACK, ORACLES, WHITE
+from toys import curved
+
+CLASSES = [[0, 3], [4, 1]]
+SIZE = (9, 8)
+OURS = sorted(ORACLES)
+
+FEW = {
+    "deletion": "steps=5",
+    "insertion": "steps=5",
+    "pixelflipping": "steps=4, share=0.5",
+    "faithfulnesscorrelation": "samples=12, share=0.2",
+    "mufidelity": "samples=12, cells=4",
+    "infidelity": "samples=12",
+    "occlusioncorrelation": "window=0.4, stride=0.3",
+    "road": "steps=3",
+    "roadmorf": "steps=3",
+    "roadlerf": "steps=3",
+    "arcc": "steps=3",
+}
+"""Options with which a metric takes few passes."""
+
+
+def asked(name: str, options: str = "") -> str:
+    options = options or FEW.get(name, "")
+    return f"{name}({options})" if options else name
+
+
+def images(n: int = 2, size: Any = SIZE) -> torch.Tensor:
+    return 3 * torch.randn(n, 3, *size, dtype=torch.float64)
+
+
+def network() -> nn.Module:
+    model = curved().double()
+    with torch.no_grad():  # probabilities that differ, and no certainty
+        model[-1].weight *= 3
+    return model
 
 
 def case_of(

@@ -7,7 +7,7 @@ the rest is done.
 from gradsight.annotations.labels import classes_of, read_class_map
 from gradsight.annotations.marks import Annotations, LabelledBox, Marks
 from gradsight.annotations.matching import Matched, matched
-from gradsight.annotations.placing import Placed, placed
+from gradsight.annotations.placing import Placed, placed, placed_by_class
 from gradsight.annotations.reading import read_boxes, read_masks
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "classes_of",
     "matched",
     "placed",
+    "placed_by_class",
     "read_boxes",
     "read_class_map",
     "read_masks",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -54,6 +54,30 @@ def placed(marks: Marks, placement: Placement, labels: Collection[str] | None = 
         return _of_mask(read_marked(marks.mask), placement, str(marks.mask))
     boxes = [box.on(placement.image_size) for box in marks.boxes if labels is None or box.label in labels]
     return _of_boxes(np.array(boxes, np.float64).reshape(-1, 4), placement)
+
+
+def placed_by_class(
+    marks: Marks, placement: Placement, targets: Sequence[int | None], classes: Mapping[str, Collection[int]]
+) -> tuple[Placed, ...]:
+    """As `placed`, for each of a photo's targets the things whose label means its class.
+
+    Args:
+        marks: of the photo.
+        placement: where the input lies on it.
+        targets: the class of each target; None where it is no class, and then no box is meant.
+        classes: for each label the classes that it means, from `classes_of`.
+
+    Raises:
+        InvalidArgument: they are of another photo.
+        ImageError: the mask cannot be read.
+    """
+    found: dict[int | None, Placed] = {}
+    for target in targets:
+        # Targets of one class share what is found: a mask of a large photo takes time to read.
+        if target not in found:
+            labels = {label for label, meant in classes.items() if target in meant}
+            found[target] = placed(marks, placement, labels)
+    return tuple(found[target] for target in targets)
 
 
 def _of_boxes(boxes: Boxes, placement: Placement) -> Placed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -62,15 +63,13 @@ def read_masks(folder: str | os.PathLike[str]) -> Annotations:
     found = _files(source, SUFFIXES) if is_folder(source) else []
     if not found:
         raise InvalidArgument(f"`folder` must be a folder of pictures, one for each photo. {received(str(source))}")
-    problems = Problems()
-    of: dict[str, Marks] = {}
-    for file in found:
-        key = file.relative_to(source).with_suffix("").as_posix()
-        # Which of two is meant nobody can tell, and the first one is as good a guess as a wrong map.
-        if key in of:
-            problems.add(file.name, f"there is a second mask of that name, {of[key].mask}. Take one of them out.")
-            continue
-        of[key] = Marks(mask=file)
+    keys = [file.relative_to(source).with_suffix("").as_posix() for file in found]
+    counts, problems = Counter(keys), Problems()
+    # Which of two is meant nobody can tell, and a wrong one would look like a wrong map.
+    for file, key in zip(found, keys, strict=True):
+        if counts[key] > 1:
+            problems.add(file.name, "another mask has this name but for its ending. Take one of them out.")
+    of = {key: Marks(mask=file) for file, key in zip(found, keys, strict=True) if counts[key] == 1}
     return Annotations(of, problems.all())
 
 

@@ -10,6 +10,9 @@ from gradsight.imaging.resample import Floats
 Corners = NDArray[np.float64]
 """(b, 4): (top, left, bottom, right), bottom and right exclusive."""
 
+_CORNERS = np.ones((3, 3), bool)
+"""Neighbours of a position: those at its corners too."""
+
 
 def overlaps(boxes: Corners, others: Corners) -> NDArray[np.float64]:
     """The intersection over union of each box with each of the others, (b, o); 0 where both are empty."""
@@ -38,25 +41,21 @@ def swept(heat: Floats, boxes: Corners, steps: int) -> tuple[NDArray[np.float64]
     from scipy import ndimage
 
     largest, best = np.zeros(steps), np.zeros(steps)
-    corner = np.zeros(2)
-    part = heat / heat.max()
+    top = left = 0
+    # How many thresholds each position reaches: small whole numbers are compared quicker than floats, and as exactly.
+    reached = np.searchsorted(np.arange(steps) / steps, heat / heat.max(), side="right").astype(np.int16)
     for step in range(steps):
+        hot = reached > step
+        rows, columns = np.flatnonzero(hot.any(axis=1)), np.flatnonzero(hot.any(axis=0))
         # What is hot at one threshold was hot at the one before: the search narrows as it goes on.
-        part, corner = _narrowed(part, corner, step / steps)
-        labels, count = ndimage.label(part >= step / steps, structure=np.ones((3, 3)))
-        found = _corners(ndimage.find_objects(labels)) + np.tile(corner, 2)
+        inside = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        reached, top, left = reached[inside], top + int(rows[0]), left + int(columns[0])
+        labels, count = ndimage.label(hot[inside], structure=_CORNERS)
+        found = _corners(ndimage.find_objects(labels)) + np.array([top, left, top, left])
         fits = overlaps(found, boxes).max(axis=1)
         sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
         largest[step], best[step] = fits[sizes == sizes.max()].max(), fits.max()
     return largest, best
-
-
-def _narrowed(part: Floats, corner: Corners, least: float) -> tuple[Floats, Corners]:
-    """The part of a map that holds all that reaches a value, and where on the map it begins."""
-    hot = part >= least
-    rows, columns = np.flatnonzero(hot.any(axis=1)), np.flatnonzero(hot.any(axis=0))
-    inside = part[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return inside, corner + np.array([rows[0], columns[0]])
 
 
 def _corners(sides: list[tuple[slice, ...]]) -> Corners:
