@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import frameworks
+import stability_oracles  # noqa: F401 - which enters its oracles beside the others
 from gradsight.cases import Case, Scoring
 from gradsight.variants import as_method
 from metric_oracles import BLACK, ORACLES, WHITE
@@ -30,6 +31,9 @@ FEW = {
     "roadmorf": "steps=3",
     "roadlerf": "steps=3",
     "arcc": "steps=3",
+    "maxsensitivity": "samples=4",
+    "averagesensitivity": "samples=4",
+    "lipschitz": "samples=4",
 }
 """Options with which a metric takes few passes."""
 
