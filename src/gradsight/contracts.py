@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
@@ -110,6 +110,13 @@ class Probe(Protocol):
 
     def with_images(self, images: Array) -> Probe:
         """The same layer and targets for other images: (m, channels, *positions); rows as in ``tail``."""
+
+    @property
+    def weighted(self) -> Sequence[Sequence[str]]:
+        """By layer, as they run, the names of all whose weights it uses; ``""`` is the model. One pass, once."""
+
+    def randomised(self, layers: Collection[str], seed: int) -> Probe:
+        """The same where layers that `weighted` names have lost what they learned; see `backends.randomising`."""
 
     def with_targets(self, targets: ScoreSpec) -> Probe:
         """The same forward pass, with other targets explained."""

@@ -58,6 +58,9 @@ class Snapshot:
         self._add(container, is_space=False)
 
     def _add(self, container: Container, *, is_space: bool) -> None:
+        # TensorFlow wraps the dicts of layers in what calls itself a dict, and is none to Python's own functions.
+        if not issubclass(type(container), _CONTAINERS):
+            container = container.__wrapped__  # type: ignore[union-attr]
         if id(container) in self._known:
             return
         self._known.add(id(container))
