@@ -54,8 +54,9 @@ def explanations(
 
 def _explanation(passes: Passes, batch: Batch, told: Told, run: MethodRun) -> Explanation:
     backend, shared, method = batch.backend, run.shared, run.method
+    maps, by_position = _maps(method, run.probe, shared, backend)
     held: dict[str, object] = {
-        "maps": _maps(method, run.probe, shared, backend),
+        "maps": maps,
         "scores": _scores(shared, backend),
         "targets": shared.targets.names,
         "layers": run.layers,
@@ -73,11 +74,14 @@ def _explanation(passes: Passes, batch: Batch, told: Told, run: MethodRun) -> Ex
     makers["predictions"] = lambda: told.predictions
     is_elsewhere = method.at == "layer" and _is_elsewhere(passes, batch, run.probe)
     general = _general_notes(batch, run, is_elsewhere=is_elsewhere)
-    noting = Noting(told, general, _of_tokens(run, backend), shared.targets.of_classes)
+    noting = Noting(told, general, _of_tokens(run, backend), shared.targets.of_classes, by_position)
     return noting.explanation(held, makers)
 
 
-def _maps(method: Method, probe: Probe, shared: Pass, backend: Backend) -> NDArray[np.float32]:
+def _maps(
+    method: Method, probe: Probe, shared: Pass, backend: Backend
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """The raw maps; of Grad-CAM also those of the same gradients, each at its own position, in the place of a mean."""
     maps = method.function(probe, backend.ops)
     n, k = shared.scores.shape
     # A method may be a function of the user's, which may return anything.
@@ -85,11 +89,20 @@ def _maps(method: Method, probe: Probe, shared: Pass, backend: Backend) -> NDArr
         raise InvalidType(f"method {method.name!r} must return maps of shape (n={n}, k={k}, *s). {received(maps)}")
     # A method may compute in the model's own precision; an explanation has one for all.
     # A user's function may go over to NumPy in between, which no framework's own way to there takes.
+    if method.name == _AVERAGED and not isinstance(maps, np.ndarray):
+        # In one copy from the device, and now: gradients are too large to be kept until somebody asks for notes.
+        other = backend.ops.sum(probe.gradients * probe.activations[:, None], axis=2)
+        both = backend.numpy(backend.ops.stack([maps, other]))
+        return both[0].astype(np.float32), both[1]
     values = maps if isinstance(maps, np.ndarray) else backend.numpy(maps)
     raw: NDArray[np.float32] = values.astype(np.float32)
     if raw.ndim > 5 or not raw.size:
         check_maps(raw)  # which says what is wrong
-    return raw
+    return raw, None
+
+
+_AVERAGED = "gradcam"
+"""The method whose weights are means over positions, which some models make nonsense of."""
 
 
 def _scores(shared: Pass, backend: Backend) -> NDArray[np.float32]:
