@@ -8,12 +8,14 @@ INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras test-gpu slow format house clean
+.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras test-gpu test-rest slow format house clean
 
 # Keras is one engine a process.
 ENGINES ?= tensorflow jax torch
 ENGINE ?= tensorflow
 KERAS_TESTS := tests/methods/test_methods.py tests/metrics/test_metrics.py tests/on_keras
+# JAX compiles for seconds what others run at once.
+JAX_CORE := tests/methods/test_methods.py
 # One thread a process, since there are two processes.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
@@ -26,9 +28,16 @@ help:  ## list the targets
 demo: $(VENV)/.demo  ## explain the bundled photo with the embedded model
 	$(BIN)/gradsight demo
 
-test: $(VENV)/.dev  ## run the tests, without those marked slow; those of Keras on each engine
-	@for engine in $(ENGINES); do $(MAKE) --no-print-directory test-keras ENGINE=$$engine || exit 1; done
+test: $(VENV)/.dev  ## run the tests, on Keras with each engine; without those of `make test-rest`
+	@for engine in $(filter-out jax,$(ENGINES)); do $(MAKE) --no-print-directory test-keras ENGINE=$$engine || exit 1; done
+	@$(MAKE) --no-print-directory test-keras ENGINE=jax FILES=$(JAX_CORE)
 	$(PYTEST) $(ARGS)
+
+# What shows once more, on JAX, what other engines show, and what other libraries give.
+test-rest: $(VENV)/.dev  ## run the rest of the tests on JAX, and those beside other libraries
+	@$(MAKE) --no-print-directory test-keras ENGINE=jax FILES="$(filter-out $(JAX_CORE),$(KERAS_TESTS))"
+	@$(MAKE) --no-print-directory test-keras ENGINE=tensorflow ARGS="-m 'peers and not slow'"
+	$(PYTEST) -m 'peers and not slow' $(ARGS)
 
 test-torch: $(VENV)/.dev  ## run the tests on PyTorch; ARGS=FILE one of them
 	$(PYTEST) $(ARGS)

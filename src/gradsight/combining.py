@@ -71,6 +71,7 @@ class ChannelProbe:
         # Row i * c + j is channel j of image i, in the order of the activations above.
         by_channel = ops.moveaxis(probe.gradients, 2, 1)
         self.gradients = ops.reshape(by_channel, (n * c, -1, 1, *grid))
+        self.alphas = ops.mean(self.gradients, axis=self.spatial)
 
     def __getattr__(self, name: str) -> NoReturn:
         raise InvalidArgument(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from gradsight.attention import Attending
 from gradsight.foreign import Array, Inputs, Module, Ops, Outputs
 from gradsight.layers import Layer, Seen
+from gradsight.rows import Rows as Rows
 from gradsight.targets import Reading, ScoreSpec
 
 Value = TypeVar("Value")
@@ -59,6 +59,10 @@ class Probe(Protocol):
         """d scores[n, k] / d activations[n]: (n, k, c, *s), from one batched backward pass of the tail alone."""
 
     @property
+    def alphas(self) -> Array:
+        """The mean of the gradients over positions, the weights of Grad-CAM (eq. 1): (n, k, c)."""
+
+    @property
     def scores(self) -> Array:
         """The explained scores, logits where the model has them: (n, k)."""
 
@@ -83,6 +87,12 @@ class Probe(Protocol):
 
         m is a multiple of n, and row j belongs to image j % n: it keeps that image's targets, extra tokens, and
         whatever bypasses the layer.
+        """
+
+    def without_channels(self, groups: NDArray[np.intp]) -> Array:
+        """Scores where some channels are 0 at all positions: numbers of channels (m, g) -> (m * n, k).
+
+        Each row of ``groups`` by itself, ``batch_size`` rows at once; row j belongs to image j % n, as in ``tail``.
         """
 
     def curvature(self, direction: Array) -> Array:
@@ -135,21 +145,6 @@ class Probe(Protocol):
         convolution, the shift of a normalisation. With gradient times input they add up to the score, as far as the
         model is made of modules. A module without positions gives (n, c).
         """
-
-
-@dataclass(frozen=True)
-class Rows:
-    """How a model takes the rows of a batch.
-
-    Attributes:
-        shared: which tensors among the inputs, counted in their order, are the same for every image. They have as many
-            rows as the batch by chance, such as a factor of shape (1,) beside one image.
-        apart: what an image gets depends on what is beside it in the batch, as where a normalisation takes its
-            statistics from there. Then each image has to go through the model alone.
-    """
-
-    shared: frozenset[int] = frozenset()
-    apart: bool = False
 
 
 class Pass(Protocol):

@@ -11,9 +11,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import gradsight as gs
 from asking import ANYWHERE
@@ -180,6 +182,35 @@ def test_the_tail_alone_runs_again(model: nn.Module, batch: torch.Tensor, forwar
 # Bytes.
 
 
+class Reading(TorchDispatchMode):
+    """Counts how often products read weights of some size, and by which operators."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size, self.by = size, Counter[str]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(func).split(".")[1]
+        if name in ("addmm", "mm", "bmm", "mv", "_linear_pointwise"):
+            self.by[name] += sum(x.numel() == self.size for x in args if isinstance(x, torch.Tensor))
+        return func(*args, **(kwargs or {}))
+
+
+def test_large_dense_weights_are_read_once_for_all_classes() -> None:
+    torch.manual_seed(0)
+    dense = [nn.Linear(64 * 16, 4096), nn.ReLU(), nn.Linear(4096, 20)]
+    net = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), *dense).eval()
+    image = torch.rand(1, 3, 10, 10)
+    explainer = gs.Explainer(net, layer="2")
+    explainer(image)
+    with Reading(64 * 16 * 4096) as reading:
+        together = explainer(image, targets=gs.Classes(*range(10)))
+    assert reading.by.total() == 2  # forward and back
+    assert reading.by["_linear_pointwise"] == 1  # the quick one
+    one_by_one = [explainer(image, targets=i).maps[0, 0] for i in range(10)]
+    np.testing.assert_allclose(together.maps[0], one_by_one, rtol=0, atol=1e-6 * abs(together.maps).max())
+
+
 def test_no_activation_of_the_stem_is_kept(model: nn.Module) -> None:
     images = NETWORKS[RESNET].images(8)
     alone = peak_bytes(plain(model, images))
@@ -246,6 +277,15 @@ def test_second_derivatives_that_are_zero_cost_nothing(model: nn.Module, batch: 
     explainer(batch, method="gradcam")
     weighing = [flops(lambda name=name: explainer(batch, method=name)) for name in ("gradcam", "shapleycam")]  # type: ignore[misc]
     assert weighing[0] == weighing[1]
+
+
+def test_refinecam_takes_one_pass_back_to_the_first_of_its_layers(model: nn.Module, batch: torch.Tensor) -> None:
+    layers = ["layer3", "layer4"]
+    explainer = gs.Explainer(model, layer=layers, targets=gs.Top(2))
+    explainer(batch[:1])
+    counted = [flops(lambda name=name: explainer(batch[:1], method=name)) for name in ("refinecam", "gradcam")]  # type: ignore[misc]
+    for name in ("convolution", "convolution_backward"):
+        assert counted[0][name] == counted[1][name] > 0
 
 
 @pytest.mark.parametrize(

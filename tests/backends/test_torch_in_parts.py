@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -268,6 +269,31 @@ def test_a_gradient_that_a_hook_changes_is_that_of_autograd() -> None:
 
     assert refuses(Tower(act=Doubled))
     assert not refuses(Tower(act=nn.GELU))
+
+
+def test_a_hook_that_begins_to_act_later_is_followed() -> None:
+    limits = [math.inf]
+
+    class Limited(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = F.gelu(x)
+            if x.requires_grad:
+                x.register_hook(lambda grad: grad.clamp(-limits[0], limits[0]))
+            return x
+
+    torch.manual_seed(0)
+    model, x = Tower(act=Limited).eval(), tokens(2)
+    explainer = gs.Explainer(model, layer="blocks.0")
+    free = explainer(x, targets=0, method=gradient_of_first_channel).maps
+    limits[0] = 1e-3
+    later = explainer(x, targets=0, method=gradient_of_first_channel).maps
+    new = gs.Explainer(model, layer="blocks.0")(x, targets=0, method=gradient_of_first_channel).maps
+    assert not np.allclose(free, later)
+    assert (later == new).all()
+
+
+def gradient_of_first_channel(probe: Any, _ops: Any) -> Any:
+    return probe.gradients[:, :, 0]
 
 
 def test_a_function_of_somebody_else_goes_by_autograd() -> None:

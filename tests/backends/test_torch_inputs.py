@@ -773,10 +773,10 @@ def test_methods_without_gradient_on_a_quantized_model_and_words_for_the_others(
             assert found.layers == (() if method == "occlusion" else (layer,))
             assert_same(found.maps, ORACLES[method](one), 1e-4)
     for method in METHODS:
-        if METHODS[method].gradient:
+        if METHODS[method].gradient and not METHODS[method].attends:
             with pytest.raises(ModelError, match=r"model is quantized.*needs no gradient: .*eigencam.*scorecam"):
                 explainer(images, method=method)
-    for method in without_gradient():
+    for method in (name for name in without_gradient() if not METHODS[name].attends):
         small = {"rise": "rise(masks=20)", "sscam": "sscam(samples=2)", "iscam": "iscam(samples=2)"}.get(method, method)
         assert np.abs(explainer(images, method=small).maps).max() > 0
     assert [len(module._forward_hooks) for module in model.modules()] == hooks
@@ -790,7 +790,7 @@ def _of(halves: Halves) -> tuple[torch.Tensor, Any]:
 def test_the_methods_without_gradient_are_those_that_need_none() -> None:
     """Each is run on a model whose scores have none; the others fail there (above)."""
     assert without_gradient() == sorted(
-        name for name, found in METHODS.items() if not found.gradient and name not in ("centre", "edge", "random")
+        name for name, found in METHODS.items() if not found.gradient and not found.control
     )
     assert {"ablationcam", "eigencam", "fem", "kpcacam", "occlusion", "rise", "scorecam"} <= set(without_gradient())
 

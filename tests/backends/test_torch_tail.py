@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,17 +14,18 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 import toys
 from costs import flops
 from gradsight.backends.torch import TorchBackend
-from gradsight.layers import Layer
+from gradsight.layers import INPUT, Layer
 from gradsight.targets import OutputContext, resolve
 
 
-def probe_of(model: nn.Module, inputs: Any, layer: str, classes: Any) -> tuple[Any, TorchBackend]:
+def probe_of(model: nn.Module, inputs: Any, layer: str, classes: Any, batch_size: int = 32) -> tuple[Any, TorchBackend]:
     backend = TorchBackend(model)
     prepared = backend.prepare(inputs)
     done = backend.run(
         prepared,
         [Layer(layer)],
         lambda logits, _: resolve(classes, OutputContext(len(classes), logits)),
+        batch_size,
     )
     return done.probes[0], backend
 
@@ -81,6 +83,33 @@ def test_tail_of_tokens_keeps_the_extra_ones_of_each_image(sequence_first: bool)
     torch.testing.assert_close(twice[:2], probe.scores, atol=1e-6, rtol=1e-5)
     assert (twice[2:] - probe.scores).abs().min() > 0
     assert is_cut(backend)
+
+
+@pytest.mark.parametrize(
+    ("make", "layer"),
+    [
+        (toys.convolutional, "4"),
+        (lambda: toys.convolutional(inplace=True), "1"),
+        (toys.Residual, "body"),
+        (lambda: toys.Tokens(extra=2), "blocks.0"),
+        (lambda: toys.Tokens(extra=2, sequence_first=True), "blocks.0"),
+        (toys.convolutional, INPUT.name),
+    ],
+)
+def test_without_channels_is_the_tail_of_activations_that_are_0_there(make: Any, layer: str) -> None:
+    model, inputs = make().eval(), torch.randn(2, 3, 24, 16)
+    probe, _ = probe_of(model, inputs, layer, [[0, 3], [4, 1]])
+    groups = np.array([[0, 1], [2, 2], [1, 0]])
+    expected = []
+    for group in groups:
+        left = probe.activations.clone()
+        left[:, group] = 0
+        expected.append(probe.tail(left))
+    before = probe.activations.clone()
+    torch.testing.assert_close(probe.without_channels(groups), torch.cat(expected), atol=1e-6, rtol=1e-5)
+    assert torch.equal(probe.activations, before)
+    bounded, _ = probe_of(model, inputs, layer, [[0, 3], [4, 1]], batch_size=5)  # two groups, then one
+    torch.testing.assert_close(bounded.without_channels(groups), torch.cat(expected), atol=1e-6, rtol=1e-5)
 
 
 def test_tail_of_one_call_of_a_reused_module() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import gradsight as gs
+from gradsight.explaining.notes import of_averages
 
 pytestmark = pytest.mark.pytorch
 
@@ -83,3 +84,12 @@ def test_the_demo_model_on_a_photo_gives_no_alarm() -> None:
     photo = Path(__file__).parents[2] / "docs" / "cat_and_coffee.jpg"
     found = gs.Explainer("demo")(photo, targets=gs.Top(3))
     assert not {"averaged_weights", "improbable_class"} & codes(found)
+
+
+def test_rounding_points_nowhere() -> None:
+    rng = np.random.default_rng(0)
+    values, other = rng.normal(size=(2, 7, 7)).astype(np.float32)
+    assert of_averages(values, other)
+    assert not of_averages(values, 1e-6 * other)
+    assert not of_averages(values, np.zeros_like(other))
+    assert not of_averages(-np.abs(values), other)

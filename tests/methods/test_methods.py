@@ -14,7 +14,7 @@ import frameworks
 import gradsight as gs
 from asking import ANYWHERE, FEW, asked
 from frameworks import TOLERANCE, explain
-from gradsight.backends.probe import LayerProbe
+from gradsight.backends.passes import ModelPass
 from gradsight.errors import GradsightError, InvalidArgument, ModelError, UnknownName
 from gradsight.registry import METHODS
 from oracles import ORACLES
@@ -167,8 +167,10 @@ def test_the_batch_size_bounds_the_rows_that_go_through_the_model_at_once(text: 
 
 
 def test_the_batch_size_bounds_the_ablated_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, tail = [], LayerProbe.tail
-    monkeypatch.setattr(LayerProbe, "tail", lambda probe, z: rows.append(len(z)) or tail(probe, z))
+    rows, score = [], ModelPass.score
+    monkeypatch.setattr(
+        ModelPass, "score", lambda of, outputs: rows.append(len(scores := score(of, outputs))) or scores
+    )
     explained("ablationcam", curved(), images().float(), batch_size=13)
     assert rows == [12, 6]  # four channels of three images, then the other two
 

@@ -25,6 +25,8 @@ captum_attr = pytest.importorskip("captum.attr")
 torchcam_methods = pytest.importorskip("torchcam.methods")
 pytorch_grad_cam = pytest.importorskip("pytorch_grad_cam")
 
+pytestmark = pytest.mark.peers
+
 TOLERANCE = rounding(terms=9 * 512, layers=50)
 CLASSES = [[7, 281], [530, 281]]  # of the first and the second image
 BUNDLED = Path(gs.__file__).parent / "data" / "cat_and_coffee.jpg"

@@ -34,7 +34,7 @@ SAME = rounding(terms=9 * 512, layers=18)  # of full scale
 EXACT = 1e-6  # our maps are float32, whatever the model's precision
 APART = 1e-3  # what is no rounding any more
 
-pytestmark = pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU activations")
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU activations")]
 
 
 class Case:

@@ -14,11 +14,11 @@ import gradsight as gs
 from cases_of import OURS, asked, case_of, images, network
 from gradsight.cases import BASELINES, Case, Scoring, ends
 from gradsight.cases.imputing import imputed
-from gradsight.cases.removal import removing
+from gradsight.cases.removal import emptied, removing
 from gradsight.cases.subsets import pearson, spearman
 from gradsight.errors import GradsightError, InvalidArgument, InvalidType, UnknownName
 from gradsight.metric_registry import METRICS, as_metric
-from metric_oracles import ORACLES, filled
+from metric_oracles import ORACLES, bell, filled
 from plain import Plain
 from toys import curved
 
@@ -258,6 +258,47 @@ def test_a_baseline_takes_away_what_it_is_told_and_leaves_the_rest(baseline: str
     for version, i in np.ndindex(2, 2):
         expected = filled(batch[i].numpy(), gone[version, i], baseline)
         np.testing.assert_allclose(found[version, i], expected, atol=1e-9)
+
+
+def test_the_blur_of_a_larger_picture_goes_on_level_beyond_the_edges() -> None:
+    batch = images(n=1, size=(96, 90))  # a bell that reaches two positions
+    scoring = case_of(network(), batch, 0, maps=np.zeros((1, 1, 1, 1))).scoring
+    np.testing.assert_allclose(emptied(scoring, "blur").numpy()[0], bell(batch[0].numpy()), atol=1e-9)
+
+
+def test_of_many_equal_values_the_first_position_goes_first() -> None:
+    maps = np.zeros((1, 1, 40, 50), np.float32)
+    maps[..., 20:, :] = 1  # a sort that is not stable would mix either half
+    ranks = Case(maps).ranks[0, 0].ravel()
+    np.testing.assert_array_equal(ranks, np.roll(np.arange(2000), 1000))
+
+
+def test_a_score_of_two_classes_is_a_sigmoid_for_one_and_against_the_other() -> None:
+    torch.manual_seed(3)
+    net, batch = curved(classes=1).double(), images()
+    scoring = case_of(gs.Model(net, labels=("no", "yes")), batch, [[1, 0]] * 2, maps=np.zeros((2, 2, 1, 1))).scoring
+    with torch.no_grad():
+        yes = torch.sigmoid(net(batch)).numpy()
+    np.testing.assert_allclose(scoring.unchanged("probability"), np.hstack([yes, 1 - yes]))
+    np.testing.assert_allclose(scoring.scores(batch, "probability")[0], np.hstack([yes, 1 - yes]))
+
+
+class Centred(nn.Module):
+    """What an image scores depends on what is beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = network()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.body(x)
+        return scores - scores.mean(0)
+
+
+def test_images_that_influence_each_other_are_measured_one_by_one() -> None:
+    with pytest.raises(InvalidArgument, match=r"a pass of one image.*Received: 2 images. Measure them one by one"):
+        case_of(Centred(), images(), 1, maps=np.zeros((2, 1, 1, 1)))
+    assert case_of(Centred(), images(n=1), 1, maps=np.zeros((1, 1, 1, 1))).scoring.probe.batch_size == 1
 
 
 def test_black_and_white_are_what_the_preprocessing_makes_of_them() -> None:

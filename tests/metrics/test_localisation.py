@@ -238,3 +238,31 @@ def test_a_metric_of_the_user_may_be_of_sets_too() -> None:
     assert figures(METRICS["pointing"], np.array([1, NAN]))[0] == 1
     kept = pickle.loads(pickle.dumps(METRICS["maxboxaccv2"]))
     assert kept.together is METRICS["maxboxaccv2"].together
+
+
+def scene(rng: np.random.Generator) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A thing, and maps of a layer: one that is right but for some noise, and three that are wrong."""
+    (height, width), mask = rng.integers(8, 24, 2), np.zeros((32, 32), bool)
+    top, left = rng.integers(0, 32 - height), rng.integers(0, 32 - width)
+    mask[top : top + height, left : left + width] = True
+    right = mask.reshape(8, 4, 8, 4).mean(axis=(1, 3)) + 0.05 * rng.random((8, 8))
+    wrong = {"shifted": np.roll(right, (4, 4), (0, 1)), "inverted": right.max() - right, "random": rng.random((8, 8))}
+    return mask, {"right": right, **wrong}
+
+
+FEW = {"topk": "topk(k=50)", "maxboxacc": "maxboxacc(thresholds=20)", "maxboxaccv2": "maxboxaccv2(thresholds=20)"}
+
+
+@pytest.mark.parametrize("name", [FEW.get(name, name) for name in NAMES])
+@pytest.mark.parametrize("wrong", ["shifted", "inverted", "random"])
+def test_the_right_map_is_better_than_a_wrong_one_in_nearly_every_image(name: str, wrong: str) -> None:
+    rng = np.random.default_rng(0)
+    masks, maps = zip(*(scene(rng) for _ in range(40)), strict=True)
+    right, other = (
+        as_metric(name)(case([one[kind] for one in maps], masks))[:, 0].reshape(40, -1).mean(axis=1)
+        for kind in ("right", wrong)
+    )
+    assert (right >= other).all()
+    # One position tells little of one image: the peak of a random map hits a large thing by chance.
+    least = 0.7 if (name, wrong) == ("pointing", "random") else 0.95
+    assert (right > other).mean() >= least

@@ -20,7 +20,7 @@ from gradsight.metric_registry import as_metric
 from oracles import ORACLES as METHODS
 from plain import Plain
 
-pytestmark = pytest.mark.pytorch
+pytestmark = [pytest.mark.peers, pytest.mark.pytorch]
 
 TOLERANCE = 1e-5
 """Peers keep their figures in float32."""

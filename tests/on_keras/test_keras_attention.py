@@ -20,6 +20,7 @@ import gradsight as gs
 from frameworks import slow_on_jax
 from gradsight.backends.keras import KerasBackend, attends, rectify
 from gradsight.backends.keras.outputs import numpy_of
+from gradsight.backends.keras.running import Running
 from gradsight.errors import ModelError
 from gradsight.layers import Layer
 from gradsight.targets import OutputContext, resolve
@@ -361,6 +362,17 @@ def test_passes_without_attention_do_not_look(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(attends, "attending", lambda *_: 1 / 0)
     probe = seen(made("fused"), batch())
     assert np.abs(numpy_of(probe.gradients)).max() > 1e-3
+
+
+@pytest.mark.eager
+@pytest.mark.parametrize("numbers", [[1], [0, 1]])
+def test_one_pass_more_gives_all_weights_and_gradients(numbers: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = seen(made("fused"), batch())._pass
+    passes: list[Any] = []
+    as_it_is = Running.execute
+    monkeypatch.setattr(Running, "execute", lambda *given: (passes.append(given), as_it_is(*given))[1])
+    found = shared.backend.attend(shared, numbers)
+    assert (len(passes), len(found.weights), len(found.gradients)) == (1, BLOCKS, len(numbers))
 
 
 def test_patches_of_attention_and_of_rectifiers_share_no_name() -> None:

@@ -21,7 +21,10 @@ if keras.backend.backend() != "tensorflow":
 
 import tensorflow as tf
 
-pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs` doesn't match:UserWarning")
+pytestmark = [
+    pytest.mark.peers,
+    pytest.mark.filterwarnings("ignore:The structure of `inputs` doesn't match:UserWarning"),
+]
 
 TOLERANCE = 1e-5
 

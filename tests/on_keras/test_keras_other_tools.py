@@ -28,7 +28,10 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 
 # Keras's, about how the tools call a model.
-pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs` doesn't match:UserWarning")
+pytestmark = [
+    pytest.mark.peers,
+    pytest.mark.filterwarnings("ignore:The structure of `inputs` doesn't match:UserWarning"),
+]
 
 SAME = 1e-5  # of full scale
 APART = 1e-3  # what is no rounding any more

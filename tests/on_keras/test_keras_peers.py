@@ -25,7 +25,7 @@ import gradsight as gs
 from frameworks import SLOW_ON_JAX, slow_on_jax
 
 # Keras's own convert_to_numpy on PyTorch
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]
 
 SAME = 1e-5  # of full scale
 APART = 1e-3  # what is no rounding any more

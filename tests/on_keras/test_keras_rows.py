@@ -114,3 +114,20 @@ def test_a_head_has_its_own_layer_whichever_was_asked_for_first(order: str) -> N
         found = explainer(x, targets=asked[name])
         assert found.layer == right[name].layer
         np.testing.assert_allclose(found.maps, right[name].maps, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_classes_together_have_the_gradients_of_each_alone_behind_a_root_mean_square(n: int) -> None:
+    keras.utils.set_random_seed(0)
+    entry = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, padding="same", name="conv")(entry)
+    x = layers.GlobalAveragePooling2D()(layers.UnitNormalization()(x))
+    explainer = gs.Explainer(keras.Model(entry, layers.Dense(17)(x)), layer="conv")
+    batch = np.random.default_rng(0).standard_normal((n, 16, 16, 3), np.float32)
+    together = explainer(batch, targets=gs.Classes(*range(17)), method=first_channel).maps
+    alone = np.concatenate([explainer(batch, targets=j, method=first_channel).maps for j in range(17)], axis=1)
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5 * np.abs(alone).max())
+
+
+def first_channel(probe: Any, _ops: Any) -> Any:
+    return probe.gradients[:, :, 0]

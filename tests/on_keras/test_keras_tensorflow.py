@@ -13,7 +13,8 @@ import pytest
 from keras import layers as L
 
 import gradsight as gs
-from asking import asked
+from asking import ANYWHERE, asked
+from gradsight.backends.snapshot import Snapshot
 from gradsight.errors import ModelError
 from gradsight.registry import METHODS
 
@@ -21,7 +22,7 @@ tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("of TensorFlow alone", allow_module_level=True)
 
-BY_GRADIENT = [name for name, found in METHODS.items() if found.gradient and name != "cam"]  # cam needs a bare head
+BY_GRADIENT = [name for name in ANYWHERE if METHODS[name].gradient and name != "cam"]  # cam needs a bare head
 
 NOTED: list[int] = []
 
@@ -98,7 +99,7 @@ def test_a_1x1_convolution_with_stride_2_is_passed_back(side: int, filters: int)
 def test_several_classes_go_back_at_once_as_one_by_one(norm: type) -> None:
     model, images = network(norm), batch()
     explainer = gs.Explainer(model, layer="first", method="hirescam")
-    together = explainer(images, targets=[0, 1, 2, 3, 4]).maps
+    together = explainer(images, targets=gs.Classes(0, 1, 2, 3, 4)).maps
     for target in range(5):
         alone = explainer(images, targets=target).maps[:, 0]
         np.testing.assert_allclose(together[:, target], alone, atol=1e-6 * np.abs(alone).max())
@@ -110,8 +111,25 @@ def test_a_way_back_of_several_that_gives_something_else_is_not_taken(
 ) -> None:
     from gradsight.backends.keras.engines import way_back
 
-    mapped = way_back._mapped
-    monkeypatch.setattr(way_back, "_mapped", lambda *rows: [wrong(x) for x in mapped(*rows)])
+    for name in ("_as_rows", "_mapped"):
+        way = getattr(way_back, name)
+        monkeypatch.setattr(way_back, name, lambda *rows, way=way: [wrong(x) for x in way(*rows)])
     model, images = network(L.BatchNormalization), batch()
-    maps = [gs.Explainer(model, layer="first", targets=targets)(images).maps for targets in ([3], [1, 3])]
+    maps = [
+        gs.Explainer(model, layer="first", targets=targets)(images).maps
+        for targets in (gs.Classes(3), gs.Classes(1, 3))
+    ]
     np.testing.assert_allclose(maps[1][:, 1], maps[0][:, 0], atol=1e-6 * np.abs(maps[0]).max())
+
+
+def test_a_dict_that_tensorflow_puts_a_proxy_in_the_place_of_is_told() -> None:
+    holder = tf.Module()
+    holder.settings = {"scale": 2}
+    assert not issubclass(type(holder.settings), dict)
+    snapshot = Snapshot()
+    snapshot.look_into(holder.settings)
+    assert snapshot.holds()
+    holder.settings["scale"] = 3
+    assert not snapshot.holds()
+    snapshot.restore()
+    assert holder.settings == {"scale": 2}

@@ -172,10 +172,12 @@ def test_without_pyarrow_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) 
 
 CODES = {
     "another_input",
+    "artefact_tokens",
     "assumed_preprocess",
     "constant_map",
     "empty_heatmap",
     "explained_alone",
+    "extra_tokens",
     "faint",
     "first_of_several",
     "left_out",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ import worlds
 from scenes import COLOURS, SIZE, Scene
 
 WIDTH, PATCH = 48, 8
+
+Pool: TypeAlias = Callable[[torch.Tensor, int], torch.Tensor]
+"""Such as ``torch.mean``: one of all tokens."""
 
 
 class Block(nn.Module):
@@ -33,10 +37,11 @@ class Block(nn.Module):
 
 
 class Colours(nn.Module):
-    """Whether a thing of each colour is there, (n, colours), from the mean of the tokens."""
+    """Whether a thing of each colour is there, (n, colours), from the mean or the maximum of the tokens."""
 
-    def __init__(self) -> None:
+    def __init__(self, pool: Pool) -> None:
         super().__init__()
+        self.pool = pool
         self.patches = nn.Conv2d(3, WIDTH, PATCH, PATCH)
         self.places = nn.Parameter(0.02 * torch.randn(1, (SIZE // PATCH) ** 2, WIDTH))
         self.blocks = nn.Sequential(*(Block() for _ in range(2)))
@@ -44,7 +49,7 @@ class Colours(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         tokens = self.patches(pixels).flatten(2).transpose(1, 2) + self.places
-        return self.head(self.norm(self.blocks(tokens)).mean(1))
+        return self.head(self.pool(self.norm(self.blocks(tokens)), 1))
 
 
 def coloured(rng: np.random.Generator) -> Scene:
@@ -64,6 +69,6 @@ def _loss(net: Colours, batch: Sequence[Scene]) -> Any:
     return F.binary_cross_entropy_with_logits(net(scenes.tensor(batch)), torch.tensor(held))
 
 
-def colours(steps: int = 250) -> Colours:
-    net: Colours = worlds.trained(Colours, some, _loss, steps=steps, rate=3e-3, count=32)
+def colours(pool: Pool, steps: int = 250) -> Colours:
+    net: Colours = worlds.trained(partial(Colours, pool), some, _loss, steps=steps, rate=3e-3, count=32)
     return net

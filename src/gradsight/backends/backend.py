@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.backends.ablation import Ablation
 from gradsight.backends.attends import Attends
 from gradsight.backends.batches import Batches
 from gradsight.backends.linking import CallSeen
@@ -243,6 +244,12 @@ class ModelBackend(Attends[ForwardT], Unlearning, ABC):
 
         If not ``traced``, the whole model runs, not a graph of its tail.
         """
+
+    def ablated(self, name: str, ablations: Iterable[Ablation], shared: ModelPass[ForwardT]) -> Iterator[Array]:
+        """The scores (m * n, k) of a pass where channels of a layer are off, by ablation."""
+        for ablation in ablations:
+            rows, times = ablation.rows(self.ops), len(ablation.groups)
+            yield shared.score(self.tail(name, rows, ablation.axis, shared.forward, times))
 
     @abstractmethod
     def gradients(self, shared: ModelPass[ForwardT]) -> dict[str, Array]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from gradsight.backends.ablation import Ablation
 from gradsight.backends.attention import LayerAttending
 from gradsight.cached import cached_property
 from gradsight.foreign import Array
@@ -49,12 +53,26 @@ class LayerProbe:
         """The layer's output: (n, c, *s)."""
         return self._backend.full_precision(self.layout.fold(self._raw, self._ops))
 
+    @property
+    def _raw_gradients(self) -> Array:
+        """d scores[:, k] / d output, as the model lays it out: (k, *output)."""
+        shared = self._pass if self.leaf in self._pass.leaves else self._pass.from_input
+        return shared.gradients[self.leaf]
+
     @cached_property
     def gradients(self) -> Array:
         """d scores[n, k] / d activations[n]: (n, k, c, *s)."""
-        shared = self._pass if self.leaf in self._pass.leaves else self._pass.from_input
-        folded = self.layout.fold(shared.gradients[self.leaf], self._ops)
+        folded = self.layout.fold(self._raw_gradients, self._ops)
         return self._backend.full_precision(self._ops.moveaxis(folded, 0, 1))
+
+    @cached_property
+    def alphas(self) -> Array:
+        """The mean of the gradients over positions: (n, k, c)."""
+        if not self.layout.is_channels_last:
+            return self._ops.mean(self.gradients, axis=self.spatial)
+        # As they are laid out: of many targets a copy with the channels first takes longer than their mean.
+        raw = self._backend.full_precision(self._raw_gradients)
+        return self._ops.moveaxis(self._ops.mean(raw, axis=tuple(range(2, raw.ndim - 1))), 0, 1)
 
     def tail(self, activations: Array) -> Array:
         """Scores of other activations: (m, c, *s) -> (m, k); row j belongs to image j % n."""
@@ -71,6 +89,18 @@ class LayerProbe:
         if self.leaf == INPUT.name:
             return shared.score(backend.outputs(backend.batches.with_image(shared.inputs, value, times)))
         return shared.score(backend.tail(self.leaf, value, axis, shared.forward, times, traced=traced))
+
+    def without_channels(self, groups: NDArray[np.intp]) -> Array:
+        """Scores where some channels are 0: numbers of channels (m, g) -> (m * n, k); row j belongs to image j % n."""
+        ops, n = self._ops, len(self.scores)
+        if self.leaf == INPUT.name:
+            folded = Ablation(self.activations, None, 0, 1, groups)
+            return ops.concat([self.tail(x.rows(ops)) for x in folded.by_round(n, self.batch_size)], axis=0)
+        # In the layer's own layout: what is laid out otherwise would be copied in each round.
+        ablation = Ablation.of(self._raw, self.activations, self.layout, groups, ops)
+        with self._backend.no_gradient():
+            rounds = ablation.by_round(n, self.batch_size)
+            return ops.concat(list(self._backend.ablated(self.leaf, rounds, self._pass)), axis=0)
 
     def _times(self, rows: Array) -> int:
         n = len(self._pass.scores)

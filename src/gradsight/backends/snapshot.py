@@ -6,7 +6,7 @@ import itertools
 import operator
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 _SCALARS = (type(None), bool, int, float, complex, str, bytes)
 """What is the same when it is equal, as tuples of them are; all else is the same when it is the same object."""
@@ -58,7 +58,7 @@ class Snapshot:
         self._add(container, is_space=False)
 
     def _add(self, container: Container, *, is_space: bool) -> None:
-        # TensorFlow wraps the dicts of layers in what calls itself a dict, and is none to Python's own functions.
+        # TensorFlow keeps dicts of a layer in proxies, which dict's own functions do not take.
         if not issubclass(type(container), _CONTAINERS):
             container = container.__wrapped__  # type: ignore[union-attr]
         if id(container) in self._known:
@@ -70,7 +70,7 @@ class Snapshot:
         self._live.append(container)
         self._then.append(container.copy())
         first = len(self._values)
-        if isinstance(container, dict):
+        if _is_dict(container):
             self._dicts.append(container)
             if is_space:
                 self._spaces.append(container)
@@ -89,7 +89,7 @@ class Snapshot:
                 self._by_identity(container, key, value, first + i)
 
     def _by_identity(self, container: Container, key: Hashable, value: object, place: int) -> None:
-        if isinstance(container, dict):
+        if _is_dict(container):
             self._places.append(place)
             self._placed.append(value)
         else:
@@ -148,6 +148,11 @@ def _is_same(one: Container, two: Container) -> bool:
     return len(parts[0]) == len(parts[1]) and all(map(operator.is_, *parts))
 
 
+def _is_dict(container: Container) -> TypeGuard[dict[Any, Any]]:
+    """Whether a container is a dict indeed, and not a proxy of one, as TensorFlow puts in the place of a layer's."""
+    return issubclass(type(container), dict)
+
+
 def _compares(value: object) -> bool:
     """Whether ``==`` of its kind is something else than identity."""
     equals: object = getattr(type(value), "__eq__", None)
@@ -159,6 +164,8 @@ def _is_plain(value: object) -> bool:
 
 
 def _items(container: Container) -> Iterable[tuple[Hashable, object]]:
-    if isinstance(container, dict):
+    if _is_dict(container):
         return dict.items(container)  # in the order of `dict.values`, which a dict of another kind may not keep
+    if isinstance(container, dict):
+        return container.items()
     return enumerate(container) if isinstance(container, list | deque) else ()  # a set has no arrays

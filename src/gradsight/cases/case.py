@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
@@ -98,12 +99,13 @@ class Case:
         return imaging.resize(maps.astype(np.float64), self.size).astype(np.float32)
 
     @cached_property
-    def ranks(self) -> NDArray[np.int64]:
+    def ranks(self) -> NDArray[np.int32]:
         """(n, k, *positions): in which turn positions come, the hottest first, from 0; of equals the first position."""
-        flat = self.heat.reshape(*self.shape, -1)
-        order = np.argsort(-flat, axis=-1, kind="stable")
-        ranks = np.empty_like(order)
-        np.put_along_axis(ranks, order, np.broadcast_to(np.arange(order.shape[-1]), order.shape), axis=-1)
+        ranks = np.empty((*self.shape, math.prod(self.size)), np.int32)
+        # Map by map: the orders of all of them at once would take twice as much memory as the maps.
+        for pair in self.pairs():
+            order = np.argsort(-self.heat[pair].ravel(), kind="stable")
+            ranks[pair][order] = np.arange(len(order), dtype=np.int32)
         return ranks.reshape(self.heat.shape)
 
     @cached_property

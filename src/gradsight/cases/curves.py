@@ -51,7 +51,7 @@ def _removal(case: Case, counts: Sequence[int], baseline: str, *, hottest: bool)
     remove, images = removing(scoring, baseline), scoring.images
     ranks = case.ranks if hottest else math.prod(case.size) - 1 - case.ranks
     # To the device once: each version is then a comparison there.
-    there = ops.asarray(ranks.astype(np.int32), device=images.device)
+    there = ops.asarray(ranks, device=images.device)
 
     def make(pairs: Sequence[tuple[int, int]]) -> Array:
         return remove(ops.stack([there[:, target] < counts[version] for version, target in pairs], axis=0))

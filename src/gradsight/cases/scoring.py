@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gradsight.arrays import by_copy, rounds
 from gradsight.cached import cached_property
 from gradsight.contracts import Backend, Floats, Pass, Probe
+from gradsight.errors import InvalidArgument
 from gradsight.foreign import Array, Ops, Outputs
 from gradsight.targets import Reading, ScoreSpec
 from gradsight.targets.resolved import Column, Term
@@ -61,7 +62,16 @@ class Scoring:
 
     @classmethod
     def of(cls, shared: Pass, backend: Backend, *, ends: tuple[Level, Level] = (0.0, 1.0), seed: int = 0) -> Scoring:
-        """That of a pass of a model."""
+        """That of a pass of a model; the caller sees that nobody changes its weights meanwhile (`Backend.unchanged`).
+
+        Raises:
+            InvalidArgument: the images of a batch influence each other, and there are several.
+        """
+        if len(shared.scores) > 1 and shared.rows.apart:
+            raise InvalidArgument(
+                f"`shared` must be a pass of one image, since in this model what an image scores depends on what is "
+                f"beside it. Received: {len(shared.scores)} images. Measure them one by one."
+            )
         reading = backend.reading(shared.outputs)
         return cls(shared.image, backend.ops, backend.numpy, reading, backend.scores_in, ends, seed)
 

@@ -17,6 +17,9 @@ _SIDES = (0.1, 0.5)
 """The shortest and the longest side of a square, as a share of the picture's."""
 
 
+_AT_ONCE = 32
+"""Masks that a map is summed over together."""
+
 _ROUNDING = 1e-9
 """Of the largest magnitude: what varies by less is constant."""
 
@@ -71,7 +74,10 @@ class Subsets:
 def inside(case: Case, subsets: Subsets) -> NDArray[np.float64]:
     """(n, k, samples): the sum of each map, at the input's size, over each subset."""
     masks = subsets.masks(case.scoring).reshape(subsets.samples, -1)
-    return np.asarray(case.heat.reshape(*case.shape, -1).astype(np.float64) @ masks.T.astype(np.float64))
+    flat = case.heat.reshape(*case.shape, -1).astype(np.float64)
+    # Some at a time: as float64 the masks of two hundred subsets would take 80 MB.
+    parts = (masks[i : i + _AT_ONCE] for i in range(0, len(masks), _AT_ONCE))
+    return np.concatenate([flat @ part.T.astype(np.float64) for part in parts], axis=-1)
 
 
 def lost_without(scoring: Scoring, subsets: Subsets, baseline: str) -> NDArray[np.float64]:

@@ -119,13 +119,13 @@ def _of_channels(method: Method, probe: Probe, backend: Backend) -> Makers:
     if not method.alphas:
         return {}
     # Eq. 1 of Grad-CAM: the plain mean over positions, whatever weights the method itself makes of the gradients. Now,
-    # since gradients and activations are too large to be kept; what is small is copied from the device when asked for.
-    alphas = backend.ops.mean(probe.gradients, axis=probe.spatial)
-    channel_means = backend.ops.mean(probe.activations, axis=probe.spatial)
-    numpy = backend.numpy  # which needs no backend: an explanation would keep the model
+    # since gradients and activations are too large to be kept; and copied, since an explanation that is kept must not
+    # fill a GPU's memory. The maps were copied before, so that there is nothing left to wait for.
+    alphas = backend.numpy(probe.alphas)
+    channel_means = backend.numpy(backend.ops.mean(probe.activations, axis=probe.spatial))
     return {
-        "alphas": lambda: numpy(alphas).astype(np.float32),
-        "channel_means": lambda: numpy(channel_means).astype(np.float32),
+        "alphas": lambda: alphas.astype(np.float32),
+        "channel_means": lambda: channel_means.astype(np.float32),
     }
 
 

@@ -40,7 +40,8 @@ def of_map(values: NDArray[np.float32], signed: bool = False) -> list[Note]:
     if not np.isfinite(values).all():
         return [Note("not_finite", "the map holds values that are not finite (NaN or infinity); they are drawn as 0")]
     if not values.any():
-        return [Note("zero_map", "the map is zero everywhere: the score does not react to this layer's positions")]
+        said = "the score does not react to this layer's positions, or what they contribute cancels"
+        return [Note("zero_map", f"the map is zero everywhere: {said}")]
     # Of a signed map the other side is drawn, so that the heatmap is not empty.
     if values.max() <= 0 and signed:
         return [Note("negative_map", "nothing in the map speaks for this side; it is negative everywhere")]
@@ -72,6 +73,9 @@ def of_averages(values: NDArray[np.floating], by_position: NDArray[np.floating])
     """
     # Behind a maximum over positions few have a gradient, where a mean is what says how much a channel counts.
     if np.count_nonzero(by_position) < np.count_nonzero(values) / 2:
+        return []
+    # Behind a normalisation of each position the sum is 0 by nature, and its rounding points anywhere.
+    if not np.abs(by_position).max() > 1e-4 * np.abs(values).max():
         return []
     one, other = (np.nan_to_num(x).clip(0, None).ravel().astype(np.float64) for x in (values, by_position))
     if not one.any() or not other.any():

@@ -52,6 +52,12 @@ class Layout:
         return (shape[0] // self.frames, self.frames, *shape[1:])
 
     @property
+    def is_channels_last(self) -> bool:
+        """Whether an output is (n, *grid, channels), and nothing is folded."""
+        plain = not (self.extra or self.frames or self.order) and len(self.axes) == len(self.grid) + 2
+        return plain and self.axes == (0, len(self.axes) - 1, *range(1, len(self.axes) - 1))
+
+    @property
     def channel_axis(self) -> int:
         """The axis of the output itself that holds its channels."""
         return self.axes[1] - bool(self.frames)

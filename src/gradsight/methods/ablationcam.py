@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gradsight.arrays import by_copy, ratio, rounds, weighted_sum
+import numpy as np
+
+from gradsight.arrays import by_copy, ratio, weighted_sum
 from gradsight.contracts import Probe
 from gradsight.foreign import Array, Ops
 from gradsight.registry import method
@@ -23,13 +25,7 @@ def ablationcam(probe: Probe, ops: Ops) -> Array:
     """
     activations, scores = probe.activations, probe.scores
     n, c = activations.shape[:2]
-    # Row i switches channel i off.
-    kept = 1 - ops.eye(c, dtype=activations.dtype, device=activations.device)
-    without = []
-    for some in rounds(c, n, probe.batch_size):
-        masks = ops.reshape(kept[some.start : some.stop], (len(some), 1, c, *[1] * len(probe.spatial)))
-        rows = ops.reshape(activations * masks, (len(some) * n, *activations.shape[1:]))
-        without.append(probe.tail(rows))
-    lost = ops.permute_dims(scores - by_copy(ops.concat(without, axis=0), n, ops), (1, 2, 0))
+    without = probe.without_channels(np.arange(c)[:, None])
+    lost = ops.permute_dims(scores - by_copy(without, n, ops), (1, 2, 0))
     magnitude = ops.broadcast_to(ops.abs(scores)[..., None], lost.shape)
     return weighted_sum(ratio(lost, magnitude, ops), activations, ops)

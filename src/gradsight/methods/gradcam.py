@@ -11,5 +11,4 @@ from gradsight.registry import method
 @method("gradcam", title="Grad-CAM", source="arXiv:1610.02391", alphas=True)
 def gradcam(probe: Probe, ops: Ops) -> Array:
     """Weigh each channel by its mean gradient (eq. 1) and sum the channels (eq. 2, before its ReLU)."""
-    weights = ops.mean(probe.gradients, axis=probe.spatial)
-    return weighted_sum(weights, probe.activations, ops)
+    return weighted_sum(probe.alphas, probe.activations, ops)

@@ -30,6 +30,9 @@ _AGREEMENT = 0.7
 _FEW = 16
 """With so many elements a disagreement counts double, since a few agree by chance."""
 
+_MOST_COUNTED, _ALMOST = 256, 0.999
+"""More elements tell no more, since neighbours err alike; and a correlation counts no more than the second."""
+
 
 @dataclass(frozen=True)
 class Locations:
@@ -119,6 +122,19 @@ class Call(NamedTuple):
             return 0.0
         # The weakest axis decides. Few elements agree by chance, so what is missing to 1 counts up to double.
         return 1 - (1 - min(agreements, default=0.0)) * (1 + _FEW / count)
+
+    def favours(self, one: Layout, other: Layout) -> float:
+        """How much likelier the locations are by one layout than by another: the logarithm of the ratio.
+
+        A location is taken to be its position, up to a shift and a scale, and normal noise: n elements whose locations
+        correlate by r have then the likelihood (1 - r²) ** (-n / 2) along an axis. One cell explains nothing.
+        """
+        gains, counts = [], []
+        for layout in (one, other):
+            by_axis, count = self._agreements(layout)
+            gains.append(sum(-0.5 * math.log1p(-(min(max(x, 0.0), _ALMOST) ** 2)) for x in by_axis.values()))
+            counts.append(count)
+        return (gains[0] - gains[1]) * min(*counts, _MOST_COUNTED)
 
     def supports(self, layout: Layout) -> bool:
         """Whether locations agree a little with a layout, even if every element depends on much of the image."""

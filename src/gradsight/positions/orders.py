@@ -57,6 +57,23 @@ class Tokens(NamedTuple):
         return sum(side > 1 for side in self.sides) == 1
 
 
+def rearranged(layout: Layout) -> Iterator[Layout]:
+    """The same tokens in the orders that models use: by rows, by columns, by windows or by places in them."""
+    if len(layout.axes) != 3 or len(layout.grid) != 2 or layout.frames:
+        return
+    rows, columns = layout.grid
+    cells = np.arange(rows * columns).reshape(rows, columns)
+    orders = [cells.ravel(), cells.T.ravel()]
+    for side in (i for i in range(2, max(layout.grid)) if rows % i == columns % i == 0):
+        windows = cells.reshape(rows // side, side, columns // side, side)
+        orders += [windows.transpose(axes).ravel() for axes in ((0, 2, 1, 3), (1, 3, 0, 2))]
+    # Where the extra tokens are is the layout's own affair: the others are put into other cells.
+    tokens = np.sort(layout.order or np.arange(layout.extra, layout.extra + cells.size))
+    for order in orders:
+        mixed_up = tuple(int(i) for i in tokens[np.argsort(order)])
+        yield Layout(layout.axes, layout.grid, layout.extra, order=mixed_up)
+
+
 def _flattened(call: Call) -> Iterator[Tokens]:
     """The output with each axis that may hold channels; rows beside the first belong to the same image."""
     for channels, locations in call.locations.items():

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from gradsight.errors import ModelError
 from gradsight.layouts import Layout, layouts, only_layout, proportional
 from gradsight.positions.locations import Call
-from gradsight.positions.orders import Grid, is_plain, mixed, simple
+from gradsight.positions.orders import Grid, is_plain, mixed, rearranged, simple
 
 _FOUND = 0.8
 """A layout that the shape does not suggest needs at least this correlation."""
@@ -26,6 +26,12 @@ _LIKING = 0.02
 
 _HOLDS = 0.5
 """Below this correlation a layout that the shape suggests is wrong, where elements depend on different locations."""
+
+_DECISIVE, _DOUBTFUL = 6.0, 2.0
+"""A layout is taken against a likely one if its likelihood is e to the first as much; above the second it is open."""
+
+_EQUAL = 1e-6
+"""A difference below this is of rounding: the layouts are the same, or fit alike."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ def resolve_layouts(calls: Mapping[str, Call], usual: Mapping[str, Sequence[Layo
         size: the positions of the image.
     """
     matches: dict[str, _Match] = {}
+    doubts: dict[str, tuple[Layout, ...]] = {}
     # Searched in vain. Deeper outputs are noisier, so another output of the same shape is not searched again.
     searched: set[tuple[int, ...]] = set()
     pool = _Pool()
@@ -104,29 +111,64 @@ def resolve_layouts(calls: Mapping[str, Call], usual: Mapping[str, Sequence[Layo
             best = _in_order(call, pool.grids, size)
             if best is None:
                 searched.add(call.shape)
-        if best is not None:
+        if best is None:
+            continue
+        rival = _rival(call, best.layout, _likelier(call, best.layout, pool, size))
+        if rival is None:
             matches[name] = best
             pool.add(best)
+        elif call.favours(best.layout, rival) > _DOUBTFUL:
+            doubts[name] = (rival, best.layout)
     layouts_by_call: dict[str, tuple[Layout, ...]] = {}
     scrambled = set()
     for name, call in calls.items():
-        layout = _certain(call, matches.get(name), pool, usual[name])
-        layouts_by_call[name] = _by_shape(call, usual[name], pool, size) if layout is None else (layout,)
+        certain = doubts.get(name) or _certain(call, matches.get(name), pool, usual[name])
+        layouts_by_call[name] = certain or _by_shape(call, usual[name], pool, size)
         # The channels of a recurrent layer are no positions, though their number may look like a grid.
-        if layout is None and any(_is_of_hidden(x, call.shape, layouts_by_call) for x in layouts_by_call[name]):
+        if not certain and any(_is_of_hidden(x, call.shape, layouts_by_call) for x in layouts_by_call[name]):
             layouts_by_call[name] = ()
         if not layouts_by_call[name] and call.tells(all):
             scrambled.add(name)
     return Positions({name: call.shape for name, call in calls.items()}, layouts_by_call, frozenset(scrambled))
 
 
-def _certain(call: Call, own: _Match | None, pool: _Pool, usual: Sequence[Layout]) -> Layout | None:
-    """The layout of a call, where it is certain: the one that fitted outputs of the same shape best, or its own."""
-    for layout in pool.like(call.shape):
-        if call.evidence(layout) > (_HOLDS if own is None else own.score - 0.05):
-            return layout
+def _likelier(call: Call, layout: Layout, pool: _Pool, size: Sequence[int]) -> list[Layout]:
+    """The layouts that are likelier than one that was found, before anything was tried."""
+    likelier = pool.like(call.shape)
+    # Row by row, 64 tokens of an 8 x 8 grid lie almost as 64 rows do: where noise hides the columns, only the number
+    # of tokens speaks for the grid.
+    if len(layout.axes) == 3 and 1 in layout.grid:
+        for known in (pool.grids, frozenset[Grid]()):
+            likelier += layouts(call.shape, 1, size, known)
+    return likelier
+
+
+def _rival(call: Call, layout: Layout, others: Iterable[Layout]) -> Layout | None:
+    """Of layouts that are likelier beforehand, the one that fits best, unless ``layout`` fits decidedly better."""
+    rivals = [x for x in others if x != layout]
+    best = min(rivals, key=lambda x: call.favours(layout, x), default=None)
+    return None if layout in others or best is None or call.favours(layout, best) > _DECISIVE else best
+
+
+def _certain(call: Call, own: _Match | None, pool: _Pool, usual: Sequence[Layout]) -> tuple[Layout, ...]:
+    """The layout of a call, where it is certain: one that outputs of the same shape have, or its own.
+
+    There are several where outputs of the same shape have several that the call does not tell apart.
+    """
+    alike = pool.like(call.shape)
+    fitting = [x for x in alike if call.evidence(x) > (_HOLDS if own is None else own.score - 0.05)]
+    if fitting:
+        return _alike(call, fitting)
     likely = own or _best(call, [x for x in usual if x.grid in pool.grids or len(x.axes) > 3], _HOLDS)
-    return None if likely is None else likely.layout
+    if likely is None or (own is None and _rival(call, likely.layout, alike)):
+        return ()
+    return (likely.layout,)
+
+
+def _alike(call: Call, options: Sequence[Layout]) -> tuple[Layout, ...]:
+    """Of layouts that outputs of the same shape have, the one that fits best, and those that fit as well."""
+    best = max(options, key=lambda x: call.favours(x, options[0]))
+    return (best, *(x for x in options if x != best and call.favours(best, x) <= _DOUBTFUL))
 
 
 def _is_of_hidden(layout: Layout, shape: tuple[int, ...], layouts_by_call: Mapping[str, tuple[Layout, ...]]) -> bool:
@@ -146,10 +188,12 @@ def _by_shape(call: Call, usual: Sequence[Layout], pool: _Pool, size: Sequence[i
     A grid that is stretched against the image is never guessed. If the elements depend on the image, as the queries of
     a detector do, the number of tokens alone alike no grid: the elements must support it.
     """
-    alike = [] if call.tells(any) else [x for x in pool.like(call.shape) if x.channels(call.shape) > 1]
-    alike = [x for x in alike if not call.reached or call.supports(x)]
+    alike = [x for x in pool.like(call.shape) if x.channels(call.shape) > 1]
     if alike and call.reached:
-        return (alike[0],)
+        # The number of tokens says no more than that they may be those of earlier outputs: locations must support it,
+        # and what they do not support has no other grid.
+        supported = [x for x in alike if _is_supported(call, x)]
+        return _alike(call, supported) if supported else ()
     if alike:
         as_many = len(set(call.shape)) == 2 == len(call.shape) - 1  # nothing tells tokens from channels
         return tuple(dict.fromkeys([alike[0], *map(_exchanged, alike if as_many else ())]))
@@ -167,11 +211,17 @@ def _is_likely(layout: Layout, call: Call, known: frozenset[Grid], size: Sequenc
     if len(layout.axes) > 3 or not (known and call.reached):
         return True
     if len(size) > 1:
-        return call.supports(layout)
+        return _is_supported(call, layout)
     if layout.grid in known:
         return True
     others = (x for x in simple(call, known, size) if x.channel_axis != layout.channel_axis)
     return max(map(call.evidence, others), default=0.0) <= max(call.evidence(layout), _HOLDS)
+
+
+def _is_supported(call: Call, layout: Layout) -> bool:
+    """Whether locations agree with a layout a little, and with no other usual order of the same tokens better."""
+    # Tokens that come window by window lie a little as by rows too.
+    return call.supports(layout) and all(call.favours(x, layout) < _EQUAL for x in rearranged(layout))
 
 
 def _exchanged(layout: Layout) -> Layout:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.checks import taken
+from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, received
 from gradsight.rules import Array, Function, Number, Whole
 
@@ -26,6 +26,8 @@ FEW = 6
 
 DRAWN = 9999
 """Resamples and choices of signs, as SciPy has it: p is known to a twentieth of itself at 0.05."""
+
+_DRAWN_OF_SETS = 1999
 
 _STACKED = Array(tuple(range(1, 9)), "figures of images, (n, ...)")
 
@@ -60,7 +62,7 @@ def interval(
     confidence: float = 0.95,
     seed: int = 0,
     aggregate: Aggregate | None = None,
-    resamples: int = DRAWN,
+    resamples: int | None = None,
 ) -> Interval:
     """The figure of a set of images with its bootstrap interval over images (BCa: Efron 1987).
 
@@ -73,7 +75,7 @@ def interval(
         confidence: the share of such intervals that hold the true figure, in [0.5, 0.9999].
         seed: of the resamples; the same seed gives the same interval.
         aggregate: what is made of the images, (n, ...) -> a number; the mean by default.
-        resamples: how many are drawn.
+        resamples: how many are drawn; by default 9,999, and 1,999 for an ``aggregate``, which is slower.
 
     Raises:
         InvalidArgument: an argument is out of range.
@@ -82,7 +84,7 @@ def interval(
     Interval(mean=0.6666666666666666, low=0.3333333333333333, high=0.8888888888888888, n=9, missing=1)
     """
     confidence = taken("confidence", confidence, Number(0.5, 0.9999), "Pass 0.95.")
-    seed, resamples = taken("seed", seed, Whole(0)), taken("resamples", resamples, Whole(99, 10**6))
+    seed, drawn = taken("seed", seed, Whole(0)), optional("resamples", resamples, Whole(99, 10**6))
     figures = _stacked(values)
     if aggregate is None and figures.ndim > 1:
         raise InvalidArgument(f"`values` must be (n,) where there is no `aggregate`. {received(figures)}")
@@ -92,7 +94,9 @@ def interval(
     mean = float(of_set(there)) if len(there) else math.nan
     if len(there) < FEW:
         return Interval(mean=mean, low=math.nan, high=math.nan, n=len(there), missing=missing)
-    low, high = _bounds(there, of_set, aggregate is None, confidence, (seed, resamples))
+    low, high = _bounds(
+        there, of_set, aggregate is None, confidence, (seed, drawn or (DRAWN if aggregate is None else _DRAWN_OF_SETS))
+    )
     return Interval(mean=mean, low=low, high=high, n=len(there), missing=missing)
 
 

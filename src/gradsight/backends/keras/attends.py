@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -26,6 +27,9 @@ from gradsight.foreign import Array, Inputs, Module, Outputs
 _HALVES = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
 """Units of rounding of what NumPy may have no name for."""
 
+_WHOLE = {"float16": "int16", "bfloat16": "int16", "float32": "int32", "float64": "int64"}
+"""Whole numbers of as many bits."""
+
 
 class KerasAttends(Attends[KerasForward]):
     """What a backend of Keras adds to see attention.
@@ -40,7 +44,23 @@ class KerasAttends(Attends[KerasForward]):
 
     def attention(self, inputs: Inputs) -> Sequence[Array]:
         """The weights of every attention in one pass without a gradient."""
-        return self._seen(inputs)[1]
+        running, engine = self.running, self.engine
+
+        def body(inputs: Inputs, _start: Start) -> Outputs:
+            weights: list[Array] = []
+
+            def see(shown: Array) -> Array:
+                weights.append(shown)
+                return ops.copy(shown)  # what follows may write into it
+
+            with attending(see, engine):
+                running.execute(inputs, None)
+            return weights
+
+        self.running.find_end(inputs)
+        with told(inputs):
+            seen: list[Array] = self.engine.plain(("attention",), body, inputs)
+        return seen
 
     def attend(self, shared: ModelPass[KerasForward], numbers: Sequence[int]) -> Attended:
         """A pass again with every attention seen; its scores are differentiated by the weights of some calls.
@@ -48,24 +68,23 @@ class KerasAttends(Attends[KerasForward]):
         Raises:
             ModelError: it gave other outputs than the pass, or something behind the calls has no gradient.
         """
-        inputs, rule = shared.inputs, shared.forward.rule
+        rule = shared.forward.rule
         running, engine = self.running, self.engine  # what is compiled keeps its body, and that must not keep this
 
         def body(inputs: Inputs, start: Start) -> Outputs:
             calls = _Calls(start, numbers)
             with rectified(rule, engine), attending(calls, engine):
                 outputs = running.execute(inputs, None)
-            return [outputs, calls.ran]
+            return [outputs, calls.bits, calls.dtypes]
 
-        (outputs, ran), leaves, pull = self._linearized_by(("attend", rule, *numbers), body, inputs)
-        self._check(outputs, shared.outputs, ran)
+        (outputs, bits, dtypes), leaves, pull = self._linearized_by(("attend", rule, *numbers), body, shared.inputs)
+        self._check(outputs, shared.outputs, len(dtypes))
         gradients = pulled(pull, self._cotangents(shared, outputs))
-        if len(leaves) == ran:
-            weights = [leaves[_leaf(number)] for number in range(ran)]
-        else:
-            # Of what is not differentiated by, an engine would take the way back too if this pass gave it.
-            outputs, weights = self._seen(inputs)
-            self._check(outputs, shared.outputs, ran)
+        others = iter(bits)
+        weights = [
+            leaves[_leaf(number)] if number in numbers else ops.view(next(others), dtype)
+            for number, dtype in enumerate(dtypes)
+        ]
         return Attended(weights, [gradients[_leaf(number)] for number in numbers])
 
     def block_outputs(
@@ -126,26 +145,6 @@ class KerasAttends(Attends[KerasForward]):
 
         return self.engine.slopes(score, floating_in(outputs))[1]
 
-    def _seen(self, inputs: Inputs) -> tuple[Outputs, list[Array]]:
-        """What the model gives, and the weights of all calls."""
-        running, engine = self.running, self.engine
-
-        def body(inputs: Inputs, _start: Start) -> Outputs:
-            weights: list[Array] = []
-
-            def see(shown: Array) -> Array:
-                weights.append(shown)
-                return ops.copy(shown)  # what follows may write into it
-
-            with attending(see, engine):
-                outputs = running.execute(inputs, None)
-            return [outputs, weights]
-
-        self.running.find_end(inputs)
-        with told(inputs):
-            outputs, weights = self.engine.plain(("attention",), body, inputs)
-        return outputs, weights
-
     def _linearized_by(self, key: tuple[object, ...], body: Body, inputs: Inputs) -> Linearized:
         self.running.find_end(inputs)
         with told(inputs):
@@ -169,20 +168,28 @@ class KerasAttends(Attends[KerasForward]):
 
 
 class _Calls:
-    """Counts attentions, and starts at the weights of some.
+    """Sees attentions, and starts at the weights of some.
 
     Attributes:
-        ran: how many have run.
+        dtypes: of the weights of each call.
+        bits: of each call at which nothing starts, its weights as whole numbers of the same bits: engines take the way
+            back from every floating-point number that a pass gives, wanted or not.
     """
 
     def __init__(self, start: Start, numbers: Collection[int]) -> None:
-        self.ran = 0
+        self.dtypes: list[str] = []
+        self.bits: list[Array] = []
         self._start, self._numbers = start, numbers
 
     def __call__(self, weights: Array) -> Array:
         """Start at the weights of a call, if it is wanted."""
-        number, self.ran = self.ran, self.ran + 1
-        return self._start(_leaf(number), weights) if number in self._numbers else weights
+        number = len(self.dtypes)
+        dtype = keras.backend.standardize_dtype(weights.dtype)
+        self.dtypes.append(dtype)
+        if number in self._numbers:
+            return self._start(_leaf(number), weights)
+        self.bits.append(ops.view(ops.stop_gradient(weights), _WHOLE[dtype]))
+        return weights
 
 
 def _leaf(number: int) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import keras
 import numpy as np
 
+from gradsight.backends.ablation import Ablation
 from gradsight.backends.backend import ModelBackend
 from gradsight.backends.keras.attends import KerasAttends
 from gradsight.backends.keras.biases import Biases
@@ -229,6 +230,16 @@ class KerasBackend(KerasAttends, ModelBackend[KerasForward]):
             if axis != 0 or not traced:  # an engine's tail repeats what bypasses the layer along its first axis
                 return replay(self.engine, forward, name, raw, more())
             return self.engine.tail(name, raw, forward, more, times)
+
+    def ablated(self, name: str, ablations: Iterable[Ablation], shared: ModelPass[KerasForward]) -> Iterator[Array]:
+        """The scores (m * n, k) of a pass where channels of a layer are off, by ablation."""
+        for ablation in ablations:
+            with told(shared.inputs):
+                outputs = None if ablation.axis != 0 else self.engine.ablated(name, ablation, shared.forward)
+            if outputs is None:
+                yield from super().ablated(name, [ablation], shared)
+            else:
+                yield shared.score(outputs)
 
     def curvature(self, function: Callable[..., Array], leaf: Array, direction: Array, layer: str) -> Array:
         """The Hessian of each column of ``function(leaf)`` (n, k), times ``direction``: (n, k, *leaf[0]).

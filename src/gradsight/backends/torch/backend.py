@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -12,10 +12,12 @@ import torch
 from torch import nn
 
 from gradsight.attention import Attended
+from gradsight.backends.ablation import Ablation
 from gradsight.backends.backend import ModelBackend
 from gradsight.backends.passes import ModelPass, Targets, logits_in
 from gradsight.backends.reading import NOTHING, Known
 from gradsight.backends.torch import attention, derivatives, tap
+from gradsight.backends.torch.ablated import ablated_rows
 from gradsight.backends.torch.biases import Biases
 from gradsight.backends.torch.derivatives import TorchForward
 from gradsight.backends.torch.gradients import ClassGradients, with_gradient
@@ -140,12 +142,10 @@ class TorchBackend(ModelBackend[TorchForward]):
 
     def randomised(self, layers: Collection[str], seed: int) -> TorchBackend:
         """The same model with other weights in some layers; see `contracts.Probe.randomised`."""
-        other = copy.copy(self)
-        # All but the view is a matter of how the model is built, and stays: layouts, readings, trials.
+        other = copy.copy(self)  # but for the view: all else is a matter of how the model is built
         other.running = Running(self._model, self.running.batches, lambda view: randomise(view, layers, seed))
-        other.view = other.running.view
+        other.view, other._tails = other.running.view, Tails(other.running)
         other.view.calls.update(self.view.calls)
-        other._tails = Tails(other.running)
         return other
 
     def run(
@@ -167,7 +167,7 @@ class TorchBackend(ModelBackend[TorchForward]):
             wanted, rectifiers = {*wanted, INPUT.name}, Rectifiers()
         with with_gradient():
             with rectifiers or contextlib.nullcontext():
-                outputs, leaves = self.running.forward(inputs, wanted)
+                outputs, leaves, is_hooked = self.running.forward(inputs, wanted)
             if rectifiers is not None and rule not in (None, TRUE):
                 rectifiers.check(self.view.quantized, str(rule))
             source = leaves.pop(INPUT.name) if INPUT.name in leaves and len(leaves) > 1 else None
@@ -176,7 +176,7 @@ class TorchBackend(ModelBackend[TorchForward]):
                 for layer in layers
                 if layer.name in leaves
             }
-            by_class = ClassGradients(self.view.in_parts)
+            by_class = ClassGradients(None if is_hooked else self.view.in_parts)
             forward = TorchForward(
                 inputs, outputs, leaves, laid_out, rule, batch_size, by_class, source=source, rectifiers=rectifiers
             )
@@ -219,6 +219,12 @@ class TorchBackend(ModelBackend[TorchForward]):
     ) -> Outputs:
         """The model's output where a layer gives ``raw``; see `tails.Tails`."""
         return self._tails.outputs(name, raw, axis, forward, times, traced=traced)
+
+    def ablated(self, name: str, ablations: Iterable[Ablation], shared: ModelPass[TorchForward]) -> Iterator[Array]:
+        """The scores (m * n, k) of a pass where channels of a layer are off, by ablation."""
+        for ablation, rows in ablated_rows(ablations):
+            outputs = self.tail(name, rows, ablation.axis, shared.forward, len(ablation.groups))
+            yield shared.score(outputs)  # gathered or stacked: no part of the rows, that are written into again
 
     def output_slopes(self, function: Callable[[Outputs], Array], outputs: Outputs) -> list[Floats | None]:
         """The gradient of ``function(outputs)``, summed, by each floating-point tensor; None where it reads none."""

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from gradsight.backends.torch.dense import few_rows
 from gradsight.backends.torch.graph import differentiable, is_whole, topological
 from gradsight.backends.torch.in_parts import InParts
 from gradsight.errors import ModelError
@@ -131,7 +132,7 @@ def by_columns(
         return [None if grad is None else grad[None] for grad in only]
     each = torch.eye(k, dtype=scores.dtype, device=scores.device)[:, None].expand(k, n, k)
     if k > 1 and batched:
-        with contextlib.suppress(RuntimeError):  # some operation of the tail has no batched gradient
+        with contextlib.suppress(RuntimeError), few_rows(scores):  # some operation of the tail has no batched gradient
             return list(
                 torch.autograd.grad(scores, leaves, each, is_grads_batched=True, retain_graph=True, allow_unused=True)
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.autograd.graph import get_gradient_edge
 
+from gradsight.backends.torch.gradients import with_gradient
 from gradsight.backends.torch.graph import Node, topological
 
 _OF_EACH = """
@@ -33,7 +34,8 @@ def is_piecewise_linear(scores: torch.Tensor, leaf: torch.Tensor) -> bool:
     layer, the answer is no.
     """
     order = topological(scores.grad_fn)
-    start = get_gradient_edge(leaf).node
+    with with_gradient():  # a caller in inference mode has tensors without an edge
+        start = get_gradient_edge(leaf).node
     if start not in order:
         return False
     depends = {start}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.utils import _pytree as pytree
+from torch.utils.hooks import RemovableHandle
 
 from gradsight.backends.torch import tap
 from gradsight.backends.torch.checkpoint import called_plainly
@@ -24,6 +26,20 @@ from gradsight.layers import INPUT
 from gradsight.locks import Lock
 
 _shared = Lock()  # for models whose hooks keep outputs in objects of the user's own
+
+
+class Ran(NamedTuple):
+    """What a forward pass gave.
+
+    Attributes:
+        outputs: the model's.
+        leaves: by layer, its output, where the graph starts.
+        is_hooked: the model may have put hooks on tensors of its own, which may change their gradients.
+    """
+
+    outputs: Outputs
+    leaves: dict[str, torch.Tensor]
+    is_hooked: bool
 
 
 _BESIDE_OTHERS = contextlib.nullcontext()
@@ -65,7 +81,7 @@ class Running:
         leaf = self.batches.image(inputs).detach().clone().requires_grad_()
         return leaf, self.batches.with_image(inputs, leaf)
 
-    def forward(self, inputs: Inputs, names: set[str]) -> tuple[Outputs, dict[str, torch.Tensor]]:
+    def forward(self, inputs: Inputs, names: set[str]) -> Ran:
         """Run the model, with the named layers' outputs as leaves, where the graph starts.
 
         Raises:
@@ -77,13 +93,14 @@ class Running:
         # A model may begin to keep outputs in its first pass, as a cache does: then where they are made is learned now.
         return self._forward(inputs, names) if self._learn(inputs) else result
 
-    def _forward(self, inputs: Inputs, names: set[str]) -> tuple[Outputs, dict[str, torch.Tensor]]:
+    def _forward(self, inputs: Inputs, names: set[str]) -> Ran:
         whole = names & {INPUT.name}
         names = names - whole
         holder = tap.LeafTap(names, self.view.calls)
         self._install(holder.modules)
         if whole:
             holder.leaves[INPUT.name], inputs = self.from_leaf(inputs)
+        hooks = RemovableHandle.next_id
         with contextlib.nullcontext() if names or whole else torch.no_grad():
             outputs = self.execute(inputs, dict.fromkeys(holder.modules, holder))
         self.view.calls.update(holder.calls)
@@ -94,7 +111,8 @@ class Running:
                 f"layer {missing[0]!r} was not reached: its module ran {ran} time(s) in this forward pass. "
                 "Name another layer, or another call (name#0 is the first)."
             )
-        return outputs, holder.leaves
+        # Of a graph there is no asking which hooks are on it. Those of another thread count too: it costs time alone.
+        return Ran(outputs, holder.leaves, RemovableHandle.next_id != hooks)
 
     def outputs(self, inputs: Inputs) -> Outputs:
         """Run the model."""

@@ -18,22 +18,22 @@ from jax.extend import core as extended
 from numpy.typing import NDArray
 
 from gradsight.backends.dominators import cuts_of
+from gradsight.backends.keras.engines.jitted import QUICKLY, Back, jitted, pulled, way_back
+from gradsight.backends.keras.engines.ordered import Ordered
 from gradsight.backends.keras.engines.protocol import Body, Linearized, Start
 from gradsight.backends.keras.forward import KerasForward
 from gradsight.backends.keras.outputs import floating_in, tensors_in
-from gradsight.backends.keras.trees import Form, mapped
+from gradsight.backends.keras.trees import mapped
 from gradsight.backends.unchanged import unchanged
 from gradsight.foreign import Array, Inputs, Outputs
 from gradsight.recent import PASSES, Recent
 
 if TYPE_CHECKING:
+    from gradsight.backends.ablation import Ablation
     from gradsight.backends.keras.view import View
 
 Run: TypeAlias = Callable[[Inputs, Start], Outputs]
 """A body with the values of variables given."""
-
-Back: TypeAlias = Callable[[list[Array]], tuple[dict[str, Array]]]
-"""The way back through a pass, as JAX gives it."""
 
 # Before JAX 0.9 it was elsewhere.
 _trace_state: Any = getattr(extended, "get_opaque_trace_state", None) or jax.core.get_opaque_trace_state
@@ -52,16 +52,16 @@ class Jax:
 
     def each(self, key: Hashable, body: Body, several: Sequence[Inputs]) -> Iterator[Outputs]:
         """The outputs for inputs of one kind, one after the other, in NumPy: JAX keeps what it compiled for a shape."""
-        run = self._compiled(("each", key), _plain, body, _QUICKLY)
+        run = self._compiled(("each", key), _plain, body, QUICKLY)
         return (mapped(lambda x: np.asarray(x) if keras.ops.is_tensor(x) else x, run(x).tree) for x in several)
 
     def linearize(self, key: Hashable | None, body: Body, inputs: Inputs) -> Linearized:
         """The outputs, the leaves, and the way back."""
         if key is None:
             outputs, leaves, back = self._compiled(None, _linearized, body)(inputs)
-            return Linearized(outputs.tree, leaves, partial(_way_back(_QUICKLY), back))
+            return Linearized(outputs.tree, leaves, partial(way_back(QUICKLY), back))
         outputs, leaves, back = self._compiled(("linearize", key), _linearized, body)(inputs)
-        return Linearized(outputs.tree, leaves, partial(_back, back))
+        return Linearized(outputs.tree, leaves, partial(pulled, back))
 
     def tail(self, name: str, raw: Array, forward: KerasForward, more: object, times: int) -> Outputs:  # noqa: ARG002
         """The outputs with ``raw`` in the place of a leaf; row j of ``raw`` belongs to row j % n.
@@ -69,26 +69,27 @@ class Jax:
         The compiler leaves out what the outputs do not need: there is no other way than this, and none is tried.
         """
 
-        def behind(run: Run) -> Callable[[Inputs], _Ordered]:
-            def one(pair: Inputs) -> _Ordered:
-                inputs, rows = pair
-                # Only what depends on the rows is mapped over them; of the rest, nothing at all is left at a cut.
-                mapped_rows: _Ordered = jax.vmap(
-                    lambda row: _Ordered.of(run(inputs, lambda at, output: row if at == name else output))
-                )(rows)
-                return mapped_rows
-
-            return one
+        def behind(run: Run) -> Callable[[Inputs], Ordered]:
+            return lambda pair: _for_rows(run, name, pair[0], lambda row: row, pair[1])
 
         rows = jnp.reshape(raw, (times, -1, *raw.shape[1:]))
         outputs = self._compiled(("tail", forward.key, name), behind, forward.body)((forward.inputs, rows)).tree
+        return mapped(_by_row, outputs)
 
-        def by_row(x: Array) -> object:
-            if not keras.ops.is_tensor(x):
-                return x
-            return x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0]
+    def ablated(self, name: str, ablation: Ablation, forward: KerasForward) -> Outputs:
+        """The outputs where channels of a leaf are off; the compiler makes what is left of it where it is read."""
+        known = (ablation.raw,) if ablation.blank is None else (ablation.raw, ablation.blank)
 
-        return mapped(by_row, outputs)
+        def behind(run: Run) -> Callable[[Inputs], Ordered]:
+            def of(given: Inputs) -> Ordered:
+                inputs, (raw, *blank), off = given
+                nothing = blank[0] if blank else jnp.zeros_like(raw)
+                return _for_rows(run, name, inputs, lambda x: jnp.where(x, nothing, raw), off)
+
+            return of
+
+        given = (forward.inputs, known, jax.device_put(ablation.off(), ablation.raw.sharding))
+        return mapped(_by_row, self._compiled(("ablated", forward.key, name), behind, forward.body)(given).tree)
 
     activations = jax.nn
     aside = staticmethod(jax.ensure_compile_time_eval)
@@ -165,21 +166,21 @@ class Jax:
         """
         variables = self._variables
 
-        def whole(values: list[Array], inputs: _Ordered) -> Array:
+        def whole(values: list[Array], inputs: Ordered) -> Array:
             def run(inputs: Inputs, start: Start) -> Outputs:
                 with _Scope(variables, values):
                     return body(inputs, start)
 
             return made(run)(inputs.tree)
 
-        own = _jitted(whole, _QUICKLY) if key is None else None
+        own = jitted(whole, QUICKLY) if key is None else None
 
         def called(inputs: Inputs) -> Array:
             # By sizes: a function keeps what was compiled for each for as long as it lives.
             sizes = tuple(tuple(x.shape[1:]) for x in tensors_in(inputs))
-            compiled = own or self._kept.of(sizes, partial(Recent, PASSES)).of(key, lambda: _jitted(whole, options))
+            compiled = own or self._kept.of(sizes, partial(Recent, PASSES)).of(key, lambda: jitted(whole, options))
             known = len(variables)
-            result = compiled([variable.value for variable in variables[:known]], _Ordered.of(inputs))
+            result = compiled([variable.value for variable in variables[:known]], Ordered.of(inputs))
             # A variable that was met while this was compiled is an argument from now on.
             return result if len(variables) == known else called(inputs)
 
@@ -205,42 +206,33 @@ class _Scope(keras.StatelessScope):  # type: ignore[misc, unused-ignore]
         return value
 
 
-@jax.tree_util.register_pytree_node_class
-class _Ordered:
-    """A tree as JAX may take and give it: its tensors in order, all else fixed. JAX itself sorts the keys of dicts."""
-
-    def __init__(self, form: Form, tensors: list[Array]) -> None:
-        self._form, self._tensors = form, tensors
-
-    @classmethod
-    def of(cls, tree: Outputs) -> _Ordered:
-        """Of a tree of tensors."""
-        return cls(Form(tree), tensors_in(tree))
-
-    @property
-    def tree(self) -> Outputs:
-        """The tree."""
-        return self._form.filled(self._tensors)
-
-    def tree_flatten(self) -> tuple[list[Array], Form]:
-        """What JAX sees, and what it keeps."""
-        return self._tensors, self._form
-
-    @classmethod
-    def tree_unflatten(cls, form: Form, tensors: list[Array]) -> _Ordered:
-        """The same with other tensors."""
-        return cls(form, tensors)
-
-
-def _plain(run: Run) -> Callable[[Inputs], _Ordered]:
+def _plain(run: Run) -> Callable[[Inputs], Ordered]:
     """A pass that starts nowhere."""
-    return lambda inputs: _Ordered.of(run(inputs, lambda _name, output: output))
+    return lambda inputs: Ordered.of(run(inputs, lambda _name, output: output))
 
 
-def _linearized(run: Run) -> Callable[[Inputs], tuple[_Ordered, dict[str, Array], Back]]:
+def _for_rows(run: Run, name: str, inputs: Inputs, made: Callable[[Array], Array], rows: Array) -> Ordered:
+    """A pass for each of ``rows`` with ``made(row)`` in the place of a leaf.
+
+    Only what depends on the rows is mapped over them; of the rest, nothing at all is left at a cut.
+    """
+    mapped_rows: Ordered = jax.vmap(
+        lambda row: Ordered.of(run(inputs, lambda at, output: made(row) if at == name else output))
+    )(rows)
+    return mapped_rows
+
+
+def _by_row(x: Array) -> object:
+    """Rows of several copies of a batch, (m, n, ...), one after the other."""
+    if not keras.ops.is_tensor(x):
+        return x
+    return x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0]
+
+
+def _linearized(run: Run) -> Callable[[Inputs], tuple[Ordered, dict[str, Array], Back]]:
     """A pass, its leaves, and the way back to them."""
 
-    def linearized(inputs: Inputs) -> tuple[_Ordered, dict[str, Array], Back]:
+    def linearized(inputs: Inputs) -> tuple[Ordered, dict[str, Array], Back]:
         # JAX differentiates by arguments: zeros are added to the outputs, whose shapes a first look tells.
         shapes: dict[str, jax.ShapeDtypeStruct] = {}
 
@@ -248,10 +240,10 @@ def _linearized(run: Run) -> Callable[[Inputs], tuple[_Ordered, dict[str, Array]
             shapes[name] = jax.ShapeDtypeStruct(output.shape, output.dtype)
             return output
 
-        jax.eval_shape(lambda ordered: floating_in(run(ordered.tree, note)), _Ordered.of(inputs))
+        jax.eval_shape(lambda ordered: floating_in(run(ordered.tree, note)), Ordered.of(inputs))
         zeros = {name: jnp.zeros(x.shape, x.dtype) for name, x in shapes.items()}
 
-        def perturbed(added: dict[str, Array]) -> tuple[list[Array], tuple[_Ordered, dict[str, Array]]]:
+        def perturbed(added: dict[str, Array]) -> tuple[list[Array], tuple[Ordered, dict[str, Array]]]:
             leaves: dict[str, Array] = {}
 
             def start(name: str, output: Array) -> Array:
@@ -259,39 +251,9 @@ def _linearized(run: Run) -> Callable[[Inputs], tuple[_Ordered, dict[str, Array]
                 return leaves[name]
 
             outputs = run(inputs, start)
-            return floating_in(outputs), (_Ordered.of(outputs), leaves)
+            return floating_in(outputs), (Ordered.of(outputs), leaves)
 
         _, back, (outputs, leaves) = jax.vjp(perturbed, zeros, has_aux=True)
         return outputs, leaves, back
 
     return linearized
-
-
-def _jitted(function: Callable[..., Array], options: Mapping[str, int]) -> Callable[..., Array]:
-    """A function that is compiled, with options of the compiler where they are known to hold."""
-    compiled: Callable[..., Array] = jax.jit(function)
-    if options and jax.default_backend() == "cpu":
-        compiled = jax.jit(function, compiler_options=dict(options))
-    return compiled
-
-
-_QUICKLY = MappingProxyType({"xla_backend_optimization_level": 0})
-"""For what runs a few times: compiled in half the time, it takes a quarter more."""
-
-
-def _way_back(options: Mapping[str, int]) -> Callable[[Back, list[Array]], dict[str, Array]]:
-    """From the way back, as JAX gives it, and cotangents (k, ...) to gradients (k, ...)."""
-    # Of one, nothing is mapped: products and convolutions stay what they are.
-    alone = _jitted(lambda back, rows: jax.tree.map(lambda x: x[None], back([row[0] for row in rows])[0]), options)
-    mapped_rows = _jitted(lambda back, rows: jax.vmap(back)(rows)[0], options)
-
-    def pulled(back: Back, cotangents: list[Array]) -> dict[str, Array]:
-        run = alone if len(cotangents[0]) == 1 else mapped_rows
-        gradients: dict[str, Array] = run(back, cotangents)
-        return gradients
-
-    return pulled
-
-
-_back = _way_back(MappingProxyType({}))
-"""One for all models: what is compiled is kept by what the way back is made of."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gradsight.foreign import Array, Inputs, Outputs
 
 if TYPE_CHECKING:
+    from gradsight.backends.ablation import Ablation
     from gradsight.backends.keras.forward import KerasForward
 
 Start: TypeAlias = Callable[[str, Array], Array]
@@ -76,6 +77,12 @@ class Engine(Protocol):
             forward: the pass.
             more: gives the inputs of the pass as often, for an engine whose whole model has to run.
             times: how often.
+        """
+
+    def ablated(self, name: str, ablation: Ablation, forward: KerasForward) -> Outputs | None:
+        """The outputs where channels of a leaf are off, by a tail that switches them off; None where it has none.
+
+        Rows are images; otherwise as in `tail`.
         """
 
     def like(self, values: NDArray[np.bool_], tensor: Array) -> Array:

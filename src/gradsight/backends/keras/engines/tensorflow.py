@@ -16,7 +16,8 @@ from gradsight.backends.dominators import cuts_of
 from gradsight.backends.keras.engines.protocol import Body, Linearized
 from gradsight.backends.keras.engines.replay import gives_again, replay
 from gradsight.backends.keras.engines.traced import Traced
-from gradsight.backends.keras.forward import KerasForward, Tail
+from gradsight.backends.keras.engines.traced_tail import TracedTail
+from gradsight.backends.keras.forward import KerasForward
 from gradsight.backends.keras.ops import with_gradient
 from gradsight.backends.keras.outputs import tensors_in
 from gradsight.backends.keras.trees import Form
@@ -25,6 +26,7 @@ from gradsight.locks import Lock
 from gradsight.recent import PASSES, Recent
 
 if TYPE_CHECKING:
+    from gradsight.backends.ablation import Ablation
     from gradsight.backends.keras.view import View
 
 _ZERO = tf.UnconnectedGradients.ZERO
@@ -59,21 +61,30 @@ class TensorFlow:
 
     def tail(self, name: str, raw: Array, forward: KerasForward, more: Callable[[], Inputs], times: int) -> Outputs:
         """The outputs with ``raw`` in the place of a leaf; row j of ``raw`` belongs to row j % n."""
+        tail = self._tail(name, forward)
+        return replay(self, forward, name, raw, more()) if tail is None else tail(raw, times)
+
+    def ablated(self, name: str, ablation: Ablation, forward: KerasForward) -> Outputs | None:
+        """The outputs where channels of a leaf are off: made in the graph of the tail, of the leaf and a mask."""
+        tail = self._tail(name, forward)
+        return None if tail is None else tail.ablated(ablation)
+
+    def _tail(self, name: str, forward: KerasForward) -> TracedTail | None:
         if name not in forward.tails:
             traced = self._traced(forward.key, forward.body, forward.inputs)
             forward.tails[name] = self._believed(traced, name, forward)
         tail = forward.tails[name]
-        return replay(self, forward, name, raw, more()) if tail is None else tail(raw, times)
+        return tail if isinstance(tail, TracedTail) else None
 
-    def _believed(self, traced: Traced, name: str, forward: KerasForward) -> Tail | None:
+    def _believed(self, traced: Traced, name: str, forward: KerasForward) -> TracedTail | None:
         """A graph whose tail gives this very pass's output again, for more rows, with what bypasses the layer in it."""
         with self._tracing:
             try:
-                bypasses = traced.bypasses(name, forward.inputs)
-                again = gives_again(partial(traced.tail, name, bypasses), name, forward)
+                tail = traced.tail(name, forward.inputs)
+                again = gives_again(tail, name, forward)
             except Exception:  # in as many ways as models are written; the whole model always runs
                 return None
-        return partial(traced.tail, name, bypasses) if again else None
+        return tail if again else None
 
     activations = tf.nn
     aside = staticmethod(tf.init_scope)

@@ -30,6 +30,7 @@ from gradsight.locks import Lock
 from gradsight.recent import PASSES, Recent
 
 if TYPE_CHECKING:
+    from gradsight.backends.ablation import Ablation
     from gradsight.backends.keras.view import View
 
 
@@ -97,6 +98,9 @@ class Torch:
                 forward.tails[name] = self._believed(name, forward)
             tail = forward.tails[name]
             return self._replay(forward.body, name, more(), raw) if tail is None else tail(raw.contiguous(), times)
+
+    def ablated(self, name: str, ablation: Ablation, forward: KerasForward) -> None:
+        """None: a mask costs no more than a copy."""
 
     def _replay(self, body: Body, name: str, inputs: Inputs, raw: torch.Tensor) -> Outputs:
         with self._scope():  # its own: what a pass that is traced assigns must not be found by the next

@@ -4,36 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
 
 from gradsight.backends.keras.engines.protocol import Body
+from gradsight.backends.keras.engines.traced_tail import Part, TailGraph, TracedTail
 from gradsight.backends.keras.engines.way_back import WayBack
-from gradsight.backends.keras.ops import is_undifferentiated
 from gradsight.backends.keras.outputs import floating_in, tensors_in
 from gradsight.backends.keras.trees import Form
 from gradsight.foreign import Array, Inputs, Outputs
-
-Part: TypeAlias = Callable[[Sequence[Array]], Sequence[Array]]
-"""A part of a graph, from the values that are fed to those that are fetched."""
-
-
-class _Tail(NamedTuple):
-    """What the model computes from a leaf on.
-
-    Attributes:
-        crossing: the tensors that it takes in besides the leaf.
-        stem: from the inputs to those.
-        behind: from the leaf and those to the outputs.
-        differentiable: the same, for tapes.
-    """
-
-    crossing: list[Array]
-    stem: Part
-    behind: Part
-    differentiable: Part
 
 
 class Traced:
@@ -77,7 +57,7 @@ class Traced:
         self._forward = self._part(self._inputs, [*self._results, *self._marked.values(), *self._needed])
         self._plain = _differentiable(self._forward, -1)
         self._back = WayBack(self._gradients_of, self._cotangents, self._needed)
-        self._tails: dict[str, _Tail] = {}
+        self._tails: dict[str, TailGraph] = {}
 
     def plain(self, inputs: Inputs) -> Outputs:
         """The outputs, of no leaf; a tape can take derivatives by the last input, the output of a replayed layer."""
@@ -104,30 +84,27 @@ class Traced:
         feeds = [*self._cotangents, *self._needed]
         return self._computed(feeds, [*cotangents, *needed], list(self._gradients.values()))
 
-    def bypasses(self, name: str, inputs: Inputs) -> list[Array]:
-        """What the outputs need besides a leaf."""
-        tail = self._tail(name)
-        return list(tail.stem(tensors_in(inputs))) if tail.crossing else []
-
-    def tail(self, name: str, bypasses: list[Array], raw: Array, times: int) -> Outputs:
-        """The outputs with ``raw`` in the place of a leaf."""
-        tail = self._tail(name)
-        # What counts images is known by its open number of rows; the rest is the same for all of them.
-        repeated = [
-            tf.concat([value] * times, axis=0) if node.shape.rank and node.shape[0] is None else value
-            for node, value in zip(tail.crossing, bypasses, strict=True)
-        ]
-        behind = tail.behind if is_undifferentiated() else tail.differentiable
-        return self._packed(list(behind([raw, *repeated])))
-
-    def _tail(self, name: str) -> _Tail:
+    def tail(self, name: str, inputs: Inputs) -> TracedTail:
+        """What the model computes from a leaf on in the pass of such inputs."""
         if name not in self._tails:
-            leaf = self._marked[name]
-            crossing = self._crossing(self._results, [leaf])
-            stem = self._part(self._inputs, crossing)
-            behind = self._part([leaf, *crossing], self._results)
-            self._tails[name] = _Tail(crossing, stem, behind, _differentiable(behind, 0))
-        return self._tails[name]
+            self._tails[name] = self._tail(name)
+        graph = self._tails[name]
+        return TracedTail(graph, graph.stem(tensors_in(inputs)) if graph.crossing else [])
+
+    def _tail(self, name: str) -> TailGraph:
+        leaf = self._marked[name]
+        crossing = self._crossing(self._results, [leaf])
+        feeds = [leaf, *crossing]
+        behind = self._part(feeds, self._results)
+        return TailGraph(
+            leaf,
+            crossing,
+            self._part(self._inputs, crossing),
+            behind,
+            _differentiable(behind, 0),
+            lambda values: self._computed(feeds, values, self._results),
+            self._packed,
+        )
 
     def _crossing(self, ends: Iterable[Array], starts: Sequence[Array]) -> list[Array]:
         """The tensors made from the inputs that what lies between ``starts`` and ``ends`` takes in."""
