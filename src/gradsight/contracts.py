@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from gradsight.attention import Attending
 from gradsight.foreign import Array, Inputs, Module, Ops, Outputs
 from gradsight.layers import Layer, Seen
+from gradsight.rows import Rows as Rows
 from gradsight.targets import Reading, ScoreSpec
 
 Value = TypeVar("Value")
@@ -121,6 +121,13 @@ class Probe(Protocol):
     def with_images(self, images: Array) -> Probe:
         """The same layer and targets for other images: (m, channels, *positions); rows as in ``tail``."""
 
+    @property
+    def weighted(self) -> Sequence[Sequence[str]]:
+        """By layer, as they run, the names of all whose weights it uses; ``""`` is the model. One pass, once."""
+
+    def randomised(self, layers: Collection[str], seed: int) -> Probe:
+        """The same where layers that `weighted` names have lost what they learned; see `backends.randomising`."""
+
     def with_targets(self, targets: ScoreSpec) -> Probe:
         """The same forward pass, with other targets explained."""
 
@@ -138,21 +145,6 @@ class Probe(Protocol):
         convolution, the shift of a normalisation. With gradient times input they add up to the score, as far as the
         model is made of modules. A module without positions gives (n, c).
         """
-
-
-@dataclass(frozen=True)
-class Rows:
-    """How a model takes the rows of a batch.
-
-    Attributes:
-        shared: which tensors among the inputs, counted in their order, are the same for every image. They have as many
-            rows as the batch by chance, such as a factor of shape (1,) beside one image.
-        apart: what an image gets depends on what is beside it in the batch, as where a normalisation takes its
-            statistics from there. Then each image has to go through the model alone.
-    """
-
-    shared: frozenset[int] = frozenset()
-    apart: bool = False
 
 
 class Pass(Protocol):

@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from captum.metrics import infidelity, infidelity_perturb_func_decorator
+from captum.metrics import infidelity, infidelity_perturb_func_decorator, sensitivity_max
 from torch import nn
 
 from cases_of import CLASSES, case_of, images, network
 from gradsight.cases import Case
 from gradsight.cases.curves import area, scores_without
+from gradsight.cases.perturbing import noisy
 from gradsight.cases.subsets import Subsets
 from gradsight.metric_registry import as_metric
+from oracles import ORACLES as METHODS
+from plain import Plain
 
 pytestmark = [pytest.mark.peers, pytest.mark.pytorch]
 
@@ -62,6 +65,27 @@ def test_infidelity_equals_captums(factor: str) -> None:
             target=CLASSES[i][0],
             n_perturb_samples=9,
             normalize=factor == "best",
+        )
+        np.testing.assert_allclose(values[i, 0], found.item(), rtol=TOLERANCE)
+
+
+def test_max_sensitivity_equals_captums_on_the_same_noise() -> None:
+    model, batch, case = black_is_zero()
+    values = as_metric("maxsensitivity(samples=5, radius=0.3)")(case)
+    noise = [torch.from_numpy(noisy(case.scoring, i, 0.3)[1]) for i in range(5)]
+    for i in range(2):
+        left = iter(noise)
+
+        def explained(inputs: Any, target: int = CLASSES[i][0]) -> Any:
+            view = Plain(model, "4", inputs[0] if isinstance(inputs, tuple) else inputs, [[target]])
+            # In a tuple: of a tensor alone captum divides by the length of each row.
+            return (torch.from_numpy(METHODS["gradcam"](view)[0]),)
+
+        def perturbed(inputs: Any, _radius: float, *, left: Any = left) -> Any:
+            return (inputs[0] if isinstance(inputs, tuple) else inputs) + next(left)
+
+        found = sensitivity_max(
+            explained, (batch[i : i + 1],), perturbed, n_perturb_samples=5, max_examples_per_batch=1
         )
         np.testing.assert_allclose(values[i, 0], found.item(), rtol=TOLERANCE)
 

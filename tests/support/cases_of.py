@@ -9,7 +9,11 @@ import torch
 from torch import nn
 
 import frameworks
+import gradsight as gs
+import sanity_oracles  # noqa: F401 - as the others, enters its oracles
+import stability_oracles  # noqa: F401 - which enters its oracles beside the others
 from gradsight.cases import Case, Scoring
+from gradsight.explaining.method_runs import method_runs
 from gradsight.variants import as_method
 from metric_oracles import BLACK, ORACLES, WHITE
 from toys import curved
@@ -30,6 +34,11 @@ FEW = {
     "roadmorf": "steps=3",
     "roadlerf": "steps=3",
     "arcc": "steps=3",
+    "randomisation": "steps=2",
+    "independentrandomisation": "steps=2",
+    "maxsensitivity": "samples=4",
+    "averagesensitivity": "samples=4",
+    "lipschitz": "samples=4",
 }
 """Options with which a metric takes few passes."""
 
@@ -74,3 +83,17 @@ def case_of(
         return made.backend.numpy(run(probe, made.backend.ops)).astype(np.float32)
 
     return Case(explain(probe) if maps is None else np.asarray(maps, np.float32), scoring, probe, explain)
+
+
+def case_as_asked(
+    model: Any, inputs: Any, method: str, targets: Any = None, layer: str | None = None, **options: Any
+) -> Case:
+    """The case of a method as an explainer runs it: of photos too, at a layer that it chooses."""
+    passes = gs.Explainer(model, **options)._passes
+    made = passes.batch(inputs)
+    run = method_runs(passes, made, [layer], [as_method(method)], targets)[0]
+
+    def explain(probe: Any) -> Any:
+        return made.backend.numpy(run.method.function(probe, made.backend.ops)).astype(np.float32)
+
+    return Case(explain(run.probe), Scoring.of(run.shared, made.backend), run.probe, explain)

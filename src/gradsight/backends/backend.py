@@ -15,8 +15,9 @@ from gradsight.backends.batches import Batches
 from gradsight.backends.linking import CallSeen
 from gradsight.backends.passes import ForwardT, ModelPass, Targets, Terms
 from gradsight.backends.reading import Known, Reader
-from gradsight.backends.trial import See, Trials
+from gradsight.backends.trial import Trials
 from gradsight.backends.unchanged import Value
+from gradsight.backends.unlearning import Unlearning
 from gradsight.contracts import Floats, Kind, Part, Reads, Resolve
 from gradsight.foreign import Array, Inputs, Module, Ops, Outputs
 from gradsight.layers import INPUT, Layer, Seen
@@ -26,7 +27,7 @@ from gradsight.recent import Recent
 from gradsight.targets import Reading, ScoreSpec
 
 
-class ModelBackend(Attends[ForwardT], ABC):
+class ModelBackend(Attends[ForwardT], Unlearning, ABC):
     """`contracts.Backend`, but for what differs by framework. Threads may share it.
 
     Attributes:
@@ -232,10 +233,6 @@ class ModelBackend(Attends[ForwardT], ABC):
     @abstractmethod
     def trace(self, inputs: Inputs, targets: Resolve) -> list[Seen]:
         """Run the first image once, and tell what was seen of each layer, in the order they ran."""
-
-    @abstractmethod
-    def watch(self, several: Sequence[Inputs], see: See) -> None:
-        """Run several inputs one after the other; ``see(number, call, output)`` sees what each call of layers gave."""
 
     @abstractmethod
     def varied(self, inputs: Inputs, seed: int) -> Outputs | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -147,11 +147,31 @@ class LayerProbe:
         times, shared = self._times(images), self._pass
         images = shared.image.layout.unfold(images, shared.image._raw, self._ops)
         inputs = self._backend.batches.with_image(shared.inputs, images, times)
-        # All layers of the pass, since a method may go on to ask for `layers`; with the layouts that are known, so
-        # that no trial is made of the new images.
+        return self._same_in(shared.again(self._seen, inputs=inputs, times=times, rule=shared.forward.rule))
+
+    @property
+    def weighted(self) -> tuple[tuple[str, ...], ...]:
+        """By layer, as they run, the names of all whose weights it uses."""
+        return self._backend.weighted(self._pass.inputs)
+
+    def randomised(self, layers: Collection[str], seed: int) -> LayerProbe:
+        """The same layer, images and targets, where some layers have lost what they learned."""
+        shared = self._pass
+        other = self._backend.randomised(layers, seed)
+        size, rule = shared.forward.batch_size, shared.forward.rule
+        return self._same_in(other.run(shared.inputs, self._seen, shared.targets, size, rule=rule))
+
+    @property
+    def _seen(self) -> list[Layer]:
+        """All layers of the pass, since a method may go on to ask for `layers`.
+
+        With the layouts that are known, so that no trial is made of other images.
+        """
         known = [Layer(probe.leaf, layout=probe.layout) for probe in (*self.layers, self)]
-        wanted = list({layer.name: layer for layer in known}.values())
-        again = shared.again(wanted, inputs=inputs, times=times, rule=shared.forward.rule)
+        return list({layer.name: layer for layer in known}.values())
+
+    def _same_in(self, again: ModelPass[Any]) -> LayerProbe:
+        """This layer in another pass."""
         return next((probe for probe in again.probes if probe.leaf == self.leaf), again.image)
 
     def with_targets(self, targets: ScoreSpec) -> LayerProbe:

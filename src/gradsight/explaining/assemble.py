@@ -16,6 +16,7 @@ from gradsight.explaining.layer_choice import kind_of
 from gradsight.explaining.method_runs import MethodRun, method_runs
 from gradsight.explaining.noting import Noting, Told
 from gradsight.explaining.passes import Passes
+from gradsight.foreign import Array
 from gradsight.registry import Method
 from gradsight.results.consistency import check_maps
 from gradsight.results.explanation import Explanation, joined
@@ -54,8 +55,9 @@ def explanations(
 
 def _explanation(passes: Passes, batch: Batch, told: Told, run: MethodRun) -> Explanation:
     backend, shared, method = batch.backend, run.shared, run.method
+    maps, by_position = _maps(method, run.probe, shared, backend)
     held: dict[str, object] = {
-        "maps": maps_of(method, run.probe, shared, backend),
+        "maps": maps,
         "scores": _scores(shared, backend),
         "targets": shared.targets.names,
         "layers": run.layers,
@@ -73,7 +75,7 @@ def _explanation(passes: Passes, batch: Batch, told: Told, run: MethodRun) -> Ex
     makers["predictions"] = lambda: told.predictions
     is_elsewhere = method.at == "layer" and _is_elsewhere(passes, batch, run.probe)
     general = _general_notes(batch, run, is_elsewhere=is_elsewhere)
-    noting = Noting(told, general, _of_tokens(run, backend), shared.targets.of_classes)
+    noting = Noting(told, general, _of_tokens(run, backend), shared.targets.of_classes, by_position)
     return noting.explanation(held, makers)
 
 
@@ -83,18 +85,43 @@ def maps_of(method: Method, probe: Probe, shared: Pass, backend: Backend) -> NDA
     Raises:
         InvalidType: maps of another shape.
     """
+    return _numbers(_made(method, probe, shared, backend), backend)
+
+
+def _maps(
+    method: Method, probe: Probe, shared: Pass, backend: Backend
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """The raw maps; of Grad-CAM also those of the same gradients, each at its own position, in the place of a mean."""
+    maps = _made(method, probe, shared, backend)
+    if method.name != _AVERAGED or isinstance(maps, np.ndarray):
+        return _numbers(maps, backend), None
+    # In one copy from the device, and now: gradients are too large to be kept until somebody asks for notes.
+    other = backend.ops.sum(probe.gradients * probe.activations[:, None], axis=2)
+    raw = _numbers(backend.ops.stack([maps, other]), backend)
+    return raw[0], raw[1]
+
+
+def _made(method: Method, probe: Probe, shared: Pass, backend: Backend) -> Array:
     maps = method.function(probe, backend.ops)
     n, k = shared.scores.shape
     # A method may be a function of the user's, which may return anything.
     if tuple(getattr(maps, "shape", ()))[:2] != (n, k) or maps.ndim < 3:
         raise InvalidType(f"method {method.name!r} must return maps of shape (n={n}, k={k}, *s). {received(maps)}")
+    if maps.ndim > 5 or 0 in maps.shape:
+        check_maps(_numbers(maps, backend))  # which says what is wrong
+    return maps
+
+
+def _numbers(maps: Array, backend: Backend) -> NDArray[np.float32]:
     # A method may compute in the model's own precision; an explanation has one for all.
     # A user's function may go over to NumPy in between, which no framework's own way to there takes.
     values = maps if isinstance(maps, np.ndarray) else backend.numpy(maps)
     raw: NDArray[np.float32] = values.astype(np.float32)
-    if raw.ndim > 5 or not raw.size:
-        check_maps(raw)  # which says what is wrong
     return raw
+
+
+_AVERAGED = "gradcam"
+"""The method whose weights are means over positions, which some models make nonsense of."""
 
 
 def _scores(shared: Pass, backend: Backend) -> NDArray[np.float32]:

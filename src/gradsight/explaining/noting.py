@@ -41,6 +41,15 @@ class Told:
         """The best classes of each image, the same in all explanations of the pass."""
         return predicted(self.logits, self.reading, self.labels)
 
+    def of_class(self, i: int, target: TargetInfo) -> list[Note]:
+        """What the class scores of image ``i`` say of a class that is explained."""
+        reading = self.reading
+        if self.logits is None or target.index is None or reading.activation != "softmax" or reading.gives:
+            return []
+        if target.place or reading.binary or reading.positions:
+            return []
+        return notes.of_share(self.logits[i], target.index)
+
     def notes(self, i: int, *, of_classes: bool) -> list[Note]:
         """What the class scores of image ``i`` say, for targets that are classes or not."""
         if self.logits is None:
@@ -59,12 +68,14 @@ class Noting:
         general: notes on every map.
         of_image: notes on all maps of one image.
         of_classes: the targets are classes, or sums of classes.
+        by_position: of maps whose weights are means over positions, those with a weight of each position.
     """
 
     told: Told
     general: Sequence[Note]
     of_image: Callable[[int], Sequence[Note]]
     of_classes: bool
+    by_position: NDArray[np.floating] | None = None
 
     def explanation(self, held: dict[str, object], makers: Makers) -> Explanation:
         """An explanation with its notes, which are made when they are asked for.
@@ -101,6 +112,8 @@ class Noting:
             (
                 *notes.of_map(values, target.signed),
                 *beside,
+                *([] if self.by_position is None else notes.of_averages(values, self.by_position[i, j])),
+                *self.told.of_class(i, target),
                 *_of_box(explanation, i, j),
                 *seen,
                 *self.general,

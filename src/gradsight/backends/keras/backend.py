@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import keras
@@ -20,6 +21,7 @@ from gradsight.backends.keras.inputs import KerasBatches, prepared
 from gradsight.backends.keras.ops import OPS, no_gradient, with_gradient
 from gradsight.backends.keras.outputs import floating_in, full_precision, is_floating, numpy_of, with_floating
 from gradsight.backends.keras.precision import is_coarse
+from gradsight.backends.keras.randomising import holders, randomise
 from gradsight.backends.keras.running import Running, Started, told
 from gradsight.backends.keras.trace import record
 from gradsight.backends.keras.variation import vary
@@ -39,6 +41,7 @@ class KerasBackend(KerasAttends, ModelBackend[KerasForward]):
     """`contracts.Backend` for one Keras model as it was when this was made. Threads may share it."""
 
     ops = OPS
+    mark = "/"
     numpy = staticmethod(numpy_of)
     full_precision = staticmethod(full_precision)
     is_coarse = staticmethod(is_coarse)
@@ -54,7 +57,8 @@ class KerasBackend(KerasAttends, ModelBackend[KerasForward]):
             known: what is known of its scores.
             probabilities: explain what the model gives, its last softmax or sigmoid included.
         """
-        self.view = view = View(model, probabilities=probabilities)
+        self._see = partial(View, model, probabilities=probabilities)
+        self.view = view = self._see()
         self.channels_last = view.data_format == "channels_last"
         super().__init__(KerasBatches(view.data_format), known, lambda: view.left_out)
         self.engine = engine_for(view)
@@ -125,6 +129,21 @@ class KerasBackend(KerasAttends, ModelBackend[KerasForward]):
     def varied(self, inputs: Inputs, seed: int) -> Outputs | None:
         """What the model gives for another first image by other weights; None where it fails by them."""
         return vary(self.running, inputs, seed)
+
+    def holders(self) -> Sequence[str]:
+        """The names of the layers that hold weights of their own; ``""`` for the model itself."""
+        return holders(self.view)
+
+    def randomised(self, layers: Collection[str], seed: int) -> KerasBackend:
+        """The same model with other weights in some layers; see `contracts.Probe.randomised`."""
+        other = copy.copy(self)
+        # All but the view is a matter of how the model is built, and stays: layouts, readings, trials.
+        other.view = self._see()
+        randomise(other.view, layers, seed)
+        other.view.calls.update(self.view.calls)
+        other.engine = engine_for(other.view)
+        other.running = Running(other.view, other.engine, self.running.batches)
+        return other
 
     def run(
         self,

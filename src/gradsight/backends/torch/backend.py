@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -25,6 +26,7 @@ from gradsight.backends.torch.linear import is_piecewise_linear
 from gradsight.backends.torch.ops import OPS, full_precision, numpy_of
 from gradsight.backends.torch.outputs import with_leaves
 from gradsight.backends.torch.precision import is_coarse
+from gradsight.backends.torch.randomising import holders, randomise
 from gradsight.backends.torch.rectify import Rectifiers
 from gradsight.backends.torch.running import Running
 from gradsight.backends.torch.tails import Tails
@@ -45,6 +47,7 @@ class TorchBackend(ModelBackend[TorchForward]):
     ops = OPS
     channels_last = False
     one_graph = True
+    mark = "."
     numpy = staticmethod(numpy_of)
     full_precision = staticmethod(full_precision)
     is_coarse = staticmethod(is_coarse)
@@ -132,6 +135,18 @@ class TorchBackend(ModelBackend[TorchForward]):
         """What the model gives for another first image by other weights; None where it fails by them."""
         with torch.inference_mode(False):
             return vary(self.running.another(), inputs, seed)
+
+    def holders(self) -> Sequence[str]:
+        """The names of the modules that hold weights of their own; ``""`` for the model itself."""
+        return holders(self.view)
+
+    def randomised(self, layers: Collection[str], seed: int) -> TorchBackend:
+        """The same model with other weights in some layers; see `contracts.Probe.randomised`."""
+        other = copy.copy(self)  # but for the view: all else is a matter of how the model is built
+        other.running = Running(self._model, self.running.batches, lambda view: randomise(view, layers, seed))
+        other.view, other._tails = other.running.view, Tails(other.running)
+        other.view.calls.update(self.view.calls)
+        return other
 
     def run(
         self,

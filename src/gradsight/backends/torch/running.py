@@ -55,17 +55,18 @@ class Running:
         lock: whoever holds it is the only one to change what is known of the view.
     """
 
-    def __init__(self, model: nn.Module, batches: TorchBatches) -> None:
-        """Make a view of the model; nothing is run."""
+    def __init__(self, model: nn.Module, batches: TorchBatches, alter: Callable[[View], None] = lambda _: None) -> None:
+        """Make a view of the model; nothing is run. ``alter`` may change the view's own tensors, not the model's."""
         self.view, self.batches = View(model), batches
+        alter(self.view)
         self.parts: dict[str, Part] = {}
         self.lock = Lock()
         self._gated: set[str] = set()
-        self._model = model
+        self._model, self._alter = model, alter
 
     def another(self) -> Running:
         """One with a view of its own: hooks on every module, even ones that sleep, would slow down all later passes."""
-        return Running(self._model, self.batches)
+        return Running(self._model, self.batches, self._alter)
 
     def looking(self, inputs: Inputs) -> Running:
         """Another, to tap every module of, at the points that were learned with such inputs."""

@@ -1,0 +1,95 @@
+"""What every explanation says of itself, on models whose answer is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import gradsight as gs
+from gradsight.explaining.notes import of_averages
+
+pytestmark = pytest.mark.pytorch
+
+
+def codes(explanation: gs.Explanation) -> set[str]:
+    return {note.code for row in explanation.target_notes for notes in row for note in notes}
+
+
+def opposed() -> nn.Module:
+    """The dark half counts for the score, and the bright one more strongly against it: a mean makes it the other way.
+
+    With one channel, 1 in the left half and 3 in the right one, gradients +1 on the left and -2 on the right.
+    """
+    layer, dense = nn.Conv2d(1, 1, 1, bias=False), nn.Linear(64, 2, bias=False)
+    with torch.no_grad():
+        layer.weight.fill_(1)
+        slopes = torch.cat([torch.full((8, 4), -2.0), torch.full((8, 4), 3.0)], 1)
+        dense.weight.copy_(torch.stack([slopes.flatten(), -slopes.flatten()]))
+    return nn.Sequential(layer, nn.ReLU(), nn.Flatten(), dense)
+
+
+def picture() -> torch.Tensor:
+    return torch.cat([torch.full((1, 1, 8, 4), 3.0), torch.full((1, 1, 8, 4), 0.1)], 3)
+
+
+def test_averaged_weights_that_mislead_are_told_and_hirescam_is_named() -> None:
+    explainer = gs.Explainer(opposed(), layer="1")
+    cam, high = explainer(picture(), targets=0, method=["gradcam", "hirescam"])
+    # The mean gradient is positive, and the map lies on the half that speaks against the class.
+    assert cam.maps[0, 0, :, :4].min() > cam.maps[0, 0, :, 4:].max()
+    assert high.maps[0, 0, :, 4:].min() > 0 > high.maps[0, 0, :, :4].max()
+    assert "averaged_weights" in codes(cam)
+    assert "averaged_weights" not in codes(high)
+    note = next(note for note in cam.target_notes[0][0] if note.code == "averaged_weights")
+    assert 'method="hirescam"' in note.text
+    assert "--method hirescam" in note.in_shell
+    alone = gs.Explainer(opposed(), layer="1")(picture(), targets=0)
+    assert codes(alone) == codes(cam)
+    np.testing.assert_array_equal(alone.maps, cam.maps)
+
+
+@pytest.mark.parametrize("head", [nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1)])
+def test_heads_that_read_all_positions_alike_give_no_alarm(head: nn.Module) -> None:
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(3, 16, 5, padding=2), nn.ReLU())
+    net = nn.Sequential(body, head, nn.Flatten(), nn.Linear(16, 4))
+    found = gs.Explainer(net, layer="0")(torch.randn(20, 3, 12, 12), targets=gs.Top(2))
+    assert "averaged_weights" not in codes(found)
+
+
+def test_random_networks_that_read_each_position_by_itself_are_told() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 16, 5, padding=2), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 144, 4))
+    found = gs.Explainer(net, layer="1")(torch.randn(20, 3, 12, 12))
+    told = [any(note.code == "averaged_weights" for note in row[0]) for row in found.target_notes]
+    assert sum(told) >= 15
+
+
+def test_a_class_that_the_model_holds_for_impossible_is_told() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([4.0, -4.0]).reshape(2, 1, 1, 1))
+        net[0].bias.zero_()  # type: ignore[union-attr]
+    explainer = gs.Explainer(net, layer="0")
+    assert "improbable_class" in codes(explainer(torch.ones(1, 1, 4, 4), targets=1))
+    assert "improbable_class" not in codes(explainer(torch.ones(1, 1, 4, 4), targets=0))
+    assert "improbable_class" not in codes(explainer(torch.ones(1, 1, 4, 4) / 4, targets=1))
+
+
+def test_the_demo_model_on_a_photo_gives_no_alarm() -> None:
+    photo = Path(__file__).parents[2] / "docs" / "cat_and_coffee.jpg"
+    found = gs.Explainer("demo")(photo, targets=gs.Top(3))
+    assert not {"averaged_weights", "improbable_class"} & codes(found)
+
+
+def test_rounding_points_nowhere() -> None:
+    rng = np.random.default_rng(0)
+    values, other = rng.normal(size=(2, 7, 7)).astype(np.float32)
+    assert of_averages(values, other)
+    assert not of_averages(values, 1e-6 * other)
+    assert not of_averages(values, np.zeros_like(other))
+    assert not of_averages(-np.abs(values), other)
