@@ -200,8 +200,8 @@ def _by_shape(call: Call, usual: Sequence[Layout], pool: _Pool, size: Sequence[i
     # Axes that stand for themselves are more than a guess; tokens are folded only where there are none.
     dense = [x for x in usual if len(x.axes) - 2 == len(x.grid) == len(size)]
     fits = [x for x in dense or layouts(call.shape, 1, size, pool.grids) if _is_likely(x, call, pool.grids, size)]
-    # Tokens that are as many as those of earlier outputs have no other grid than these.
-    return tuple(x for x in fits if not alike or len(x.axes) > 3 or x in alike)
+    # Tokens that are as many as those of earlier outputs have no other layout than these, where these had but one.
+    return tuple(x for x in fits if not alike or len(x.axes) > 3 or alike == [x])
 
 
 def _is_likely(layout: Layout, call: Call, known: frozenset[Grid], size: Sequence[int]) -> bool:
