@@ -190,17 +190,18 @@ def _by_shape(call: Call, usual: Sequence[Layout], pool: _Pool, size: Sequence[i
     """
     alike = [x for x in pool.like(call.shape) if x.channels(call.shape) > 1]
     if alike and call.reached:
-        # The number of tokens says no more than that they may be those of earlier outputs: locations must support it,
-        # and what they do not support has no other grid.
+        # The number of tokens says no more than that they may be those of earlier outputs: locations must support it.
         supported = [x for x in alike if _is_supported(call, x)]
-        return _alike(call, supported) if supported else ()
-    if alike:
+        if supported:
+            return _alike(call, supported)
+    elif alike:
         as_many = len(set(call.shape)) == 2 == len(call.shape) - 1  # nothing tells tokens from channels
         return tuple(dict.fromkeys([alike[0], *map(_exchanged, alike if as_many else ())]))
     # Axes that stand for themselves are more than a guess; tokens are folded only where there are none.
     dense = [x for x in usual if len(x.axes) - 2 == len(x.grid) == len(size)]
     fits = [x for x in dense or layouts(call.shape, 1, size, pool.grids) if _is_likely(x, call, pool.grids, size)]
-    return tuple(fits)
+    # Tokens that are as many as those of earlier outputs have no other layout than these, where these had but one.
+    return tuple(x for x in fits if not alike or len(x.axes) > 3 or alike == [x])
 
 
 def _is_likely(layout: Layout, call: Call, known: frozenset[Grid], size: Sequence[int]) -> bool:
