@@ -92,6 +92,7 @@ class Scoring:
 
     def kept(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """What does not depend on a map, computed once for all cases of the batch."""
+        # No lock: a case is measured by one thread.
         if key not in self._kept:
             self._kept[key] = make()
         return cast("Value", self._kept[key])
@@ -102,6 +103,7 @@ class Scoring:
 
     def random(self, *salt: int) -> np.random.Generator:
         """Random numbers by the seed; those of another ``salt`` are others."""
+        # A generator of its own each time: a figure does not depend on what was drawn before it.
         return np.random.default_rng((self.seed, *salt))
 
     def scores(self, images: Array, scale: Scale = "logit") -> NDArray[np.float64]:
@@ -182,6 +184,7 @@ class Scoring:
         reading = self._reading
         if scale != "probability" or reading.gives or not reading.activation or self.probe.logits is None:
             return scores
+        # A score far below zero overflows on its way to the probability 0 that it has.
         with np.errstate(over="ignore"):
             shares = np.exp(scores - raw[..., k:]) if self._softmax else 1 / (1 + np.exp(-scores))
         return np.where(self._plain, shares, scores)

@@ -91,6 +91,7 @@ def evaluate(
                 failed.append((Unmeasured(one.photo.name, str(one.error)), one.error))
             else:
                 done.append(one)
+    # A table of nothing would look like one of photos that all failed a metric.
     if not done:
         raise failed[0][1] if failed else InvalidArgument("`photos` must hold at least one. Received: none.")
     return asked.evaluation(done, [one for one, _ in failed])
@@ -154,16 +155,20 @@ def asked_of(
     if targets is not None and labels is not None:
         raise InvalidArgument("`targets` and `labels` exclude each other. Received: both. Leave one of them out.")
     for_all = explainer.targets if targets is None else targets
+    # A list holds a target for each photo, and not several for all.
     each = for_all if isinstance(for_all, list | tuple) else None
     check_target(*(each or [for_all]))
     boxes, masks = more.get("boxes"), more.get("masks")
+    # Boxes say which classes are on a photo; whoever says the class knows better.
     by_boxes = labels is None and for_all is None
     known = known_of(boxes, masks, more.get("class_map"), explainer.labels, by_boxes=by_boxes)
+    # Before the plan: metrics that need boxes or masks are among the default ones only where there are some.
     has = frozenset(("regions",) * (known.annotations is not None) + ("boxes",) * (boxes is not None))
     layers = explainer.layer if layers is None else layers
     plan = plan_of(methods, metrics, layers, None if each is not None else for_all, more.get("seed", 0), has)
     items, told = items_of(listed(photos), known, labels, each, explainer.labels)
     size = taken("batch_size", more.get("batch_size") or explainer.batch_size, BATCH_SIZE, "Pass 32.")
+    # It is shared by all batches, since what did not fit in one is left out of all.
     measuring = Measuring(explainer._passes, plan, known.classes, masks is not None)
     notes = (*_of_targets(known, labels, for_all), *told)
     return Asked(explainer, plan, items, known, notes, size, measuring)

@@ -149,6 +149,7 @@ def _targets(items: Sequence[Item], for_all: TargetLike | None) -> TargetLike | 
 def _case(
     maps: Floats, run: MethodRun, scoring: Scoring, things: Things | None, *, masks: bool, backend: Backend
 ) -> Case:
+    # Metrics of sanity and stability run the method again, on other images or weights.
     explain = _again(run, backend)
     if things is None:
         return Case(maps, scoring, run.probe, explain)

@@ -104,12 +104,14 @@ class Recommendation:
     failed: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
+        # It is read back from files, which may hold anything.
         for name, rule in _FIELDS.items():
             taken(name, getattr(self, name), rule)
 
     @property
     def is_better(self) -> bool:
         """The winner beats plain Grad-CAM, and random maps, beyond chance. False where either p is NaN."""
+        # Both: where plain Grad-CAM is worse than chance, it is no feat to beat it.
         return self.p < LEVEL and self.random_p < LEVEL
 
     @property
@@ -127,6 +129,7 @@ class Recommendation:
     def command(self) -> str:
         """The command that uses it."""
         words = ["gradsight", "explain", "photo.jpg", "--model", self.model, "--method", self.chosen.method]
+        # Methods have brackets, which a shell would read.
         return shlex.join([*words, *(["--layer", self.chosen.layer] if self.chosen.layer else [])])
 
     def __str__(self) -> str:

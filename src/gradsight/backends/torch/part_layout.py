@@ -81,12 +81,14 @@ def _matrix_transpose(_node: Node, part: Part, _output: int) -> Passed:
 
 def _permutation(node: Node, part: Part, _output: int) -> Passed:
     dims = [axis_of(dim, len(part.shape)) for dim in saved(node, "dims")]
+    # The way back is the inverse permutation.
     return _permute(part, [int(i) for i in np.argsort(dims)])
 
 
 def _expand(node: Node, part: Part, _output: int) -> Passed:
     shape = tuple(saved(node, "self_sym_sizes"))
     lead = len(part.shape) - len(shape)
+    # Where a tensor was spread, the gradients of all its copies add up.
     spread = [i for i, size in enumerate((1,) * lead + shape) if size != part.shape[i]]
     numbers = part.value.sum([i + 1 for i in spread], keepdim=True) if spread else part.numbers
     at = tuple(None if i in spread else index for i, index in enumerate(part.at))
@@ -105,6 +107,7 @@ def _within(part: Part, axis: int, size: int, places: range) -> Part:
 
 def _select(node: Node, part: Part, _output: int) -> Passed:
     shape = tuple(saved(node, "self_sym_sizes"))
+    # PyTorch keeps a negative number as the unsigned one of 64 bits.
     axis, index = axis_of(saved(node, "dim"), len(shape)), saved(node, "index") % 2**64
     return [(0, _placed(part, axis, shape[axis], axis_of(index, shape[axis])))]
 
@@ -144,6 +147,7 @@ def _index(node: Node, part: Part, _output: int) -> Passed:
     if places is None or places.ndim != 1 or places.is_floating_point() or len(part.shape) != len(shape):
         raise Refused
     index = places.cpu().numpy() % shape[axis]
+    # A place that is taken twice would get two gradients, which add up.
     if part.at[axis] is not None or not (np.diff(index) > 0).all():
         raise Refused
     return [(0, Part(part.value, shape, (*part.at[:axis], index, *part.at[axis + 1 :])))]

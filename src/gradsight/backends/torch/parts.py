@@ -55,6 +55,7 @@ class Part:
     def dense(self) -> torch.Tensor:
         """The whole gradients, (k, *shape)."""
         value = self.value
+        # Nothing to fill up: the common case once a gradient has spread over all rows.
         if self.is_whole:
             return value
         whole = value.new_zeros((len(value), *self.shape))
@@ -64,6 +65,7 @@ class Part:
 
     def held(self, tensor: torch.Tensor) -> torch.Tensor:
         """What a tensor, which may be spread over the whole one, has in the box."""
+        # From the end, as broadcasting lines axes up.
         for axis in range(-1, -1 - tensor.ndim, -1):
             if tensor.shape[axis] != 1:
                 tensor = taken(tensor, axis, self.at[axis])
@@ -79,6 +81,7 @@ def taken(tensor: torch.Tensor, axis: int, index: Index) -> torch.Tensor:
     """Some places along an axis; a view where they have one distance."""
     if index is None:
         return tensor
+    # A slice is a view; the class token's row alone, or every patch but it, are slices.
     first, step = int(index[0]), int(index[1] - index[0]) if len(index) > 1 else 1
     if np.array_equal(index, first + step * np.arange(len(index))):
         places = (slice(None),) * (axis % tensor.ndim)
@@ -99,7 +102,7 @@ def reshaped(part: Part, shape: Sequence[int]) -> Part:
     box = [size if index is None else len(index) for size, index in zip(shape, at, strict=True)]
     try:
         numbers = part.numbers.reshape(len(part.numbers), *box)
-    except Unsplit:
+    except Unsplit:  # the two sides of the product do not fall apart along these axes
         numbers = part.value.reshape(len(part.numbers), *box)
     return Part(numbers, tuple(shape), tuple(at))
 
