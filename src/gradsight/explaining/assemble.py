@@ -55,7 +55,7 @@ def explanations(
 
 def _explanation(passes: Passes, batch: Batch, told: Told, run: MethodRun) -> Explanation:
     backend, shared, method = batch.backend, run.shared, run.method
-    maps, by_position = _maps(method, run.probe, shared, backend)
+    maps, by_position = _maps(passes, batch, run)
     held: dict[str, object] = {
         "maps": maps,
         "scores": _scores(shared, backend),
@@ -88,12 +88,14 @@ def maps_of(method: Method, probe: Probe, shared: Pass, backend: Backend) -> NDA
     return _numbers(_made(method, probe, shared, backend), backend)
 
 
-def _maps(
-    method: Method, probe: Probe, shared: Pass, backend: Backend
-) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """The raw maps; of Grad-CAM also those of the same gradients, each at its own position, in the place of a mean."""
-    maps = _made(method, probe, shared, backend)
-    if method.name != _AVERAGED or isinstance(maps, np.ndarray):
+def _maps(passes: Passes, batch: Batch, run: MethodRun) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """The raw maps; of Grad-CAM also those of the same gradients, each at its own position, in the place of a mean.
+
+    Behind an average over positions, as in most networks, both are one, and None stands for the latter.
+    """
+    probe, backend = run.probe, batch.backend
+    maps = _made(run.method, probe, run.shared, backend)
+    if run.method.name != _AVERAGED or isinstance(maps, np.ndarray) or _is_even(passes, batch, probe):
         return _numbers(maps, backend), None
     # In one copy from the device, and now: gradients are too large to be kept until somebody asks for notes.
     other = backend.ops.sum(probe.gradients * probe.activations[:, None], axis=2)
@@ -119,6 +121,23 @@ def _numbers(maps: Array, backend: Backend) -> NDArray[np.float32]:
     raw: NDArray[np.float32] = values.astype(np.float32)
     return raw
 
+
+def _is_even(passes: Passes, batch: Batch, probe: Probe) -> bool:
+    """Whether scores have the same gradient at all positions of a layer: there a mean misleads nobody."""
+
+    def found() -> bool:
+        ops, gradients = batch.backend.ops, probe.gradients
+        largest = ops.max(ops.abs(gradients))
+        apart = ops.max(ops.abs(gradients - ops.mean(gradients, axis=probe.spatial, keepdims=True)))
+        # Of gradients that are all zero, as those of a head before it is trained, nothing can be told.
+        return bool(largest > 0 and apart <= _EVEN * largest)
+
+    # Asked once for each kind of input and layer: the answer lies in how the model is built.
+    return passes.even.of((kind_of(batch), probe.name), found)
+
+
+_EVEN = 1e-4
+"""Gradients that differ by less of the largest one are the same."""
 
 _AVERAGED = "gradcam"
 """The method whose weights are means over positions, which some models make nonsense of."""
