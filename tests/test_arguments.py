@@ -213,6 +213,10 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
     "Failed": [
         (lambda w: w.explainer.stream([w.photo], targets=[1]), InvalidArgument, "`targets` must be one for all")
     ],
+    "Evaluation": [(lambda w: gs.Evaluation.load("nowhere"), GradsightError, "nowhere")],
+    "Recommendation": [
+        (lambda w: gs.Recommendation("a", 1, 1, 0.1, 0.1, 1, (), "1", (1, 1), 1), InvalidType, "`best` must be"),
+    ],
     "Explanation": [
         (lambda w: w.explanation.overlay(alpha=0.5), InvalidType, "no argument `alpha`. It is called `opacity` here"),
         (lambda w: w.explanation.figure(cmap="jet"), InvalidType, "no argument `cmap`. It is called `colormap` here"),
@@ -321,6 +325,10 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: gs.contrastive("gradcam", rivals=0), InvalidArgument, "`rivals` must be a whole number")
     ],
     "eigen_smooth": [(lambda w: gs.eigen_smooth(5), InvalidType, "`method` must be")],
+    "evaluate": [
+        (lambda w: gs.evaluate(w.explainer, [w.photo], metrics=["delete"]), UnknownName, "no metric 'delete'"),
+        (lambda w: gs.evaluate(w.explainer, []), InvalidArgument, "`photos` must"),
+    ],
     "explain": [(lambda w: gs.explain(5, w.loaded), InvalidType, "`inputs` must be")],
     "fuse": [(lambda w: gs.fuse("gradcam", by="sum"), UnknownName, "no fusion 'sum'")],
     "load_model": [
@@ -338,6 +346,19 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: gs.method("mine", title="A", source="B")(5), InvalidType, "`function` must be a function"),
         (lambda w: gs.method("mine", title=5, source="B"), InvalidType, "`title` must be a text"),
     ],
+    "metric": [
+        (
+            lambda w: gs.metric("mine", title="A", source="B", measures="luck", better="higher"),
+            UnknownName,
+            "no aspect 'luck'",
+        ),
+        (
+            lambda w: gs.metric("mine", title="A", source="B", measures="sanity", better="higher", range=(1, 0)),
+            InvalidArgument,
+            "`range` must be",
+        ),
+    ],
+    "recommend": [(lambda w: gs.recommend(w.explainer, [], by="deletion"), GradsightError, "`by` must be one of")],
     "refine": [(lambda w: gs.refine(b"gradcam"), InvalidType, "`method` must be")],
     "smooth": [(lambda w: gs.smooth(None), InvalidType, "`method` must be")],
     "source": [

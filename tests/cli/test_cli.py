@@ -728,5 +728,5 @@ def test_letters_that_a_terminal_lacks_are_written_out(process, here):
 def test_without_a_command_the_help_is_shown_in_its_lines():
     result = run()
     assert result.exit_code == 2
-    assert "\n  explain  Show what the model looked at in photos.\n" in result.stderr
+    assert "\n  explain    Show what the model looked at in photos.\n" in result.stderr
     assert "Error" not in result.stderr

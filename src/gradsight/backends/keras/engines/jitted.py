@@ -24,9 +24,17 @@ _WHOLE = MappingProxyType({"xla_cpu_experimental_ynn_fusion_type": ""})
 
 def jitted(function: Callable[..., Array], options: Mapping[str, int]) -> Callable[..., Array]:
     """A function that is compiled, with options of the compiler where they are known to hold."""
-    on_cpu = jax.default_backend() == "cpu"
-    compiled: Callable[..., Array] = jax.jit(function, compiler_options={**options, **_right()} if on_cpu else None)
-    return compiled
+    inside: Callable[..., Array] = jax.jit(function)
+    if jax.default_backend() != "cpu":
+        return inside
+    alone: Callable[..., Array] = jax.jit(function, compiler_options={**options, **_right()})
+
+    def called(*arguments: Array) -> Array:
+        # Within another function that is compiled or differentiated JAX takes no options of one inside.
+        traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(arguments))
+        return (inside if traced else alone)(*arguments)
+
+    return called
 
 
 @functools.cache
