@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import torch
 
 import frameworks
 from cases_of import CLASSES, case_of, images, network
@@ -39,6 +40,7 @@ def xplique() -> Any:
 @pytest.fixture(scope="module")
 def measured() -> tuple[tuple[Any, Any, Any], Case]:
     """(model, batch, one-hot targets) for Xplique, and the case in which black is 0, as there."""
+    torch.manual_seed(0)  # before the test's own seed: what is made here must not depend on the tests before
     net, batch = network(), images()
     case = case_of(net, batch, [row[:1] for row in CLASSES], layer="4", ends=(0.0, 1.0))
     model = frameworks.explainer(net, batch).model.model
