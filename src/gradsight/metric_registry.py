@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from gradsight.checks import taken
 from gradsight.entries import Registry
-from gradsight.errors import GradsightError, InvalidArgument, InvalidType, received
+from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.metric_sets import Together, together_of
 from gradsight.names import as_registered
 from gradsight.ranges import checked, options_of, read_options
 from gradsight.rules import Choice, Each, Function, Text
+from gradsight.written import by_name, options_in, read, written
 
 if TYPE_CHECKING:
     from gradsight.cases import Case
@@ -220,30 +221,16 @@ def as_metric(metric: MetricLike) -> Metric:
             f"`metric` must be a metric's name, such as 'deletion'. {received(metric)} Enter a function of yours with "
             "@gs.metric(...), and pass its name."
         )
-    written = as_registered(metric, METRICS)
-    return METRICS[written] if written.isidentifier() else _read(written)
+    plain = as_registered(metric, METRICS)
+    return METRICS[plain] if plain.isidentifier() else read(plain, "metric", "'deletion(steps=14)'", _built)
 
 
-def _read(text: str) -> Metric:
-    """``"deletion(steps=14)"`` as a metric. Only a name and constants are read; nothing is run."""
-    try:
-        node = ast.parse(text.strip(), mode="eval").body
-        if isinstance(node, ast.Name):
-            return METRICS[node.id]
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.args:
-            raise ValueError
-        options = {str(keyword.arg): _value(keyword.value) for keyword in node.keywords}
-        # A dict keeps one of two options of the same name, and has "None" for **.
-        if len(options) < len(node.keywords) or "None" in options:
-            raise ValueError
-        return with_options(METRICS[node.func.id], **options)
-    except GradsightError:
-        raise
-    # What Python cannot parse, in whatever way, is the same mistake to a user.
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        raise InvalidArgument(
-            f"`metric` must be a name, or a name with options, such as 'deletion(steps=14)'. {received(text)}"
-        ) from None
+def _built(node: ast.expr) -> Metric:
+    if isinstance(node, ast.Name):
+        return METRICS[node.id]
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.args:
+        raise ValueError
+    return with_options(METRICS[node.func.id], **options_in(node, _value))
 
 
 def _value(node: ast.expr) -> object:
@@ -266,19 +253,8 @@ def with_options(metric: Metric, /, **options: object) -> Metric:
     told = {key: value for key, value in function.keywords.items() if value != defaults[key]}
     name = metric.name.partition("(")[0]
     if told:
-        name += f"({', '.join(f'{key}={value!r}' for key, value in sorted(told.items()))})"
+        name = written(name, **dict(sorted(told.items())))
     return replace(metric, name=name, function=function, cost=partial(metric.cost, **options))
 
 
-def _reduced(metric: Metric) -> tuple[Callable[..., Metric], tuple[object, ...]]:
-    """How a metric is pickled: its name says all of it, if it is found by that; else its parts."""
-    try:
-        known = as_metric(metric.name)
-    except GradsightError:
-        known = None
-    if known is not None and (known.title, known.source) == (metric.title, metric.source):
-        return as_metric, (metric.name,)
-    return Metric, tuple(vars(metric).values())
-
-
-copyreg.pickle(Metric, _reduced)
+copyreg.pickle(Metric, by_name(as_metric))

@@ -17,13 +17,14 @@ from typing import Annotated, TypeAlias
 from gradsight.arrays import by_copy, principal, rounds
 from gradsight.combining import ChannelProbe, against_rivals, fused
 from gradsight.contracts import Probe
-from gradsight.errors import GradsightError, InvalidArgument, InvalidType, received, unknown
+from gradsight.errors import InvalidArgument, InvalidType, received, unknown
 from gradsight.foreign import Array, Ops
 from gradsight.layers import STAGES
 from gradsight.names import as_registered
 from gradsight.ranges import checked, options_of, read_options
 from gradsight.registry import METHODS, Method, MethodFunction
 from gradsight.rules import Choice, Number, Whole
+from gradsight.written import by_name, options_in, read, written
 
 MethodLike: TypeAlias = str | Method | Callable[[Probe, Ops], Array]
 
@@ -41,8 +42,8 @@ def as_method(method: MethodLike) -> Method:
     if isinstance(method, str):
         if method.isidentifier() and method in METHODS:
             return METHODS[method]
-        written = as_registered(method, METHODS)
-        return METHODS[written] if written.isidentifier() else _read(written)
+        plain = as_registered(method, METHODS)
+        return METHODS[plain] if plain.isidentifier() else read(plain, "method", _EXAMPLES, _built)
     if not callable(method):
         raise InvalidType(
             "`method` must be a method's name, such as 'gradcam', or a function (probe, ops) -> maps. "
@@ -52,18 +53,7 @@ def as_method(method: MethodLike) -> Method:
     return Method(name, method, name, "a function of yours")
 
 
-def _read(text: str) -> Method:
-    """``"fuse(scorecam(top=64), by='max')"`` as a method. Only names, calls and constants are read; nothing is run."""
-    try:
-        return _built(ast.parse(text.strip(), mode="eval").body)
-    except GradsightError:
-        raise
-    # What Python cannot parse, in whatever way, is the same mistake to a user.
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        raise InvalidArgument(
-            f"`method` must be a name, or a name with options, such as 'scorecam(top=64)' or 'smooth(gradcam)'. "
-            f"{received(text)}"
-        ) from None
+_EXAMPLES = "'scorecam(top=64)' or 'smooth(gradcam)'"
 
 
 def _built(node: ast.expr) -> Method:
@@ -71,11 +61,7 @@ def _built(node: ast.expr) -> Method:
         return METHODS[node.id]
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or len(node.args) > 1:
         raise ValueError
-    options = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
-    name = node.func.id
-    # A dict keeps one of two options of the same name, and has "None" for **.
-    if len(options) < len(node.keywords) or "None" in options:  # one twice, or **
-        raise ValueError
+    options, name = options_in(node), node.func.id
     if name in VARIANTS:
         if not node.args:
             raise InvalidArgument(f"{name}(...) is a variant of a method: say of which, such as {name}(gradcam).")
@@ -100,15 +86,10 @@ def with_options(method: Method, /, **options: object) -> Method:
     options = read_options(method.name, method.function, options)
     return replace(
         method,
-        name=_call(method.name, **options),
+        name=written(method.name, **options),
         function=partial(method.function, **options),
         cost=partial(method.cost, **options),
     )
-
-
-def _call(name: str, /, *methods: str, **options: object) -> str:
-    """``("fuse", "gradcam", by="max")`` -> ``"fuse(gradcam, by='max')"``."""
-    return f"{name}({', '.join([*methods, *(f'{key}={value!r}' for key, value in options.items())])})"
 
 
 def _variant(
@@ -123,7 +104,7 @@ def _variant(
     """A method made of another one, with the options of the variant that are not its defaults."""
     return replace(
         method,
-        name=_call(name, method.name, **options),
+        name=written(name, method.name, **options),
         title=f"{title} {method.title}",
         function=function,
         cost=cost,
@@ -274,15 +255,4 @@ VARIANTS: dict[str, Callable[..., Method]] = {
 METHODS.reserved = frozenset(VARIANTS)
 
 
-def _reduced(method: Method) -> tuple[Callable[..., Method], tuple[object, ...]]:
-    """How a method is pickled: a name, with options and variants, says all of it; a function of the user's is one."""
-    try:
-        known = as_method(method.name)
-    except GradsightError:
-        known = None
-    if known is not None and (known.title, known.source) == (method.title, method.source):
-        return as_method, (method.name,)
-    return Method, tuple(vars(method).values())
-
-
-copyreg.pickle(Method, _reduced)
+copyreg.pickle(Method, by_name(as_method))

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic
 
 from gradsight.attention import Attended
 from gradsight.backends.passes import ForwardT, ModelPass
-from gradsight.errors import ModelError
 from gradsight.foreign import Array, Inputs
 
 
-class Attends(Generic[ForwardT]):
+class Attends(ABC, Generic[ForwardT]):
     """Passes in which attention is seen. A call is counted by when it ran in the pass, from 0."""
 
-    def attention(self, inputs: Inputs) -> Sequence[Array]:  # noqa: ARG002
+    @abstractmethod
+    def attention(self, inputs: Inputs) -> Sequence[Array]:
         """The weights of every attention in one pass without a graph, as `attention.Attended` has them.
 
         Scaled dot products are computed in the open for it, softmax(q k^T) v, and a softmax over the last axis of an
         array (rows, heads, q, k) or (rows, q, k) is taken for an attention, whatever module it is in.
-
-        Raises:
-            ModelError: it cannot be seen on this framework.
         """
-        raise ModelError("attention cannot be seen on this framework yet. Use another method, such as 'gradcam'.")
 
+    @abstractmethod
     def attend(self, shared: ModelPass[ForwardT], numbers: Sequence[int]) -> Attended:
         """Run a pass again with every attention seen, and differentiate its scores by the weights of some calls.
 
@@ -37,8 +35,8 @@ class Attends(Generic[ForwardT]):
         Raises:
             ModelError: it gave other outputs than the pass, or an operator behind the calls has no derivative.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def block_outputs(self, shared: ModelPass[ForwardT], like: Sequence[int], numbers: Sequence[int]) -> Sequence[str]:
         """By call, the layer that gives the output tokens of its block: the last cut between it and the next call.
 
@@ -52,8 +50,8 @@ class Attends(Generic[ForwardT]):
         Raises:
             ModelError: there is no such layer.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def formation_gradients(
         self, shared: ModelPass[ForwardT], axes: Sequence[int], numbers: Sequence[int], blocks: Sequence[str]
     ) -> Sequence[Array]:
@@ -68,4 +66,3 @@ class Attends(Generic[ForwardT]):
         Raises:
             ModelError: a block gave no output, or its output does not depend on the weights.
         """
-        raise NotImplementedError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from gradsight.backends.keras.precision import HALVES
 from gradsight.backends.keras.trees import flat, mapped
 from gradsight.contracts import Floats
 from gradsight.foreign import Array, Outputs
@@ -43,7 +44,7 @@ def repeated(outputs: Outputs, times: int, n: int) -> Outputs:
 
 def full_precision(tensor: Array) -> Array:
     """Half precisions as float32: methods sum over thousands of products."""
-    half = keras.backend.standardize_dtype(tensor.dtype) in ("float16", "bfloat16")
+    half = keras.backend.standardize_dtype(tensor.dtype) in HALVES
     return keras.ops.cast(tensor, "float32") if half else tensor
 
 

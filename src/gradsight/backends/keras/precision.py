@@ -6,6 +6,8 @@ import keras
 
 from gradsight.foreign import Array
 
+HALVES = ("float16", "bfloat16")
+
 
 def is_coarse(tensor: Array) -> bool:
     """Whether what is computed with such a tensor has about three digits, and not seven or more.
@@ -14,7 +16,7 @@ def is_coarse(tensor: Array) -> bool:
     let them.
     """
     dtype = keras.backend.standardize_dtype(tensor.dtype)
-    return dtype in ("float16", "bfloat16") or (dtype == "float32" and not _is_on_cpu(tensor))
+    return dtype in HALVES or (dtype == "float32" and not _is_on_cpu(tensor))
 
 
 def _is_on_cpu(tensor: Array) -> bool:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from gradsight.backends.torch.outputs import private
+from gradsight.backends.torch.precision import HALVES
 from gradsight.contracts import Floats
 from gradsight.foreign import Ops
 
@@ -21,7 +22,7 @@ def pick(logits: torch.Tensor, indices: NDArray[np.integer]) -> torch.Tensor:
 
 def full_precision(tensor: torch.Tensor) -> torch.Tensor:
     """Half precisions as float32: methods sum over thousands of products."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+    return tensor.float() if tensor.dtype in HALVES else tensor
 
 
 def numpy_of(tensor: torch.Tensor) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-_HALVES = (torch.float16, torch.bfloat16)
+HALVES = (torch.float16, torch.bfloat16)
 
 
 def is_coarse(tensor: torch.Tensor) -> bool:
@@ -13,7 +13,7 @@ def is_coarse(tensor: torch.Tensor) -> bool:
     Half precisions have no more; nor has float32 where autocast is on, or where a GPU multiplies in TF32, as PyTorch
     lets it in convolutions by itself.
     """
-    if tensor.dtype in _HALVES:
+    if tensor.dtype in HALVES:
         return True
     device = tensor.device.type
     if tensor.dtype != torch.float32:
