@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 import gradsight as gs
+from conftest import ROOT
 from gradsight.callbacks import Film, Snapshots, to_folder, to_tensorboard, to_wandb
 from gradsight.callbacks.snapshots import share_in
 
@@ -253,6 +255,26 @@ def test_writers_that_are_none():
         to_tensorboard("runs/1")
     with pytest.raises(gs.GradsightError, match=r"wandb\.init"):
         to_wandb("run")
+
+
+def test_the_page_on_callbacks_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/callbacks.md").read_text(), re.DOTALL | re.MULTILINE)
+    names = {}
+    exec("".join(blocks), names)
+    assert [moment.step for moment in names["snapshots"].film.moments] == [0, 5, 10, 15, 20]
+    assert {path.name for path in (tmp_path / "maps").glob("*.*")} == {"filmstrip.png", "training.webp", "scalars.csv"}
+
+
+def test_a_film_says_where_there_is_no_heat():
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 1, 1), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    )
+    with torch.no_grad():
+        net[0].bias.fill_(-100)
+    snapshots = Snapshots(_X[:1], layer="1")
+    snapshots(net, 0)
+    assert snapshots.film.moments[0].captions == ("score 0.00, no heat",)
 
 
 def test_a_copy_has_no_model():

@@ -161,8 +161,7 @@ class Snapshots:
         _check_count(self._pictures, "pictures", explanation)
         names = self._names(explanation)
         drawn = [self._drawn(explanation, i, j) for i, j in _each(explanation)]
-        scores = [float(explanation.scores[i, j]) for i, j in _each(explanation)]
-        self.film.add(step, names, drawn, [f"score {score:.2f}" for score in scores])
+        self.film.add(step, names, drawn, [_caption(explanation, i, j) for i, j in _each(explanation)])
         shares = self._shares(explanation)
         scalars = {
             f"{name}/in_box": shares[at] for name, at in zip(names, _each(explanation), strict=True) if at in shares
@@ -234,6 +233,12 @@ def _heat(explanation: Explanation, i: int, j: int) -> NDArray[np.float32]:
 def _each(explanation: Explanation) -> Iterator[tuple[int, int]]:
     """Each image with each of its targets."""
     return ((i, j) for i in range(explanation.maps.shape[0]) for j in range(explanation.maps.shape[1]))
+
+
+def _caption(explanation: Explanation, i: int, j: int) -> str:
+    # A photo without heat looks like one that was left out.
+    nothing = not (explanation.maps[i, j] > 0).any() and not explanation.targets[i][j].signed
+    return f"score {explanation.scores[i, j]:.2f}" + ", no heat" * nothing
 
 
 def _name(i: int, photo: object) -> str:
