@@ -54,6 +54,7 @@ class Film:
 
     def add(self, step: int, rows: Sequence[str], pictures: Sequence[Image.Image], captions: Sequence[str]) -> None:
         """Add a moment: a picture and a caption for each row."""
+        # As JPEG: ninety decoded moments of a few photos would be hundreds of MB.
         self.rows = tuple(rows)
         moment = Moment(step, tuple(imaging.encoded(one, "JPEG", quality=85) for one in pictures), tuple(captions))
         # The last one always stays until the next comes: what the model looks at now is what is asked for most.
@@ -100,6 +101,7 @@ class Film:
             raise InvalidArgument(f"`path` must end in .webp. {received(str(path))} Pass 'training.webp'.")
         each = round(1000 * taken("seconds", seconds, Number(least=0.01), "Pass 0.4."))
         frames = [self._frame(moment) for moment in self._chosen(len(self.moments))]
+        # The last one is what the model looks at now: there is time to see it before the film begins again.
         times = [*[each] * (len(frames) - 1), 4 * each]
         with written(path) as file:
             frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], duration=times, loop=0, quality=80)

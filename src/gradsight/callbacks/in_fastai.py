@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gradsight.callbacks.moments import WHEN
 from gradsight.checks import taken
 from gradsight.errors import MissingDependency
 
 if TYPE_CHECKING:
+    from fastai.callback.core import Callback as FastaiCallback
+
     from gradsight.callbacks.snapshots import Snapshots
 
 
-def for_fastai(snapshots: Snapshots, when: str = "epoch") -> Any:
+def for_fastai(snapshots: Snapshots, when: str = "epoch") -> FastaiCallback:
     """A callback for ``Learner(..., cbs=[...])``.
 
     Args:
@@ -46,6 +48,7 @@ def for_fastai(snapshots: Snapshots, when: str = "epoch") -> Any:
             if not by_step:
                 snapshots(self.learn.model, self.learn.epoch + 1)
 
+        # fastai calls it also where the training was cancelled.
         def after_fit(self) -> None:
             snapshots.end()
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gradsight.callbacks.moments import WHEN
 from gradsight.checks import taken
 from gradsight.errors import MissingDependency
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Callback as LightningCallback
+
     from gradsight.callbacks.snapshots import Snapshots
 
 _PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 """Lightning under its two names. A trainer of one takes callbacks of its own alone."""
 
 
-def for_lightning(snapshots: Snapshots, when: str = "epoch") -> Any:
+def for_lightning(snapshots: Snapshots, when: str = "epoch") -> LightningCallback:
     """A callback for ``Trainer(callbacks=[...])``; of several processes the first one takes the snapshots.
 
     Args:
@@ -32,6 +34,7 @@ def for_lightning(snapshots: Snapshots, when: str = "epoch") -> Any:
     """
     by_step = taken("when", when, WHEN) == "step"
 
+    # Made here: only now it is known which of the two packages is used.
     class Callback(_package().Callback):  # type: ignore[misc]
         """Takes snapshots while Lightning trains."""
 
@@ -51,11 +54,12 @@ def for_lightning(snapshots: Snapshots, when: str = "epoch") -> Any:
             if not by_step and trainer.is_global_zero:
                 snapshots(module, trainer.current_epoch + 1)
 
+        # Not the end of an epoch: a run that is ended in the middle of one has its filmstrip too.
         def on_fit_end(self, trainer: Any, module: Any) -> None:
             if trainer.is_global_zero:
                 snapshots.end()
 
-    return Callback()
+    return cast("LightningCallback", Callback())
 
 
 def _package() -> Any:

@@ -147,6 +147,7 @@ class Snapshots:
             warnings.warn(f"no snapshot of step {step}: {one_line(error)}", stacklevel=2)
             return None
         finally:
+            # A snapshot that failed took its time too.
             self.seconds += time.perf_counter() - start
 
     def end(self) -> None:
@@ -197,6 +198,7 @@ class Snapshots:
             drawn = Image.alpha_composite(Image.new("RGBA", heat.size, (*_PAPER, 255)), heat).convert("RGB")
         else:
             drawn = explanation.overlay(i, j)
+        # All of one height, whatever the photos: rows of a filmstrip lie beside each other.
         width = max(1, round(drawn.width * self._height / drawn.height))
         return drawn.resize((width, self._height), Image.Resampling.BICUBIC)
 

@@ -53,6 +53,7 @@ class to_folder:  # noqa: N801 - used as a function
         for name, picture in pictures.items():
             imaging.save(picture, self._folder / f"step-{step:06d}" / f"{name}.png")
         if scalars:
+            # One file for all steps, each line whole: it can be read while the training goes on.
             self._folder.mkdir(parents=True, exist_ok=True)
             path = self._folder / "scalars.csv"
             head = "" if path.exists() else "step,name,value\n"
@@ -95,6 +96,7 @@ class to_tensorboard:  # noqa: N801 - used as a function
             self._picture(f"gradsight/{name}", np.asarray(picture.convert("RGB")), step)
         for name, value in scalars.items():
             self._scalar(f"gradsight/{name}", value, step)
+        # What is looked at while the training goes on must be in the file now.
         self._writer.flush()
 
     def end(self, film: Film) -> None:
@@ -104,6 +106,7 @@ class to_tensorboard:  # noqa: N801 - used as a function
     def _torch_picture(self, name: str, values: NDArray[np.uint8], step: int) -> None:
         self._writer.add_image(name, values, step, dataformats="HWC")
 
+    # TensorFlow is imported where its own writer was given, and so is there.
     def _tf_picture(self, name: str, values: NDArray[np.uint8], step: int) -> None:
         import tensorflow as tf
 
