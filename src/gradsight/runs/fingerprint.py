@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import zlib
 
-import numpy as np
 from PIL import Image
 
 from gradsight.errors import ImageError
 from gradsight.files import opened
-from gradsight.imaging import Readable, read_image
+from gradsight.imaging import read_image
+from gradsight.imaging.read import Readable
 
 _PIECE = 1 << 20
 """So many bytes of a file are read at once."""
@@ -40,7 +40,7 @@ def of(source: Readable) -> str:
 
 def of_pixels(photo: Image.Image) -> str:
     """The fingerprint of an upright RGB picture by its pixels."""
-    return f"pixels:{zlib.crc32(np.ascontiguousarray(photo)):08x}"
+    return f"pixels:{zlib.crc32(photo.tobytes()):08x}"
 
 
 def _of_file(path: str | os.PathLike[str]) -> int:
