@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from gradsight import imaging
-from gradsight.errors import printable
+from gradsight.errors import ImageError, printable
 
 if TYPE_CHECKING:
     from gradsight.results.explanation import Explanation
@@ -51,10 +51,18 @@ def _strips(explanation: Explanation, photos: int) -> Iterator[str]:
         return
     count = len(explanation.maps)
     for i in range(min(photos, count)):
+        yield _strip(explanation, i)
+    yield from _rest(count, photos)
+
+
+def _strip(explanation: Explanation, i: int) -> str:
+    """One photo with its overlays."""
+    try:
         # Signals and volumes have a height of their own, by their channels.
         picture = explanation.figure(i, height=_HEIGHT if len(explanation.input_size) == 2 else None)
-        yield _image(picture, ", ".join(explanation.labels[i]))
-    yield from _rest(count, photos)
+    except ImageError as error:  # of a run whose photo is not there any more: a notebook says so, and goes on
+        return f"<p>{_escaped(str(error))}</p>"
+    return _image(picture, ", ".join(explanation.labels[i]))
 
 
 def _rest(count: int, shown: int) -> Iterator[str]:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import zlib
 
+import numpy as np
 from PIL import Image
 
 from gradsight.errors import ImageError
 from gradsight.files import opened
 from gradsight.imaging import read_image
-from gradsight.imaging.read import Readable
+from gradsight.runs.item import Content
 
 _PIECE = 1 << 20
 """So many bytes of a file are read at once."""
 
 
-def of(source: Readable) -> str:
+def of(source: Content) -> str:
     """The fingerprint of a photo as it was given.
 
     Args:
-        source: whatever `read_image` takes.
+        source: of an `Item`.
 
     Returns:
         ``"file:"`` and the CRC-32 of a file's bytes, or ``"pixels:"`` and that of a picture's upright RGB pixels.
@@ -31,10 +32,12 @@ def of(source: Readable) -> str:
     >>> of(b"abc")
     'file:352441c2'
     """
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, os.PathLike):
         return f"file:{_of_file(source):08x}"
-    if isinstance(source, bytes | bytearray | memoryview):
+    if isinstance(source, bytes):
         return f"file:{zlib.crc32(source):08x}"
+    if not isinstance(source, Image.Image | np.ndarray):  # a part of a larger file, such as a member of a tar
+        return f"file:{zlib.crc32(source.read()):08x}"
     return of_pixels(read_image(source))
 
 
