@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradsight.errors import MissingDependency
 from gradsight.files import durable
-from gradsight.results.schema import to_plain
 from gradsight.runs.digests import as_text
+from gradsight.runs.reading import FOLDER, SUFFIX, parquet_module
 from gradsight.runs.schema import RunRow, arrow_schema
+from gradsight.runs.table import table_of
 
 if TYPE_CHECKING:
     import pyarrow
-
-FOLDER = "rows"
-"""Of the parts in a run."""
 
 _GROUP_ROWS = 2048
 _GROUP_BYTES = 8 << 20
@@ -58,38 +55,32 @@ class PartWriter:
 def _name(rows: Sequence[RunRow], position: int) -> str:
     keys = dict.fromkeys(row.key for row in rows)
     found = blake2b("\0".join(map(as_text, keys)).encode(), digest_size=8).hexdigest()
-    return f"part-{position:012d}-{found}.parquet"
+    return f"part-{position:012d}-{found}{SUFFIX}"
 
 
 def _write(rows: Sequence[RunRow], file: object) -> None:
-    parquet = _parquet()
     schema = arrow_schema()
     # Texts that repeat are kept once; others would fill a dictionary for nothing.
-    repeated = [name for name in schema.names if name not in _SINGLE]
-    with parquet.ParquetWriter(file, schema, compression="zstd", use_dictionary=repeated) as writer:
+    repeated = [leaf for name, leaf in _leaves(schema) if name not in _SINGLE]
+    with parquet_module().ParquetWriter(file, schema, compression="zstd", use_dictionary=repeated) as writer:
         for group in _groups(rows):
-            writer.write_table(table_of(group, schema))
+            writer.write_table(table_of(group))
 
 
 _SINGLE = ("key", "path", "fingerprint", "map", "features")
 """Columns that hardly hold a value twice."""
 
 
-def table_of(rows: Sequence[RunRow], schema: pyarrow.Schema) -> pyarrow.Table:
-    """Rows as a table."""
-    import pyarrow
-
-    columns = [pyarrow.array(_column(rows, field.name), schema.field(field.name).type) for field in fields(RunRow)]
-    return pyarrow.Table.from_arrays(columns, schema=schema)
-
-
-def _column(rows: Sequence[RunRow], name: str) -> list[object]:
-    values = [getattr(row, name) for row in rows]
-    if name == "top":
-        return [[to_plain(prediction) for prediction in value] for value in values]
-    if name in ("key", "path", "error"):
-        return [None if value is None else as_text(value) for value in values]
-    return values
+def _leaves(schema: pyarrow.Schema) -> Iterator[tuple[str, str]]:
+    """The columns as Parquet has them, which has no lists of values but columns of their items: name and path."""
+    for field in schema:
+        kind, path = field.type, field.name
+        if hasattr(kind, "value_type"):
+            kind, path = kind.value_type, f"{path}.list.element"
+        if hasattr(kind, "fields"):
+            yield from ((field.name, f"{path}.{inner.name}") for inner in kind.fields)
+        else:
+            yield field.name, path
 
 
 def _groups(rows: Sequence[RunRow]) -> Iterator[list[RunRow]]:
@@ -106,11 +97,3 @@ def _groups(rows: Sequence[RunRow]) -> Iterator[list[RunRow]]:
         size += held
     if group:
         yield group
-
-
-def _parquet() -> pyarrow.parquet:
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingDependency("a run is kept by PyArrow. Install it: pip install 'gradsight[run]'.") from error
-    return parquet

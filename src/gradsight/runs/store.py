@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+
+import numpy as np
 
 from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, MissingDependency
@@ -16,7 +17,8 @@ from gradsight.files import UNFINISHED, durable, exists
 from gradsight.rules import Name
 from gradsight.runs.digests import Done, digests
 from gradsight.runs.manifest import FILE, Manifest
-from gradsight.runs.parts import FOLDER, PartWriter
+from gradsight.runs.parts import PartWriter
+from gradsight.runs.reading import FOLDER, Part, parts_in
 from gradsight.runs.schema import RunRow
 
 if TYPE_CHECKING:
@@ -128,10 +130,11 @@ def _going_on(folder: Path, manifest: Manifest) -> Manifest | None:
 
 
 def _done(folder: Path) -> Done:
-    from pyarrow import parquet
+    found = [digests(key) for part in parts_in(folder) for key in _keys(part)]
+    return Done(np.concatenate([digests([]), *found]))
 
-    keys: list[str] = []
-    for path in sorted((folder / FOLDER).glob("*.parquet")):
-        with suppress(FileNotFoundError):
-            keys += parquet.read_table(path, columns=["key"])["key"].to_pylist()
-    return Done(digests(keys))
+
+def _keys(part: Part) -> Iterator[list[str]]:
+    """The keys of each row group, each once."""
+    for table in part.tables(["key"]):
+        yield table["key"].unique().to_pylist()
