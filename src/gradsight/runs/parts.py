@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,33 @@ class PartWriter:
         with durable(path) as file:
             _write(rows, file)
         return path
+
+    def put(self, part: Encoded) -> Path:
+        """Write a part that another process has encoded, as `write` does; that process need not see the folder."""
+        path = self.folder / FOLDER / part.name
+        with durable(path) as file:
+            file.write(part.content)
+        return path
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A part as the bytes of its file.
+
+    Attributes:
+        name: of the file.
+        content: the bytes.
+    """
+
+    name: str
+    content: bytes
+
+
+def encoded(rows: Sequence[RunRow], position: int = 0) -> Encoded:
+    """The part that `PartWriter.write` writes, in memory."""
+    file = io.BytesIO()
+    _write(rows, file)
+    return Encoded(_name(rows, position), file.getvalue())
 
 
 def _name(rows: Sequence[RunRow], position: int) -> str:

@@ -1,0 +1,299 @@
+"""Parts of a run, spread over the workers of a Ray cluster: Ray Data's ``map_batches``, with the model in actors.
+
+What makes a part is not known here: it is any function of a part that can be sent to another process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from gradsight.errors import InvalidType, ModelError, one_line
+from gradsight.photos import without_frames
+
+if TYPE_CHECKING:
+    import pyarrow
+    from ray.actor import ActorHandle
+    from ray.data import Dataset
+
+Part = TypeVar("Part")
+Made = TypeVar("Made")
+
+MOST_TRIES = 4
+"""So often a part is begun: one that ends each worker that takes it must not go round for ever."""
+
+_AHEAD = 2
+"""Parts that a worker has at hand: the next is there when one is done."""
+
+_SETTINGS = {
+    "enable_progress_bars": False,
+    "print_on_execution_start": False,
+    # A block for each part: blocks are cut as soon as they have so many bytes, and never within a row.
+    "target_max_block_size": 1,
+    "target_min_block_size": 1,
+}
+
+
+@dataclass(frozen=True)
+class Returned(Generic[Made]):
+    """What came of a part.
+
+    Attributes:
+        number: which part, from 0.
+        made: what was made of it.
+        tries: how often it was begun: more than once where a worker was lost.
+    """
+
+    number: int
+    made: Made
+    tries: int
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """An error, as a value: Ray would begin the part again, and tell it in its own words."""
+
+    error: BaseException
+
+
+def spread(
+    parts: Callable[[], Iterable[Part]], maker: Callable[[], Callable[[Part], Made]], workers: int, gpus: float
+) -> Iterator[Returned[Made]]:
+    """Make something of each part, in other processes; each comes back once, in no order.
+
+    A worker that is lost costs nothing: what it was at is made by another.
+
+    Args:
+        parts: gives all parts, the same ones whenever it is called. It is called in another process.
+        maker: gives what makes something of a part. It is called in each worker.
+        workers: how many.
+        gpus: how many GPUs each has to itself.
+
+    Raises:
+        InvalidType: ``parts`` or ``maker`` cannot be sent to another process.
+        ModelError: a part ended each worker that took it.
+        BaseException: what ``parts`` or ``maker`` raised.
+    """
+    numbers: set[int] = set()
+    last: BaseException | None = None
+    with _as_needed():
+        returns = _dataset(parts, maker, workers, gpus)
+        for table in returns.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
+            number, returned = _unpacked(table)
+            # Ray gives each part once; that no photo is in a run twice must not hang on it.
+            if number in numbers:
+                continue
+            numbers.add(number)
+            if isinstance(returned, Returned):
+                yield returned
+            elif isinstance(returned, _Raised) and number != _SOURCE:
+                raise returned.error
+            elif isinstance(returned, _Raised):
+                last = returned.error  # what the source gave before it failed is made first
+    if last is not None:
+        raise last
+
+
+_SOURCE = -1
+"""The number of what is no part: the error of the source."""
+
+
+def _dataset(
+    parts: Callable[[], Iterable[Part]], maker: Callable[[], Callable[[Part], Made]], workers: int, gpus: float
+) -> Dataset:
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    from gradsight.runs.engines.part_source import PartSource
+
+    # Into Ray's store, since names of a million files are some MB: they would go along with each task.
+    source = ray.put(_sendable(parts, "source"))
+    making = ray.put(_sendable(maker, "model"))
+    tries = ray.remote(num_cpus=0)(_Tries).remote()
+    # No processor of its own, since the workers have them all; one task, since keys are told apart in order.
+    home = Home.of_this_process()
+    read = ray.data.read_datasource(PartSource(source, home), override_num_blocks=1, concurrency=1, num_cpus=0)
+    return read.map_batches(
+        _Worker,
+        fn_constructor_args=(making, tries, home),
+        batch_size=1,
+        batch_format="pyarrow",
+        # One at least, since there may be fewer parts than workers, of which Ray would warn.
+        compute=ActorPoolStrategy(
+            min_size=1, initial_size=workers, max_size=workers, max_tasks_in_flight_per_actor=_AHEAD
+        ),
+        num_cpus=1,
+        num_gpus=gpus or None,
+    )
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where the process of a run looks for modules; other machines have the same folders, or the modules installed.
+
+    Attributes:
+        folder: the current one.
+        paths: those of `sys.path`.
+    """
+
+    folder: str
+    paths: tuple[str, ...]
+
+    @classmethod
+    def of_this_process(cls) -> Home:
+        """That of the run."""
+        return cls(os.getcwd(), tuple(path for path in sys.path if path))
+
+    def find_modules(self) -> None:
+        """Let modules be found here that the run's process finds."""
+        # Behind those of this process: on another machine its own packages come first.
+        sys.path += [path for path in self.paths if path not in sys.path]
+
+    def enter(self) -> None:
+        """As `find_modules`, in the same current folder; for a process that nobody else uses."""
+        self.find_modules()
+        with suppress(OSError):  # another machine may have no such folder
+            os.chdir(self.folder)
+
+
+def loaded(function: bytes, argument: str) -> Any:
+    """Call what `_sendable` packed, in another process.
+
+    Raises:
+        InvalidType: its modules are not there.
+    """
+    try:
+        called = pickle.loads(function)  # noqa: S301 - of this run's own process
+    except (ImportError, AttributeError) as error:
+        raise InvalidType(
+            f"`{argument}` must be made of code that is installed where the workers are: {one_line(error)}. Install it "
+            "there, or put it into the folder that the run is started in."
+        ) from error
+    return called()
+
+
+def _sendable(value: object, argument: str) -> bytes:
+    from ray import cloudpickle
+
+    try:
+        packed: bytes = cloudpickle.dumps(value)
+    except Exception as error:  # whatever the objects of users raise
+        raise InvalidType(
+            f"`{argument}` must be something that can be sent to other processes, and that cannot: {one_line(error)}. "
+            "Name what it is read from, such as a folder, a list or a file, or use engine='local'."
+        ) from error
+    return packed
+
+
+class _Worker:
+    """An actor: what makes parts, made once.
+
+    Args:
+        making: what gives it.
+        tries: counts how often each part was begun.
+        home: where modules are found.
+    """
+
+    def __init__(self, making: object, tries: ActorHandle, home: Home) -> None:
+        self._making, self._tries = making, tries
+        self._make: Callable[[object], object] | None = None
+        home.enter()
+
+    def __call__(self, table: pyarrow.Table) -> pyarrow.Table:
+        number, part = _unpacked(table)
+        if isinstance(part, _Raised):
+            return table
+        return packed(number, self._returned(number, part))
+
+    def _returned(self, number: int, part: object) -> Returned[object] | _Raised:
+        import ray
+
+        begun = ray.get(self._tries.begin.remote(number))
+        if begun > MOST_TRIES:
+            return _Raised(_lost(part, begun))
+        try:
+            # Here, and not when the actor is made: an error there would be Ray's, and told in its words.
+            if self._make is None:
+                self._make = loaded(ray.get(self._making), "model")
+            made = self._make(part)
+        except BaseException as error:
+            return _Raised(_sent(error))
+        self._tries.end.remote(number)
+        return Returned(number, made, begun)
+
+
+class _Tries:
+    """An actor: how often each part that is not done was begun, which a worker that died cannot tell."""
+
+    def __init__(self) -> None:
+        self._begun: dict[int, int] = {}
+
+    def begin(self, number: int) -> int:
+        self._begun[number] = self._begun.get(number, 0) + 1
+        return self._begun[number]
+
+    def end(self, number: int) -> None:
+        self._begun.pop(number, None)
+
+
+def packed(number: int, value: object) -> pyarrow.Table:
+    """A numbered value as a table of one row, which is how Ray Data hands it on."""
+    import pyarrow
+
+    content = pickle.dumps(value, protocol=5)
+    return pyarrow.table({"number": [number], "content": pyarrow.array([content], pyarrow.large_binary())})
+
+
+def numbered(parts: Callable[[], Iterable[object]]) -> Iterator[pyarrow.Table]:
+    """Parts as tables; the error of their source is the last one."""
+    try:
+        for number, part in enumerate(parts()):
+            yield packed(number, part)
+    except Exception as error:
+        yield packed(_SOURCE, _Raised(_sent(error)))
+
+
+def _unpacked(table: pyarrow.Table) -> tuple[int, object]:
+    content = table["content"][0].as_py()
+    return table["number"][0].as_py(), pickle.loads(content)  # noqa: S301 - of this run's own processes
+
+
+def _sent(error: BaseException) -> BaseException:
+    """An error that goes to another process; where it came from stays in a note of it."""
+    without_frames(error)
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - what was just written
+    except Exception:  # classes of users may be made in ways that pickle does not know
+        return ModelError(f"{type(error).__name__}: {one_line(error)}")
+    return error
+
+
+def _lost(part: object, begun: int) -> ModelError:
+    return ModelError(
+        f"a part of the run ended each of {begun - 1} workers that took it, as too little memory does: {part}. Run the "
+        "same command again with fewer workers or a smaller batch_size, or leave these photos out."
+    )
+
+
+@contextmanager
+def _as_needed() -> Iterator[None]:
+    """Ray Data's settings of this process for the time of a run."""
+    from ray.data import DataContext
+
+    context, log = DataContext.get_current(), logging.getLogger("ray.data")
+    before, level = {name: getattr(context, name) for name in _SETTINGS}, log.level
+    for name, value in _SETTINGS.items():
+        setattr(context, name, value)
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        for name, value in before.items():
+            setattr(context, name, value)

@@ -1,0 +1,114 @@
+"""Parts that are spread over the workers of Ray: each comes back once, also where workers are lost."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gradsight.errors import InvalidArgument, InvalidType, ModelError
+from gradsight.runs.engines import spread as spreading
+from gradsight.runs.engines.cluster import Cluster, joined
+from gradsight.runs.engines.spread import spread
+
+pytest.importorskip("ray.data")
+# Ray warns of its own settings when it copies them.
+pytestmark = [pytest.mark.pytorch, pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")]
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[int]:
+    with joined(Cluster(workers=2)) as found:
+        yield found
+
+
+def threes(count: int, fails: bool = False) -> Iterator[list[int]]:
+    yield from ([i, i + 1, i + 2] for i in range(count))
+    if fails:
+        raise InvalidArgument("`source` ended early.")
+
+
+class Adding:
+    """Adds what is in a part; dies at one as often as is said, which files tell."""
+
+    def __init__(self, folder: Path, dies_at: int = -1, times: int = 0, raises_at: int = -1) -> None:
+        self.folder, self.dies_at, self.times, self.raises_at = folder, dies_at, times, raises_at
+
+    def __call__(self, part: list[int]) -> tuple[int, str]:
+        deaths = len(list(self.folder.iterdir()))
+        if part[0] == self.dies_at and deaths < self.times:
+            (self.folder / f"death{deaths}").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if part[0] == self.raises_at:
+            raise ValueError(f"no {part[0]}")
+        return sum(part), os.environ.get("OMP_NUM_THREADS", "")
+
+
+def adding(*arguments: object) -> Callable[[], Adding]:
+    return functools.partial(Adding, *arguments)
+
+
+@pytest.mark.timeout(120)
+def test_each_part_comes_back_once_though_workers_die(workers: int, tmp_path: Path) -> None:
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    before = {name: getattr(context, name) for name in spreading._SETTINGS}
+    found = list(spread(functools.partial(threes, 12), adding(tmp_path, 5, 2), workers, 0))
+    assert sorted((one.number, one.made[0]) for one in found) == [(i, 3 * i + 3) for i in range(12)]
+    assert {one.number: one.tries for one in found}[5] == 3
+    # As many threads as are told to Ray: the same sums in the same order wherever a part is made.
+    assert {one.made[1] for one in found} == {"1"}
+    assert {name: getattr(context, name) for name in spreading._SETTINGS} == before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_part_that_ends_every_worker_ends_the_run_in_words(workers: int, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"ended each of 4 workers .* \[5, 6, 7\]"):
+        list(spread(functools.partial(threes, 12), adding(tmp_path, 5, 99), workers, 0))
+    assert len(list(tmp_path.iterdir())) == spreading.MOST_TRIES
+
+
+@pytest.mark.timeout(120)
+def test_errors_are_those_of_the_worker_and_of_the_source(workers: int, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no 3") as caught:
+        list(spread(functools.partial(threes, 12), adding(tmp_path, -1, 0, 3), workers, 0))
+    assert any("in __call__" in note for note in caught.value.__notes__)
+    # What it gave before it failed is made first.
+    coming = spread(functools.partial(threes, 3, True), adding(tmp_path), workers, 0)
+    assert sorted(next(coming).number for _ in range(3)) == [0, 1, 2]
+    with pytest.raises(InvalidArgument, match="`source` ended early"):
+        next(coming)
+
+
+@pytest.mark.slow
+def test_no_parts_are_no_error(workers: int, tmp_path: Path) -> None:
+    assert not list(spread(functools.partial(threes, 0), adding(tmp_path), workers, 0))
+
+
+def test_what_no_other_process_can_have_is_refused_in_words(workers: int, tmp_path: Path) -> None:
+    lock = threading.Lock()
+    with pytest.raises(InvalidType, match=r"`source` must be something that can be sent .* engine='local'"):
+        list(spread(lambda: [lock], adding(tmp_path), workers, 0))
+
+
+def test_more_gpus_than_there_are_and_a_second_address_are_refused(workers: int) -> None:
+    with (
+        pytest.raises(InvalidArgument, match=r"`gpus_per_worker` must be .* there are 0 GPUs"),
+        joined(Cluster(None, 8)),
+    ):
+        pass
+    with pytest.raises(InvalidArgument, match="`address` is for a process that has not joined"), joined(Cluster("x")):
+        pass
+
+
+def test_no_negative_gpus_and_no_half_workers() -> None:
+    for wrong in ({"gpus_per_worker": -1}, {"workers": 0}, {"address": 3}):
+        with pytest.raises((InvalidArgument, InvalidType), match=f"`{next(iter(wrong))}` must be"):
+            Cluster(**wrong)
