@@ -13,7 +13,7 @@ import pytest
 
 from gradsight.errors import InvalidArgument, InvalidType, ModelError
 from gradsight.runs.engines import spread as spreading
-from gradsight.runs.engines.cluster import Cluster, joined
+from gradsight.runs.engines.cluster import Cluster, Room, joined
 from gradsight.runs.engines.spread import spread
 
 pytest.importorskip("ray.data")
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.pytorch, pytest.mark.filterwarnings("ignore::Deprecati
 
 
 @pytest.fixture(scope="module")
-def workers() -> Iterator[int]:
+def room() -> Iterator[Room]:
     with joined(Cluster(workers=2)) as found:
         yield found
 
@@ -54,12 +54,12 @@ def adding(*arguments: object) -> Callable[[], Adding]:
 
 
 @pytest.mark.timeout(120)
-def test_each_part_comes_back_once_though_workers_die(workers: int, tmp_path: Path) -> None:
+def test_each_part_comes_back_once_though_workers_die(room: Room, tmp_path: Path) -> None:
     from ray.data import DataContext
 
     context = DataContext.get_current()
     before = {name: getattr(context, name) for name in spreading._SETTINGS}
-    found = list(spread(functools.partial(threes, 12), adding(tmp_path, 5, 2), workers, 0))
+    found = list(spread(functools.partial(threes, 12), adding(tmp_path, 5, 2), room))
     assert sorted((one.number, one.made[0]) for one in found) == [(i, 3 * i + 3) for i in range(12)]
     assert {one.number: one.tries for one in found}[5] == 3
     # As many threads as are told to Ray: the same sums in the same order wherever a part is made.
@@ -69,36 +69,36 @@ def test_each_part_comes_back_once_though_workers_die(workers: int, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_a_part_that_ends_every_worker_ends_the_run_in_words(workers: int, tmp_path: Path) -> None:
+def test_a_part_that_ends_every_worker_ends_the_run_in_words(room: Room, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"ended each of 4 workers .* \[5, 6, 7\]"):
-        list(spread(functools.partial(threes, 12), adding(tmp_path, 5, 99), workers, 0))
+        list(spread(functools.partial(threes, 12), adding(tmp_path, 5, 99), room))
     assert len(list(tmp_path.iterdir())) == spreading.MOST_TRIES
 
 
 @pytest.mark.timeout(120)
-def test_errors_are_those_of_the_worker_and_of_the_source(workers: int, tmp_path: Path) -> None:
+def test_errors_are_those_of_the_worker_and_of_the_source(room: Room, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no 3") as caught:
-        list(spread(functools.partial(threes, 12), adding(tmp_path, -1, 0, 3), workers, 0))
+        list(spread(functools.partial(threes, 12), adding(tmp_path, -1, 0, 3), room))
     assert any("in __call__" in note for note in caught.value.__notes__)
     # What it gave before it failed is made first.
-    coming = spread(functools.partial(threes, 3, True), adding(tmp_path), workers, 0)
+    coming = spread(functools.partial(threes, 3, True), adding(tmp_path), room)
     assert sorted(next(coming).number for _ in range(3)) == [0, 1, 2]
     with pytest.raises(InvalidArgument, match="`source` ended early"):
         next(coming)
 
 
 @pytest.mark.slow
-def test_no_parts_are_no_error(workers: int, tmp_path: Path) -> None:
-    assert not list(spread(functools.partial(threes, 0), adding(tmp_path), workers, 0))
+def test_no_parts_are_no_error(room: Room, tmp_path: Path) -> None:
+    assert not list(spread(functools.partial(threes, 0), adding(tmp_path), room))
 
 
-def test_what_no_other_process_can_have_is_refused_in_words(workers: int, tmp_path: Path) -> None:
+def test_what_no_other_process_can_have_is_refused_in_words(room: Room, tmp_path: Path) -> None:
     lock = threading.Lock()
     with pytest.raises(InvalidType, match=r"`source` must be something that can be sent .* engine='local'"):
-        list(spread(lambda: [lock], adding(tmp_path), workers, 0))
+        list(spread(lambda: [lock], adding(tmp_path), room))
 
 
-def test_more_gpus_than_there_are_and_a_second_address_are_refused(workers: int) -> None:
+def test_more_gpus_than_there_are_and_a_second_address_are_refused(room: Room) -> None:
     with (
         pytest.raises(InvalidArgument, match=r"`gpus_per_worker` must be .* there are 0 GPUs"),
         joined(Cluster(None, 8)),

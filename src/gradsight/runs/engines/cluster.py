@@ -57,14 +57,29 @@ class Cluster:
         optional("workers", self.workers, Whole(1), "Pass 4, or leave it out for as many as fit.")
 
 
+@dataclass(frozen=True)
+class Room:
+    """What workers get.
+
+    Attributes:
+        workers: how many there are to be.
+        processors: of each; its model computes with as many threads.
+        gpus: of each.
+    """
+
+    workers: int
+    processors: int = 1
+    gpus: float = 0
+
+
 @contextmanager
-def joined(cluster: Cluster) -> Iterator[int]:
+def joined(cluster: Cluster) -> Iterator[Room]:
     """Join the cluster, or start one of this machine alone, which ends with the block.
 
     Ray that runs in this process already is used as it is, and left running.
 
     Yields:
-        How many workers there are to be.
+        What workers get there.
 
     Raises:
         InvalidArgument: the address leads to no cluster, or nothing there has so many GPUs.
@@ -82,7 +97,8 @@ def joined(cluster: Cluster) -> Iterator[int]:
             f"{received(cluster.address)} Leave it out, or call ray.shutdown() before."
         )
     try:
-        yield cluster.workers or _fitting(cluster.gpus_per_worker)
+        workers = cluster.workers or _fitting(cluster.gpus_per_worker)
+        yield Room(workers, _processors(workers), cluster.gpus_per_worker)
     finally:
         if mine:
             ray.shutdown()
@@ -120,6 +136,14 @@ def _join(cluster: Cluster) -> None:
             f"`address` must lead to a running cluster of Ray: {one_line(error)}. {received(cluster.address)} Start "
             "one by `ray start --head`, or leave it out for this machine alone."
         ) from error
+
+
+def _processors(workers: int) -> int:
+    """How many processors each worker has: on one machine all, on several one, since nobody knows who goes where."""
+    import ray
+
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    return max(1, int(alive[0]["Resources"].get("CPU", 1)) // workers) if len(alive) == 1 else 1
 
 
 def _fitting(gpus: float) -> int:

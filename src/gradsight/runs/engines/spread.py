@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from gradsight.errors import InvalidType, ModelError, one_line
 from gradsight.photos import without_frames
+from gradsight.runs.engines.cluster import Room
 
 if TYPE_CHECKING:
     import pyarrow
@@ -63,7 +64,7 @@ class _Raised:
 
 
 def spread(
-    parts: Callable[[], Iterable[Part]], maker: Callable[[], Callable[[Part], Made]], workers: int, gpus: float
+    parts: Callable[[], Iterable[Part]], maker: Callable[[], Callable[[Part], Made]], room: Room
 ) -> Iterator[Returned[Made]]:
     """Make something of each part, in other processes; each comes back once, in no order.
 
@@ -72,8 +73,7 @@ def spread(
     Args:
         parts: gives all parts, the same ones whenever it is called. It is called in another process.
         maker: gives what makes something of a part. It is called in each worker.
-        workers: how many.
-        gpus: how many GPUs each has to itself.
+        room: how many workers there are, and what each has.
 
     Raises:
         InvalidType: ``parts`` or ``maker`` cannot be sent to another process.
@@ -83,7 +83,7 @@ def spread(
     numbers: set[int] = set()
     last: BaseException | None = None
     with _as_needed():
-        returns = _dataset(parts, maker, workers, gpus)
+        returns = _dataset(parts, maker, room)
         for table in returns.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
             number, returned = _unpacked(table)
             # Ray gives each part once; that no photo is in a run twice must not hang on it.
@@ -104,9 +104,7 @@ _SOURCE = -1
 """The number of what is no part: the error of the source."""
 
 
-def _dataset(
-    parts: Callable[[], Iterable[Part]], maker: Callable[[], Callable[[Part], Made]], workers: int, gpus: float
-) -> Dataset:
+def _dataset(parts: Callable[[], Iterable[Part]], maker: Callable[[], Callable[[Part], Made]], room: Room) -> Dataset:
     import ray
     from ray.data import ActorPoolStrategy
 
@@ -126,10 +124,10 @@ def _dataset(
         batch_format="pyarrow",
         # One at least, since there may be fewer parts than workers, of which Ray would warn.
         compute=ActorPoolStrategy(
-            min_size=1, initial_size=workers, max_size=workers, max_tasks_in_flight_per_actor=_AHEAD
+            min_size=1, initial_size=room.workers, max_size=room.workers, max_tasks_in_flight_per_actor=_AHEAD
         ),
-        num_cpus=1,
-        num_gpus=gpus or None,
+        num_cpus=room.processors,
+        num_gpus=room.gpus or None,
     )
 
 
