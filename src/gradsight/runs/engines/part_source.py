@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import ray
 from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
-from gradsight.runs.engines.spread import Home, loaded, numbered
+from gradsight.runs.engines.sending import Home, loaded
+from gradsight.runs.engines.spread import numbered
 
 if TYPE_CHECKING:
     import pyarrow
@@ -40,6 +41,6 @@ class PartSource(Datasource):  # type: ignore[misc]
 
         def read() -> Iterator[pyarrow.Table]:
             home.find_modules()
-            return numbered(lambda: loaded(ray.get(parts), "source"))
+            return numbered(lambda: cast("Iterator[object]", loaded(ray.get(parts), "source")))
 
         return [ReadTask(read, BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None))]

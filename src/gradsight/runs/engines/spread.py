@@ -6,17 +6,14 @@ What makes a part is not known here: it is any function of a part that can be se
 from __future__ import annotations
 
 import logging
-import os
-import pickle
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from gradsight.errors import InvalidType, ModelError, one_line
-from gradsight.photos import without_frames
+from gradsight.errors import ModelError
 from gradsight.runs.engines.cluster import Room
+from gradsight.runs.engines.sending import Home, Raised, loaded, packed, sendable, sent, unpacked
 
 if TYPE_CHECKING:
     import pyarrow
@@ -56,13 +53,6 @@ class Returned(Generic[Made]):
     tries: int
 
 
-@dataclass(frozen=True)
-class _Raised:
-    """An error, as a value: Ray would begin the part again, and tell it in its own words."""
-
-    error: BaseException
-
-
 def spread(
     parts: Callable[[], Iterable[Part]], maker: Callable[[], Callable[[Part], Made]], room: Room
 ) -> Iterator[Returned[Made]]:
@@ -85,16 +75,16 @@ def spread(
     with _as_needed():
         returns = _dataset(parts, maker, room)
         for table in returns.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
-            number, returned = _unpacked(table)
+            number, returned = unpacked(table)
             # Ray gives each part once; that no photo is in a run twice must not hang on it.
             if number in numbers:
                 continue
             numbers.add(number)
             if isinstance(returned, Returned):
                 yield returned
-            elif isinstance(returned, _Raised) and number != _SOURCE:
+            elif isinstance(returned, Raised) and number != _SOURCE:
                 raise returned.error
-            elif isinstance(returned, _Raised):
+            elif isinstance(returned, Raised):
                 last = returned.error  # what the source gave before it failed is made first
     if last is not None:
         raise last
@@ -111,8 +101,8 @@ def _dataset(parts: Callable[[], Iterable[Part]], maker: Callable[[], Callable[[
     from gradsight.runs.engines.part_source import PartSource
 
     # Into Ray's store, since names of a million files are some MB: they would go along with each task.
-    source = ray.put(_sendable(parts, "source"))
-    making = ray.put(_sendable(maker, "model"))
+    source = ray.put(sendable(parts, "source"))
+    making = ray.put(sendable(maker, "model"))
     tries = ray.remote(num_cpus=0)(_Tries).remote()
     # No processor of its own, since the workers have them all; one task, since keys are told apart in order.
     home = Home.of_this_process()
@@ -131,64 +121,6 @@ def _dataset(parts: Callable[[], Iterable[Part]], maker: Callable[[], Callable[[
     )
 
 
-@dataclass(frozen=True)
-class Home:
-    """Where the process of a run looks for modules; other machines have the same folders, or the modules installed.
-
-    Attributes:
-        folder: the current one.
-        paths: those of `sys.path`.
-    """
-
-    folder: str
-    paths: tuple[str, ...]
-
-    @classmethod
-    def of_this_process(cls) -> Home:
-        """That of the run."""
-        return cls(os.getcwd(), tuple(path for path in sys.path if path))
-
-    def find_modules(self) -> None:
-        """Let modules be found here that the run's process finds."""
-        # Behind those of this process: on another machine its own packages come first.
-        sys.path += [path for path in self.paths if path not in sys.path]
-
-    def enter(self) -> None:
-        """As `find_modules`, in the same current folder; for a process that nobody else uses."""
-        self.find_modules()
-        with suppress(OSError):  # another machine may have no such folder
-            os.chdir(self.folder)
-
-
-def loaded(function: bytes, argument: str) -> Any:
-    """Call what `_sendable` packed, in another process.
-
-    Raises:
-        InvalidType: its modules are not there.
-    """
-    try:
-        called = pickle.loads(function)  # noqa: S301 - of this run's own process
-    except (ImportError, AttributeError) as error:
-        raise InvalidType(
-            f"`{argument}` must be made of code that is installed where the workers are: {one_line(error)}. Install it "
-            "there, or put it into the folder that the run is started in."
-        ) from error
-    return called()
-
-
-def _sendable(value: object, argument: str) -> bytes:
-    from ray import cloudpickle
-
-    try:
-        packed: bytes = cloudpickle.dumps(value)
-    except Exception as error:  # whatever the objects of users raise
-        raise InvalidType(
-            f"`{argument}` must be something that can be sent to other processes, and that cannot: {one_line(error)}. "
-            "Name what it is read from, such as a folder, a list or a file, or use engine='local'."
-        ) from error
-    return packed
-
-
 class _Worker:
     """An actor: what makes parts, made once.
 
@@ -204,24 +136,24 @@ class _Worker:
         home.enter()
 
     def __call__(self, table: pyarrow.Table) -> pyarrow.Table:
-        number, part = _unpacked(table)
-        if isinstance(part, _Raised):
+        number, part = unpacked(table)
+        if isinstance(part, Raised):
             return table
         return packed(number, self._returned(number, part))
 
-    def _returned(self, number: int, part: object) -> Returned[object] | _Raised:
+    def _returned(self, number: int, part: object) -> Returned[object] | Raised:
         import ray
 
         begun = ray.get(self._tries.begin.remote(number))
         if begun > MOST_TRIES:
-            return _Raised(_lost(part, begun))
+            return Raised(_lost(part, begun))
         try:
             # Here, and not when the actor is made: an error there would be Ray's, and told in its words.
             if self._make is None:
-                self._make = loaded(ray.get(self._making), "model")
+                self._make = cast("Callable[[object], object]", loaded(ray.get(self._making), "model"))
             made = self._make(part)
         except BaseException as error:
-            return _Raised(_sent(error))
+            return Raised(sent(error))
         self._tries.end.remote(number)
         return Returned(number, made, begun)
 
@@ -240,36 +172,13 @@ class _Tries:
         self._begun.pop(number, None)
 
 
-def packed(number: int, value: object) -> pyarrow.Table:
-    """A numbered value as a table of one row, which is how Ray Data hands it on."""
-    import pyarrow
-
-    content = pickle.dumps(value, protocol=5)
-    return pyarrow.table({"number": [number], "content": pyarrow.array([content], pyarrow.large_binary())})
-
-
 def numbered(parts: Callable[[], Iterable[object]]) -> Iterator[pyarrow.Table]:
     """Parts as tables; the error of their source is the last one."""
     try:
         for number, part in enumerate(parts()):
             yield packed(number, part)
     except Exception as error:
-        yield packed(_SOURCE, _Raised(_sent(error)))
-
-
-def _unpacked(table: pyarrow.Table) -> tuple[int, object]:
-    content = table["content"][0].as_py()
-    return table["number"][0].as_py(), pickle.loads(content)  # noqa: S301 - of this run's own processes
-
-
-def _sent(error: BaseException) -> BaseException:
-    """An error that goes to another process; where it came from stays in a note of it."""
-    without_frames(error)
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - what was just written
-    except Exception:  # classes of users may be made in ways that pickle does not know
-        return ModelError(f"{type(error).__name__}: {one_line(error)}")
-    return error
+        yield packed(_SOURCE, Raised(sent(error)))
 
 
 def _lost(part: object, begun: int) -> ModelError:
