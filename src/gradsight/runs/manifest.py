@@ -44,6 +44,7 @@ class Manifest:
         images: how many photos there are; None before the end.
         failed: how many of them failed; None before the end.
         complete: whether the run came to its end.
+        missing: what a merged run lacks, in words.
     """
 
     version: int = VERSION
@@ -63,6 +64,7 @@ class Manifest:
     images: int | None = None
     failed: int | None = None
     complete: bool = False
+    missing: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """It as JSON, for `from_json`."""
@@ -101,7 +103,7 @@ class Manifest:
 
     def begun(self) -> Manifest:
         """The same without what is only known at the end."""
-        return replace(self, images=None, failed=None, complete=False)
+        return replace(self, images=None, failed=None, complete=False, missing=())
 
 
 def plain(spec: ModelSpec | ExplainSpec | None) -> Mapping[str, object] | None:
