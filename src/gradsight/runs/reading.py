@@ -133,7 +133,7 @@ def _check_version(file: parquet.ParquetFile) -> None:
 
 
 def _table(file: parquet.ParquetFile, group: int, columns: Collection[str]) -> pyarrow.Table:
-    schema = arrow_schema()
+    schema, columns = arrow_schema(), tuple(dict.fromkeys(columns))
     _check_claims(file.metadata.row_group(group))
     there = [name for name in columns if name in file.schema_arrow.names]
     read = file.read_row_group(group, columns=there, use_threads=False)
