@@ -36,6 +36,12 @@ def build():
     return net.eval(), Preprocess(size=(SIDE, SIDE)), LABELS
 
 
+def telling():
+    """As `build`; it leaves a file with the number of its process in the current folder."""
+    Path(f"process-{os.getpid()}").touch()
+    return build()
+
+
 def random_weights():
     """As `build`, with other weights each time."""
     net, preprocess, labels = build()
@@ -62,16 +68,58 @@ def photos(folder: Path, count: int, broken_each: int = 0) -> Path:
     return folder
 
 
+NAMES = (
+    "plain.png",
+    "with space.png",
+    'it\'s "quoted".png',
+    "new\nline.png",
+    "tab\tand\rreturn.png",
+    "-o.png",
+    "--help.png",
+    "$(reboot).png",
+    "%s%n{0}.png",
+    "semi;colon,comma.png",
+    "back\\slash.png",
+    "a.tar!b.png",
+    "hash#2.png",
+    "猫と珈琲.png",
+    "кошка.png",
+    "قطة.png",
+    "בית.png",
+    "แมว.png",
+    "बिल्ली.png",
+    "고양이.png",
+    "é.png",
+    "e\u0301.png",  # the same letter, written in two
+    "\u202egnp.png",  # from here on right to left
+    "\U0001f408\u200d\u2b1b.png",
+    os.fsdecode(b"no-\xff-text.png"),
+    "x" * 240 + ".png",
+)
+"""Names of files in every script, and what shells, tables and formats trip over."""
+
+
+def hostile(folder: Path) -> Path:
+    """A folder of photos with such names, in folders with such names."""
+    for i, name in enumerate(NAMES):
+        photo(folder, f"{NAMES[i // 2].removesuffix('.png')}/{name}", i)
+    return folder
+
+
 def rows(run: Path) -> pyarrow.Table:
     """All rows of a run, as any tool for tables finds them, in the order of keys."""
     parts = [parquet.read_table(path) for path in sorted((run / "rows").glob("*.parquet"))]
     return pyarrow.concat_tables(parts).sort_by([(name, "ascending") for name in ("key", "method", "target")])
 
 
+KEPT = ("manifest.json", ".lock", ".owner")
+"""What a run has beside its parts."""
+
+
 def torn(run: Path) -> list[str]:
     """What lies in a run and is neither a part nor a manifest nor the lock."""
     found = [path for path in run.rglob("*") if path.is_file()]
-    return [str(path) for path in found if path.suffix != ".parquet" and path.name not in ("manifest.json", ".lock")]
+    return [str(path) for path in found if path.suffix != ".parquet" and path.name not in KEPT]
 
 
 def forked(body: Callable[[], object]) -> int:

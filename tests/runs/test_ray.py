@@ -1,4 +1,4 @@
-"""Parts that are spread over the workers of Ray: each comes back once, also where workers are lost."""
+"""Runs on the workers of Ray: the rows of this process, each once, also where workers are lost."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+import gradsight as gs
+import running
 from gradsight.errors import InvalidArgument, InvalidType, ModelError
 from gradsight.runs.engines import spread as spreading
 from gradsight.runs.engines.cluster import Cluster, Room, joined
 from gradsight.runs.engines.spread import spread
+from gradsight.runs.progress import Progress
 
 pytest.importorskip("ray.data")
 # Ray warns of its own settings when it copies them.
@@ -53,6 +56,7 @@ def adding(*arguments: object) -> Callable[[], Adding]:
     return functools.partial(Adding, *arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_each_part_comes_back_once_though_workers_die(room: Room, tmp_path: Path) -> None:
     from ray.data import DataContext
@@ -75,6 +79,7 @@ def test_a_part_that_ends_every_worker_ends_the_run_in_words(room: Room, tmp_pat
     assert len(list(tmp_path.iterdir())) == spreading.MOST_TRIES
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_errors_are_those_of_the_worker_and_of_the_source(room: Room, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no 3") as caught:
@@ -96,6 +101,64 @@ def test_what_no_other_process_can_have_is_refused_in_words(room: Room, tmp_path
     lock = threading.Lock()
     with pytest.raises(InvalidType, match=r"`source` must be something that can be sent .* engine='local'"):
         list(spread(lambda: [lock], adding(tmp_path), room))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of two sizes, some of them broken, some with names in every script."""
+    folder = running.photos(tmp_path_factory.mktemp("photos"), 200, 20)
+    running.hostile(folder / "names")
+    return folder
+
+
+def run(source: object, out: Path, model: object = running.MODEL, **more: object) -> gs.Run:
+    asked = {"methods": ["gradcam", "layercam"], "targets": gs.Top(2), "batch_size": 8, **more}
+    return gs.run(source, model, out=out, **asked)
+
+
+@pytest.mark.timeout(180)
+def test_rows_are_those_of_this_process_though_a_worker_is_killed(
+    room: Room, photos: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    killed: list[int] = []
+
+    def kill(progress: Progress) -> None:
+        workers = [int(path.name.partition("-")[2]) for path in tmp_path.glob("process-*")]
+        others = [worker for worker in workers if worker != os.getpid()]
+        if progress.part and others and not killed:
+            killed.append(others[0])
+            os.kill(others[0], signal.SIGKILL)
+
+    there = run(photos, tmp_path / "ray", "running:telling", engine="ray", progress=kill, features=True)
+    here = run(photos, tmp_path / "local", "running:telling", features=True)
+    assert killed
+    assert running.rows(tmp_path / "ray").equals(running.rows(tmp_path / "local"))
+    assert len(there) == len(here) == 190 + len(running.NAMES)
+    assert len(there.failed) == 10
+    assert (there.manifest.engine, there.manifest.complete) == ("ray", True)
+    assert not running.torn(tmp_path / "ray")
+    # Where all is done nothing is begun.
+    before = sorted((tmp_path / "ray" / "rows").iterdir())
+    run(photos, tmp_path / "ray", "running:telling", engine="ray", features=True)
+    assert sorted((tmp_path / "ray" / "rows").iterdir()) == before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_other_weights_on_a_worker_are_told(room: Room, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="`model` must have the same weights on each machine"):
+        run(photos, tmp_path / "run", "running:random_weights", engine="ray")
+    assert not list((tmp_path / "run" / "rows").iterdir())
+
+
+def test_what_workers_cannot_load_or_read_is_refused_before_anything_is_written(photos: Path, tmp_path: Path) -> None:
+    net, preprocess, _ = running.build()
+    with pytest.raises(InvalidArgument, match="`model` must be something that each worker can load"):
+        run(photos, tmp_path / "run", gs.Model(net, preprocess=preprocess), engine="ray")
+    with pytest.raises(InvalidArgument, match="`source` must be photos that can be gone through again"):
+        run(iter([photos / "0/0000.png"]), tmp_path / "run", engine=gs.Ray(workers=1))
+    assert not (tmp_path / "run").exists()
 
 
 def test_more_gpus_than_there_are_and_a_second_address_are_refused(room: Room) -> None:
