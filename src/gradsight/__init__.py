@@ -40,6 +40,7 @@ _HOMES = {
     "Scores": "targets.scores",
     "Several": "targets",
     "Similarity": "targets",
+    "Run": "runs.opened",
     "Sum": "targets",
     "Token": "targets",
     "Top": "targets",
@@ -56,8 +57,10 @@ _HOMES = {
     "explain": "explaining.explain",
     "fuse": "variants",
     "load_model": "models.load",
+    "merge_runs": "runs.merge",
     "method": "registry",
     "metric": "metric_registry",
+    "open_run": "runs.opened",
     "recommend": "evaluating.recommend",
     "Recommendation": "evaluating.recommendation",
     "refine": "variants",
@@ -90,6 +93,8 @@ if TYPE_CHECKING:
     from gradsight.results.explanation import Explanation
     from gradsight.results.note import Note
     from gradsight.results.records import ImageRecord
+    from gradsight.runs.merge import merge_runs
+    from gradsight.runs.opened import Run, open_run
     from gradsight.runs.run import run
     from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top, Within
     from gradsight.targets.scores import Scores
@@ -120,6 +125,7 @@ __all__ = [
     "Placement",
     "Preprocess",
     "Recommendation",
+    "Run",
     "Scores",
     "Several",
     "Similarity",
@@ -138,8 +144,10 @@ __all__ = [
     "explain",
     "fuse",
     "load_model",
+    "merge_runs",
     "method",
     "metric",
+    "open_run",
     "recommend",
     "refine",
     "run",

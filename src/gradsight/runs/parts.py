@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gradsight.files import durable
 from gradsight.runs.digests import as_text
-from gradsight.runs.reading import FOLDER, SUFFIX, parquet_module
-from gradsight.runs.schema import RunRow, arrow_schema
+from gradsight.runs.reading import FOLDER, SUFFIX, Part, as_mask, parquet_module
+from gradsight.runs.schema import RunRow, arrow_schema, columns
 from gradsight.runs.table import table_of
 
 if TYPE_CHECKING:
     import pyarrow
+    from pyarrow import parquet
 
 _GROUP_ROWS = 2048
 _GROUP_BYTES = 8 << 20
@@ -46,25 +51,47 @@ class PartWriter:
         Raises:
             InvalidArgument: it cannot be written, as on a full disk; nothing is left of it then.
         """
-        path = self.folder / FOLDER / _name(rows, position)
-        with durable(path) as file:
-            _write(rows, file)
+        path = self._path(dict.fromkeys(row.key for row in rows), position)
+        with durable(path) as file, _writer(file) as writer:
+            for group in _groups(rows):
+                writer.write_table(table_of(group))
         return path
 
+    def copy(self, part: Part, masks: Sequence[NDArray[np.bool_]]) -> None:
+        """Copy a part of another run, or some rows of it.
 
-def _name(rows: Sequence[RunRow], position: int) -> str:
-    keys = dict.fromkeys(row.key for row in rows)
-    found = blake2b("\0".join(map(as_text, keys)).encode(), digest_size=8).hexdigest()
-    return f"part-{position:012d}-{found}{SUFFIX}"
+        Args:
+            part: of the other run.
+            masks: for each row group which rows are taken.
+
+        Raises:
+            InvalidArgument: it cannot be read or written.
+        """
+        if not any(mask.any() for mask in masks):
+            return
+        keys: dict[str, None] = {}
+        for table, mask in zip(part.tables(["key"]), masks, strict=True):
+            keys |= dict.fromkeys(table.filter(as_mask(mask))["key"].to_pylist())
+        with durable(self._path(keys, _position(part))) as file, _writer(file) as writer:
+            for table, mask in zip(part.tables(columns()), masks, strict=True):
+                writer.write_table(table.filter(as_mask(mask)))
+
+    def _path(self, keys: Iterable[str], position: int) -> Path:
+        found = blake2b("\0".join(map(as_text, keys)).encode(), digest_size=8).hexdigest()
+        return self.folder / FOLDER / f"part-{position:012d}-{found}{SUFFIX}"
 
 
-def _write(rows: Sequence[RunRow], file: object) -> None:
+def _position(part: Part) -> int:
+    """Where a part began, as its name says; 0 where another program gave it a name."""
+    found = re.fullmatch(r"part-(\d{12})-[0-9a-f]{16}", part.path.stem)
+    return int(found[1]) if found else 0
+
+
+def _writer(file: object) -> parquet.ParquetWriter:
     schema = arrow_schema()
     # Texts that repeat are kept once; others would fill a dictionary for nothing.
     repeated = [leaf for name, leaf in _leaves(schema) if name not in _SINGLE]
-    with parquet_module().ParquetWriter(file, schema, compression="zstd", use_dictionary=repeated) as writer:
-        for group in _groups(rows):
-            writer.write_table(table_of(group))
+    return parquet_module().ParquetWriter(file, schema, compression="zstd", use_dictionary=repeated)
 
 
 _SINGLE = ("key", "path", "fingerprint", "map", "features")
