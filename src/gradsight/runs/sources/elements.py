@@ -127,8 +127,7 @@ class Elements:
         if not (array.min(initial=0) >= 0 and highest <= self._scale):  # NaN too
             return Unreadable(
                 f"A photo of floats must lie in [0, {self._scale:g}], as the first ones of this set do. Received: "
-                f"values from {float(array.min(initial=0)):.4g} to {highest:.4g}. Leave out what the set does to its "
-                "photos for a model: the model's own preprocessing is used."
+                f"values from {float(array.min(initial=0)):.4g} to {highest:.4g}. Give bytes, of uint8."
             )
         return array if self._scale == 1 else np.rint(array).astype(np.uint8)
 

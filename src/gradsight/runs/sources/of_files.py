@@ -27,12 +27,15 @@ def found(given: Given) -> Source | None:
     if has(value, "dataset", "batch_size", "collate_fn"):
         return source_of(Given(value.dataset, given.leave_out))  # type: ignore[attr-defined]
     files = _files(value)
-    return None if files is None else Source(described(value, len(files)), lambda: _items(files), len(files))
+    if files is None:
+        return None
+    here = os.getcwd()
+    return Source(described(value, len(files)), lambda: _items(files, here), len(files))
 
 
-def _items(files: _Files) -> Iterator[Item]:
+def _items(files: _Files, here: str) -> Iterator[Item]:
     for path, label in files:
-        yield item_of(path, None, label)
+        yield item_of(path, label, here)
 
 
 def _files(value: object) -> _Files | None:

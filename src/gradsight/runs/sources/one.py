@@ -6,7 +6,6 @@ import os
 
 from gradsight.files import is_file
 from gradsight.imaging import SUFFIXES
-from gradsight.runs.item import Item
 from gradsight.runs.sources.paths import item_of
 from gradsight.runs.sources.source import Given, Source
 
@@ -18,8 +17,5 @@ def found(given: Given) -> Source | None:
     text = os.fsdecode(given.value)
     if not text.lower().endswith(SUFFIXES) or not is_file(text):
         return None
-    return Source(os.path.abspath(text), lambda: iter([_alone(text)]), 1)
-
-
-def _alone(text: str) -> Item:
-    return item_of(text, os.path.basename(text))
+    folder, name = os.path.split(os.path.abspath(text))
+    return Source(os.path.join(folder, name), lambda: iter([item_of(name, here=folder)]), 1)

@@ -138,16 +138,23 @@ def _claimed(file: pyarrow.parquet.ParquetFile, columns: _Columns) -> int:
 
 def _items(path: Path, columns: _Columns) -> Iterator[Item]:
     number = 0
-    try:
-        with _reading(path) as file:
-            for batch in file.iter_batches(_ROWS, columns=columns.read, use_threads=False):
-                for row in batch.to_pylist():
+    with _reading(path) as file:
+        for group in range(file.metadata.num_row_groups):
+            last = number + file.metadata.row_group(group).num_rows
+            try:
+                for row in _rows(file, group, columns.read):
                     number += 1
                     yield _item(path, number, row, columns)
-    except GradsightError:
-        raise
-    except Exception as error:  # as above; what came before the damage is whole
-        yield broken(path, f"behind row {number}", f"it is damaged: {one_line(error)}")
+            except Exception as error:  # as above; the rows behind the damage are told, and the next group is whole
+                why = f"it is damaged: {one_line(error)}"
+                yield from (broken(path, f"row {missing + 1}", why) for missing in range(number, last))
+            number = last
+
+
+def _rows(file: pyarrow.parquet.ParquetFile, group: int, columns: list[str]) -> Iterator[Mapping[str, Json]]:
+    # Of one group alone, since what is taken at once would reach into the next one.
+    for batch in file.iter_batches(_ROWS, row_groups=[group], columns=columns, use_threads=False):
+        yield from batch.to_pylist()
 
 
 def _item(path: Path, number: int, row: Mapping[str, Json], columns: _Columns) -> Item:

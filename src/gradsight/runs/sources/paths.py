@@ -14,12 +14,17 @@ from gradsight.runs.places import place_of, readable
 from gradsight.runs.sources.source import Given, Source, source_of
 
 
-def item_of(path: str, key: str | None = None, label: Label | None = None) -> Item:
-    """The photo at a path, called by that, or by ``key``."""
+def item_of(path: str, label: Label | None = None, here: str | None = None) -> Item:
+    """The photo at a path, called by that.
+
+    Args:
+        path: as it was given.
+        label: of the photo.
+        here: the folder that it is relative to; the current one if None.
+    """
     # Absolute, since a worker may have another current folder.
-    absolute = os.path.join(os.getcwd(), path)
-    name = path if key is None else key
-    return Item(readable(name.replace(os.sep, "/")), Path(absolute), place_of(absolute), label)
+    absolute = os.path.join(os.getcwd() if here is None else here, path)
+    return Item(readable(path.replace(os.sep, "/")), Path(absolute), place_of(absolute), label)
 
 
 def held_by(path: str, leave_out: Sequence[str]) -> Source | None:
@@ -36,13 +41,14 @@ def found(given: Given) -> Source | None:
         return None
     paths = [os.fsdecode(each) for each in value]
     # Looked at now, so that a wrong tar or list is told before the model is loaded.
+    here = os.getcwd()
     held = {path: source for path in dict.fromkeys(paths) if (source := held_by(path, given.leave_out)) is not None}
     several = sum(map(is_folder, held)) > 1
 
     def begin() -> Iterator[Item]:
         for path in paths:
             if path not in held:
-                yield item_of(path)
+                yield item_of(path, here=here)
                 continue
             prefix = f"{readable(Path(os.path.abspath(path)).name)}/" if several and is_folder(path) else ""
             for item in held[path].begin():

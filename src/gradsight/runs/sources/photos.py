@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from gradsight.errors import InvalidArgument, InvalidType, received
@@ -49,10 +49,9 @@ def of_elements(elements: Iterable[object], names: Names = None) -> Iterator[Ite
     coming = iter(elements)
     first = list(islice(coming, 1))
     # Only of floats it must be known in what range they are, and only of these are several taken at once.
-    if any(_highest(element) is not None for element in first):
+    if any(_range(element) is not None for element in first):
         first += islice(coming, _LOOKED_AT - 1)
-    highest = max((_highest(element) or 0 for element in first), default=0)
-    read, number = Elements(names, 255 if highest > 1 else 1), 0
+    read, number = Elements(names, _scale(first)), 0
     for element in chain(first, coming):
         if isinstance(element, Exception):
             yield Item(str(number), Unreadable(str(element)))
@@ -101,7 +100,10 @@ def _is_batched(value: object, begin: Callable[[], Iterator[object]]) -> bool:
     if has(value, "element_spec"):
         shapes = [getattr(spec, "shape", None) for spec in _leaves(value.element_spec)]  # type: ignore[attr-defined]
         return any(shape is not None and shape.rank == 4 for shape in shapes)
-    return isinstance(value, list | tuple) and is_batch(next(begin(), None))
+    try:
+        return is_batch(next(begin(), None))
+    except Exception:  # of the user's code; it is told when it comes again
+        return False
 
 
 def _leaves(spec: object) -> Iterator[object]:
@@ -114,7 +116,28 @@ def _leaves(spec: object) -> Iterator[object]:
         yield spec
 
 
-def _highest(element: object) -> float | None:
-    """The highest value of a photo of floats; None for any other."""
+def _scale(first: Sequence[object]) -> float:
+    """What floats of a set are divided by to lie in [0, 1].
+
+    Args:
+        first: its first elements.
+
+    Raises:
+        InvalidArgument: its floats are made for a model already.
+    """
+    ranges = [found for element in first if (found := _range(element)) is not None]
+    if ranges and all(lowest < 0 or highest > 255 for lowest, highest in ranges):
+        raise InvalidArgument(
+            "`source` must hold photos, whose floats lie in [0, 1] or in 0..255. Received: values from "
+            f"{min(ranges)[0]:.4g} to {max(highest for _, highest in ranges):.4g}. Leave out what normalises them: the "
+            "model's own preprocessing is used."
+        )
+    return 255 if any(highest > 1 for _, highest in ranges) else 1
+
+
+def _range(element: object) -> tuple[float, float] | None:
+    """The lowest and the highest value of a photo of floats; None for any other."""
     array = array_of(parts_of(element).photo)
-    return float(array.max(initial=0)) if array is not None and array.dtype.kind == "f" else None
+    if array is None or array.dtype.kind != "f":
+        return None
+    return float(array.min(initial=0)), float(array.max(initial=0))
