@@ -225,18 +225,19 @@ def test_damaged_tables_are_told(tmp_path: Path) -> None:
         items_of(path)
 
 
-def test_rows_before_damage_are_given(tmp_path: Path) -> None:
+def test_damage_costs_the_rows_of_its_group(tmp_path: Path) -> None:
     path = tmp_path / "list.parquet"
-    pq.write_table(
-        pa.table({"image": [png(i) + bytes(1000) for i in range(40)]}), path, row_group_size=20, compression="gzip"
-    )
+    pictures = [png(i) + bytes(1000) for i in range(60)]
+    pq.write_table(pa.table({"image": pictures}), path, row_group_size=20, compression="gzip")
     content = bytearray(path.read_bytes())
     start = pq.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset
     content[start : start + 400] = bytes(400)
     path.write_bytes(content)
-    *whole, last = items_of(path)
-    assert [grey(item) for item in whole] == list(range(20))
-    assert "list.parquet', behind row 20: it is damaged" in error_of(last)
+    items = list(items_of(path))
+    assert len(items) == 60
+    assert [grey(item) for item in (*items[:20], *items[40:])] == [*range(20), *range(40, 60)]
+    assert "list.parquet', row 21: it is damaged" in error_of(items[20])
+    assert items[39].key == "list.parquet, row 40"
 
 
 def test_a_table_that_claims_too_much_is_told(tmp_path: Path) -> None:
