@@ -189,7 +189,7 @@ def test_items_and_photos_pass_through(tmp_path: Path) -> None:
 def test_labels_replace_those_of_the_source(tmp_path: Path) -> None:
     paths = [photo(tmp_path / "a" / f"{i}.png") for i in range(3)]
     assert [item.label for item in items_of(tmp_path, labels=["cat", 3, None])] == ["cat", 3, None]
-    with pytest.raises(InvalidArgument, match="`labels` must be one for each photo. Received: 2 for 3 photos"):
+    with pytest.raises(InvalidArgument, match=r"`labels` must be one for each photo\. Received: 2 for 3 photos"):
         items_of(tmp_path, labels=[1, 2])
     with pytest.raises(InvalidArgument, match="Received: 2 for more photos"):
         list(items_of(iter(paths), labels=[1, 2]))
@@ -229,9 +229,6 @@ def test_keys_differ_whatever_comes() -> None:
     assert len(set(own)) == len(own) == len(first)
     # What a photo is called depends on those before it alone.
     assert [second.own(name) for name in names[:5000]] == own[:5000]
-    assert {name: key for name, key in zip(reversed(names), reversed(own), strict=True)} == {
-        name: next(key for key, other in zip(own, names, strict=True) if other == name) for name in set(names)
-    }
 
 
 def test_one_photo_a_hundred_thousand_times_takes_few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
