@@ -171,12 +171,14 @@ def _is_picture(value: object) -> bool:
 
 def _is_key(first: object, second: object) -> bool:
     """Whether the first of two is a key and the second a photo, rather than a photo and its label."""
-    if not isinstance(first, str | int) or isinstance(first, bool) or isinstance(second, int | float | None):
+    key, label = number_in(first), number_in(second)
+    if not isinstance(key, str | int) or label is None or isinstance(label, int | float):
         return False
-    if isinstance(first, str) and isinstance(second, str):
+    if isinstance(key, str) and isinstance(label, str):
         # A path with a label: of two that end as names of pictures the first is a key.
-        return second.lower().endswith(SUFFIXES) or not first.lower().endswith(SUFFIXES)
-    return array_in(second) is None or getattr(number_in(second), "shape", None) is not None
+        return label.lower().endswith(SUFFIXES) or not key.lower().endswith(SUFFIXES)
+    # A row of numbers is a label, a single 1 among zeros.
+    return not has(second, "shape") or len(getattr(second, "shape", ())) > 1
 
 
 def _rows(values: object, count: int) -> Sequence[object]:
