@@ -62,6 +62,7 @@ _HOMES = {
     "metric": "metric_registry",
     "open_run": "runs.opened",
     "recommend": "evaluating.recommend",
+    "Ray": "runs.engines.ray",
     "Recommendation": "evaluating.recommendation",
     "refine": "variants",
     "run": "runs.run",
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from gradsight.results.explanation import Explanation
     from gradsight.results.note import Note
     from gradsight.results.records import ImageRecord
+    from gradsight.runs.engines.ray import Ray
     from gradsight.runs.merge import merge_runs
     from gradsight.runs.opened import Run, open_run
     from gradsight.runs.run import run
@@ -124,6 +126,7 @@ __all__ = [
     "Pixels",
     "Placement",
     "Preprocess",
+    "Ray",
     "Recommendation",
     "Run",
     "Scores",
