@@ -7,7 +7,6 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -317,10 +316,9 @@ def test_numbers_of_classes_beyond_the_names_stay_numbers() -> None:
     assert [label_of(i, ("cat", "dog")) for i in (0, 1, 2)] == ["cat", "dog", 2]
 
 
-class Spec(NamedTuple):
+def spec(rank: int) -> SimpleNamespace:
     """What TensorFlow says of a tensor."""
-
-    shape: SimpleNamespace
+    return SimpleNamespace(shape=SimpleNamespace(rank=rank))
 
 
 class Coming_:
@@ -328,7 +326,7 @@ class Coming_:
 
     def __init__(self, elements: list[object], rank: int, count: int) -> None:
         self.elements, self.count = elements, count
-        self.element_spec = {"image": Spec(SimpleNamespace(rank=rank)), "more": (Spec(SimpleNamespace(rank=0)),)}
+        self.element_spec = {"image": spec(rank), "more": (spec(0),)}
 
     def cardinality(self) -> np.int64:
         return np.int64(self.count)
