@@ -375,6 +375,9 @@ def test_tf_data_itself(tmp_path: Path) -> None:
 def test_pictures_of_every_shape_are_read() -> None:
     grey_one, with_axis, alpha = picture(1)[..., 0], picture(2)[..., :1], np.full((4, 5, 4), 255, np.uint8)
     first = torch.full((1, 4, 5), 3, dtype=torch.uint8)
+    # Of what could have its colours at either end, the framework decides.
+    assert [read_image(item.source).size for item in items_of([np.zeros((3, 9, 3), np.uint8)] * 2)] == [(9, 3)] * 2  # type: ignore[arg-type]
+    assert [read_image(item.source).size for item in items_of([torch.zeros(3, 9, 3).byte()])] == [(3, 9)]  # type: ignore[arg-type]
     items = items_of([grey_one, with_axis, alpha, first])
     assert [(grey(item), read_image(item.source).size) for item in items] == [  # type: ignore[arg-type]
         (1, (5, 4)), (2, (5, 4)), (255, (5, 4)), (3, (5, 4)),
