@@ -17,7 +17,7 @@ from gradsight.files import durable
 from gradsight.runs.digests import as_text
 from gradsight.runs.reading import FOLDER, SUFFIX, Part, as_mask, parquet_module
 from gradsight.runs.schema import RunRow, arrow_schema, columns
-from gradsight.runs.table import table_of
+from gradsight.runs.table import fields_of, is_list, table_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -51,6 +51,7 @@ class PartWriter:
         Raises:
             InvalidArgument: it cannot be written, as on a full disk; nothing is left of it then.
         """
+        # A dict keeps the order of the keys, which a set would not: the name must be the same each time.
         path = self._path(dict.fromkeys(row.key for row in rows), position)
         with durable(path) as file, _writer(file) as writer:
             for group in _groups(rows):
@@ -68,7 +69,7 @@ class PartWriter:
             InvalidArgument: it cannot be read or written.
         """
         if not any(mask.any() for mask in masks):
-            return
+            return  # nothing of it is new
         keys: dict[str, None] = {}
         for table, mask in zip(part.tables(["key"]), masks, strict=True):
             keys |= dict.fromkeys(table.filter(as_mask(mask))["key"].to_pylist())
@@ -102,12 +103,10 @@ def _leaves(schema: pyarrow.Schema) -> Iterator[tuple[str, str]]:
     """The columns as Parquet has them, which has no lists of values but columns of their items: name and path."""
     for field in schema:
         kind, path = field.type, field.name
-        if hasattr(kind, "value_type"):
+        if is_list(kind):
             kind, path = kind.value_type, f"{path}.list.element"
-        if hasattr(kind, "fields"):
-            yield from ((field.name, f"{path}.{inner.name}") for inner in kind.fields)
-        else:
-            yield field.name, path
+        inner = [f"{path}.{one.name}" for one in fields_of(kind)]
+        yield from ((field.name, leaf) for leaf in inner or [path])
 
 
 def _groups(rows: Sequence[RunRow]) -> Iterator[list[RunRow]]:
@@ -116,6 +115,7 @@ def _groups(rows: Sequence[RunRow]) -> Iterator[list[RunRow]]:
     size = 0
     for _, found in itertools.groupby(rows, lambda row: row.key):
         own = list(found)
+        # What is beside maps and features is small.
         held = sum(len(row.map or b"") + len(row.features or b"") for row in own)
         if group and (len(group) + len(own) > _GROUP_ROWS or size + held > _GROUP_BYTES):
             yield group
