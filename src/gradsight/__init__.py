@@ -62,8 +62,10 @@ _HOMES = {
     "metric": "metric_registry",
     "open_run": "runs.opened",
     "recommend": "evaluating.recommend",
+    "Ray": "runs.engines.ray",
     "Recommendation": "evaluating.recommendation",
     "refine": "variants",
+    "run": "runs.run",
     "smooth": "variants",
     "source": "registry",
 }
@@ -92,8 +94,10 @@ if TYPE_CHECKING:
     from gradsight.results.explanation import Explanation
     from gradsight.results.note import Note
     from gradsight.results.records import ImageRecord
+    from gradsight.runs.engines.ray import Ray
     from gradsight.runs.merge import merge_runs
     from gradsight.runs.opened import Run, open_run
+    from gradsight.runs.run import run
     from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top, Within
     from gradsight.targets.scores import Scores
     from gradsight.variants import contrastive, eigen_smooth, fuse, refine, smooth
@@ -122,6 +126,7 @@ __all__ = [
     "Pixels",
     "Placement",
     "Preprocess",
+    "Ray",
     "Recommendation",
     "Run",
     "Scores",
@@ -148,6 +153,7 @@ __all__ = [
     "open_run",
     "recommend",
     "refine",
+    "run",
     "smooth",
     "source",
 ]

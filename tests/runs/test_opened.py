@@ -329,8 +329,9 @@ def test_tables(made: Any) -> None:
     assert run.filter(key="nothing").table(["key"]).num_rows == 0
     with pytest.raises(UnknownName, match="no column 'maps'"):
         run.table(["maps"])
-    with pytest.raises(InvalidType, match="`columns` must be a list of names"):
-        run.table("key")
+    for columns in ("key", 5, [5], [], 0.5):
+        with pytest.raises((InvalidArgument, InvalidType), match="`columns` must be"):
+            run.table(columns)  # type: ignore[arg-type]
 
 
 def test_a_table_of_pandas(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,6 +189,7 @@ class Run:
             A ``pyarrow.Table``.
 
         Raises:
+            InvalidArgument: ``columns`` is no list of names.
             UnknownName: there is no such column.
         """
         names = _default() if columns is None else checked(columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,11 +52,16 @@ class PartWriter:
         Raises:
             InvalidArgument: it cannot be written, as on a full disk; nothing is left of it then.
         """
-        # A dict keeps the order of the keys, which a set would not: the name must be the same each time.
-        path = self._path(dict.fromkeys(row.key for row in rows), position)
-        with durable(path) as file, _writer(file) as writer:
-            for group in _groups(rows):
-                writer.write_table(table_of(group))
+        path = self.folder / FOLDER / _name((row.key for row in rows), position)
+        with durable(path) as file:
+            _write(rows, file)
+        return path
+
+    def put(self, part: Encoded) -> Path:
+        """Write a part that another process has encoded, as `write` does; that process need not see the folder."""
+        path = self.folder / FOLDER / part.name
+        with durable(path) as file:
+            file.write(part.content)
         return path
 
     def copy(self, part: Part, masks: Sequence[NDArray[np.bool_]]) -> None:
@@ -73,19 +79,49 @@ class PartWriter:
         keys: dict[str, None] = {}
         for table, mask in zip(part.tables(["key"]), masks, strict=True):
             keys |= dict.fromkeys(table.filter(as_mask(mask))["key"].to_pylist())
-        with durable(self._path(keys, _position(part))) as file, _writer(file) as writer:
+        path = self.folder / FOLDER / _name(keys, _position(part))
+        with durable(path) as file, _writer(file) as writer:
             for table, mask in zip(part.tables(columns()), masks, strict=True):
                 writer.write_table(table.filter(as_mask(mask)))
 
-    def _path(self, keys: Iterable[str], position: int) -> Path:
-        found = blake2b("\0".join(map(as_text, keys)).encode(), digest_size=8).hexdigest()
-        return self.folder / FOLDER / f"part-{position:012d}-{found}{SUFFIX}"
+
+@dataclass(frozen=True)
+class Encoded:
+    """A part as the bytes of its file.
+
+    Attributes:
+        name: of the file.
+        content: the bytes.
+    """
+
+    name: str
+    content: bytes
+
+
+def encoded(rows: Sequence[RunRow], position: int = 0) -> Encoded:
+    """The part that `PartWriter.write` writes, in memory."""
+    file = io.BytesIO()
+    _write(rows, file)
+    return Encoded(_name((row.key for row in rows), position), file.getvalue())
+
+
+def _name(keys: Iterable[str], position: int) -> str:
+    """The name of the file that holds the rows of some images."""
+    # A dict keeps the order of the keys, which a set would not: the name must be the same each time.
+    found = blake2b("\0".join(map(as_text, dict.fromkeys(keys))).encode(), digest_size=8).hexdigest()
+    return f"part-{position:012d}-{found}{SUFFIX}"
 
 
 def _position(part: Part) -> int:
     """Where a part began, as its name says; 0 where another program gave it a name."""
     found = re.fullmatch(r"part-(\d{12})-[0-9a-f]{16}", part.path.stem)
     return int(found[1]) if found else 0
+
+
+def _write(rows: Sequence[RunRow], file: object) -> None:
+    with _writer(file) as writer:
+        for group in _groups(rows):
+            writer.write_table(table_of(group))
 
 
 def _writer(file: object) -> parquet.ParquetWriter:
