@@ -7,6 +7,7 @@ import os
 import random
 import tarfile
 import tracemalloc
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -149,6 +150,18 @@ def test_a_tar_that_unpacks_to_far_more_than_it_is_ends(tmp_path: Path, monkeypa
     assert "over the limit of 1,000,000 bytes" in error_of(last)
 
 
+def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How many headers are read from now on."""
+    read, places = tars.Tar._header, []
+
+    def noted(self: tars.Tar, block: bytes, place: int) -> tarfile.TarInfo:
+        places.append(place)
+        return read(self, block, place)
+
+    monkeypatch.setattr(tars.Tar, "_header", noted)
+    return lambda: len(places)
+
+
 def header(name: str = "a.png", size: int = 0, **fields: object) -> bytes:
     info = tarfile.TarInfo(name)
     info.size = size
@@ -232,6 +245,13 @@ def test_random_damage_ends_in_words_or_photos(tmp_path: Path) -> None:
                 grey(item)
 
 
+def test_no_bytes_follow_a_link_whatever_it_claims(tmp_path: Path) -> None:
+    link = header("b.png", 5000, type=tarfile.SYMTYPE, linkname="/etc/passwd")
+    (tmp_path / "1.tar").write_bytes(link + GOOD + END)
+    _, whole = items_of(tmp_path / "1.tar")
+    assert (whole.key, grey(whole)) == ("1/a", 1)
+
+
 def test_wide_sizes_are_taken(tmp_path: Path) -> None:
     # As where the first header has no room for the size, which stands in the one before it.
     record = f"{len(f'15 size={len(png(6))}') + 1} size={len(png(6))}\n".encode()
@@ -254,8 +274,11 @@ def test_tars_are_read_in_bounded_memory(tmp_path: Path) -> None:
 
 def test_a_sample_without_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gradsight.runs.sources.shards._MOST", 3)
-    items = items_of(tar(tmp_path / "1.tar", {f"a.{i}.png": png(i) for i in range(8)}))
-    assert [grey(item) for item in items] == list(range(8))
+    path = tar(tmp_path / "1.tar", {f"a.{i}.png": png(i) for i in range(8)})
+    assert [grey(item) for item in items_of(path)] == list(range(8))
+    count = counted(monkeypatch)
+    next(iter(items_of(path)))
+    assert count() == 4  # and not all of the tar
 
 
 def test_a_tar_that_was_replaced_is_told(tmp_path: Path) -> None:
@@ -275,17 +298,9 @@ def test_a_tar_that_was_replaced_is_told(tmp_path: Path) -> None:
 
 def test_headers_are_gone_through_once_for_many_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     items = list(items_of(tar(tmp_path / "1.tar", {f"{i}.png": png(i) for i in range(20)})))
-    read = tars.Tar._header
-    count = 0
-
-    def counted(self: tars.Tar, block: bytes, place: int) -> tarfile.TarInfo:
-        nonlocal count
-        count += 1
-        return read(self, block, place)
-
-    monkeypatch.setattr(tars.Tar, "_header", counted)
+    count = counted(monkeypatch)
     assert [again(item) for item in items] == list(range(20))
-    assert count == 20
+    assert count() == 20
 
 
 def test_places_beyond_what_is_remembered_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
