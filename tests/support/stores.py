@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from unittest import mock
 
 from gradsight.results.explanation import Explanation
 from gradsight.runs import fingerprint, maps
@@ -79,12 +80,13 @@ def plain_rows(keys: Iterable[str], **values: object) -> list[RunRow]:
         "width": 8,
         "height": 8,
     }
-    return [RunRow(key=key, **(common | values)) for key in keys]
+    return [RunRow(**({"key": key} | common | values)) for key in keys]
 
 
 def write(folder: Path, parts: Iterable[Sequence[RunRow]], **about: object) -> Path:
     """A run of some parts, complete."""
-    with Store.open(folder, manifest(**about)) as store:
+    # Nobody takes the plug out of a test, and a disk takes its time.
+    with mock.patch("os.fsync"), Store.open(folder, manifest(**about)) as store:
         images, failed = set(), set()
         for number, rows in enumerate(parts):
             store.write(rows, number)

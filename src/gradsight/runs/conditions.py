@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.errors import GradsightError, InvalidArgument, one_line, received, unknown
+from gradsight.runs.table import is_list
 
 if TYPE_CHECKING:
     import pyarrow
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 Mask: TypeAlias = "Callable[[pyarrow.Table], NDArray[np.bool_]]"
 """From a table to whether each row is meant."""
 
-_Value: TypeAlias = "Callable[[pyarrow.Table], Any]"
+_Value: TypeAlias = "Callable[[pyarrow.Table], pyarrow.Array]"
 """From a table to a column of it, a mask or one value."""
 
 _COMPARED = {
@@ -74,6 +75,7 @@ def _mask(made: _Value, text: str) -> Mask:
 
         try:
             mask = made(table)
+            # Two values that are both written out are compared once, and not for each row.
             if isinstance(mask, bool):
                 return np.full(len(table), mask)
             # Where a value is missing nothing is true.
@@ -101,11 +103,13 @@ class _Reader:
     def truth(self, node: ast.expr) -> _Value:
         """What tells whether each row is meant."""
         if isinstance(node, ast.BoolOp):
+            # By Kleene's logic: nobody knows whether "a > 1" holds where a is missing, nor whether its negation does.
             name = "and_kleene" if isinstance(node.op, ast.And) else "or_kleene"
             return _joined(name, [self.truth(value) for value in node.values])
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             return _called("invert", self.truth(node.operand))
         if isinstance(node, ast.Compare):
+            # Python's own way to write 0 < score < 5.
             ends = [node.left, *node.comparators]
             pairs = zip(node.ops, ends, ends[1:], strict=False)
             return _joined("and_kleene", [self._comparison(op, left, right) for op, left, right in pairs])
@@ -157,7 +161,7 @@ def _column(name: str) -> _Value:
 
 
 def _called(name: str, *operands: _Value) -> _Value:
-    def made(table: pyarrow.Table) -> Any:
+    def made(table: pyarrow.Table) -> pyarrow.Array:
         from pyarrow import compute
 
         return getattr(compute, name)(*(operand(table) for operand in operands))
@@ -174,18 +178,20 @@ def _joined(name: str, values: list[_Value]) -> _Value:
 
 def _is(column: _Value, kind: pyarrow.DataType, value: object) -> _Value:
     """Whether a column is a value, or one of several; a column of lists where one of its items is."""
-    listed = hasattr(kind, "value_type")
+    listed = is_list(kind)
 
-    def made(table: pyarrow.Table) -> Any:
+    def made(table: pyarrow.Table) -> pyarrow.Array:
         import pyarrow
         from pyarrow import compute
 
         values = column(table)
+        # Of nothing Arrow says neither that it is equal to nothing nor that it is not.
         if value is None:
             return compute.is_null(values)
         wanted = pyarrow.array(value if isinstance(value, tuple) else [value], kind.value_type if listed else kind)
         if not listed:
             return compute.is_in(values, wanted)
+        # The items of all lists in one array, and the row that each belongs to.
         holders = compute.list_parent_indices(values).filter(compute.is_in(compute.list_flatten(values), wanted))
         return pyarrow.array(np.isin(np.arange(len(values)), holders.to_numpy()))
 

@@ -53,9 +53,11 @@ class Looking:
             names: of the columns.
         """
         every = np.concatenate([index.places, index.failed])
+        every = every[np.argsort(every["part"], kind="stable")]
+        ends = np.searchsorted(every["part"], np.arange(len(self._parts) + 1))
         read = tuple(dict.fromkeys((*names, *self._where.columns)))
         for number, part in enumerate(self._parts):
-            own = every[every["part"] == number]
+            own = every[ends[number] : ends[number + 1]]
             # A part without images that count is not opened at all.
             if not len(own):
                 continue
@@ -75,6 +77,7 @@ class Looking:
 
 def _within(places: npt.NDArray[np.void], first: int, length: int) -> npt.NDArray[np.bool_]:
     """Which of so many rows from ``first`` on belong to one of the images."""
+    # One more where an image begins and one less where it ends: over 0 in between.
     changes = np.zeros(length + 1, np.int64)
     starts = np.clip(places["start"] - first, 0, length)
     ends = np.clip(places["start"] + places["count"] - first, 0, length)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gradsight.checks import optional
 from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.files import read_text
 from gradsight.results import schema
+from gradsight.rules import Each, Whole
 
 if TYPE_CHECKING:
     from gradsight.explaining.spec import ExplainSpec
@@ -66,6 +68,14 @@ class Manifest:
     complete: bool = False
     missing: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        # Here too, and not only where a run is begun: it may come from a stranger's file.
+        shard = optional("shard", self.shard, Each(Whole(1), (2,)), "Pass (3, 16).")
+        if shard is not None and shard[0] > shard[1]:
+            raise InvalidArgument(f"`shard` must be (i, n) with i from 1 to n. {received(self.shard)} Pass (3, 16).")
+        if self.preprocess is not None and "assumed" not in self.preprocess:
+            raise InvalidArgument(f"`preprocess` must say whether it is assumed. {received(self.preprocess)}")
+
     def to_json(self) -> str:
         """It as JSON, for `from_json`."""
         return json.dumps(schema.to_plain(self), indent=1, default=str)
@@ -108,6 +118,7 @@ class Manifest:
 
 def plain(spec: ModelSpec | ExplainSpec | None) -> Mapping[str, object] | None:
     """A `ModelSpec` or an `ExplainSpec` as plain values; None where there is none, or where it holds a function."""
+    # A model of the user's own has no spec, and is told from another by its weights.
     if spec is None:
         return None
     try:

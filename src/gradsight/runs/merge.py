@@ -53,6 +53,7 @@ def merge_runs(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[st
         if os.path.realpath(run.folder) == os.path.realpath(place):
             raise InvalidArgument(f"`out` must be a new folder, and not one of `runs`. {received(str(place))}")
     _check_same([run.manifest for run in opened])
+    # Told, and no error: the other shards may still be on their way.
     missing = tuple(_missing(opened))
     with Store.open(place, _of_all(opened[0].manifest)) as store:
         _merge([part for run in opened for part in parts_in(run.folder)], store)
@@ -102,6 +103,7 @@ def _missing(runs: Sequence[Run]) -> Iterator[str]:
 
 def _merge(parts: Sequence[Part], store: Store) -> None:
     """Take what is new of each part."""
+    # Through all keys once more than the copying needs: what failed here may have been explained in a later run.
     explained = np.unique(np.concatenate([digests([]), *map(_explained, parts)]))
     there = store.done.digests
     for part in parts:
@@ -112,6 +114,7 @@ def _merge(parts: Sequence[Part], store: Store) -> None:
             masks.append(~np.isin(rows, there) & ~(failed & np.isin(rows, explained)))
             found.append(rows[masks[-1]])
         store.parts.copy(part, masks)
+        # Sorted as it was, so that the next part is looked up by halving.
         there = np.union1d(there, np.concatenate(found))
 
 

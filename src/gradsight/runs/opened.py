@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from gradsight.cached import cached_property
 from gradsight.checks import optional, taken
-from gradsight.errors import ImageError, InvalidArgument, MissingDependency, received, unknown
+from gradsight.errors import ImageError, InvalidArgument, MissingDependency, printable, received, unknown
 from gradsight.files import is_file, is_folder
 from gradsight.results import html
 from gradsight.results.explanation import Explanation
@@ -92,6 +92,7 @@ class Run:
 
     def _view(self, where: Where, chosen: tuple[slice, ...]) -> Run:
         """The same run with other rows of it."""
+        # Not by the folder: what is looked at must stay the same while another process writes there.
         made = object.__new__(Run)
         made.folder, made.manifest = self.folder, self.manifest
         made._parts, made._find = self._parts, self._find
@@ -188,6 +189,7 @@ class Run:
             A ``pyarrow.Table``.
 
         Raises:
+            InvalidArgument: ``columns`` is no list of names.
             UnknownName: there is no such column.
         """
         names = _default() if columns is None else checked(columns)
@@ -235,6 +237,7 @@ class Run:
         last = None
         for table in self.tables(["key", "status", "error"]):
             for key, found, error in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                # Rows of one image lie one after the other.
                 if found == status and key != last:
                     yield key, error or ""
                     last = key
@@ -247,10 +250,12 @@ class Run:
         failed = len(self._index.failed)
         rest = f", {failed} failed" if failed else ""
         state = "" if self.manifest.complete else ", not complete"
-        return f"Run({str(self.folder)!r}, {len(self)} images{rest}{state}, model {self.manifest.name})"
+        model = printable(self.manifest.name)
+        return f"Run({str(self.folder)!r}, {len(self)} images{rest}{state}, model {model})"
 
     def _repr_html_(self) -> str:
         """Shown by notebooks: what it is, and its first images."""
+        # A few: a notebook keeps every picture in its file.
         shown: list[Explanation] = []
         for explained in self[:_SHOWN]:
             shown += [explained] if isinstance(explained, Explanation) else explained

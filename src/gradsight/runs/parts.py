@@ -18,7 +18,7 @@ from gradsight.files import durable
 from gradsight.runs.digests import as_text
 from gradsight.runs.reading import FOLDER, SUFFIX, Part, as_mask, parquet_module
 from gradsight.runs.schema import RunRow, arrow_schema, columns
-from gradsight.runs.table import table_of
+from gradsight.runs.table import fields_of, is_list, table_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -75,7 +75,7 @@ class PartWriter:
             InvalidArgument: it cannot be read or written.
         """
         if not any(mask.any() for mask in masks):
-            return
+            return  # nothing of it is new
         keys: dict[str, None] = {}
         for table, mask in zip(part.tables(["key"]), masks, strict=True):
             keys |= dict.fromkeys(table.filter(as_mask(mask))["key"].to_pylist())
@@ -107,6 +107,7 @@ def encoded(rows: Sequence[RunRow], position: int = 0) -> Encoded:
 
 def _name(keys: Iterable[str], position: int) -> str:
     """The name of the file that holds the rows of some images."""
+    # A dict keeps the order of the keys, which a set would not: the name must be the same each time.
     found = blake2b("\0".join(map(as_text, dict.fromkeys(keys))).encode(), digest_size=8).hexdigest()
     return f"part-{position:012d}-{found}{SUFFIX}"
 
@@ -138,12 +139,10 @@ def _leaves(schema: pyarrow.Schema) -> Iterator[tuple[str, str]]:
     """The columns as Parquet has them, which has no lists of values but columns of their items: name and path."""
     for field in schema:
         kind, path = field.type, field.name
-        if hasattr(kind, "value_type"):
+        if is_list(kind):
             kind, path = kind.value_type, f"{path}.list.element"
-        if hasattr(kind, "fields"):
-            yield from ((field.name, f"{path}.{inner.name}") for inner in kind.fields)
-        else:
-            yield field.name, path
+        inner = [f"{path}.{one.name}" for one in fields_of(kind)]
+        yield from ((field.name, leaf) for leaf in inner or [path])
 
 
 def _groups(rows: Sequence[RunRow]) -> Iterator[list[RunRow]]:
@@ -152,6 +151,7 @@ def _groups(rows: Sequence[RunRow]) -> Iterator[list[RunRow]]:
     size = 0
     for _, found in itertools.groupby(rows, lambda row: row.key):
         own = list(found)
+        # What is beside maps and features is small.
         held = sum(len(row.map or b"") + len(row.features or b"") for row in own)
         if group and (len(group) + len(own) > _GROUP_ROWS or size + held > _GROUP_BYTES):
             yield group

@@ -61,6 +61,7 @@ def again(row: RunRow, photos: Found | None) -> Image.Image:
         photo = read_image(source)
     except GradsightError as error:
         raise ImageError(f"the photo of {row.key!r} cannot be drawn on. {error} {_WAY_OUT}") from error
+    # The size first, which says more to people than that some bytes differ.
     if photo.size != (row.width, row.height):
         raise _changed(row, f"it has {photo.width} x {photo.height} pixels, and had {row.width} x {row.height}")
     if row.fingerprint is not None and not _is_same(row.fingerprint, source, photo):

@@ -6,15 +6,16 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.errors import GradsightError, InvalidArgument, MissingDependency, one_line, received
+from gradsight.errors import GradsightError, InvalidArgument, MissingDependency, one_line
 from gradsight.files import entries, opened
-from gradsight.limits import ARRAY_BYTES, COUNT
-from gradsight.runs.schema import VERSION, arrow_schema
+from gradsight.runs import claims
+from gradsight.runs.schema import arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow
@@ -26,9 +27,6 @@ FOLDER = "rows"
 """Of the parts in a run."""
 
 SUFFIX = ".parquet"
-
-_LENGTHS = 1 << 24
-"""The most items that the lists of one column of a row group have: a million rows with five classes each, thrice."""
 
 
 def parts_in(folder: Path) -> tuple[Part, ...]:
@@ -77,12 +75,11 @@ class Part:
 
     @contextmanager
     def _opened(self) -> Iterator[parquet.ParquetFile]:
+        # Before the file is opened: without PyArrow there are no errors of its own to catch.
         kinds = _errors()
         try:
             with opened(self.path, "a part of a run") as file:
-                found = _parquet_file(file)
-                _check_version(found)
-                yield found
+                yield _parquet_file(file)
         except GradsightError:
             raise
         except kinds as error:
@@ -99,17 +96,21 @@ def _errors() -> tuple[type[Exception], ...]:
     return pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError
 
 
-def _parquet_file(file: Any) -> parquet.ParquetFile:
-    parquet = parquet_module()
-    schema = parquet.ParquetFile(file).schema
+def _parquet_file(file: BinaryIO) -> parquet.ParquetFile:
+    claims.check_types(file)
+    module = parquet_module()
+    found = module.ParquetFile(file)
+    claims.check_version(found.schema_arrow.metadata or {})
     # Texts as they lie in the file, each once with a number for each row: one long text may be said a million times in
     # a file of some bytes, and would fill the memory.
-    texts = [leaf.path for i in range(len(schema)) if (leaf := schema.column(i)).physical_type == "BYTE_ARRAY"]
+    leaves = [found.schema.column(i) for i in range(len(found.schema))]
+    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
     file.seek(0)
-    return parquet.ParquetFile(file, read_dictionary=texts)
+    # What was read of its end is not read again.
+    return module.ParquetFile(file, metadata=found.metadata, read_dictionary=texts)
 
 
-def parquet_module() -> Any:
+def parquet_module() -> ModuleType:
     """PyArrow's Parquet.
 
     Raises:
@@ -119,40 +120,22 @@ def parquet_module() -> Any:
         from pyarrow import parquet
     except ImportError as error:
         raise MissingDependency("a run is kept by PyArrow. Install it: pip install 'gradsight[run]'.") from error
-    return parquet
-
-
-def _check_version(file: parquet.ParquetFile) -> None:
-    metadata = file.schema_arrow.metadata or {}
-    found = metadata.get(b"gradsight.version", b"?")
-    if not found.isdigit() or int(found) > VERSION:
-        raise InvalidArgument(
-            f"the rows of a run must be of version {VERSION} or older. {received(found.decode(errors='replace'))} "
-            "Update gradsight, or name the folder of a run."
-        )
+    module: ModuleType = parquet
+    return module
 
 
 def _table(file: parquet.ParquetFile, group: int, columns: Collection[str]) -> pyarrow.Table:
     schema, columns = arrow_schema(), tuple(dict.fromkeys(columns))
-    _check_claims(file.metadata.row_group(group))
+    claims.check_group(file.metadata.row_group(group))
+    # Columns that this version does not know are not read, and those that theirs did not know are empty.
     there = [name for name in columns if name in file.schema_arrow.names]
     read = file.read_row_group(group, columns=there, use_threads=False)
+    # Texts that are no UTF-8, numbers that point beside a dictionary: what reads them later would not look.
     read.validate(full=True)
-    return conformed(read, schema, columns)
+    return _conformed(read, schema, columns)
 
 
-def _check_claims(group: Any) -> None:
-    """See that a row group does not claim more than is read at once."""
-    COUNT.check(group.num_rows, f"a row group is too large: {group.num_rows:,} rows")
-    for i in range(group.num_columns):
-        column = group.column(i)
-        what = f"the column {column.path_in_schema[:80]!r} of a row group is too large"
-        if not 0 <= column.num_values <= _LENGTHS:
-            raise ValueError(f"{what}: {column.num_values:,} values")
-        ARRAY_BYTES.check(column.total_uncompressed_size, f"{what}: {column.total_uncompressed_size:,} bytes")
-
-
-def conformed(read: pyarrow.Table, schema: pyarrow.Schema, columns: Collection[str]) -> pyarrow.Table:
+def _conformed(read: pyarrow.Table, schema: pyarrow.Schema, columns: Collection[str]) -> pyarrow.Table:
     """Columns with the types that rows have now; a column that is not there is empty."""
     import pyarrow
 
@@ -162,28 +145,10 @@ def conformed(read: pyarrow.Table, schema: pyarrow.Schema, columns: Collection[s
             arrays.append(pyarrow.nulls(len(read), field.type))
             continue
         column = read[field.name]
-        _check_texts(column.combine_chunks(), field.name)
+        claims.check_texts(column.combine_chunks(), field.name)
+        # Before anything makes values of Python of it: then there are none but of plain types.
         arrays.append(column.cast(field.type))
     return pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(fields))
-
-
-def _check_texts(column: pyarrow.Array, name: str) -> None:
-    """See how large texts become when each row has its own copy, before they do."""
-    import pyarrow
-    from pyarrow import compute
-
-    if isinstance(column, pyarrow.ChunkedArray):
-        for chunk in column.chunks:
-            _check_texts(chunk, name)
-    elif pyarrow.types.is_list(column.type) or pyarrow.types.is_large_list(column.type):
-        _check_texts(column.flatten(), name)
-    elif pyarrow.types.is_struct(column.type):
-        for inner in column.flatten():
-            _check_texts(inner, name)
-    elif pyarrow.types.is_dictionary(column.type):
-        lengths = compute.binary_length(column.dictionary).take(column.indices)
-        size = compute.sum(lengths.cast(pyarrow.int64())).as_py() or 0
-        ARRAY_BYTES.check(size, f"the column {name!r} of a row group is too large: {size:,} bytes")
 
 
 def concatenated(tables: Sequence[Table]) -> Table:

@@ -62,10 +62,12 @@ class Store:
             MissingDependency: pyarrow or filelock is not installed.
         """
         folder = Path(taken("out", out, Name()))
+        # Before a folder is made: without PyArrow there will be no run.
         parquet_module()
         _made(folder)
         lock = locked(folder)
         try:
+            # First of all: of a run of something else nothing is touched.
             found = _going_on(folder, manifest)
             _without_torn(folder)
             store = cls(folder, found or manifest.begun(), lock, found.told(manifest) if found else ())

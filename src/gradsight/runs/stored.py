@@ -57,6 +57,7 @@ def explanations_of(rows: Sequence[RunRow], manifest: Manifest, photos: Found | 
     Raises:
         InvalidArgument: rows that fit each other not, as of a damaged run.
     """
+    # Not by the order of names: methods come back in the order in which they were asked for.
     groups: dict[tuple[object, ...], list[RunRow]] = {}
     for row in rows:
         groups.setdefault((row.layers, row.at, row.method), []).append(row)
@@ -73,6 +74,7 @@ def _explanation(rows: Sequence[RunRow], manifest: Manifest, photos: Found | Non
             f"the rows of {rows[0].key!r} make no explanation: {one_line(error)}. They are damaged: get the run again."
         ) from error
     held = {**vars(plain), "regions": regions}
+    # An array or a signal lies on no photo.
     if placement is None:
         return StoredExplanation.of_call(held, {})
     del held["photos"]

@@ -28,7 +28,7 @@ def table_of(rows: Sequence[RunRow]) -> pyarrow.Table:
 def _column(values: list[Any], kind: pyarrow.DataType) -> pyarrow.Array:
     import pyarrow
 
-    if not hasattr(kind, "value_type"):
+    if not is_list(kind):
         if kind == pyarrow.string():
             # A name of a file may hold what is no text.
             values = [value if value is None or value.isascii() else as_text(value) for value in values]
@@ -47,12 +47,25 @@ def _column(values: list[Any], kind: pyarrow.DataType) -> pyarrow.Array:
 def _items(items: list[Any], kind: pyarrow.DataType) -> pyarrow.Array:
     import pyarrow
 
-    if not hasattr(kind, "fields"):
+    fields = fields_of(kind)
+    if not fields:
         return _column(items, kind)
-    return pyarrow.StructArray.from_arrays(
-        [_column([getattr(item, field.name) for item in items], field.type) for field in kind.fields],
-        fields=list(kind.fields),
-    )
+    inner = [_column([getattr(item, field.name) for item in items], field.type) for field in fields]
+    return pyarrow.StructArray.from_arrays(inner, fields=fields)
+
+
+def is_list(kind: pyarrow.DataType) -> bool:
+    """Whether a column holds lists."""
+    import pyarrow
+
+    return bool(pyarrow.types.is_list(kind))
+
+
+def fields_of(kind: pyarrow.DataType) -> list[pyarrow.Field]:
+    """The columns within a column; none of most."""
+    import pyarrow
+
+    return [kind.field(i) for i in range(kind.num_fields)] if pyarrow.types.is_struct(kind) else []
 
 
 def rows_in(table: pyarrow.Table) -> list[RunRow]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, InvalidType, one_line, received, unknown
+from gradsight.rules import Each, Text
 from gradsight.runs import conditions
 from gradsight.runs.schema import RunRow, arrow_schema, columns
 from gradsight.runs.table import rows_in
@@ -83,19 +85,22 @@ class Where:
         return Where((*self._asked, *([] if test is None else [test]), *values.items()))
 
 
-def checked(names: Collection[str]) -> tuple[str, ...]:
+_MANY = 1000
+"""Fewer columns than that are asked for."""
+
+
+def checked(names: object) -> tuple[str, ...]:
     """Names of columns that there are.
 
     Raises:
-        InvalidType: they are no texts.
+        InvalidArgument: they are no list of texts.
         UnknownName: there is none of a name.
     """
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise InvalidType(f"`columns` must be a list of names of columns. {received(names)} Pass ['key', 'score'].")
-    for name in names:
+    found = taken("columns", names, Each(Text(), range(1, _MANY)), "Pass ['key', 'score'].")
+    for name in found:
         if name not in columns():
             raise unknown("column", name, columns())
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(found))
 
 
 def _condition(test: Test | tuple[str, object]) -> Condition:
