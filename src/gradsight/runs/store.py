@@ -113,7 +113,7 @@ class Store:
 def _made(folder: Path) -> None:
     """Make the folder of a run, where there is none; one of other things is left as it is."""
     try:
-        others = [entry.name for entry in os.scandir(folder) if entry.name not in _OURS] if folder.exists() else []
+        others = [name for name in os.listdir(folder) if not _is_ours(name)] if folder.exists() else []
         # Beside a manifest anything may lie, such as notes of the user's.
         if others and not exists(folder / FILE):
             raise InvalidArgument(
@@ -126,6 +126,11 @@ def _made(folder: Path) -> None:
             raise
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidArgument(f"{str(folder)!r} cannot be written: {reason}. Name another place as `out`.") from error
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a run has a file of this name, or a process that was killed at its beginning has left it."""
+    return name in _OURS or (name.startswith(UNFINISHED) and name.endswith(".part"))
 
 
 def _going_on(folder: Path, manifest: Manifest) -> Manifest | None:
