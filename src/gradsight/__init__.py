@@ -40,6 +40,7 @@ _HOMES = {
     "Scores": "targets.scores",
     "Several": "targets",
     "Similarity": "targets",
+    "Run": "runs.opened",
     "Sum": "targets",
     "Token": "targets",
     "Top": "targets",
@@ -56,11 +57,15 @@ _HOMES = {
     "explain": "explaining.explain",
     "fuse": "variants",
     "load_model": "models.load",
+    "merge_runs": "runs.merge",
     "method": "registry",
     "metric": "metric_registry",
+    "open_run": "runs.opened",
     "recommend": "evaluating.recommend",
+    "Ray": "runs.engines.ray",
     "Recommendation": "evaluating.recommendation",
     "refine": "variants",
+    "run": "runs.run",
     "smooth": "variants",
     "source": "registry",
 }
@@ -89,6 +94,10 @@ if TYPE_CHECKING:
     from gradsight.results.explanation import Explanation
     from gradsight.results.note import Note
     from gradsight.results.records import ImageRecord
+    from gradsight.runs.engines.ray import Ray
+    from gradsight.runs.merge import merge_runs
+    from gradsight.runs.opened import Run, open_run
+    from gradsight.runs.run import run
     from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top, Within
     from gradsight.targets.scores import Scores
     from gradsight.variants import contrastive, eigen_smooth, fuse, refine, smooth
@@ -117,7 +126,9 @@ __all__ = [
     "Pixels",
     "Placement",
     "Preprocess",
+    "Ray",
     "Recommendation",
+    "Run",
     "Scores",
     "Several",
     "Similarity",
@@ -136,10 +147,13 @@ __all__ = [
     "explain",
     "fuse",
     "load_model",
+    "merge_runs",
     "method",
     "metric",
+    "open_run",
     "recommend",
     "refine",
+    "run",
     "smooth",
     "source",
 ]
