@@ -315,6 +315,7 @@ def test_a_part_of_the_images(made: Any) -> None:
     assert {row.key for row in run[2:3].rows()} == {"2.png"}
     assert run[2:3].failed == ()
     assert len(run[10:]) == 0
+    assert run.filter(method="gradcam")[4:].filter(target=0).images == run.images[4:]
     with pytest.raises(InvalidArgument, match="`image` must be a whole number of at least 1"):
         run[::-1]
 
