@@ -63,6 +63,10 @@ class Probe(Protocol):
         """The mean of the gradients over positions, the weights of Grad-CAM (eq. 1): (n, k, c)."""
 
     @property
+    def highest(self) -> Array:
+        """The highest gradient of each channel over positions: (n, k, c)."""
+
+    @property
     def scores(self) -> Array:
         """The explained scores, logits where the model has them: (n, k)."""
 

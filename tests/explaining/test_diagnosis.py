@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch import nn
 
 import gradsight as gs
 from gradsight.explaining.notes import of_averages
+from gradsight.registry import METHODS
+from gradsight.variants import as_method
 
 pytestmark = pytest.mark.pytorch
 
@@ -50,6 +53,38 @@ def test_averaged_weights_that_mislead_are_told_and_hirescam_is_named() -> None:
     alone = gs.Explainer(opposed(), layer="1")(picture(), targets=0)
     assert codes(alone) == codes(cam)
     np.testing.assert_array_equal(alone.maps, cam.maps)
+
+
+class Gated(nn.Module):
+    """A mean over positions, and of what is above 1 a score that reads each position by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.above = nn.Identity(), opposed()[3]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.layer(x)
+        return x.mean((1, 2, 3))[:, None] + self.above((x - 1).relu().flatten(1))
+
+
+def test_whether_gradients_are_even_is_looked_at_for_each_image() -> None:
+    dark, bright = 0.2 * picture(), 1.5 + picture()
+    explainer = gs.Explainer(Gated(), layer="layer")
+    assert "averaged_weights" not in codes(explainer(dark, targets=0))
+    # Behind the gate the gradients differ, whatever was explained before, and beside.
+    assert "averaged_weights" in codes(explainer(bright, targets=0))
+    both = explainer(torch.cat([dark, bright]), targets=0).target_notes
+    assert ["averaged_weights" in {note.code for note in row[0]} for row in both] == [False, True]
+
+
+def test_what_a_method_declares_tells_whether_its_weights_are_averages() -> None:
+    assert [method.name for method in METHODS.values() if method.averaged] == ["gradcam"]
+    assert not as_method("smooth(gradcam)").averaged
+    plain = dataclasses.replace(METHODS["gradcam"], name="mine", averaged=False)
+    explainer = gs.Explainer(opposed(), layer="1")
+    assert "averaged_weights" not in codes(explainer(picture(), targets=0, method=plain))
+    renamed = dataclasses.replace(METHODS["gradcam"], name="mine")
+    assert "averaged_weights" in codes(explainer(picture(), targets=0, method=renamed))
 
 
 @pytest.mark.parametrize("head", [nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1)])
