@@ -82,10 +82,10 @@ class LayerProbe:
         raw = self._backend.full_precision(self._raw_gradients)
         return self._ops.moveaxis(reduced(raw, axis=tuple(range(2, raw.ndim - 1))), 0, 1)
 
-    def tail(self, activations: Array) -> Array:
+    def tail(self, activations: Array, *, traced: bool = True) -> Array:
         """Scores of other activations: (m, c, *s) -> (m, k); row j belongs to image j % n."""
         with self._backend.no_gradient():
-            return self._tail(activations)
+            return self._tail(activations, traced=traced)
 
     def _tail(self, activations: Array, *, traced: bool = True) -> Array:
         raw, shared, backend = self._raw, self._pass, self._backend

@@ -13,9 +13,10 @@ from gradsight.errors import InvalidType, received
 from gradsight.explaining import notes
 from gradsight.explaining.inputs import Batch
 from gradsight.explaining.layer_choice import kind_of
-from gradsight.explaining.method_runs import MethodRun, method_runs
+from gradsight.explaining.method_runs import Finish, MethodRun, method_runs
 from gradsight.explaining.noting import Noting, Told
 from gradsight.explaining.passes import Passes
+from gradsight.explaining.strength import BYPASSED
 from gradsight.foreign import Array
 from gradsight.registry import Method
 from gradsight.results.consistency import check_maps
@@ -31,6 +32,7 @@ def explanations(
     names: Sequence[str | None],
     methods: Sequence[Method],
     targets: TargetLike | None,
+    finish: Finish,
 ) -> list[Explanation]:
     """One explanation for each layer and method.
 
@@ -40,6 +42,7 @@ def explanations(
         names: the layers; None for the best one.
         methods: which are run.
         targets: what is explained of it.
+        finish: what is done with each explanation while its pass is there.
     """
     # Asked of the whole batch first: only a pass shows whether its images influence each other.
     runs = method_runs(passes, batch, names, methods, targets)
@@ -47,10 +50,10 @@ def explanations(
         return []
     shared = runs[0].shared
     if batch.size > 1 and shared.rows.apart:  # what is beside an image would be part of its explanation
-        alone = [explanations(passes, batch.alone(i), names, methods, targets) for i in range(batch.size)]
+        alone = [explanations(passes, batch.alone(i), names, methods, targets, finish) for i in range(batch.size)]
         return [_noted(joined(parts), notes.ALONE) for parts in zip(*alone, strict=True)]
     told = Told(batch.backend.reading(shared.outputs), passes.model.labels, shared.logits)
-    return [_explanation(passes, batch, told, run) for run in runs]
+    return [finish(_explanation(passes, batch, told, run), passes, batch, run) for run in runs]
 
 
 def _explanation(passes: Passes, batch: Batch, told: Told, run: MethodRun) -> Explanation:
@@ -77,7 +80,7 @@ def _explanation(passes: Passes, batch: Batch, told: Told, run: MethodRun) -> Ex
     is_elsewhere = method.at == "layer" and _is_elsewhere(passes, batch, run.probe)
     general = _general_notes(batch, run, is_elsewhere=is_elsewhere)
     by_position = _by_position(channels, run.probe, backend) if method.averaged and channels else None
-    noting = Noting(told, general, _of_tokens(run, backend), shared.targets.of_classes, by_position)
+    noting = Noting(told, general, _of_tokens(run, backend), shared.targets.of_classes, by_position, method.averaged)
     return noting.explanation(held, makers)
 
 
@@ -192,6 +195,8 @@ def _general_notes(batch: Batch, run: MethodRun, *, is_elsewhere: bool) -> list[
         general.append(notes.ELSEWHERE)
     if run.method.at == "layer":
         general += notes.of_part(run.layers[0], backend.part(run.layers[0]))
+    if run.bypassed:
+        general.append(BYPASSED)
     return general + notes.of_preprocess(batch.preprocess)
 
 
