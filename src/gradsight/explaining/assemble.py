@@ -80,7 +80,9 @@ def _explanation(passes: Passes, batch: Batch, told: Told, run: MethodRun) -> Ex
     is_elsewhere = method.at == "layer" and _is_elsewhere(passes, batch, run.probe)
     general = _general_notes(batch, run, is_elsewhere=is_elsewhere)
     by_position = _by_position(channels, run.probe, backend) if method.averaged and channels else None
-    noting = Noting(told, general, _of_tokens(run, backend), shared.targets.of_classes, by_position, method.averaged)
+    # What class tokens hold is in no map by nature, which is then no weak one.
+    in_scores = method.averaged and not run.probe.attending.extra
+    noting = Noting(told, general, _of_tokens(run, backend), shared.targets.of_classes, by_position, in_scores)
     return noting.explanation(held, makers)
 
 

@@ -80,7 +80,7 @@ class Noting:
         of_image: notes on all maps of one image.
         of_classes: the targets are classes, or sums of classes.
         by_position: of maps whose weights are means over positions, those with a weight of each position.
-        averaged: the weights of the maps are means of gradients over positions.
+        in_scores: the maps have the unit of the scores, and all that the layer says is in them.
     """
 
     told: Told
@@ -88,7 +88,7 @@ class Noting:
     of_image: Callable[[int], Sequence[Note]]
     of_classes: bool
     by_position: NDArray[np.floating] | None = None
-    averaged: bool = False
+    in_scores: bool = False
 
     def explanation(self, held: dict[str, object], makers: Makers) -> Explanation:
         """An explanation with its notes, which are made when they are asked for.
@@ -126,7 +126,7 @@ class Noting:
                 *notes.of_map(values, target.signed),
                 *beside,
                 *([] if self.by_position is None else notes.of_averages(values, self.by_position[i, j])),
-                *(self.told.of_strength(i, target, values) if self.averaged else []),
+                *(self.told.of_strength(i, target, values) if self.in_scores else []),
                 *self.told.of_class(i, target),
                 *_of_box(explanation, i, j),
                 *seen,
