@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ import torch
 from torch import nn
 
 import gradsight as gs
+from conftest import ROOT
 from costs import flops
 from gradsight.errors import InvalidType
+from gradsight.explaining import diagnosis
 from states import state
 
 pytestmark = pytest.mark.pytorch
@@ -205,6 +208,14 @@ def test_nothing_is_checked_where_nobody_asks() -> None:
     assert "diagnosed" not in notes(plain)
     with pytest.raises(InvalidType, match="diagnose"):
         gs.Explainer(Corner().eval(), layer="body")(images(), diagnose="yes")  # type: ignore[call-overload]
+
+
+def test_the_page_on_evaluation_has_all_codes_of_checks() -> None:
+    source = Path(diagnosis.__file__).read_text(encoding="utf-8")
+    page = (ROOT / "docs/evaluate.md").read_text(encoding="utf-8")
+    codes = re.findall(r'_note\(\s*"(\w+)"', source)
+    assert len(codes) == 6
+    assert all(f"`{code}`" in page for code in [*codes, "diagnosed", "weak_map", "bypassed"])
 
 
 def test_photos_streams_and_one_call_say_the_same() -> None:

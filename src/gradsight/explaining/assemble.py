@@ -197,6 +197,7 @@ def _general_notes(batch: Batch, run: MethodRun, *, is_elsewhere: bool) -> list[
         general.append(notes.ELSEWHERE)
     if run.method.at == "layer":
         general += notes.of_part(run.layers[0], backend.part(run.layers[0]))
+    # Of a layer that the user named nobody knows it before the model runs once more, which `diagnosing` does.
     if run.bypassed:
         general.append(BYPASSED)
     return general + notes.of_preprocess(batch.preprocess)

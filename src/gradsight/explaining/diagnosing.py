@@ -43,6 +43,7 @@ def diagnosed(explanation: Explanation, passes: Passes, batch: Batch, run: Metho
     """
     case = _case(explanation.maps, passes, batch, run)
     fitting = [check for check in checks() if run.method.at == "layer" or not check.at_layer]
+    # All of a batch together, and one after the other: each bounds its rows by the batch size.
     made = [_Made.of(check, case) for check in fitting]
     cost = _cost(fitting, run, explanation.maps.shape[1])
     rows = tuple(
@@ -91,6 +92,7 @@ class _Made:
 
 
 def _notes(made: Sequence[_Made], i: int, j: int, cost: int) -> Iterator[Note]:
+    # What is wrong first: figures that are as they should be are for whoever reads on.
     yield from filter(None, (one.fault(i, j) for one in made))
     said = "; ".join(one.words(i, j) for one in made)
     yield Note("diagnosed", f"checked in {cost} further passes of the model: {said}")

@@ -1,6 +1,7 @@
 """What costly checks of a map there are, what their figures mean, and which of them a reader must be told of.
 
-The thresholds were set on the demo model (EfficientNet-Lite0, ImageNet) and photos of COCO and ImageNet, half of each.
+The thresholds were set on the best class of the demo model (EfficientNet-Lite0, ImageNet), on 50 photos, half of
+them of COCO and half of ImageNet; of the plain gradient on 17 of them.
 """
 
 from __future__ import annotations
@@ -86,8 +87,10 @@ ELSEWHERE, TAKEN, BASELINE = 19, 0.3, "mean"
 """How many maps laid elsewhere a map is compared with, the share of the picture that is taken away, and what is put in
 its place. A map that knows nothing outdoes all of 19 in one of 20 pictures, and 18 of them in one of 10."""
 
-_OUTDOES = 0.7
-"""A map that outdoes a smaller share of maps laid elsewhere hardly beats chance."""
+_OUTDOES = 0.8
+"""A map that outdoes a smaller share of maps laid elsewhere hardly beats chance: 82 % of random maps, 65 % of plain
+gradients, 36 % of guided backpropagation's, 28 % of LayerCAM's and 18 % of Grad-CAM's. At 0.7 they would be 66, 47, 26,
+24 and 12 %, at 0.9 92, 76, 44, 38 and 26 %."""
 
 
 def _outdone(case: Case) -> NDArray[np.float64]:
@@ -105,10 +108,11 @@ def _words_of_outdone(value: float) -> str:
 def _of_outdone(value: float) -> Note | None:
     if value >= _OUTDOES:
         return None
+    beaten = round(value * ELSEWHERE)
     said = (
         f"with the hottest {share(TAKEN)} of the picture taken away the score falls lower than with the same map laid "
-        f"elsewhere in {value * ELSEWHERE:.0f} of {ELSEWHERE} trials, hardly better than chance ({ELSEWHERE + 1} "
-        "passes): do not take the hot area for the reason;"
+        f"elsewhere in {beaten} of {ELSEWHERE} trials, as by chance alone in {share(1 - beaten / (ELSEWHERE + 1))} of "
+        f"pictures ({ELSEWHERE + 1} passes): do not take the hot area for the reason;"
     )
     return _note("hardly_beats_random", said, "gs.evaluate measures", "`gradsight evaluate` measures", _OTHERS)
 
@@ -120,8 +124,10 @@ _OTHERS = "methods and layers on many photos"
 
 _RANDOMISATION = "randomisation(steps=3)"
 
-_ALIKE = 0.4
-"""A map that stays more alike than this, by Spearman's correlation, survives random weights."""
+_ALIKE = 0.45
+"""A map that stays more alike than this, by Spearman's correlation, survives random weights: 88 % of guided
+backpropagation's (0.40 to 0.63 in 9 of 10 photos), 2 % of Grad-CAM's (-0.31 to 0.37), 22 % of LayerCAM's, which leaves
+out all that speaks against a class (-0.11 to 0.56), none of plain gradients; all maps of edges, which stay at 1."""
 
 
 def _of_randomised(value: float) -> Note | None:
@@ -141,12 +147,14 @@ _SHIFT = "shifting(share=1e-06)"
 """By one pixel, the least there is."""
 
 _STEADY = 0.75
-"""A map that is less alike than this, by Pearson's correlation, when the picture moves by a pixel is unstable."""
+"""A map that is less alike than this, by Pearson's correlation, when the picture moves by a pixel is unstable: all of
+plain gradients (0.54 at most) and of guided backpropagation (0.47), none of Grad-CAM and LayerCAM (0.95 at least)."""
 
 _NOISE = "averagesensitivity(samples=2)"
 
 _SHAKEN = 0.4
-"""A map that changes by a larger share of its own length under a little noise is unstable."""
+"""A map that changes by a larger share of its own length under a little noise is unstable: all of plain gradients (0.64
+at least) and of guided backpropagation (0.46), none of Grad-CAM's (0.27 at most) and LayerCAM's (0.20)."""
 
 
 def _of_shifted(value: float) -> Note | None:
@@ -175,13 +183,17 @@ _CALMER = ("gs.smooth(method)", "--method 'smooth(METHOD)'", "averages it, and a
 # Does the layer see what the score comes from, and the gradient too?
 
 _SEES = 0.5
-"""A layer whose positions carry a smaller share of the score's way from a blank picture lies in a side branch."""
+"""A layer whose positions carry a smaller share of the score's way from a blank picture lies in a side branch: of
+layers inside of blocks that a shortcut bypasses it was 0.00 to 0.23, once 0.50 (4 layers, 8 photos), of cuts 1.00."""
 
 _TELLS = 0.01
-"""A gradient that tells less of that way, as a share of it, is that of a saturated score."""
+"""A gradient that tells less of that way, as a share of it, is that of a saturated score. At 8 cuts of the demo model
+on 8 photos it was over that on all, 1.00 before the last average, and down to 0.02 at early layers, whose gradients
+often point the other way than the score goes; of scores behind a tanh that has reached its end it is 0."""
 
 
 def _passing(case: Case) -> Passing:
+    # Two figures are made of the same passes.
     return case.kept("passing", lambda: passing(case))
 
 
@@ -190,6 +202,7 @@ def _seen(case: Case) -> NDArray[np.float64]:
 
 
 def _told(case: Case) -> NDArray[np.float64]:
+    # Of either sign: behind several layers that are not linear the gradient may point the other way, and still react.
     return np.abs(_passing(case).told)
 
 

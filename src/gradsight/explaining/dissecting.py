@@ -55,4 +55,5 @@ class Dissecting:
 
     def _activations(self, layer: Layers) -> ActivationFn:
         """What passes photos through the model to one layer."""
+        # None asks for the explainer's own, which may be None as well: the layer to choose.
         return activations_at(self._passes, self.layer if layer is None else layer, self.targets)

@@ -26,6 +26,7 @@ def of_strength(values: NDArray[np.floating], logits: NDArray[np.floating]) -> l
     # Of a map that is empty another note says so; of scores that are all the same there is nothing to compare with.
     if not 0 < strength < _WEAK * spread:
         return []
+    # As a share: a reader knows neither the unit of the map nor that of the scores.
     said = (
         f"what speaks for the class in this map adds up to {share(strength / spread)} of the spread of the class scores"
     )
