@@ -13,8 +13,12 @@ import torch
 from torch import nn
 
 import gradsight as gs
+from cases_of import case_of, network
 from conftest import ROOT
 from costs import flops
+from gradsight.cases import Case
+from gradsight.cases.elsewhere import outdone
+from gradsight.cases.passing import passing
 from gradsight.errors import InvalidType
 from gradsight.explaining import diagnosis
 from states import state
@@ -172,6 +176,26 @@ def test_what_is_said_depends_on_nothing_beside_it() -> None:
     np.testing.assert_array_equal(together[1].maps, explainer(batch, targets=gs.Top(2)).maps)
 
 
+@pytest.mark.parametrize("figure", [lambda case: outdone(case, 19, 0.3, "mean"), lambda case: passing(case).share])
+def test_a_figure_of_an_image_is_that_of_the_image_alone(figure: Callable[[Case], Any]) -> None:
+    model, batch = network(), torch.randn(3, 3, 9, 8, dtype=torch.float64)
+    # Maps that outdo some and not all, and of whose score some goes past the layer.
+    maps = np.random.default_rng(0).normal(size=(3, 2, 5, 4))
+    together = figure(case_of(model, batch, [[0, 3]] * 3, layer="2", maps=maps))
+    for i in range(3):
+        alone = figure(case_of(model, batch[i : i + 1], [[0, 3]], layer="2", maps=maps[i : i + 1]))
+        np.testing.assert_allclose(together[i], alone[0], atol=1e-6)
+    assert 0 < together.mean() <= 1
+
+
+def test_maps_of_which_nothing_can_be_told_get_no_figure() -> None:
+    maps = np.zeros((3, 1, 5, 4))
+    maps[1, 0, 2] = 1
+    maps[2, 0, 0, 0] = np.nan
+    case = case_of(network(), torch.randn(3, 3, 9, 8, dtype=torch.float64), 0, layer="2", maps=maps)
+    assert np.isnan(outdone(case, 5, 0.3, "mean"))[:, 0].tolist() == [True, False, True]
+
+
 def test_the_passes_that_are_told_are_those_that_run() -> None:
     model, batch = Bypassed(1.0).eval(), images()
     explainer = gs.Explainer(model, layer="sum")
@@ -179,7 +203,7 @@ def test_the_passes_that_are_told_are_those_that_run() -> None:
     once = flops(lambda: model(batch))["addmm"]
     found: list[gs.Explanation] = []
     counted = flops(lambda: found.append(explainer(batch, diagnose=True)))["addmm"]
-    told = re.match(r"checked in (\d+) further passes", notes(found[0])["diagnosed"])
+    told = re.match(r"checked in at most (\d+) further passes", notes(found[0])["diagnosed"])
     assert told is not None
     assert int(told[1]) == 30
     # The one that finds the order of the layers is run once for all calls.

@@ -95,7 +95,7 @@ def _notes(made: Sequence[_Made], i: int, j: int, cost: int) -> Iterator[Note]:
     # What is wrong first: figures that are as they should be are for whoever reads on.
     yield from filter(None, (one.fault(i, j) for one in made))
     said = "; ".join(one.words(i, j) for one in made)
-    yield Note("diagnosed", f"checked in {cost} further passes of the model: {said}")
+    yield Note("diagnosed", f"checked in at most {cost} further passes of the model: {said}")
 
 
 def _cost(fitting: Sequence[Check], run: MethodRun, k: int) -> int:
