@@ -63,6 +63,10 @@ class Probe(Protocol):
         """The mean of the gradients over positions, the weights of Grad-CAM (eq. 1): (n, k, c)."""
 
     @property
+    def highest(self) -> Array:
+        """The highest gradient of each channel over positions: (n, k, c)."""
+
+    @property
     def scores(self) -> Array:
         """The explained scores, logits where the model has them: (n, k)."""
 
@@ -82,11 +86,12 @@ class Probe(Protocol):
     def batch_size(self) -> int:
         """How many rows may go through the model at once, beyond the batch itself."""
 
-    def tail(self, activations: Array) -> Array:
+    def tail(self, activations: Array, *, traced: bool = True) -> Array:
         """Scores of other activations at the layer, without a gradient: (m, c, *s) -> (m, k).
 
         m is a multiple of n, and row j belongs to image j % n: it keeps that image's targets, extra tokens, and
-        whatever bypasses the layer.
+        whatever bypasses the layer. What is asked once is quicker if not ``traced``: the whole model runs, and not a
+        graph of the part behind the layer, which has to be made first.
         """
 
     def without_channels(self, groups: NDArray[np.intp]) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,16 +68,24 @@ class LayerProbe:
     @cached_property
     def alphas(self) -> Array:
         """The mean of the gradients over positions: (n, k, c)."""
+        return self._over_positions(self._ops.mean)
+
+    @property
+    def highest(self) -> Array:
+        """The highest gradient of each channel over positions: (n, k, c)."""
+        return self._over_positions(self._ops.max)
+
+    def _over_positions(self, reduced: Callable[..., Array]) -> Array:
         if not self.layout.is_channels_last:
-            return self._ops.mean(self.gradients, axis=self.spatial)
+            return reduced(self.gradients, axis=self.spatial)
         # As they are laid out: of many targets a copy with the channels first takes longer than their mean.
         raw = self._backend.full_precision(self._raw_gradients)
-        return self._ops.moveaxis(self._ops.mean(raw, axis=tuple(range(2, raw.ndim - 1))), 0, 1)
+        return self._ops.moveaxis(reduced(raw, axis=tuple(range(2, raw.ndim - 1))), 0, 1)
 
-    def tail(self, activations: Array) -> Array:
+    def tail(self, activations: Array, *, traced: bool = True) -> Array:
         """Scores of other activations: (m, c, *s) -> (m, k); row j belongs to image j % n."""
         with self._backend.no_gradient():
-            return self._tail(activations)
+            return self._tail(activations, traced=traced)
 
     def _tail(self, activations: Array, *, traced: bool = True) -> Array:
         raw, shared, backend = self._raw, self._pass, self._backend

@@ -82,4 +82,5 @@ def _of_pieces(passes: Passes, backend: Backend, inputs: Inputs, asked: Asked) -
 
 
 def _of_batch(passes: Passes, batch: Batch, asked: Asked) -> list[Explanation]:
-    return explanations(passes, batch, names_of(asked.layers, batch.backend), asked.methods, asked.targets)
+    names = names_of(asked.layers, batch.backend)
+    return explanations(passes, batch, names, asked.methods, asked.targets, asked.finish)

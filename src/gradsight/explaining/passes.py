@@ -49,7 +49,6 @@ class Passes:
         is_bare: no source made the model, which would know its preprocessing, or that there is none.
         carried: the preprocessing that a bare module carries, found when photos are first given.
         elsewhere: of kinds of inputs and layers, whether nothing of the image reaches the layer.
-        even: of kinds of inputs and layers, whether scores have the same gradient at all positions.
     """
 
     model: Model
@@ -61,7 +60,6 @@ class Passes:
     is_bare: bool = True
     carried: Recent[str, PlacesPhotos | None] = field(default_factory=Recent)
     elsewhere: Recent[tuple[Kind, str], bool] = field(default_factory=Recent)
-    even: Recent[tuple[Kind, str], bool] = field(default_factory=Recent)
 
     @property
     def preprocess(self) -> PlacesPhotos | None:
