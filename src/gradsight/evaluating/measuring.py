@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gradsight.cases import Case, Scoring, ends
+from gradsight.cases.case import Explain
 from gradsight.cases.scoring import Level
+from gradsight.cases.together import Member, Together
 from gradsight.contracts import Backend, Floats, Pass, Probe
 from gradsight.evaluating.items import Classes, Item
 from gradsight.evaluating.places import Things, things_of
@@ -84,10 +86,12 @@ class Measuring:
         scoring = Scoring.of(shared, batch.backend, ends=self._colours(batch), seed=self.plan.seed)
         things = things_of(items, batch.placements, shared.targets, self.classes) if self._has_places else None
         rows: list[list[Row]] = [[] for _ in items]
-        for run in runs:
+        again = [_again(run, batch.backend) for run in runs]
+        scoring.together = Together(Member(run.shared, run.probe, one) for run, one in zip(runs, again, strict=True))
+        for run, explain in zip(runs, again, strict=True):
             maps = self._maps(run, batch.backend)
             if maps is not None:
-                self._measure(run, _case(maps, run, scoring, things, masks=self.masks, backend=batch.backend), rows)
+                self._measure(run, _case(maps, run, explain, scoring, things, masks=self.masks), rows)
         problems = things.problems if things else ((),) * len(items)
         return [
             Measured(item.name, tuple(_named(row, item.name) for row in own), told)
@@ -147,16 +151,15 @@ def _targets(items: Sequence[Item], for_all: TargetLike | None) -> TargetLike | 
 
 
 def _case(
-    maps: Floats, run: MethodRun, scoring: Scoring, things: Things | None, *, masks: bool, backend: Backend
+    maps: Floats, run: MethodRun, explain: Explain, scoring: Scoring, things: Things | None, *, masks: bool
 ) -> Case:
-    # Metrics of sanity and stability run the method again, on other images or weights.
-    explain = _again(run, backend)
     if things is None:
         return Case(maps, scoring, run.probe, explain)
     return Case(maps, scoring, run.probe, explain, things.regions, None if masks else things.boxes)
 
 
-def _again(run: MethodRun, backend: Backend) -> Callable[[Probe], Floats]:
+def _again(run: MethodRun, backend: Backend) -> Explain:
+    """Metrics of sanity and stability run the method again, on other images or weights."""
     function, ops = run.method.function, backend.ops
 
     def explain(probe: Probe) -> Floats:
