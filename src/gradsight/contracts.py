@@ -122,10 +122,7 @@ class Probe(Protocol):
         """The same layer and targets for other images: (m, channels, *positions); rows as in ``tail``."""
 
     def in_pieces(self, images: Array) -> Iterator[Probe]:
-        """The same as `with_images`, as many rows at a time as pass the model quickest, in their order.
-
-        Where the rows belong together, as those of a target that is a function of a whole output, it is one piece.
-        """
+        """The same as `with_images`, as many rows at a time as pass the model quickest, in their order."""
 
     @property
     def weighted(self) -> Sequence[Sequence[str]]:
