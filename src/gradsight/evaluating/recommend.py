@@ -23,7 +23,7 @@ from gradsight.metric_registry import as_metric
 from gradsight.photos import Failed
 from gradsight.registry import Method
 from gradsight.rules import Number
-from gradsight.significance import Interval, beats, interval
+from gradsight.significance import beats, interval
 from gradsight.variants import MethodLike, as_method
 
 BY: dict[str, tuple[str, ...]] = {
@@ -208,7 +208,7 @@ def _judged(
         plain,
         float("nan") if is_plain else beats(own, beside, seed=seed).p,
         beats(own, noise, seed=seed).p,
-        _difference(own, beside, seed),
+        interval(own - beside, seed=seed),
         tuple(_compared(criteria.metrics[j], found[best][:, j], found[plain][:, j], seed) for j in range(len(scale))),
         as_method(best.method if not is_plain else PLAIN).passes,
         (began, raced),
@@ -220,16 +220,6 @@ def _judged(
 
 def _compared(name: str, own: Figures, plain: Figures, seed: int) -> Compared:
     both = ~np.isnan(own - plain)
-    difference = _difference(own, plain, seed)
+    difference = interval(own - plain, seed=seed)
     means = [float(values[both].mean()) if both.any() else float("nan") for values in (own, plain)]
     return Compared(name, as_metric(name).better, means[0], means[1], difference)
-
-
-def _difference(own: Figures, plain: Figures, seed: int) -> Interval:
-    """The mean difference over images, with its interval."""
-    found = interval(own - plain, seed=seed)
-    differences = (own - plain)[~np.isnan(own - plain)]
-    # Equal differences of 0 or 1 are no hits or misses, of which `interval` gives the exact share.
-    if not found.few and (differences == differences[0]).all():
-        return replace(found, low=found.mean, high=found.mean)
-    return found
