@@ -21,7 +21,7 @@ from gradsight.evaluating.rows import Row
 from gradsight.metric_registry import as_metric
 from gradsight.metric_sets import figures
 from gradsight.registry import METHODS, Method
-from gradsight.significance import all_pairs, beats, interval, share
+from gradsight.significance import all_pairs, beats, share
 
 pytestmark = pytest.mark.pytorch
 SIZE = 16
