@@ -13,6 +13,7 @@ from gradsight.errors import GradsightError, InvalidArgument, received
 from gradsight.evaluating.evaluate import Asked, More, asked_of
 from gradsight.evaluating.items import Item
 from gradsight.evaluating.measuring import Measuring
+from gradsight.evaluating.plan import CURVES
 from gradsight.evaluating.racing import FIRST, Criteria, Figures, race
 from gradsight.evaluating.recommendation import PLAIN, Compared, Recommendation, Way
 from gradsight.evaluating.rows import Measured, with_figures
@@ -27,10 +28,10 @@ from gradsight.significance import beats, interval
 from gradsight.variants import MethodLike, as_method
 
 BY: dict[str, tuple[str, ...]] = {
-    "faithfulness": ("deletion(steps=14)", "insertion(steps=14)"),
+    "faithfulness": CURVES,
     "localisation": ("energypointing", "maskauc"),
 }
-"""What is raced for, by name. Fewer steps than the metrics' own: what is asked is which of two is better."""
+"""What is raced for, by name."""
 
 LAYERS = 3
 """So many layers race where none are named: the one that is chosen by itself, and the last of finer resolutions."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from gradsight.arrays import on_cpu
 from gradsight.foreign import Array
 
 HALVES = ("float16", "bfloat16")
@@ -16,11 +17,4 @@ def is_coarse(tensor: Array) -> bool:
     let them.
     """
     dtype = keras.backend.standardize_dtype(tensor.dtype)
-    return dtype in HALVES or (dtype == "float32" and not _is_on_cpu(tensor))
-
-
-def _is_on_cpu(tensor: Array) -> bool:
-    # "cpu" on JAX and PyTorch, "/job:localhost/replica:0/task:0/device:CPU:0" on TensorFlow; within a graph there is
-    # none, and NumPy's are on no other.
-    device = getattr(tensor, "device", None)
-    return not device or "cpu" in str(device).lower()
+    return dtype in HALVES or (dtype == "float32" and not on_cpu(tensor))

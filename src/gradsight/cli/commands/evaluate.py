@@ -76,9 +76,11 @@ def evaluate(
         batch_size=model.batch_size,
     )
     asked = asked_of(explainer, photos, methods or None, metrics or None, measure.layer or None, more)
-    for note in filter(None, (why, *asked.notes)):
+    # Where boxes say the targets nobody asks for the folders' names.
+    for note in filter(None, (why * (places.boxes is None), *asked.notes)):
         complain(note, "Note")
-    complain(f"about {asked.plan.passes:,} passes of the model for each photo and target.", "Note")
+    passes = f"about {asked.plan.passes:,} passes of the model for each photo and target."
+    complain(f"{passes} Fewer --method and --metric take fewer.", "Note")
     # What could not be found counts too: the status must not say that all is well.
     failed = [Unmeasured("", str(error)) for error in errors]
     if keeping.done:

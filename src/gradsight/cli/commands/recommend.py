@@ -61,7 +61,7 @@ def recommend(
     photos, errors = find_photos([source])
     explainer = making.explainer_of(model, picture, **axes.axes())
     labels, why = labels_of(photos, source, explainer.labels)
-    if why:
+    if why and places.boxes is None:
         complain(why, "Note")
     more = More(
         boxes=places.boxes,
