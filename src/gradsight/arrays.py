@@ -51,14 +51,6 @@ def like(values: NDArray[np.generic] | Sequence[float], array: Array, ops: Ops) 
     return ops.asarray(values, dtype=array.dtype, device=array.device)
 
 
-def on_cpu(array: Array) -> bool:
-    """Whether an array of any framework lies on the CPU, and not on an accelerator."""
-    # "cpu" on JAX and PyTorch, "/job:localhost/replica:0/task:0/device:CPU:0" on TensorFlow; within a graph there is
-    # none, and NumPy's are on no other.
-    device = getattr(array, "device", None)
-    return not device or "cpu" in str(device).lower()
-
-
 def resize(values: Array, size: Sequence[int], ops: Ops) -> Array:
     """Resize the last axes as `imaging.resize` does, on any framework: linear, half-pixel centres, clamped edges.
 

@@ -227,9 +227,6 @@ class Backend(Protocol):
     def size(self, inputs: Inputs) -> tuple[int, ...]:
         """The positions of the image in a batch, such as (224, 224)."""
 
-    def on_cpu(self, inputs: Inputs) -> bool:
-        """Whether a batch lies on the CPU, and not on an accelerator."""
-
     def channel_axis(self, inputs: Inputs) -> int:
         """Which axis of one image of a batch, without that of the batch, holds its channels."""
 

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.arrays import on_cpu
 from gradsight.backends.ablation import Ablation
 from gradsight.backends.attends import Attends
 from gradsight.backends.batches import Batches
@@ -88,10 +87,6 @@ class ModelBackend(Attends[ForwardT], Unlearning, ABC):
     def size(self, inputs: Inputs) -> tuple[int, ...]:
         """The image's positions, such as (224, 224)."""
         return self.batches.size(inputs)
-
-    def on_cpu(self, inputs: Inputs) -> bool:
-        """Whether a batch lies on the CPU."""
-        return on_cpu(self.batches.image(inputs))
 
     def channel_axis(self, inputs: Inputs) -> int:
         """Which axis of one image of a batch, without that of the batch, holds its channels."""

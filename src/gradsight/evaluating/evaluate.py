@@ -66,9 +66,9 @@ def evaluate(
             file of JSON; names of the model's classes mean these. ``labels``: a class for each photo, which is its
             target. ``targets``: what is explained instead, as in `Explainer`, or a list of one for each photo. With
             neither, boxes say the targets: of each label on a photo the most probable class that it means; else it is
-            the model's best class. ``seed``: of all that is drawn. ``batch_size``: how many photos pass the
-            model at once, as in `Explainer.stream`, and how many rows of changed ones; if not given, as many as are
-            quick, the explainer's at most.
+            the model's best class. ``seed``: of all that is drawn. ``batch_size``: how many photos are
+            measured together, as in `Explainer.stream`; if not given, as many as make a batch of the explainer's with
+            the changed photos that metrics ask for.
 
     Returns:
         An `Evaluation`. Photos that cannot be read, and boxes that fit no photo, are named in it.
@@ -171,8 +171,7 @@ def asked_of(
     items, told = items_of(listed(photos), known, labels, each, explainer.labels)
     size = optional("batch_size", more.get("batch_size"), BATCH_SIZE, "Pass 32.")
     # It is shared by all batches, since what did not fit in one is left out of all.
-    rows = size if isinstance(size, int) else None
-    measuring = Measuring(explainer._passes, plan, known.classes, masks is not None, rows)
+    measuring = Measuring(explainer._passes, plan, known.classes, masks is not None)
     notes = (*_of_targets(known, labels, for_all), *told)
     return Asked(explainer, plan, items, known, notes, size or _at_once(plan, explainer.batch_size), measuring)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +29,6 @@ from gradsight.photos import out_of_memory
 from gradsight.recent import Recent
 from gradsight.targets import TargetLike
 
-_QUICK = 1 << 18
-"""Positions of all rows that pass the model at once on a CPU: of more the activations leave its caches.
-
-On one thread a row of 224 x 224 took EfficientNet-Lite0 24 ms by four and 54 by 32, MobileNetV3-L 9 and 15, ResNet-18
-26 and 32, ViT-B/32 95 and 91; of 64 x 64 it took ResNet-18 3.7 and 1.9.
-"""
-
 
 @dataclass(eq=False)
 class Measuring:
@@ -47,7 +39,6 @@ class Measuring:
         plan: what is measured.
         classes: what labels of boxes mean; None where there are none.
         masks: masks are known, and no boxes.
-        rows: how many rows pass the model at once; None for as many of the model's as are quick here.
         left_out: the methods that fit the model not, by name, and why; only of those that nobody named.
     """
 
@@ -55,7 +46,6 @@ class Measuring:
     plan: Plan
     classes: Classes | None = None
     masks: bool = False
-    rows: int | None = None
     left_out: dict[str, str] = field(default_factory=dict)
     _worked: set[str] = field(default_factory=set)
     _ends: Recent[tuple[int, ...], tuple[Level, Level]] = field(default_factory=Recent)
@@ -84,7 +74,7 @@ class Measuring:
         self, batch: Batch, items: Sequence[Item], targets: TargetLike | None, names: Sequence[str | None]
     ) -> list[Measured]:
         methods = [method for method in self.plan.methods if method.name not in self.left_out]
-        runs = method_runs(self._bounded(batch), batch, names, methods, targets)
+        runs = method_runs(self.passes, batch, names, methods, targets)
         shared = runs[0].shared
         if batch.size > 1 and shared.rows.apart:
             # What is beside a photo would be part of its figures.
@@ -103,13 +93,6 @@ class Measuring:
             Measured(item.name, tuple(_named(row, item.name) for row in own), told)
             for item, own, told in zip(items, rows, problems, strict=True)
         ]
-
-    def _bounded(self, batch: Batch) -> Passes:
-        """The passes, with as many rows at once as are quick for such a batch."""
-        most = self.passes.batch_size if self.rows is None else self.rows
-        if self.rows is None and batch.backend.on_cpu(batch.inputs):
-            most = min(most, max(1, _QUICK // math.prod(batch.backend.size(batch.inputs))))
-        return replace(self.passes, batch_size=most)
 
     @property
     def _has_places(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keras
 
-from gradsight.arrays import on_cpu
 from gradsight.foreign import Array
 
 HALVES = ("float16", "bfloat16")
@@ -17,4 +16,11 @@ def is_coarse(tensor: Array) -> bool:
     let them.
     """
     dtype = keras.backend.standardize_dtype(tensor.dtype)
-    return dtype in HALVES or (dtype == "float32" and not on_cpu(tensor))
+    return dtype in HALVES or (dtype == "float32" and not _is_on_cpu(tensor))
+
+
+def _is_on_cpu(tensor: Array) -> bool:
+    # "cpu" on JAX and PyTorch, "/job:localhost/replica:0/task:0/device:CPU:0" on TensorFlow; within a graph there is
+    # none, and NumPy's are on no other.
+    device = getattr(tensor, "device", None)
+    return not device or "cpu" in str(device).lower()
