@@ -68,7 +68,7 @@ def evaluate(
             neither, boxes say the targets: of each label on a photo the most probable class that it means; else it is
             the model's best class. ``seed``: of all that is drawn. ``batch_size``: how many photos are
             measured together, as in `Explainer.stream`; if not given, as many as make a batch of the explainer's with
-            the changed photos that metrics ask for.
+            the changed photos that metrics ask for, and no more than 8.
 
     Returns:
         An `Evaluation`. Photos that cannot be read, and boxes that fit no photo, are named in it.
@@ -140,6 +140,9 @@ class Asked:
         return Evaluation.of(tuple(kept), model, seed, tuple(failed), tuple(sorted(left.items())), self.notes)
 
 
+_TOGETHER = 8
+"""Photos that are measured at once, at most: metrics hold maps of the input's size of all of them and their targets."""
+
 _WORDS = tuple(More.__annotations__)
 
 
@@ -179,7 +182,8 @@ def asked_of(
 def _at_once(plan: Plan, most: int) -> int:
     """How many photos are measured together, where nobody says it."""
     # Where each map takes many passes these fill a batch by themselves; and figures come, and are kept, batch by batch.
-    return max(1, most // max(1, sum(metric.passes for metric in plan.metrics)))
+    per_map = sum(metric.passes for metric in plan.metrics)
+    return max(1, min(_TOGETHER, most // max(1, per_map)))
 
 
 def _of_targets(known: Known, labels: object, targets: object) -> Iterator[str]:

@@ -14,7 +14,7 @@ from gradsight.evaluating.evaluate import Asked, More, asked_of
 from gradsight.evaluating.items import Item
 from gradsight.evaluating.measuring import Measuring
 from gradsight.evaluating.plan import CURVES
-from gradsight.evaluating.racing import FIRST, Criteria, Figures, race
+from gradsight.evaluating.racing import FIRST, Criteria, Figures, Tell, race, silently
 from gradsight.evaluating.recommendation import PLAIN, Compared, Recommendation, Way
 from gradsight.evaluating.rows import Measured, with_figures
 from gradsight.evaluating.summary import per_image
@@ -78,6 +78,19 @@ def recommend(
     >>> found.chosen.method, found.held_out
     ('gradcam', 8)
     """
+    return recommended(explainer, photos, by, methods, layers, more)
+
+
+def recommended(
+    explainer: Explainer,
+    photos: Iterable[object],
+    by: str | Mapping[str, float] | None,
+    methods: Sequence[MethodLike] | None,
+    layers: Sequence[str] | None,
+    more: More,
+    tell: Tell = silently,
+) -> Recommendation:
+    """See `recommend`; ``tell`` is told what goes on, since that takes long."""
     known = more.get("boxes") is not None or more.get("masks") is not None
     criteria = criteria_of(by, known=known)
     asked = asked_of(explainer, photos, methods or None, list(criteria.metrics), layers, more)
@@ -92,9 +105,10 @@ def recommend(
     chosen = [method for method in asked.plan.methods if not method.control]
     ways = list(dict.fromkeys([plain, *_ways(chosen, at)]))
     course = _Course(asked, criteria, racing)
-    rounds = race(ways, len(racing), course, criteria)
+    rounds = race(ways, len(racing), course, criteria, tell)
     best = rounds[-1].left[0]
     final = _Course(asked, criteria, held_out)
+    tell(f"the winner on {len(held_out)} photos that are held out")
     return _judged(explainer, (best, plain), (course, final), criteria, rounds[-1].images, len(ways))
 
 
@@ -157,6 +171,15 @@ class _Course:
     criteria: Criteria
     items: Sequence[Item]
     failed: dict[str, str] = field(default_factory=dict)
+    fits: set[str] = field(default_factory=set)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader must know, in words."""
+        # A method that fits some layer is none that fits the model not.
+        misfits = [f"{name} is left out: {why}" for name, why in self.left_out.items() if name not in self.fits]
+        return (*self.asked.notes, *misfits)
 
     def __call__(self, ways: Sequence[Way], images: range) -> dict[Way, Figures]:
         """What was measured of each way, (images, metrics)."""
@@ -169,6 +192,7 @@ class _Course:
             rows = with_figures([row for one in self._measured(layer, own, items) for row in one.rows])
             for way in own:
                 mine = [row for row in rows if row.method == way.method]
+                self.fits.update(row.method for row in mine)
                 columns = [per_image([r for r in mine if r.metric == m], names) for m in self.criteria.metrics]
                 found[way] = np.stack(columns, axis=1)
         return found
@@ -181,6 +205,7 @@ class _Course:
         measuring = Measuring(own.passes, plan, own.classes, own.masks)
         with replace(self.asked, measuring=measuring).stream(items) as stream:
             done = list(stream)
+        self.left_out.update(measuring.left_out)
         self.failed.update({one.photo.name: str(one.error) for one in done if isinstance(one, Failed)})
         return [one for one in done if not isinstance(one, Failed)]
 
@@ -197,7 +222,8 @@ def _judged(
     best, plain = ways
     final = courses[1]
     # A metric that is all noise may favour the winner, but then it favours random maps as much.
-    control = Way(plain.layer, "random")
+    # Of the winner's own layer: maps that are finer or coarser fare otherwise by that alone.
+    control = Way(best.layer or plain.layer, "random")
     found = final(list(dict.fromkeys([best, plain, control])), range(len(final.items)))
     scale = criteria.scaled(found)
     own, beside, noise = (criteria.utility(found[way], scale) for way in (best, plain, control))
@@ -214,7 +240,7 @@ def _judged(
         as_method(best.method if not is_plain else PLAIN).passes,
         (began, raced),
         int((~np.isnan(own - beside)).sum()),
-        final.asked.notes,
+        courses[0].notes,
         tuple({**courses[0].failed, **final.failed}.items()),
     )
 
