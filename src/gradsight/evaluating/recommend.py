@@ -178,8 +178,9 @@ class _Course:
     def notes(self) -> tuple[str, ...]:
         """What the reader must know, in words."""
         # A method that fits some layer is none that fits the model not.
-        misfits = [f"{name} is left out: {why}" for name, why in self.left_out.items() if name not in self.fits]
-        return (*self.asked.notes, *misfits)
+        misfits = [name for name in self.left_out if name not in self.fits]
+        told = (f"without a map at any of these layers: {', '.join(misfits)}",) if misfits else ()
+        return (*self.asked.notes, *told)
 
     def __call__(self, ways: Sequence[Way], images: range) -> dict[Way, Figures]:
         """What was measured of each way, (images, metrics)."""
