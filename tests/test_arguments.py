@@ -60,6 +60,9 @@ RULES: list[tuple[Any, list[tuple[Any, Any]], list[Any]]] = [
         [[1], [1, 2, 3, 4], "12", b"12", {1, 2}, {1: 2, 3: 4}, [1, None], itertools.count(), range(10**9), 5, [1, -1]],
     ),
     (Each(Number()), [([0.5], (0.5,))], [[], (), [math.nan], itertools.count()]),
+    # A range is not walked through, and a generator without end is not read to the end of such a one.
+    (Each(Whole(), range(1 << 62)), [([], ()), ([1], (1,))], [itertools.count(), [None]]),
+    (Each(Text(), range(2, 4)), [(["a", "b"], ("a", "b"))], [["a"], list("abcd")]),
     (
         Sides(),
         [(7, (7, 7)), ((3, 4), (3, 4)), (np.array([3, 4]), (3, 4)), (np.int32(5), (5, 5)), ([1, 2], (1, 2))],
@@ -119,6 +122,8 @@ def test_the_words() -> None:
     )
     with pytest.raises(InvalidArgument, match="`image` must be a whole number from 0 to 2"):
         index("image", -1, 3)
+    assert said("x", "ab", Each(Text(), range(2, 5))).startswith("`x` must be a sequence of 2 to 4, each a text.")
+    assert said("x", "ab", Each(Text(), range(5))).startswith("`x` must be a sequence of at most 4, each a text.")
     assert optional("x", None, Whole()) is None
 
 

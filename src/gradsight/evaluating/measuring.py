@@ -16,7 +16,7 @@ from gradsight.contracts import Backend, Floats, Pass
 from gradsight.evaluating.items import Classes, Item
 from gradsight.evaluating.places import Things, things_of
 from gradsight.evaluating.plan import Plan
-from gradsight.evaluating.rows import OF_IMAGE, Measured, Row
+from gradsight.evaluating.rows import JOINED, OF_IMAGE, Measured, Row
 from gradsight.evaluating.targets import BestOfEach
 from gradsight.explaining.assemble import maps_of
 from gradsight.explaining.colours import colours
@@ -147,7 +147,7 @@ def _case(
 
 def _rows(run: MethodRun, metric: Metric, values: NDArray[np.float64], i: int) -> list[Row]:
     """The figures of one image, (k,) or (k, ...) of a metric of sets."""
-    layer = ", ".join(run.layers) or OF_IMAGE
+    layer = JOINED.join(run.layers) or OF_IMAGE
     told = (layer, run.method.name, metric.name)
     rows = []
     for value, target in zip(values, _named_targets(run.shared, i), strict=True):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gradsight.cases import BASELINE, Case
 from gradsight.cases.masking import scores_through
 from gradsight.metric_registry import metric
+from gradsight.metric_sets import of_hits
 
 
 @metric(
@@ -22,6 +23,7 @@ from gradsight.metric_registry import metric
     needs=("probability",),
     cost=lambda targets, _method, **_: targets,
 )
+@of_hits
 def increase(case: Case, *, baseline: Annotated[str, BASELINE] = "black") -> NDArray[np.float64]:
     """Show the model the picture through the map: 1 where it is surer than of the whole picture, else 0 (section 4.1).
 

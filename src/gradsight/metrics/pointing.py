@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gradsight.cases import Case
 from gradsight.cases.located import located, things
 from gradsight.metric_registry import metric
+from gradsight.metric_sets import of_hits
 from gradsight.rules import Number
 
 
@@ -22,6 +23,7 @@ from gradsight.rules import Number
     range=(0, 1),
     needs=("regions",),
 )
+@of_hits
 def pointing(case: Case, *, tolerance: Annotated[float, Number(0, 10_000)] = 0) -> NDArray[np.float64]:
     """Tell whether the hottest position lies on the thing: 1 for a hit, 0 for a miss.
 
