@@ -112,7 +112,7 @@ def _of_outdone(value: float) -> Note | None:
     said = (
         f"with the hottest {share(TAKEN)} of the picture taken away the score falls lower than with the same map laid "
         f"elsewhere in {beaten} of {ELSEWHERE} trials, as by chance alone in {share(1 - beaten / (ELSEWHERE + 1))} of "
-        f"pictures ({ELSEWHERE + 1} passes): do not take the hot area for the reason;"
+        f"pictures ({ELSEWHERE + 1} passes): look twice before you take the hot area for the reason;"
     )
     return _note("hardly_beats_random", said, "gs.evaluate measures", "`gradsight evaluate` measures", _OTHERS)
 
