@@ -5,6 +5,7 @@ right map is the mask of the thing that is asked for, a little blurred. Wrong on
 pixels, inverted, and noise. Metrics that run a method again say something of methods, not of one map, and are left out.
 """
 
+# ruff: noqa: E402 - the imports below need the path and the shim
 from __future__ import annotations
 
 import os
@@ -24,7 +25,6 @@ torchvision_shim.install()
 from dataclasses import replace
 
 import numpy as np
-from scipy import ndimage
 from test_worlds_metrics import world, wrong
 
 from gradsight.cases import Case
