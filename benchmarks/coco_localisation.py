@@ -190,7 +190,7 @@ def apart(values: Values, of_peers: dict[str, str]) -> None:
             metric = as_metric(text)
             theirs, ours = (figures(metric, np.stack(values[name, text])) for name in (peer, own))
             differ = int((~np.isclose(theirs, ours, atol=1e-3, equal_nan=True)).sum())
-            cells.append(f"{theirs.mean() - ours.mean():+.3f}, {differ}")
+            cells.append(f"{np.nanmean(theirs - ours):+.3f}, {differ}")
         print(f"| {peer} | {own} | {' | '.join(cells)} |")
 
 

@@ -171,11 +171,13 @@ class Scoring:
         """The probe with one score more, where probabilities need it: the logarithm of the softmax's denominator."""
         if not self._softmax:
             return self.probe
-        targets = self.probe.targets
+        targets, classes, ops = self.probe.targets, self._classes, self.ops
 
+        # It must not hold this value, which holds it: both, and their passes, would stay until the garbage collector
+        # comes, which does not know how large an array is.
         def denominator(outputs: Outputs) -> Array:
             # Here and not from all the logits afterwards: a thousand classes would be copied for each row.
-            return _log_sum(self._classes(outputs), self.ops)
+            return _log_sum(classes(outputs), ops)
 
         names = tuple((*row, row[0]) for row in targets.names)
         return self.probe.with_targets(ScoreSpec(names, (*targets.columns, (Term(function=denominator, by_row=True),))))
