@@ -61,6 +61,7 @@ _HOMES = {
     "recommend": "evaluating.recommend",
     "Recommendation": "evaluating.recommendation",
     "refine": "variants",
+    "run": "runs.run",
     "smooth": "variants",
     "source": "registry",
 }
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from gradsight.results.explanation import Explanation
     from gradsight.results.note import Note
     from gradsight.results.records import ImageRecord
+    from gradsight.runs.run import run
     from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top, Within
     from gradsight.targets.scores import Scores
     from gradsight.variants import contrastive, eigen_smooth, fuse, refine, smooth
@@ -140,6 +142,7 @@ __all__ = [
     "metric",
     "recommend",
     "refine",
+    "run",
     "smooth",
     "source",
 ]

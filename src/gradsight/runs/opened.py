@@ -1,0 +1,247 @@
+"""A run that is there, looked at: explanations that draw themselves, tables, and what failed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from gradsight.cached import cached_property
+from gradsight.checks import taken
+from gradsight.errors import ImageError, InvalidArgument, MissingDependency, received, unknown
+from gradsight.files import is_file, is_folder
+from gradsight.results import html
+from gradsight.results.explanation import Explanation
+from gradsight.results.explanations import Explanations
+from gradsight.rules import Name, Whole
+from gradsight.runs.index import Index, indexed
+from gradsight.runs.looking import Looking
+from gradsight.runs.manifest import FILE, Manifest
+from gradsight.runs.photo import Photos, finder
+from gradsight.runs.reading import Part, Table, concatenated, empty, parts_in
+from gradsight.runs.schema import EXPLAINED, FAILED, RunRow
+from gradsight.runs.stored import explanations_of
+from gradsight.runs.table import rows_in
+from gradsight.runs.where import HEAVY, Test, Where, checked, columns
+
+if TYPE_CHECKING:
+    import pandas
+
+_SHOWN = 5
+"""So many images are shown in a notebook."""
+
+
+def open_run(run: str | os.PathLike[str], *, photos: Photos | None = None) -> Run:
+    """Open a run, to look at it; nothing in it is executed, and nothing of it is changed.
+
+    A run that is still being written can be opened: what is there by now is in it.
+
+    Args:
+        run: its folder.
+        photos: where photos are now, if they are not where the run found them: a folder in which the images' keys are
+            paths, photos by their keys, or a function from a key to a photo.
+
+    Raises:
+        InvalidArgument: there is no run, or a newer gradsight wrote it.
+        InvalidType: an argument is none of these.
+        MissingDependency: pyarrow is not installed.
+    """
+    folder = Path(taken("run", run, Name()))
+    if not is_folder(folder) or not is_file(folder / FILE):
+        raise InvalidArgument(
+            f"`run` must be the folder of a run, in which there is a {FILE}. {received(str(folder))} Begin one: "
+            "gradsight run PHOTOS --out RUN."
+        )
+    return Run(folder, Manifest.read(folder), parts_in(folder), photos)
+
+
+class Run:
+    """The images of a run, in the order in which they were explained; see `open_run`.
+
+    ``run[17]`` and ``run["cats/1.jpg"]`` are explanations as an `Explainer` gives them: one, or several where there are
+    several layers or methods. Their photos are read when they are drawn. ``run[:100]`` is a run of the first hundred.
+
+    Attributes:
+        folder: where it lies.
+        manifest: what it is of.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        parts: Sequence[Part],
+        photos: Photos | None = None,
+        where: Where | None = None,
+        chosen: tuple[slice, ...] = (),
+    ) -> None:
+        self.folder, self.manifest = folder, manifest
+        self._parts, self._photos, self._chosen = tuple(parts), photos, chosen
+        self._find = finder(photos)
+        self._where = where or Where()
+        self._looking = Looking(self._parts, self._where)
+
+    @cached_property
+    def _index(self) -> Index:
+        found = indexed(self._parts, self._where)
+        places = found.places
+        for part in self._chosen:
+            places = places[part]
+        # What failed has no place in the order, and belongs to the whole.
+        return Index(places, found.failed[:0] if self._chosen else found.failed)
+
+    def __len__(self) -> int:
+        """How many images were explained."""
+        return len(self._index.places)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether an image of that key was explained."""
+        return isinstance(key, str) and self._index.find(key) is not None
+
+    @overload
+    def __getitem__(self, image: slice) -> Run: ...
+
+    @overload
+    def __getitem__(self, image: int | str) -> Explanation | Explanations: ...
+
+    def __getitem__(self, image: int | str | slice) -> Explanation | Explanations | Run:
+        """The explanation of an image by its number or its key, or the explanations by several layers or methods.
+
+        Raises:
+            ImageError: it failed.
+            UnknownName: there is no image of that key.
+            InvalidArgument: there is none of that number.
+        """
+        if isinstance(image, slice):
+            chosen = (*self._chosen, image)
+            return Run(self.folder, self.manifest, self._parts, self._photos, self._where, chosen)
+        return self._explained(self._looking.rows(self._index.places[self._number(image)]))
+
+    def __iter__(self) -> Iterator[Explanation | Explanations]:
+        return (explained for _, explained in self.items())
+
+    def items(self) -> Iterator[tuple[str, Explanation | Explanations]]:
+        """The key and the explanation of each image, one after the other, in bounded memory."""
+        for place in self._index.places:
+            rows = self._looking.rows(place)
+            yield rows[0].key, self._explained(rows)
+
+    def rows(self) -> Iterator[RunRow]:
+        """Every row, those of images that failed too, in bounded memory."""
+        for table in self.tables(columns()):
+            yield from rows_in(table)
+
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[Table]:
+        """`table` in pieces, in bounded memory."""
+        names = _default() if columns is None else checked(columns)
+        return self._looking.tables(self._index, names)
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The keys of the images that were explained."""
+        return tuple(key for key, _ in self._keys(EXPLAINED))
+
+    @property
+    def failed(self) -> tuple[tuple[str, str], ...]:
+        """The keys of the images that failed, each with why."""
+        return tuple(self._keys(FAILED))
+
+    def filter(self, where: Test | None = None, /, **values: Any) -> Run:
+        """The same run with some of its rows alone, and with the images that have one of these.
+
+        Args:
+            where: a condition in words, such as ``"label != prediction_label and score > 3"`` or ``"'zero_map' in
+                notes"``; an expression of PyArrow; or a function from a `RunRow` to a truth value.
+            **values: by column, what it must be: ``method="gradcam"``; a list for one of several, None for a value that
+                is missing. Of a column of lists, one that it must hold: ``notes="zero_map"``.
+
+        Raises:
+            InvalidArgument: a text that is no condition.
+            InvalidType: ``where`` is none of these.
+            UnknownName: there is no such column.
+        """
+        where = self._where.also(where, values)
+        return Run(self.folder, self.manifest, self._parts, self._photos, where, self._chosen)
+
+    def table(self, columns: Sequence[str] | None = None) -> Table:
+        """The rows as a table of Arrow, those of images that failed too.
+
+        Args:
+            columns: their names; by default all but ``map`` and ``features``, which hold most of the bytes.
+
+        Returns:
+            A ``pyarrow.Table``.
+
+        Raises:
+            UnknownName: there is no such column.
+        """
+        names = _default() if columns is None else checked(columns)
+        return concatenated([empty(names), *self.tables(names)])
+
+    def to_pandas(self, columns: Sequence[str] | None = None) -> pandas.DataFrame:
+        """`table` as one of pandas.
+
+        Raises:
+            MissingDependency: pandas is not installed.
+            UnknownName: there is no such column.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingDependency("a table of pandas needs pandas. Install it: pip install pandas.") from error
+        # Classes are whole numbers, and a row may have none: NumPy's own would become floats.
+        kinds = {"int32": pandas.Int32Dtype(), "int64": pandas.Int64Dtype(), "bool": pandas.BooleanDtype()}
+        return self.table(columns).to_pandas(types_mapper=lambda kind: kinds.get(str(kind)))
+
+    def _number(self, image: int | str) -> int:
+        if not isinstance(image, str):
+            count = len(self)
+            found = taken("image", image, Whole(-count, count - 1), f"The run has {count} images.")
+            return found % count
+        number = self._index.find(image)
+        if number is None:
+            raise self._missing(image)
+        return number
+
+    def _missing(self, key: str) -> Exception:
+        failed = self._index.find_failed(key)
+        if failed is not None:
+            (row, *_) = self._looking.rows(self._index.failed[failed])
+            return ImageError(f"{key!r} was not explained: {row.error or 'it failed'}")
+        # A few of them: a million names would be compared for a word that was mistyped.
+        near = [name for name, _ in zip(self._names(), range(1000), strict=False)]
+        return unknown("image", key, near, "`run.images` has all names.")
+
+    def _names(self) -> Iterator[str]:
+        return (key for key, _ in self._keys(EXPLAINED))
+
+    def _keys(self, status: str) -> Iterator[tuple[str, str]]:
+        """The keys of images, each once, and their errors."""
+        last = None
+        for table in self.tables(["key", "status", "error"]):
+            for key, found, error in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                if found == status and key != last:
+                    yield key, error or ""
+                    last = key
+
+    def _explained(self, rows: Sequence[RunRow]) -> Explanation | Explanations:
+        found = explanations_of(rows, self.manifest, self._find)
+        return found[0] if len(found) == 1 else Explanations(found)
+
+    def __repr__(self) -> str:
+        failed = len(self._index.failed)
+        rest = f", {failed} failed" if failed else ""
+        state = "" if self.manifest.complete else ", not complete"
+        return f"Run({str(self.folder)!r}, {len(self)} images{rest}{state}, model {self.manifest.name})"
+
+    def _repr_html_(self) -> str:
+        """Shown by notebooks: what it is, and its first images."""
+        shown: list[Explanation] = []
+        for explained in self[:_SHOWN]:
+            shown += [explained] if isinstance(explained, Explanation) else explained
+        return f"<p>{html.escaped(repr(self))}</p>{html.of_several(shown)}"
+
+
+def _default() -> tuple[str, ...]:
+    return tuple(name for name in columns() if name not in HEAVY)

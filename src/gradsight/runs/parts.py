@@ -1,0 +1,99 @@
+"""Parts of a run: files of rows, each written whole or not at all."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradsight.files import durable
+from gradsight.runs.digests import as_text
+from gradsight.runs.reading import FOLDER, SUFFIX, parquet_module
+from gradsight.runs.schema import RunRow, arrow_schema
+from gradsight.runs.table import table_of
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_GROUP_ROWS = 2048
+_GROUP_BYTES = 8 << 20
+"""A row group holds no more: it is read whole for one image."""
+
+
+@dataclass(frozen=True)
+class PartWriter:
+    """Writes parts into a run. It can be pickled, and several processes may have one of the same run.
+
+    Attributes:
+        folder: of the run.
+    """
+
+    folder: Path
+
+    def write(self, rows: Sequence[RunRow], position: int = 0) -> Path:
+        """Write one part, whole or not at all; it is on the disk when this returns.
+
+        The name says where the part begins and which images it holds, so that a part that is written again, by
+        whichever process, takes the place of itself.
+
+        Args:
+            rows: all rows of some images, those of one image one after the other.
+            position: of the first image among all of the source; parts are read in its order.
+
+        Raises:
+            InvalidArgument: it cannot be written, as on a full disk; nothing is left of it then.
+        """
+        path = self.folder / FOLDER / _name(rows, position)
+        with durable(path) as file:
+            _write(rows, file)
+        return path
+
+
+def _name(rows: Sequence[RunRow], position: int) -> str:
+    keys = dict.fromkeys(row.key for row in rows)
+    found = blake2b("\0".join(map(as_text, keys)).encode(), digest_size=8).hexdigest()
+    return f"part-{position:012d}-{found}{SUFFIX}"
+
+
+def _write(rows: Sequence[RunRow], file: object) -> None:
+    schema = arrow_schema()
+    # Texts that repeat are kept once; others would fill a dictionary for nothing.
+    repeated = [leaf for name, leaf in _leaves(schema) if name not in _SINGLE]
+    with parquet_module().ParquetWriter(file, schema, compression="zstd", use_dictionary=repeated) as writer:
+        for group in _groups(rows):
+            writer.write_table(table_of(group))
+
+
+_SINGLE = ("key", "path", "fingerprint", "map", "features")
+"""Columns that hardly hold a value twice."""
+
+
+def _leaves(schema: pyarrow.Schema) -> Iterator[tuple[str, str]]:
+    """The columns as Parquet has them, which has no lists of values but columns of their items: name and path."""
+    for field in schema:
+        kind, path = field.type, field.name
+        if hasattr(kind, "value_type"):
+            kind, path = kind.value_type, f"{path}.list.element"
+        if hasattr(kind, "fields"):
+            yield from ((field.name, f"{path}.{inner.name}") for inner in kind.fields)
+        else:
+            yield field.name, path
+
+
+def _groups(rows: Sequence[RunRow]) -> Iterator[list[RunRow]]:
+    """Rows in groups of which each is small enough to be read whole; an image is never cut."""
+    group: list[RunRow] = []
+    size = 0
+    for _, found in itertools.groupby(rows, lambda row: row.key):
+        own = list(found)
+        held = sum(len(row.map or b"") + len(row.features or b"") for row in own)
+        if group and (len(group) + len(own) > _GROUP_ROWS or size + held > _GROUP_BYTES):
+            yield group
+            group, size = [], 0
+        group += own
+        size += held
+    if group:
+        yield group
