@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,9 @@ def colour_cast(photos: Photos, rng: np.random.Generator, side: int) -> tuple[Ph
     inwards = np.clip(1 - np.arange(SIZE) / deep, 0, 1)
     fade = {0: inwards[:, None], 1: inwards[None, ::-1], 2: inwards[::-1, None], 3: inwards[None]}[side]
     strength = 0.6 * np.broadcast_to(fade, (SIZE, SIZE))[None, ..., None]
-    made = made * (1 - strength) + strength * np.array(([200, 60, 200], [230, 120, 30], [40, 200, 200], [90, 220, 60])[side])
+    made = made * (1 - strength) + strength * np.array(
+        ([200, 60, 200], [230, 120, 30], [40, 200, 200], [90, 220, 60])[side]
+    )
     return made.round().astype(np.uint8), mask
 
 
@@ -116,6 +119,7 @@ class World:
     strange: Photos
 
 
+@cache
 def read(data: Path, name: str, most: int = 110) -> tuple[tuple[str, ...], list[Photos]]:
     """The classes of a data set, and the photos of each at `SIZE`."""
     if name == "imagenet":

@@ -19,6 +19,9 @@ _MOST = 200
 _NULLS = 99
 """Groups drawn without regard to classes: p is 0.01 at the least."""
 
+_SPREAD = 0.1
+"""Of few photos the drawn groups are nearly the same, and hardly spread at all."""
+
 FEWEST = 6
 """A group of fewer photos is none: no interval could be had of it."""
 
@@ -115,7 +118,7 @@ def _candidate(
     strength = strength_of(excess)
     whole = len(rows) == size
     chance = null.drawn if whole else null.clustered
-    spread = max(float(chance.std()), 1e-6)
+    spread = max(float(chance.std()), _SPREAD)
     return Candidate(
         target=target,
         rows=rows,

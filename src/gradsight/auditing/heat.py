@@ -58,13 +58,13 @@ def _overlaps(cells: int, length: int) -> NDArray[np.float64]:
     ends, pixels = np.arange(cells + 1) * length / cells, np.arange(length)
     stop = np.minimum(ends[1:, None], pixels + 1)
     start = np.maximum(ends[:-1, None], pixels)
-    return np.clip(stop - start, 0, None) * cells / length
+    return np.asarray(np.clip(stop - start, 0, None) * cells / length)
 
 
 def inside(start: float, stop: float, cells: int) -> NDArray[np.float64]:
     """(cells,): which share of each cell along a side lies between two places, as shares of the side."""
     ends = np.linspace(0, 1, cells + 1)
-    return np.clip(np.minimum(ends[1:], stop) - np.maximum(ends[:-1], start), 0, None) * cells
+    return np.asarray(np.clip(np.minimum(ends[1:], stop) - np.maximum(ends[:-1], start), 0, None) * cells)
 
 
 def share_in(heat: Heat, box: tuple[float, float, float, float]) -> NDArray[np.float64]:

@@ -87,7 +87,7 @@ class Shown:
         it the same region of another photo.
         """
         turns = np.arange(len(self.others)) % len(self.own)
-        where = [boxes[i] for i in turns]
+        where = [boxes[int(i)] for i in turns]
         made = [put(source, self.others, where) for source in (self.own[turns], self.donors)]
         return np.stack([self.probability(each) for each in made])
 

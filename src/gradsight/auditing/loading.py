@@ -6,11 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.auditing.interventions import Shown
-from gradsight.auditing.places import Box
 from gradsight.auditing.scoring import Pictures, Scorer
 from gradsight.auditing.seen import Seen
-from gradsight.errors import ImageError
-from gradsight.imaging import Placement
+from gradsight.errors import GradsightError
 
 _HELD = 1 << 28
 """At most about so many bytes of pictures are kept."""
@@ -28,7 +26,6 @@ class Loader:
         self._seen, self.scorer = seen, scorer
         self.gone: dict[str, str] = {}
         self._kept: dict[int, NDArray[np.float32]] = {}
-        self._placements: dict[int, Placement] = {}
         self._size: tuple[int, ...] | None = None
 
     def shown(self, target: int, own: NDArray[np.intp], others: NDArray[np.intp], most: int) -> Shown | None:
@@ -62,14 +59,6 @@ class Loader:
         shown = np.stack(list(made.values())) if made else np.zeros((0, 1, 1, 1), np.float32)
         return shown, np.array(list(made), np.intp)
 
-    def placed(self, rows: NDArray[np.intp], box: Box) -> Box:
-        """A box of the model's input as shares of the photos themselves: in the middle of some that were read."""
-        found = [_on_photo(self._placements[int(row)], box) for row in rows if int(row) in self._placements]
-        if not found:
-            return box
-        top, left, bottom, right = np.clip(np.median(found, axis=0), 0, 1)
-        return float(top), float(left), float(bottom), float(right)
-
     def _picture(self, row: int) -> NDArray[np.float32] | None:
         if row in self._kept:
             return self._kept[row]
@@ -78,7 +67,7 @@ class Loader:
             return None
         try:
             prepared = self.scorer.prepared(photo)
-        except ImageError as error:
+        except GradsightError as error:
             self.gone[key] = str(error)
             return None
         # One size for all: what is put from one photo into another has its place in both.
@@ -88,17 +77,4 @@ class Loader:
         if len(self._kept) * prepared.array.nbytes > _HELD:
             self._kept.clear()
         self._kept[row] = prepared.array
-        self._placements[row] = prepared.placement
         return prepared.array
-
-
-def _on_photo(placement: Placement, box: Box) -> Box:
-    (height, width), (top, left, bottom, right) = placement.image_size, placement.box
-    high, wide = bottom - top, right - left
-    return (
-        (top + box[0] * high) / height,
-        (left + box[1] * wide) / width,
-        (top + box[2] * high) / height,
-        (left + box[3] * wide) / width,
-    )
-

@@ -16,6 +16,9 @@ region loses half of it, and what is in one place nothing."""
 _TRIMMED = 0.87
 """The same for three quarters."""
 
+_OF_START = 0.6
+"""And this share of the effect that it began with: a slice of a mark is no better an answer than the mark."""
+
 _SMALLEST = 1 / 400
 """No box gets smaller: 12 x 12 pixels of 240."""
 
@@ -37,19 +40,23 @@ def narrowed(shown: Shown, starts: Sequence[Box]) -> Box | None:
     if not order or effects[order[0]] <= 0:
         return None
     box, whole = starts[order[0]], effects[order[0]]
+    least = _OF_START * whole
     for cuts, kept in ((halves, _KEPT), (trims, _TRIMMED)):
-        box, whole = _cut(shown, box, whole, cuts, kept)
+        box, whole = _cut(shown, (box, whole), least, cuts, kept)
     return box
 
 
-def _cut(shown: Shown, box: Box, whole: float, cuts: Callable[[Box], Iterable[Box]], kept: float) -> tuple[Box, float]:
+def _cut(
+    shown: Shown, start: tuple[Box, float], least: float, cuts: Callable[[Box], Iterable[Box]], kept: float
+) -> tuple[Box, float]:
+    box, whole = start
     for _ in range(_ROUNDS):
         smaller = [part for part in cuts(box) if area(part) >= _SMALLEST]
         if not smaller:
             break
         found = [effect(shown, part) for part in smaller]
         best = int(np.argmax(found))
-        if found[best] < kept * whole:
+        if found[best] < max(kept * whole, least):
             break
         box, whole = smaller[best], found[best]
     return box, whole
@@ -61,7 +68,7 @@ def effect(shown: Shown, box: Box) -> float:
 
 
 def gains(patched: Figures) -> Figures:
-    """(n,): how much more the log-odds rise by the class's patches than by those of others; see `Shown.with_patches`."""
+    """(n,): how much more the log-odds rise by the class's patches than by others; see `Shown.with_patches`."""
     found = log_odds(patched)
     return np.asarray(found[0] - found[1])
 
@@ -70,5 +77,3 @@ def log_odds(probabilities: Figures) -> Figures:
     """The logarithm of p / (1 - p): a patch adds to it about the same, whatever else a photo shows."""
     kept = np.clip(probabilities, 1e-6, 1 - 1e-6)
     return np.asarray(np.log(kept) - np.log1p(-kept))
-
-

@@ -59,8 +59,12 @@ def hot_boxes(heat: NDArray[np.floating]) -> list[Box]:
     total, found = heat.clip(0, None).sum(), []
     for number, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
         held = float(heat[labels == number].sum() / total)
-        box = (rows.start / heat.shape[0], columns.start / heat.shape[1],
-               rows.stop / heat.shape[0], columns.stop / heat.shape[1])
+        box = (
+            rows.start / heat.shape[0],
+            columns.start / heat.shape[1],
+            rows.stop / heat.shape[0],
+            columns.stop / heat.shape[1],
+        )
         if held >= _LEAST_HEAT:
             found.append((held, box))
     return [box for _, whole in sorted(found, reverse=True) for box in _edges(whole)]
@@ -70,8 +74,12 @@ def _edges(box: Box) -> list[Box]:
     top, left, bottom, right = box
     if bottom - top < _WIDE or right - left < _WIDE:
         return [box]
-    return [(top, left, top + _DEEP, right), (top, right - _DEEP, bottom, right),
-            (bottom - _DEEP, left, bottom, right), (top, left, bottom, left + _DEEP)]
+    return [
+        (top, left, top + _DEEP, right),
+        (top, right - _DEEP, bottom, right),
+        (bottom - _DEEP, left, bottom, right),
+        (top, left, bottom, left + _DEEP),
+    ]
 
 
 def halves(box: Box) -> Iterator[Box]:

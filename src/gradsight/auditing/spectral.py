@@ -54,14 +54,14 @@ def joined(heat: Rows, features: Rows | None) -> Rows:
 
 def _units(features: Rows) -> NDArray[np.float64]:
     values = np.nan_to_num(features.astype(np.float64))
-    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+    return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12))
 
 
 def _evened(part: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rows whose mean squared distance from their centre is 1."""
     centred = part - part.mean(axis=0)
     spread = np.sqrt(np.square(centred).sum(axis=1).mean())
-    return centred / spread if spread > 0 else centred
+    return np.asarray(centred / spread if spread > 0 else centred)
 
 
 def _affinity(rows: Rows) -> NDArray[np.float64]:
@@ -115,7 +115,7 @@ def _spread_out(rows: NDArray[np.float64], count: int, rng: np.random.Generator)
         total = away.sum()
         at = rng.choice(len(rows), p=away / total) if total > 0 else rng.integers(len(rows))
         centres = np.concatenate([centres, rows[at][None]])
-    return centres
+    return np.asarray(centres)
 
 
 def _squares(rows: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -92,9 +92,10 @@ class Suspect:
 
 
 def in_order(found: Sequence[Suspect]) -> list[Suspect]:
-    """Each suspect once: those that are confirmed first, then those that change the answer most."""
+    """Each suspect once: confirmed ones first, of these such with the same pixels, then by what they change."""
     kept: list[Suspect] = []
-    for one in sorted(found, key=lambda one: (not one.confirmed, -_strength(one))):
+    # The pixels of a thing say where it ends; a place around all that it may be at changes more, and says less.
+    for one in sorted(found, key=lambda one: (not one.confirmed, one.alike < ALIKE, -_strength(one))):
         if not any(_same(one, other) for other in kept):
             kept.append(one)
     return kept

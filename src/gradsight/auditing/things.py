@@ -21,8 +21,8 @@ Window = NDArray[np.float32]
 _SIDE = 1 / 16
 """The side of a window, as a share of the picture's: smaller than most marks, so that all of it is mark."""
 
-_SOURCES = 12
-"""Windows are taken from so many photos."""
+_SOURCES, _TURNS = 12, 5
+"""Windows are taken from so many photos, and of each at so many rows and columns around its peak."""
 
 _SAME = 0.1
 """A window is found where what is left of it, once the picture there is taken away, has a tenth of its own variance."""
@@ -30,8 +30,8 @@ _SAME = 0.1
 _DETAIL = 0.2
 """A window varies at least so much, as a share of the pictures' variance: an even patch is found everywhere."""
 
-_MOST, _FEWEST = 0.1, 0.5
-"""It is found in at least half of the class's photos, and in at most a tenth of the others."""
+_MOST, _FEWEST = 0.05, 0.35
+"""It is found in at least a third of the class's photos, and in at most a twentieth of the others."""
 
 _TELLING = 5
 """Fewer photos do not tell whether a pixel is the same in all."""
@@ -101,9 +101,10 @@ def _windows(pictures: Pictures, peaks: NDArray[np.float64]) -> NDArray[np.float
     side = max(5, round(_SIDE * min(height, width)))
     usual, made = float(pictures.var()), []
     for picture, (row, column) in zip(pictures, peaks, strict=False):
-        for down, across in np.ndindex(3, 3):
-            top = round(row * height + (down - 1.5) * side)
-            left = round(column * width + (across - 1.5) * side)
+        for down, across in np.ndindex(_TURNS, _TURNS):
+            # Half a window apart, and as far as a cell of a coarse layer reaches.
+            top = round(row * height + (down - _TURNS / 2) * side / 2 - side / 4)
+            left = round(column * width + (across - _TURNS / 2) * side / 2 - side / 4)
             top, left = min(max(top, 0), height - side), min(max(left, 0), width - side)
             window = picture[:, top : top + side, left : left + side]
             if window.var() >= _DETAIL * usual:

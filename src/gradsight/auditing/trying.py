@@ -13,7 +13,7 @@ from gradsight.auditing.heat import inside, share_in
 from gradsight.auditing.interventions import Boxes, Shown
 from gradsight.auditing.loading import Loader
 from gradsight.auditing.narrowing import effect, gains, log_odds, narrowed
-from gradsight.auditing.places import Box, around, area, elsewhere
+from gradsight.auditing.places import Box, area, around, elsewhere
 from gradsight.auditing.seen import Seen
 from gradsight.auditing.suspects import Suspect, in_order
 from gradsight.auditing.things import thing_in
@@ -81,9 +81,11 @@ class Trying:
                 certain = certain or (one.confirmed and one.alike > 0)
                 yield one
         # A thing that moves is in no place long enough: it makes a whole edge suspect, at best.
-        thing = None if certain else self._thing(found)
-        if thing is not None:
-            yield thing
+        for candidate in () if certain else found:
+            thing = self._thing(candidate)
+            if thing is not None:
+                yield thing
+                break
 
     def _place(self, candidate: Candidate) -> Suspect | None:
         """What comes of a place; None where it cannot be tried, or does nothing at all."""
@@ -103,9 +105,9 @@ class Trying:
         looking = np.append(rows[:half], fresh)
         return _proven(self.seen, (candidate, looking), proof, [[box] * len(proof.own), *places])
 
-    def _thing(self, found: Sequence[Candidate]) -> Suspect | None:
-        """What comes of a thing with the same pixels in each photo, wherever in the candidates' region it is."""
-        target, region = found[0].target, around([box for one in found for box in _grown(one)])
+    def _thing(self, candidate: Candidate) -> Suspect | None:
+        """What comes of a thing with the same pixels in each photo, wherever in the candidate's region it is."""
+        target, region = candidate.target, around(_grown(candidate))
         rng = self._random(target, 0)
         rows, others = rng.permutation(self.seen.of[target]), rng.permutation(self._others(target))
         half = min(_COMPARED, len(rows) // 2)
@@ -126,7 +128,7 @@ class Trying:
         boxes = [box for box in found_at if box is not None]
         places = zip(*(elsewhere(box, _PLACES, rng) for box in boxes), strict=True)
         held = Shown(proof.scorer, target, proof.own[kept], proof.others, proof.donors)
-        return _proven(self.seen, (found[0], rows), held, [boxes, *map(list, places)])
+        return _proven(self.seen, (candidate, rows), held, [boxes, *map(list, places)])
 
     def _peaks(self, rows: NDArray[np.intp], region: Box) -> NDArray[np.float64]:
         """(n, 2): where the heat of each photo is highest within a region, (row, column) as shares."""
@@ -134,7 +136,7 @@ class Trying:
         grid = heat.shape[1:]
         shown = np.outer(*(inside(region[i], region[i + 2], cells) for i, cells in enumerate(grid)))
         best = (heat * (0.01 + shown)).reshape(len(rows), -1).argmax(axis=1)
-        return (np.stack(np.unravel_index(best, grid), axis=1) + 0.5) / grid
+        return np.asarray((np.stack(np.unravel_index(best, grid), axis=1) + 0.5) / grid)
 
     def _others(self, target: int) -> NDArray[np.intp]:
         """The photos that neither are of the class nor are taken for it."""
@@ -147,7 +149,7 @@ class Trying:
         here, there = (
             np.sum([share_in(self.seen.heat[rows], box) for box in candidate.boxes], axis=0) for rows in (own, every)
         )
-        return every[(there >= 0.5 * np.median(here)) | np.isin(every, own)]
+        return np.asarray(every[(there >= 0.5 * np.median(here)) | np.isin(every, own)])
 
     def _random(self, *salt: int) -> np.random.Generator:
         # Of each candidate its own: what comes of one does not depend on what was tried before it.
@@ -155,7 +157,7 @@ class Trying:
 
 
 def _grown(candidate: Candidate) -> list[Box]:
-    """The candidate's boxes with a cell more at each side: heat lies where a network's cells saw it, not to the pixel."""
+    """The candidate's boxes with a cell more at each side: heat is as coarse as the layer's cells."""
     down, across = (1 / cells for cells in candidate.excess.shape)
     return [
         (max(0.0, top - down), max(0.0, left - across), min(1.0, bottom + down), min(1.0, right + across))
@@ -172,9 +174,7 @@ def _standing_out(shown: Shown, boxes: Sequence[Box], rng: np.random.Generator) 
     ]
 
 
-def _proven(
-    seen: Seen, found: tuple[Candidate, NDArray[np.intp]], shown: Shown, regions: Sequence[Boxes]
-) -> Suspect:
+def _proven(seen: Seen, found: tuple[Candidate, NDArray[np.intp]], shown: Shown, regions: Sequence[Boxes]) -> Suspect:
     """What comes of a region, the first of several; the others are of its size, elsewhere."""
     (candidate, rows), own = found, regions[0]
     patched = [shown.with_patches(region) for region in regions]
@@ -199,4 +199,3 @@ def _proven(
         times=float(gained[0].mean()) / max(usual, _NOTHING),
         alike=shown.alike(own),
     )
-
