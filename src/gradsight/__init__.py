@@ -42,6 +42,7 @@ _HOMES = {
     "Scores": "targets.scores",
     "Several": "targets",
     "Similarity": "targets",
+    "Run": "runs.opened",
     "Sum": "targets",
     "Token": "targets",
     "Top": "targets",
@@ -59,9 +60,12 @@ _HOMES = {
     "explain": "explaining.explain",
     "fuse": "variants",
     "load_model": "models.load",
+    "merge_runs": "runs.merge",
     "method": "registry",
     "metric": "metric_registry",
+    "open_run": "runs.opened",
     "recommend": "evaluating.recommend",
+    "Ray": "runs.engines.ray",
     "Recommendation": "evaluating.recommendation",
     "refine": "variants",
     "run": "runs.run",
@@ -95,6 +99,9 @@ if TYPE_CHECKING:
     from gradsight.results.explanation import Explanation
     from gradsight.results.note import Note
     from gradsight.results.records import ImageRecord
+    from gradsight.runs.engines.ray import Ray
+    from gradsight.runs.merge import merge_runs
+    from gradsight.runs.opened import Run, open_run
     from gradsight.runs.run import run
     from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top, Within
     from gradsight.targets.scores import Scores
@@ -126,7 +133,9 @@ __all__ = [
     "Pixels",
     "Placement",
     "Preprocess",
+    "Ray",
     "Recommendation",
+    "Run",
     "Scores",
     "Several",
     "Similarity",
@@ -146,8 +155,10 @@ __all__ = [
     "explain",
     "fuse",
     "load_model",
+    "merge_runs",
     "method",
     "metric",
+    "open_run",
     "recommend",
     "refine",
     "run",

@@ -36,18 +36,21 @@ class Done:
 
     >>> "a.jpg" in Done(digests(["a.jpg", "b.jpg"]))
     True
+
+    Attributes:
+        digests: of the keys, sorted.
     """
 
     def __init__(self, found: NDArray[np.bytes_]) -> None:
         # Sorted, and looked up by halving: a set of Python's takes ten times the memory.
-        self._sorted = np.unique(found)
+        self.digests = np.unique(found)
 
     def __len__(self) -> int:
-        return len(self._sorted)
+        return len(self.digests)
 
     def __contains__(self, key: object) -> bool:
         if not isinstance(key, str):
             return False
-        wanted = np.array(digest(key), self._sorted.dtype)
-        place = int(np.searchsorted(self._sorted, wanted))
-        return place < len(self._sorted) and bool(self._sorted[place] == wanted)
+        wanted = np.array(digest(key), self.digests.dtype)
+        place = int(np.searchsorted(self.digests, wanted))
+        return place < len(self.digests) and bool(self.digests[place] == wanted)

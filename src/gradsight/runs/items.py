@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from gradsight.errors import InvalidArgument, InvalidType, received
+from gradsight.errors import GradsightError, ImageError, InvalidArgument, InvalidType, received
+from gradsight.files import exists
 from gradsight.runs.item import Content, Item, Label, Opening
 from gradsight.runs.keys import Keys
-from gradsight.runs.places import reopened
-from gradsight.runs.sources.source import Given, Source, source_of
+from gradsight.runs.reopening import reopened
+from gradsight.runs.sources.source import Given, Source, labelled, source_of
 
 __all__ = ["Content", "Item", "Items", "Label", "Opening", "items_of", "reopened"]
 
@@ -45,11 +46,21 @@ class Items(Iterable[Item]):
             yield item if key == item.key else replace(item, key=key)
 
 
-def items_of(source: object, *, leave_out: Iterable[str | os.PathLike[str]] = ()) -> Items:
+def items_of(
+    source: object,
+    *,
+    labels: Iterable[Label | None] | None = None,
+    leave_out: Iterable[str | os.PathLike[str]] = (),
+) -> Items:
     """The photos that a source holds.
 
     Args:
-        source: a folder, or photos one after the other.
+        source: a path or a pattern of paths: of a folder, whose first folders are the labels; of a photo; of a list of
+            photos (``.txt``, ``.csv`` or ``.parquet``), relative to the list; of tars as WebDataset lays them out,
+            ``"shard-{000..007}.tar"``. Or a list of these. Or, in Python, a data set of Hugging Face's `datasets`, of
+            PyTorch or of `tf.data`, or any iterable of photos, (key, photo) or (key, photo, label). The order must be
+            the same each time, for a run that goes on.
+        labels: one for each photo, in their order, in place of those that the source says.
         leave_out: folders that are not looked into, such as that of the results.
 
     Returns:
@@ -57,12 +68,23 @@ def items_of(source: object, *, leave_out: Iterable[str | os.PathLike[str]] = ()
 
     Raises:
         ImageError: there is no photo.
+        InvalidArgument: a list or a pattern is wrong, or there are more or fewer labels than photos.
         InvalidType: ``source`` is no source of photos.
+        MissingDependency: a table of Parquet is given, and pyarrow is not installed.
 
     >>> [item.key for item in items_of(["cat.jpg", "dog.jpg", "cat.jpg"])]
     ['cat.jpg', 'dog.jpg', 'cat.jpg#2']
     """
     found = source_of(Given(source, tuple(os.fsdecode(path) for path in leave_out)))
     if found is None:
-        raise InvalidType(f"`source` must be a folder, or photos one after the other. {received(source)}")
-    return Items(found)
+        raise _no_source(source)
+    return Items(found if labels is None else labelled(found, list(labels)))
+
+
+def _no_source(source: object) -> GradsightError:
+    if isinstance(source, str | os.PathLike) and not exists(source):
+        return ImageError(f"There is no file or folder {os.fspath(source)!r}. It was looked up in {os.getcwd()}.")
+    return InvalidType(
+        "`source` must be a folder, a photo, a list (.txt, .csv, .parquet), tars (.tar), a pattern of such paths, or "
+        f"photos one after the other. {received(source)}"
+    )

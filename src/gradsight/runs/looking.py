@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from gradsight.recent import Recent
 from gradsight.runs.index import Index
-from gradsight.runs.reading import Part, Table, concatenated
-from gradsight.runs.schema import RunRow
+from gradsight.runs.reading import Part, Table, as_mask, concatenated
+from gradsight.runs.schema import RunRow, columns
 from gradsight.runs.table import rows_in
-from gradsight.runs.where import Where, columns
+from gradsight.runs.where import Where
 
 _GROUPS = 2
 """So many row groups are kept: images that are looked at one after the other lie in one."""
@@ -43,7 +43,7 @@ class Looking:
                 pieces.append(self._group(number, group).slice(begin, end - begin))
             first += length
         table = concatenated(pieces)
-        return rows_in(table.filter(_mask(self._where.mask(table))) if len(self._where) else table)
+        return rows_in(table.filter(as_mask(self._where.mask(table))) if len(self._where) else table)
 
     def tables(self, index: Index, names: Collection[str]) -> Iterator[Table]:
         """Some columns of all rows that count, of the images of an index; no more than a row group at once.
@@ -64,7 +64,7 @@ class Looking:
                 meant = _within(own, first, len(table)) & self._where.mask(table)
                 first += len(table)
                 if meant.any():
-                    yield table.filter(_mask(meant)).select(list(names))
+                    yield table.filter(as_mask(meant)).select(list(names))
 
     def _lengths_of(self, number: int) -> tuple[int, ...]:
         return self._lengths.of(number, self._parts[number].lengths)
@@ -82,9 +82,3 @@ def _within(places: npt.NDArray[np.void], first: int, length: int) -> npt.NDArra
     np.add.at(changes, ends, -1)
     found: npt.NDArray[np.bool_] = changes[:-1].cumsum() > 0
     return found
-
-
-def _mask(values: npt.NDArray[np.bool_]) -> object:
-    import pyarrow
-
-    return pyarrow.array(values)

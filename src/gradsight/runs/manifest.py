@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gradsight.errors import InvalidArgument, received
+from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.files import read_text
 from gradsight.results import schema
+
+if TYPE_CHECKING:
+    from gradsight.explaining.spec import ExplainSpec
+    from gradsight.models.spec import ModelSpec
 
 FILE = "manifest.json"
 
@@ -39,6 +44,7 @@ class Manifest:
         images: how many photos there are; None before the end.
         failed: how many of them failed; None before the end.
         complete: whether the run came to its end.
+        missing: what a merged run lacks, in words.
     """
 
     version: int = VERSION
@@ -58,6 +64,7 @@ class Manifest:
     images: int | None = None
     failed: int | None = None
     complete: bool = False
+    missing: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """It as JSON, for `from_json`."""
@@ -88,22 +95,24 @@ class Manifest:
 
     def differs(self, other: Manifest) -> tuple[str, ...]:
         """What of another manifest is not the same, in words, where that would make other rows."""
-        return tuple(_differences(self, other))
+        return tuple(differences(self, other))
+
+    def told(self, other: Manifest) -> tuple[str, ...]:
+        """What of another manifest is not the same and makes the same rows but for rounding, in words."""
+        return tuple(differences(self, other, ("versions",)))
 
     def begun(self) -> Manifest:
         """The same without what is only known at the end."""
-        return replace(self, images=None, failed=None, complete=False)
+        return replace(self, images=None, failed=None, complete=False, missing=())
 
 
-def plain(spec: object) -> Mapping[str, object] | None:
-    """A `ModelSpec` or an `ExplainSpec` as plain values; None where there is none, or none that JSON can say."""
-    from gradsight.errors import InvalidType
-
+def plain(spec: ModelSpec | ExplainSpec | None) -> Mapping[str, object] | None:
+    """A `ModelSpec` or an `ExplainSpec` as plain values; None where there is none, or where it holds a function."""
     if spec is None:
         return None
     try:
-        values = json.loads(spec.to_json())  # type: ignore[attr-defined]
-    except InvalidType:  # it holds a function
+        values = json.loads(spec.to_json())
+    except InvalidType:
         return None
     return dict(values)
 
@@ -123,10 +132,37 @@ _WORDS = {
 }
 """What makes the rows, and how it is called. The engine and the versions are told, and stop nobody."""
 
+_SETTLED = ("batch_size", "part_size")
+"""What is found out: as long as it is not known it fits whatever it is found to be."""
 
-def _differences(one: Manifest, other: Manifest) -> Iterator[str]:
-    for name, words in _WORDS.items():
-        mine, theirs = getattr(one, name), getattr(other, name)
-        # What is not known yet fits whatever it is found to be.
-        if mine != theirs and not (name in ("batch_size", "part_size") and None in (mine, theirs)):
-            yield f"{words}: {mine!r} there, {theirs!r} now"
+
+def differences(there: Manifest, now: Manifest, names: Iterable[str] = tuple(_WORDS)) -> Iterator[str]:
+    """What is not the same in two manifests, in words.
+
+    Args:
+        there: the one that was there first.
+        now: the other.
+        names: of the fields that count.
+    """
+    # By their JSON, in which a tuple is a list: one of the two was read from a file.
+    mine, theirs = (json.loads(one.to_json()) for one in (there, now))
+    for name in names:
+        if mine[name] != theirs[name] and not (name in _SETTLED and None in (mine[name], theirs[name])):
+            yield f"{_WORDS.get(name, name)}: {_both(mine[name], theirs[name])}"
+
+
+def _both(there: object, now: object) -> str:
+    if not isinstance(there, dict) or not isinstance(now, dict):
+        return f"{_short(there)} there, {_short(now)} now"
+    # Of many settings only those that differ.
+    changed = [name for name in {**there, **now} if there.get(name) != now.get(name)]
+    return ", ".join(f"{name} {_short(there.get(name))} there, {_short(now.get(name))} now" for name in changed)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+_LONGEST = 70
+"""So many characters of a value are shown: labels are a thousand words."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from gradsight.cached import cached_property
-from gradsight.checks import taken
+from gradsight.checks import optional, taken
 from gradsight.errors import ImageError, InvalidArgument, MissingDependency, received, unknown
 from gradsight.files import is_file, is_folder
 from gradsight.results import html
@@ -19,11 +19,11 @@ from gradsight.runs.index import Index, indexed
 from gradsight.runs.looking import Looking
 from gradsight.runs.manifest import FILE, Manifest
 from gradsight.runs.photo import Photos, finder
-from gradsight.runs.reading import Part, Table, concatenated, empty, parts_in
-from gradsight.runs.schema import EXPLAINED, FAILED, RunRow
+from gradsight.runs.reading import Table, concatenated, empty, parts_in
+from gradsight.runs.schema import EXPLAINED, FAILED, RunRow, columns
 from gradsight.runs.stored import explanations_of
 from gradsight.runs.table import rows_in
-from gradsight.runs.where import HEAVY, Test, Where, checked, columns
+from gradsight.runs.where import HEAVY, Test, Where, checked
 
 if TYPE_CHECKING:
     import pandas
@@ -37,6 +37,13 @@ def open_run(run: str | os.PathLike[str], *, photos: Photos | None = None) -> Ru
 
     A run that is still being written can be opened: what is there by now is in it.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> from gradsight.runs.example import example
+    >>> with TemporaryDirectory() as folder:
+    ...     run = open_run(example(folder))
+    ...     run.images, run["b.png"].labels, run.failed
+    (('a.png', 'b.png'), (('tabby cat',),), (('c.png', 'it is empty'),))
+
     Args:
         run: its folder.
         photos: where photos are now, if they are not where the run found them: a folder in which the images' keys are
@@ -47,13 +54,7 @@ def open_run(run: str | os.PathLike[str], *, photos: Photos | None = None) -> Ru
         InvalidType: an argument is none of these.
         MissingDependency: pyarrow is not installed.
     """
-    folder = Path(taken("run", run, Name()))
-    if not is_folder(folder) or not is_file(folder / FILE):
-        raise InvalidArgument(
-            f"`run` must be the folder of a run, in which there is a {FILE}. {received(str(folder))} Begin one: "
-            "gradsight run PHOTOS --out RUN."
-        )
-    return Run(folder, Manifest.read(folder), parts_in(folder), photos)
+    return Run(run, photos=photos)
 
 
 class Run:
@@ -62,25 +63,40 @@ class Run:
     ``run[17]`` and ``run["cats/1.jpg"]`` are explanations as an `Explainer` gives them: one, or several where there are
     several layers or methods. Their photos are read when they are drawn. ``run[:100]`` is a run of the first hundred.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> from gradsight.runs.example import example
+    >>> with TemporaryDirectory() as folder:
+    ...     run = Run(example(folder))
+    ...     len(run), run[0].overlay().size, run.filter("score > 8").images
+    (2, (60, 40), ('b.png',))
+
     Attributes:
         folder: where it lies.
         manifest: what it is of.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        manifest: Manifest,
-        parts: Sequence[Part],
-        photos: Photos | None = None,
-        where: Where | None = None,
-        chosen: tuple[slice, ...] = (),
-    ) -> None:
-        self.folder, self.manifest = folder, manifest
-        self._parts, self._photos, self._chosen = tuple(parts), photos, chosen
-        self._find = finder(photos)
-        self._where = where or Where()
-        self._looking = Looking(self._parts, self._where)
+    def __init__(self, run: str | os.PathLike[str], *, photos: Photos | None = None) -> None:
+        folder = Path(taken("run", run, Name()))
+        if not is_folder(folder) or not is_file(folder / FILE):
+            raise InvalidArgument(
+                f"`run` must be the folder of a run, in which there is a {FILE}. {received(str(folder))} Begin one: "
+                "gradsight run PHOTOS --out RUN."
+            )
+        self.folder, self.manifest = folder, Manifest.read(folder)
+        self._parts, self._find = parts_in(folder), finder(photos)
+        self._ask(Where(), ())
+
+    def _ask(self, where: Where, chosen: tuple[slice, ...]) -> None:
+        self._where, self._chosen = where, chosen
+        self._looking = Looking(self._parts, where)
+
+    def _view(self, where: Where, chosen: tuple[slice, ...]) -> Run:
+        """The same run with other rows of it."""
+        made = object.__new__(Run)
+        made.folder, made.manifest = self.folder, self.manifest
+        made._parts, made._find = self._parts, self._find
+        made._ask(where, chosen)
+        return made
 
     @cached_property
     def _index(self) -> Index:
@@ -114,8 +130,7 @@ class Run:
             InvalidArgument: there is none of that number.
         """
         if isinstance(image, slice):
-            chosen = (*self._chosen, image)
-            return Run(self.folder, self.manifest, self._parts, self._photos, self._where, chosen)
+            return self._view(self._where, (*self._chosen, _checked(image)))
         return self._explained(self._looking.rows(self._index.places[self._number(image)]))
 
     def __iter__(self) -> Iterator[Explanation | Explanations]:
@@ -161,8 +176,7 @@ class Run:
             InvalidType: ``where`` is none of these.
             UnknownName: there is no such column.
         """
-        where = self._where.also(where, values)
-        return Run(self.folder, self.manifest, self._parts, self._photos, where, self._chosen)
+        return self._view(self._where.also(where, values), self._chosen)
 
     def table(self, columns: Sequence[str] | None = None) -> Table:
         """The rows as a table of Arrow, those of images that failed too.
@@ -245,3 +259,9 @@ class Run:
 
 def _default() -> tuple[str, ...]:
     return tuple(name for name in columns() if name not in HEAVY)
+
+
+def _checked(part: slice) -> slice:
+    """A slice of whole numbers."""
+    start, stop = (optional("image", end, Whole(), "Pass run[:100].") for end in (part.start, part.stop))
+    return slice(start, stop, optional("image", part.step, Whole(1), "Pass run[::2]."))

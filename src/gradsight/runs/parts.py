@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import itertools
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gradsight.files import durable
 from gradsight.runs.digests import as_text
-from gradsight.runs.reading import FOLDER, SUFFIX, parquet_module
-from gradsight.runs.schema import RunRow, arrow_schema
+from gradsight.runs.reading import FOLDER, SUFFIX, Part, as_mask, parquet_module
+from gradsight.runs.schema import RunRow, arrow_schema, columns
 from gradsight.runs.table import table_of
 
 if TYPE_CHECKING:
     import pyarrow
+    from pyarrow import parquet
 
 _GROUP_ROWS = 2048
 _GROUP_BYTES = 8 << 20
@@ -46,25 +52,82 @@ class PartWriter:
         Raises:
             InvalidArgument: it cannot be written, as on a full disk; nothing is left of it then.
         """
-        path = self.folder / FOLDER / _name(rows, position)
+        path = self.folder / FOLDER / _name((row.key for row in rows), position)
         with durable(path) as file:
             _write(rows, file)
         return path
 
+    def put(self, part: Encoded) -> Path:
+        """Write a part that another process has encoded, as `write` does; that process need not see the folder."""
+        path = self.folder / FOLDER / part.name
+        with durable(path) as file:
+            file.write(part.content)
+        return path
 
-def _name(rows: Sequence[RunRow], position: int) -> str:
-    keys = dict.fromkeys(row.key for row in rows)
-    found = blake2b("\0".join(map(as_text, keys)).encode(), digest_size=8).hexdigest()
+    def copy(self, part: Part, masks: Sequence[NDArray[np.bool_]]) -> None:
+        """Copy a part of another run, or some rows of it.
+
+        Args:
+            part: of the other run.
+            masks: for each row group which rows are taken.
+
+        Raises:
+            InvalidArgument: it cannot be read or written.
+        """
+        if not any(mask.any() for mask in masks):
+            return
+        keys: dict[str, None] = {}
+        for table, mask in zip(part.tables(["key"]), masks, strict=True):
+            keys |= dict.fromkeys(table.filter(as_mask(mask))["key"].to_pylist())
+        path = self.folder / FOLDER / _name(keys, _position(part))
+        with durable(path) as file, _writer(file) as writer:
+            for table, mask in zip(part.tables(columns()), masks, strict=True):
+                writer.write_table(table.filter(as_mask(mask)))
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A part as the bytes of its file.
+
+    Attributes:
+        name: of the file.
+        content: the bytes.
+    """
+
+    name: str
+    content: bytes
+
+
+def encoded(rows: Sequence[RunRow], position: int = 0) -> Encoded:
+    """The part that `PartWriter.write` writes, in memory."""
+    file = io.BytesIO()
+    _write(rows, file)
+    return Encoded(_name((row.key for row in rows), position), file.getvalue())
+
+
+def _name(keys: Iterable[str], position: int) -> str:
+    """The name of the file that holds the rows of some images."""
+    found = blake2b("\0".join(map(as_text, dict.fromkeys(keys))).encode(), digest_size=8).hexdigest()
     return f"part-{position:012d}-{found}{SUFFIX}"
 
 
+def _position(part: Part) -> int:
+    """Where a part began, as its name says; 0 where another program gave it a name."""
+    found = re.fullmatch(r"part-(\d{12})-[0-9a-f]{16}", part.path.stem)
+    return int(found[1]) if found else 0
+
+
 def _write(rows: Sequence[RunRow], file: object) -> None:
+    with _writer(file) as writer:
+        for group in _groups(rows):
+            writer.write_table(table_of(group))
+
+
+def _writer(file: object) -> parquet.ParquetWriter:
     schema = arrow_schema()
     # Texts that repeat are kept once; others would fill a dictionary for nothing.
     repeated = [leaf for name, leaf in _leaves(schema) if name not in _SINGLE]
-    with parquet_module().ParquetWriter(file, schema, compression="zstd", use_dictionary=repeated) as writer:
-        for group in _groups(rows):
-            writer.write_table(table_of(group))
+    return parquet_module().ParquetWriter(file, schema, compression="zstd", use_dictionary=repeated)
 
 
 _SINGLE = ("key", "path", "fingerprint", "map", "features")

@@ -15,7 +15,7 @@ from gradsight.imaging import read_image
 from gradsight.imaging.read import Readable
 from gradsight.rules import Name
 from gradsight.runs import fingerprint
-from gradsight.runs.places import reopened
+from gradsight.runs.reopening import reopened
 from gradsight.runs.schema import RunRow
 
 Found: TypeAlias = Callable[[str], Readable | None]

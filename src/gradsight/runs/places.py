@@ -7,24 +7,24 @@ import re
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
-_TAR = re.compile(r"\.(?:tar|tar\.gz|tgz)!", re.IGNORECASE)
-"""What parts a tar from its member."""
+_WHOLE = re.compile(r"\.(?:tar|tar\.gz|tgz|parquet|pq)!", re.IGNORECASE)
+"""What parts a tar from its member, and a table from its row."""
 
 _URI = "file://"
 
 
 def place_of(path: str, member: str | None = None) -> str:
-    r"""An absolute path, or that of a tar and the name of its member, as a text in UTF-8.
+    r"""An absolute path, or that of a larger file and what lies in it, as a text in UTF-8.
 
-    It is ``"/photos/a.jpg"`` or ``"/photos/1.tar!a.jpg"`` as long as that can mean nothing else. Names that are not in
-    UTF-8, and paths that look like a member of a tar, are written as a URI.
+    It is ``"/photos/a.jpg"``, ``"/photos/1.tar!a.jpg"`` or ``"/photos/1.parquet!17"``, for row 17, as long as that can
+    mean nothing else. Names that are not in UTF-8, and paths that look like one in a larger file, are written as a URI.
 
     >>> place_of("/photos/a.jpg"), place_of("/photos/1.tar", "a.jpg"), place_of("/photos/\udcff.jpg")
     ('/photos/a.jpg', '/photos/1.tar!a.jpg', 'file:///photos/%FF.jpg')
     """
     plain = path if member is None else f"{path}!{member}"
-    # Only the first "!" behind a tar's name parts it.
-    first = _TAR.search(plain)
+    # Only the first "!" behind the name of such a file parts it.
+    first = _WHOLE.search(plain)
     meant = first is None if member is None else first is not None and first.end() == len(path) + 1
     if meant and _is_unicode(plain) and os.path.isabs(path):
         return plain
@@ -33,24 +33,14 @@ def place_of(path: str, member: str | None = None) -> str:
 
 
 def place_in(text: str) -> tuple[Path, str | None]:
-    """The path in a text of `place_of`, and the name of the member where it is one of a tar."""
+    """The path in a text of `place_of`, and the member where it is one of a larger file."""
     if text.startswith(_URI):
         path, parted, member = text.removeprefix(_URI).partition("!")
         return Path(os.fsdecode(unquote_to_bytes(path))), _unquoted(member) if parted else None
-    first = _TAR.search(text)
+    first = _WHOLE.search(text)
     if first is None:
         return Path(text), None
     return Path(text[: first.end() - 1]), text[first.end() :]
-
-
-def reopened(place: str) -> Path | bytes:
-    """What a text of `place_of` means, to be read again.
-
-    Raises:
-        ImageError: a tar does not hold it any more.
-    """
-    path, _ = place_in(place)
-    return path
 
 
 def readable(text: str) -> str:

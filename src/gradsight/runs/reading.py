@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gradsight.errors import GradsightError, InvalidArgument, MissingDependency, one_line, received
 from gradsight.files import entries, opened
 from gradsight.limits import ARRAY_BYTES, COUNT
@@ -130,7 +133,7 @@ def _check_version(file: parquet.ParquetFile) -> None:
 
 
 def _table(file: parquet.ParquetFile, group: int, columns: Collection[str]) -> pyarrow.Table:
-    schema = arrow_schema()
+    schema, columns = arrow_schema(), tuple(dict.fromkeys(columns))
     _check_claims(file.metadata.row_group(group))
     there = [name for name in columns if name in file.schema_arrow.names]
     read = file.read_row_group(group, columns=there, use_threads=False)
@@ -196,3 +199,10 @@ def empty(columns: Collection[str]) -> Table:
 
     schema = arrow_schema()
     return pyarrow.schema([schema.field(name) for name in columns]).empty_table()
+
+
+def as_mask(values: NDArray[np.bool_]) -> pyarrow.Array:
+    """Which rows of a table are meant, as Arrow takes it."""
+    import pyarrow
+
+    return pyarrow.array(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from gradsight.results import schema
@@ -129,3 +129,8 @@ def arrow_schema() -> pyarrow.Schema:
         MissingDependency: pyarrow is not installed.
     """
     return schema.arrow(RunRow, {"gradsight.version": str(VERSION)})
+
+
+def columns() -> tuple[str, ...]:
+    """The names of all columns."""
+    return tuple(field.name for field in fields(RunRow))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from gradsight.checks import taken
-from gradsight.errors import InvalidArgument, MissingDependency
+from gradsight.errors import InvalidArgument, received
 from gradsight.files import UNFINISHED, durable, exists
 from gradsight.rules import Name
 from gradsight.runs.digests import Done, digests
+from gradsight.runs.lock import LOCK, OWNER, locked
 from gradsight.runs.manifest import FILE, Manifest
 from gradsight.runs.parts import PartWriter
-from gradsight.runs.reading import FOLDER, Part, parts_in
-from gradsight.runs.schema import RunRow
+from gradsight.runs.reading import FOLDER, parquet_module, parts_in
+from gradsight.runs.schema import FAILED, RunRow
 
 if TYPE_CHECKING:
     import filelock
 
-LOCK = ".lock"
+_OURS = (FILE, FOLDER, LOCK, OWNER)
 
 
 class Store:
@@ -34,11 +35,14 @@ class Store:
         folder: of the run.
         manifest: what it is of. Of a run that goes on it is the one of its beginning, with its batch size.
         done: the keys of the images that it has already, explained or failed.
+        failed: how many of these failed.
+        told: what is not as at the beginning, in words, such as another version of PyTorch: the last digits may differ.
         parts: what writes parts; it can be pickled and given to other processes.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, done: Done, lock: filelock.BaseFileLock) -> None:
-        self.folder, self.manifest, self.done = folder, manifest, done
+    def __init__(self, folder: Path, manifest: Manifest, lock: filelock.BaseFileLock, told: tuple[str, ...]) -> None:
+        self.folder, self.manifest, self.told = folder, manifest, told
+        self.done, self.failed = _done(folder)
         self.parts = PartWriter(folder)
         self._lock = lock
 
@@ -46,23 +50,25 @@ class Store:
     def open(cls, out: str | os.PathLike[str], manifest: Manifest) -> Store:
         """Begin a run in a folder, or go on with the one that is there.
 
+        What a killed process left half written is removed.
+
         Args:
             out: the folder; it is made if need be.
             manifest: what the run is of.
 
         Raises:
             InvalidArgument: another process writes there; it is a run of something else, or a folder of other things;
-                it cannot be written.
+                it cannot be written, or a part of it cannot be read.
             MissingDependency: pyarrow or filelock is not installed.
         """
         folder = Path(taken("out", out, Name()))
-        (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-        lock = _locked(folder)
+        parquet_module()
+        _made(folder)
+        lock = locked(folder)
         try:
             found = _going_on(folder, manifest)
-            for torn in (folder / FOLDER).glob(f"{UNFINISHED}*.part"):
-                torn.unlink(missing_ok=True)
-            store = cls(folder, found or manifest.begun(), _done(folder), lock)
+            _without_torn(folder)
+            store = cls(folder, found or manifest.begun(), lock, found.told(manifest) if found else ())
             store.save(store.manifest)
             return store
         except BaseException:
@@ -102,39 +108,61 @@ class Store:
         self.close()
 
 
-def _locked(folder: Path) -> filelock.BaseFileLock:
+def _made(folder: Path) -> None:
+    """Make the folder of a run, where there is none; one of other things is left as it is."""
     try:
-        import filelock
-    except ImportError as error:
-        raise MissingDependency("a run is locked by filelock. Install it: pip install 'gradsight[run]'.") from error
-    lock = filelock.FileLock(folder / LOCK, blocking=False, thread_local=False)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise InvalidArgument(f"another process writes into {str(folder)!r}. Wait for its end, or end it.") from None
-    return lock
+        others = [entry.name for entry in os.scandir(folder) if entry.name not in _OURS] if folder.exists() else []
+        # Beside a manifest anything may lie, such as notes of the user's.
+        if others and not exists(folder / FILE):
+            raise InvalidArgument(
+                f"`out` must be a folder of its own. {received(str(folder))} It holds other things, such as "
+                f"{min(others)!r}, and no run. Name one that is not there yet."
+            )
+        (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InvalidArgument):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidArgument(f"{str(folder)!r} cannot be written: {reason}. Name another place as `out`.") from error
 
 
 def _going_on(folder: Path, manifest: Manifest) -> Manifest | None:
-    """The manifest of the run that is there already."""
+    """The manifest of the run that is there already; None where there is none."""
     if not exists(folder / FILE):
+        if parts_in(folder):
+            raise InvalidArgument(
+                f"{str(folder)!r} holds rows and no {FILE}: what they are of is not known. Put it back, or name "
+                "another folder as `out`."
+            )
         return None
     found = Manifest.read(folder)
-    differences = found.differs(manifest)
-    if differences:
+    differing = found.differs(manifest)
+    if differing:
         raise InvalidArgument(
-            f"{str(folder)!r} is a run of something else ({'; '.join(differences)}). Name another folder as `out`, or "
-            "ask for the same."
+            f"{str(folder)!r} is a run of something else. {_listed(differing)} Name another folder as `out`, or ask "
+            "for what was asked for there."
         )
     return found.begun()
 
 
-def _done(folder: Path) -> Done:
-    found = [digests(key) for part in parts_in(folder) for key in _keys(part)]
-    return Done(np.concatenate([digests([]), *found]))
+def _listed(differing: Sequence[str]) -> str:
+    return " ".join(f"{each[:1].upper()}{each[1:]}." for each in differing)
 
 
-def _keys(part: Part) -> Iterator[list[str]]:
-    """The keys of each row group, each once."""
-    for table in part.tables(["key"]):
-        yield table["key"].unique().to_pylist()
+def _without_torn(folder: Path) -> None:
+    """Remove what a killed process had not written to its end."""
+    for place in (folder, folder / FOLDER):
+        for torn in place.glob(f"{UNFINISHED}*.part"):
+            torn.unlink(missing_ok=True)
+
+
+def _done(folder: Path) -> tuple[Done, int]:
+    """The keys of the images that have rows, and how many of them failed."""
+    from pyarrow import compute
+
+    found, failed = [digests([])], [digests([])]
+    for part in parts_in(folder):
+        for table in part.tables(["key", "status"]):
+            found.append(digests(table["key"].unique().to_pylist()))
+            failed.append(digests(table.filter(compute.equal(table["status"], FAILED))["key"].to_pylist()))
+    return Done(np.concatenate(found)), len(np.unique(np.concatenate(failed)))

@@ -27,7 +27,7 @@ from gradsight.runs.schema import RunRow
 from gradsight.targets import TargetInfo
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StoredExplanation(Explanation):
     """An explanation of a run: maps to float16, and regions as they were found in the maps themselves.
 

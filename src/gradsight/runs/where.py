@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gradsight.errors import InvalidArgument, InvalidType, one_line, received, unknown
 from gradsight.runs import conditions
-from gradsight.runs.schema import RunRow, arrow_schema
+from gradsight.runs.schema import RunRow, arrow_schema, columns
 from gradsight.runs.table import rows_in
 
 if TYPE_CHECKING:
@@ -81,11 +81,6 @@ class Where:
             values: by column, what it must be.
         """
         return Where((*self._asked, *([] if test is None else [test]), *values.items()))
-
-
-def columns() -> tuple[str, ...]:
-    """The names of all columns."""
-    return tuple(arrow_schema().names)
 
 
 def checked(names: Collection[str]) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ def found(given: Given) -> Source | None:
     def begin() -> Iterator[Item]:
         for parts, held in names:
             for name in held:
-                yield _item(root, (*parts, name))
+                yield item_in(root, (*parts, name))
         # A folder that cannot be opened is told as a photo that cannot be read is.
         for number, error in enumerate(errors):
             yield Item(f"folder {number + 1} that cannot be opened", Unreadable(str(error)))
@@ -41,7 +41,8 @@ def found(given: Given) -> Source | None:
     return Source(str(root), begin, sum(len(held) for _, held in names) + len(errors))
 
 
-def _item(root: Path, parts: tuple[str, ...]) -> Item:
+def item_in(root: Path, parts: tuple[str, ...]) -> Item:
+    """A photo in a folder, called by the parts of its path there; the first of several is its label."""
     path = os.path.join(root, *parts)
     # The first folder, as `gradsight evaluate` and torchvision's ImageFolder have it.
     label = readable(parts[0]) if len(parts) > 1 else None

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 
-from gradsight.runs.item import Item
+from gradsight.errors import InvalidArgument
+from gradsight.runs.item import Item, Label
+from gradsight.runs.sources.labels import label_of
 
-KINDS = ("folder", "photos")
+KINDS = (
+    "folder",
+    "one",
+    "shards",
+    "text",
+    "table",
+    "parquet",
+    "pattern",
+    "paths",
+    "hugging_face",
+    "of_files",
+    "photos",
+    "indexed",
+)
 """The modules of the kinds, in the order in which they are asked whether a source is theirs."""
 
 
@@ -49,3 +64,25 @@ def source_of(given: Given) -> Source | None:
         if found is not None:
             return found
     return None
+
+
+def labelled(source: Source, labels: Sequence[Label | None]) -> Source:
+    """A source with a label for each photo, in their order.
+
+    Raises:
+        InvalidArgument: there are more or fewer labels than photos.
+    """
+    if source.length is not None and source.length != len(labels):
+        raise _other_count(len(labels), f"{source.length} photos")
+
+    def begin() -> Iterator[Item]:
+        for number, item in enumerate(source.begin()):
+            if number == len(labels):
+                raise _other_count(len(labels), "more photos")
+            yield replace(item, label=label_of(labels[number]))
+
+    return replace(source, begin=begin)
+
+
+def _other_count(labels: int, photos: str) -> InvalidArgument:
+    return InvalidArgument(f"`labels` must be one for each photo. Received: {labels} for {photos}. Pass as many.")
