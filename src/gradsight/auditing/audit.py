@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from gradsight.annotations import Annotations, matched
 from gradsight.auditing.background import Objects, Reliance, objects_of, reliances
@@ -23,12 +24,12 @@ from gradsight.checks import taken
 from gradsight.errors import InvalidArgument
 from gradsight.evaluating.items import known_of
 from gradsight.explaining.explainer import Explainer
-from gradsight.files import is_file
+from gradsight.files import is_file, write_bytes
 from gradsight.models.as_model import ModelLike
 from gradsight.models.digest import digest_of
 from gradsight.models.load import load_model
 from gradsight.models.spec import ModelSpec
-from gradsight.rules import Whole
+from gradsight.rules import Name, Whole
 from gradsight.runs.manifest import Manifest
 from gradsight.runs.opened import Run, open_run
 
@@ -97,6 +98,15 @@ class Audit:
     def __repr__(self) -> str:
         count = len(self.findings)
         return f"Audit({self.model!r}: {self.photos} photos, {count} findings, {len(self.confirmed)} confirmed)"
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``findings.jsonl``, a line for each finding, into a folder, which is made if need be.
+
+        Raises:
+            InvalidArgument: it cannot be written.
+        """
+        lines = "".join(json.dumps(one) + "\n" for one in self.to_dicts())
+        write_bytes(Path(taken("folder", folder, Name())) / "findings.jsonl", lines.encode())
 
     def to_dicts(self) -> list[dict[str, object]]:
         """The findings as plain values, one for each line of JSON, the strongest first."""
