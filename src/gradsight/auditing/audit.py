@@ -19,7 +19,7 @@ from gradsight.auditing.scoring import Scorer
 from gradsight.auditing.seen import Seen
 from gradsight.auditing.suspects import Suspect
 from gradsight.auditing.trying import suspects
-from gradsight.auditing.words import of_confusion, of_looks, of_mistakes, of_reliance, of_suspects
+from gradsight.auditing.words import of_candidates, of_confusion, of_looks, of_mistakes, of_reliance, of_suspects
 from gradsight.checks import taken
 from gradsight.errors import InvalidArgument
 from gradsight.evaluating.items import known_of
@@ -53,6 +53,7 @@ class Audit:
         confusion: how often classes were confused; None where no photo has a known class.
         mistakes: the confident errors.
         reliances: how far each class is decided by the background; empty where no object is known.
+        tried: whether suspects were tried out; else there was no model, or nothing was to be tried.
         passes: how many changed photos the model was asked about.
         notes: what else its reader must know.
         failed: (key, reason) of the photos that could not be explained, or not be read again.
@@ -66,6 +67,7 @@ class Audit:
     confusion: Confusion | None
     mistakes: tuple[Mistake, ...]
     reliances: tuple[Reliance, ...]
+    tried: bool
     passes: int
     notes: tuple[str, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()
@@ -88,7 +90,7 @@ class Audit:
         if count:
             classes = ", ".join(dict.fromkeys(one.label for one in self.confirmed))
             return f"{count} confirmed shortcut{'s' * (count > 1)} ({classes}): {about}."
-        if not self.passes:
+        if not self.tried:
             return f"Nothing was tried out, so that no shortcut is confirmed: {about}."
         return f"No shortcut is confirmed: {about}."
 
@@ -183,6 +185,7 @@ def explainer_of(manifest: Manifest, model: ModelLike | Explainer | None) -> tup
         if isinstance(given, Explainer)
         else Explainer(load_model(given) if isinstance(given, ModelSpec) else given)
     )
+    # The maps say where this model looked; what another one does without a place says nothing of them.
     digest = digest_of(explainer.model.model)
     if None not in (digest, manifest.weights) and digest != manifest.weights:
         raise InvalidArgument(
@@ -222,12 +225,14 @@ def audited(
         name: of the model.
     """
     loader = None if explainer is None else Loader(seen, Scorer(explainer))
-    found = [] if loader is None or not most else suspects(seen, candidates(seen, seed), loader, most, seed)
+    # Also without a model: what the maps share is told as what it is, and nothing more.
+    shared = candidates(seen, seed)
+    found = [] if loader is None or not most else suspects(seen, shared, loader, most, seed)
     known, told = (Objects({}), ()) if places is None else _objects(seen, places)
     relied = reliances(seen, known, loader) if known.regions else ()
     confused, wrong, where = confusion(seen), mistakes(seen), looks(seen)
     findings = [
-        *of_suspects(seen, found),
+        *(of_suspects(seen, found) if loader and most else of_candidates(seen, shared)),
         *of_reliance(seen, relied),
         *of_mistakes(seen, wrong),
         *(of_confusion(seen, confused) if confused else ()),
@@ -243,6 +248,7 @@ def audited(
         confusion=confused,
         mistakes=wrong,
         reliances=relied,
+        tried=loader is not None and most > 0,
         passes=0 if loader is None else loader.scorer.rows,
         notes=(*notes, *told, *known.problems),
         failed=(*failed, *gone.items()),

@@ -121,6 +121,7 @@ def _reliance(
     target, rows = which
     own = np.array([shares[int(row)] for row in rows])
     known, right = seen.labels[rows] != UNKNOWN, seen.labels[rows] == seen.predictions[rows]
+    # Right and wrong are told apart by heat alone: there are too few wrong ones to try things on.
     falls = None if loader is None else _falls(target, rows, objects, loader)
     return Reliance(
         target=target,
@@ -164,6 +165,7 @@ def without_background(pictures: Pictures, regions: Sequence[NDArray[np.bool_]])
 
 
 def _share(falls: tuple[NDArray[np.float64], NDArray[np.float64]]) -> float:
+    # A rise is no reliance: without the background some photos are clearer.
     by_object, by_background = (max(0.0, float(fall.mean())) for fall in falls)
     both = by_object + by_background
     return by_background / both if both > 0 else float("nan")

@@ -19,6 +19,9 @@ _MOST = 200
 _NULLS = 99
 """Groups drawn without regard to classes: p is 0.01 at the least."""
 
+LEVEL = 0.05
+"""Groups that chance makes as strong more often than this are not tried."""
+
 _SPREAD = 0.1
 """Of few photos the drawn groups are nearly the same, and hardly spread at all."""
 
@@ -60,6 +63,7 @@ def candidates(seen: Seen, seed: int = 0) -> list[Candidate]:
             continue
         null = _Null.of(seen, rows, rest, seed)
         mean = _mean(seen.heat, rest)
+        # A shortcut may be in part of a class only: a mark of one of several cameras.
         groups = [rows, *_clusters(seen, rows, seed)]
         found += [_candidate(seen, target, group, len(rows), mean, null) for group in groups]
     return sorted(found, key=lambda one: (one.p, -one.score))
@@ -81,6 +85,7 @@ class _Null:
     @classmethod
     def of(cls, seen: Seen, rows: NDArray[np.intp], rest: NDArray[np.intp], seed: int) -> _Null:
         rng = np.random.default_rng((seed, len(rows)))
+        # As many draws for both: p is a count of them.
         every = np.concatenate([rows, rest])
         drawn, clustered = [], []
         for _ in range(_NULLS):
@@ -103,6 +108,7 @@ def _clusters(seen: Seen, rows: NDArray[np.intp], seed: int) -> Iterator[NDArray
     numbers = clusters(joined(heat, features), seed=seed)
     for number in np.unique(numbers):
         group = drawn[numbers == number]
+        # Nearly all of a class are the class itself, which is a candidate already.
         if FEWEST <= len(group) < 0.9 * len(drawn):
             yield group
 

@@ -57,6 +57,7 @@ class Look:
         strongest = int(np.argmax(self.corners))
         if self.corners[strongest] >= 4 * _OFTEN / 16:
             return _CORNERS[strongest]
+        # Half as much again is much here: even heat has a third of itself there.
         if self.border >= 0.36 * 1.5:
             return "the border"
         if self.centre >= 0.25 * _OFTEN:
@@ -143,6 +144,7 @@ def _look(seen: Seen, rows: NDArray[np.intp], which: tuple[int, int | None], tot
 
 def confusion(seen: Seen) -> Confusion | None:
     """How often classes were confused; None where no photo has a known class."""
+    # By the model's best class, whatever class the map is of.
     known = seen.labels != UNKNOWN
     if not known.any():
         return None

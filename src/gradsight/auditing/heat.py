@@ -40,8 +40,9 @@ def shares(maps: Iterable[NDArray[np.floating]], grid: tuple[int, int]) -> Heat:
     made = []
     for values in maps:
         heat = np.clip(imaging.nan_to_zero(np.asarray(values, np.float32)), 0, None)
-        laid = np.clip(averaged(heat, grid), 0, None)
+        laid = averaged(heat, grid)
         total = laid.sum()
+        # A map without heat says nothing of places: it is left out wherever means are taken.
         made.append(laid / total if total > 0 else np.zeros(grid, np.float32))
     return np.stack(made).astype(np.float32) if made else np.zeros((0, *grid), np.float32)
 
@@ -55,6 +56,7 @@ def averaged(heat: NDArray[np.floating], grid: tuple[int, int]) -> NDArray[np.fl
 
 def _overlaps(cells: int, length: int) -> NDArray[np.float64]:
     """(cells, length): which share of each cell each pixel covers."""
+    # Of pixel i the part from i to i + 1 counts: cells of another number of pixels share those at their ends.
     ends, pixels = np.arange(cells + 1) * length / cells, np.arange(length)
     stop = np.minimum(ends[1:, None], pixels + 1)
     start = np.maximum(ends[:-1, None], pixels)

@@ -67,6 +67,7 @@ class Shown:
 
     def without(self, boxes: Boxes) -> Pictures:
         """The class's photos with the region filled from what is around it (linear imputation, arXiv:2202.00449)."""
+        # One box for all is the rule, and one set of equations: a fortieth of the time.
         if len(set(boxes)) == 1:
             return self._filled(self.own, boxes[0])
         return np.concatenate([self._filled(self.own[i : i + 1], box) for i, box in enumerate(boxes)])
@@ -86,6 +87,7 @@ class Shown:
         Photo i of others gets the region of photo i of the class, beginning again where there are fewer; and beside
         it the same region of another photo.
         """
+        # What is compared lies at the same place of the same photo, so that its own pixels count in neither.
         turns = np.arange(len(self.others)) % len(self.own)
         where = [boxes[int(i)] for i in turns]
         made = [put(source, self.others, where) for source in (self.own[turns], self.donors)]
@@ -105,6 +107,7 @@ def _varies(pictures: Pictures, boxes: Boxes) -> float:
     """How much the pixels in the regions vary from photo to photo."""
     size = (pictures.shape[2], pictures.shape[3])
     cut = [picture[(slice(None), *pixels(box, size))] for picture, box in zip(pictures, boxes, strict=True)]
+    # Boxes that are cut at the photo's edge are smaller: what all have is compared.
     high, wide = (min(part.shape[axis] for part in cut) for axis in (1, 2))
     return float(np.stack([part[:, :high, :wide] for part in cut]).std(axis=0, dtype=np.float64).mean())
 

@@ -36,11 +36,13 @@ def narrowed(shown: Shown, starts: Sequence[Box]) -> Box | None:
         None where no box has an effect.
     """
     effects = [effect(shown, box) for box in starts]
+    # By the root of the area, between the effect itself, for which the largest wins, and the effect for its area.
     order = sorted(range(len(starts)), key=lambda i: -effects[i] / area(starts[i]) ** 0.5)
     if not order or effects[order[0]] <= 0:
         return None
     box, whole = starts[order[0]], effects[order[0]]
     least = _OF_START * whole
+    # In large steps first: most of a region is beside the mark.
     for cuts, kept in ((halves, _KEPT), (trims, _TRIMMED)):
         box, whole = _cut(shown, (box, whole), least, cuts, kept)
     return box
@@ -75,5 +77,6 @@ def gains(patched: Figures) -> Figures:
 
 def log_odds(probabilities: Figures) -> Figures:
     """The logarithm of p / (1 - p): a patch adds to it about the same, whatever else a photo shows."""
+    # A softmax in float32 gives 0 and 1, whose log-odds are infinite.
     kept = np.clip(probabilities, 1e-6, 1 - 1e-6)
     return np.asarray(np.log(kept) - np.log1p(-kept))

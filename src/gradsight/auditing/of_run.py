@@ -54,6 +54,7 @@ def seen_of_run(run: Run) -> tuple[Seen, tuple[tuple[str, str], ...]]:
     for row in _rows(run):
         if row.status != EXPLAINED or row.index is None or len(row.shape) != 2 or row.map is None:
             continue
+        # Maps of two methods or layers are not of one kind, and their means would be of neither.
         first = first or (row.method, row.layers)
         there = best.get(row.key)
         if (row.method, row.layers) == first and (there is None or row.index == row.prediction):

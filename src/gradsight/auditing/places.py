@@ -57,6 +57,7 @@ def hot_boxes(heat: NDArray[np.floating]) -> list[Box]:
         return []
     labels, _ = ndimage.label(heat >= _HOT * highest, structure=np.ones((3, 3)))
     total, found = heat.clip(0, None).sum(), []
+    # What touches at a corner is one area, as in `imaging.areas`.
     for number, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
         held = float(heat[labels == number].sum() / total)
         box = (
@@ -72,6 +73,7 @@ def hot_boxes(heat: NDArray[np.floating]) -> list[Box]:
 
 def _edges(box: Box) -> list[Box]:
     top, left, bottom, right = box
+    # A box around a frame is the whole photo, which does whatever the photo does.
     if bottom - top < _WIDE or right - left < _WIDE:
         return [box]
     return [
@@ -105,6 +107,7 @@ def elsewhere(box: Box, count: int, rng: np.random.Generator) -> list[Box]:
     """Boxes of the same size at other places, which overlap the box as little as can be."""
     top, left, bottom, right = box
     high, wide = bottom - top, right - left
+    # Many are drawn: beside a box that fills half of the photo few have a place of their own.
     drawn = rng.random((40 * count, 2)) * (1 - high, 1 - wide)
     made = [(float(y), float(x), float(y + high), float(x + wide)) for y, x in drawn]
     # A stable sort: of those that do not overlap, the first drawn.
@@ -157,4 +160,6 @@ def named(box: Box) -> str:
 def _third(centre: float, length: float, words: tuple[str, str]) -> str:
     if length > 0.6:
         return ""
-    return words[0] if centre < 1 / 3 else words[1] if centre > 2 / 3 else ""
+    if 1 / 3 <= centre <= 2 / 3:
+        return ""
+    return words[int(centre > 0.5)]

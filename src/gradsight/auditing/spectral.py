@@ -31,11 +31,13 @@ def clusters(rows: Rows, most: int = 4, seed: int = 0) -> NDArray[np.intp]:
     n = len(rows)
     if n < 12:
         return np.zeros(n, np.intp)
+    # With one vector more than groups, since the last gap lies behind the last group.
     values, vectors = _eigen(_affinity(rows), most + 1)
     # The gap after the second to the last eigenvalue: one group alone is looked at in any case.
     gaps = np.diff(values)[1:]
     count = int(gaps.argmax()) + 2
     embedded = vectors[:, :count]
+    # Rows on the unit sphere: photos at the edge of a group lie in its direction, and nearer to 0.
     lengths = np.linalg.norm(embedded, axis=1, keepdims=True)
     return _kmeans(embedded / np.maximum(lengths, 1e-12), count, seed)
 
@@ -73,6 +75,7 @@ def _affinity(rows: Rows) -> NDArray[np.float64]:
     # Equal rows have no reach, and would divide by 0.
     scale = np.maximum(reach, 1e-9 + 1e-3 * reach.mean())
     affinity: NDArray[np.float64] = np.exp(-away / (scale[:, None] * scale))
+    # No photo is its own neighbour, which would bind it to itself more than to any group.
     np.fill_diagonal(affinity, 0)
     return affinity
 
@@ -101,6 +104,7 @@ def _lloyd(rows: NDArray[np.float64], count: int, rng: np.random.Generator) -> t
         found = away.argmin(axis=1)
         if (found == groups).all():
             break
+        # Groups that lost all photos keep their centre, and may win some again.
         groups = found
         for group in np.unique(groups):
             centres[group] = rows[groups == group].mean(axis=0)

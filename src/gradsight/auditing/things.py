@@ -85,6 +85,7 @@ def thing_in(own: Pictures, others: Pictures, peaks: NDArray[np.float64], region
         return None
     found = [[_nearest(picture, windows, region) for picture in part] for part in (own, others)]
     ours, theirs = (np.stack([one[0] for one in part]) <= _SAME for part in found)
+    # A photo whose own window it is counts as well: one of two dozen.
     shares = ours.mean(axis=0) - theirs.mean(axis=0)
     best = int(shares.argmax())
     if ours[:, best].mean() < _FEWEST or theirs[:, best].mean() > _MOST:
@@ -107,6 +108,7 @@ def _windows(pictures: Pictures, peaks: NDArray[np.float64]) -> NDArray[np.float
             left = round(column * width + (across - _TURNS / 2) * side / 2 - side / 4)
             top, left = min(max(top, 0), height - side), min(max(left, 0), width - side)
             window = picture[:, top : top + side, left : left + side]
+            # Sky is found in every photo with a sky.
             if window.var() >= _DETAIL * usual:
                 made.append(window)
     return np.stack(made) if made else np.zeros((0, 1, 1, 1), np.float32)
@@ -122,6 +124,7 @@ def _nearest(
     grid = pieces.shape[1:3]
     flat = np.ascontiguousarray(pieces.transpose(1, 2, 0, 3, 4)).reshape(grid[0] * grid[1], -1)
     wanted = windows.reshape(len(windows), -1)
+    # |a - b|^2 by one product of matrices: each window at each place, in the time of one convolution.
     away = np.square(flat).sum(axis=1)[:, None] - 2 * flat @ wanted.T + np.square(wanted).sum(axis=1)
     best = away.argmin(axis=0)
     left_over = away[best, np.arange(len(windows))] / wanted.shape[1] / np.maximum(wanted.var(axis=1), 1e-12)

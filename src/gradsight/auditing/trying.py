@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.auditing.candidates import Candidate
+from gradsight.auditing.candidates import LEVEL, Candidate
 from gradsight.auditing.heat import inside, share_in
 from gradsight.auditing.interventions import Boxes, Shown
 from gradsight.auditing.loading import Loader
@@ -18,9 +18,6 @@ from gradsight.auditing.seen import Seen
 from gradsight.auditing.suspects import Suspect, in_order
 from gradsight.auditing.things import thing_in
 from gradsight.significance import interval
-
-LEVEL = 0.05
-"""Groups that chance makes as strong more often than this are not tried."""
 
 _SEARCHED, _PROVEN = 16, 40
 """How many photos the box is found on, and on how many others it is proven."""
@@ -118,6 +115,7 @@ class Trying:
         thing = thing_in(own, beside, self._peaks(used, region), region)
         if thing is None:
             return None
+        # On photos that it was not found on, by its pixels alone: what the model makes of them is still to be seen.
         proof = self.loader.shown(target, rows[half:], others[len(others) // 2 :], _PROVEN)
         if proof is None:
             return None
@@ -135,6 +133,7 @@ class Trying:
         heat = self.seen.heat[rows]
         grid = heat.shape[1:]
         shown = np.outer(*(inside(region[i], region[i + 2], cells) for i, cells in enumerate(grid)))
+        # Beside the region heat counts little, and not nothing: a photo may have none in it.
         best = (heat * (0.01 + shown)).reshape(len(rows), -1).argmax(axis=1)
         return np.asarray((np.stack(np.unravel_index(best, grid), axis=1) + 0.5) / grid)
 
@@ -179,8 +178,10 @@ def _proven(seen: Seen, found: tuple[Candidate, NDArray[np.intp]], shown: Shown,
     (candidate, rows), own = found, regions[0]
     patched = [shown.with_patches(region) for region in regions]
     removed = np.stack([shown.removed(region) for region in regions[: 1 + _PLACES // 2]])
+    # By log-odds, since a model that is sure of a class by other things too is hardly less sure without the mark.
     losses = log_odds(shown.unchanged) - log_odds(removed)
     gained = np.stack([gains(each) for each in patched])
+    # Not the largest: a box elsewhere may meet another part of the same frame, or of the edge that a logo moves along.
     usual = float(np.quantile(gained[1:].mean(axis=1), 0.75))
     box = around(own)
     return Suspect(

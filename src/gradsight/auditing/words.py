@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.auditing.background import Reliance
+from gradsight.auditing.candidates import LEVEL, Candidate
 from gradsight.auditing.facts import Confusion, Look, Mistake
 from gradsight.auditing.finding import PHOTOS, Finding
 from gradsight.auditing.places import hot_boxes, named
@@ -51,10 +52,26 @@ def _suspected(one: Suspect, label: str, place: str) -> str:
     seen = f"{thing} {where} ({one.size:.1%} of the photo)"
     if one.confirmed:
         return (
-            f"{label} is decided by {seen}: without it the probability falls by {_told(one.removal)}, and put into "
+            f"{label} relies on {seen}: without it the probability falls by {_told(one.removal)}, and put into "
             f"photos of other classes it raises it by {_told(one.transplant)} more than what is there in other photos."
         )
     return f"{label} looks at {seen}, but it is no confirmed shortcut: {'; '.join(one.why_not)}."
+
+
+def of_candidates(seen: Seen, found: Sequence[Candidate]) -> Iterator[Finding]:
+    """A finding for each class whose maps share a place, of which nothing was tried out."""
+    for one in found:
+        if one.p > LEVEL or not one.whole or not one.boxes:
+            continue
+        label, box = seen.name(one.target), seen.on_photos(one.rows, one.boxes[0])
+        yield Finding(
+            kind="suspect",
+            label=label,
+            sentence=f"{label} looks at {named(box)} more than other classes do; whether it decides was not tried out.",
+            box=box,
+            photos=_keys(seen, one.rows),
+            figures={"p": one.p, "score": one.score, "photos": len(one.rows)},
+        )
 
 
 def of_reliance(seen: Seen, found: Sequence[Reliance]) -> Iterator[Finding]:
