@@ -66,6 +66,8 @@ def candidates(seen: Seen, seed: int = 0) -> list[Candidate]:
         # A shortcut may be in part of a class only: a mark of one of several cameras.
         groups = [rows, *_clusters(seen, rows, seed)]
         found += [_candidate(seen, target, group, len(rows), mean, null) for group in groups]
+        # Of two classes each looks where the other's mark is, or is not: beside the other neither stands out there.
+        found.append(_by_itself(seen, target, rows, seed))
     return sorted(found, key=lambda one: (one.p, -one.score))
 
 
@@ -135,6 +137,33 @@ def _candidate(
         score=(strength - float(chance.mean())) / spread,
         p=(1 + int((chance >= strength).sum())) / (1 + len(chance)),
     )
+
+
+def _by_itself(seen: Seen, target: int, rows: NDArray[np.intp], seed: int) -> Candidate:
+    """A class that looks at one place, whatever the others do: beside its own maps, each moved at random."""
+    rng = np.random.default_rng((seed, len(rows)))
+    heat = seen.heat[_drawn(rows, rng)].astype(np.float64)
+    chance = np.array([strength_of(_moved(heat, rng).mean(axis=0) - 1 / heat[0].size) for _ in range(_NULLS)])
+    excess = _mean(seen.heat, rows) - 1 / heat[0].size
+    strength = strength_of(excess)
+    return Candidate(
+        target=target,
+        rows=rows,
+        whole=True,
+        excess=excess,
+        boxes=tuple(hot_boxes(excess)),
+        strength=strength,
+        score=(strength - float(chance.mean())) / max(float(chance.std()), _SPREAD),
+        p=(1 + int((chance >= strength).sum())) / (1 + len(chance)),
+    )
+
+
+def _moved(heat: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Maps, each moved at random, around the edges."""
+    n, height, width = heat.shape
+    rows = (np.arange(height) + rng.integers(height, size=(n, 1)))[:, :, None] % height
+    columns = (np.arange(width) + rng.integers(width, size=(n, 1)))[:, None] % width
+    return np.asarray(heat[np.arange(n)[:, None, None], rows, columns])
 
 
 def strength_of(excess: NDArray[np.float64]) -> float:
