@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 # The public names and where they live; a module is loaded when one of its names is first asked for.
 _HOMES = {
     "Against": "targets",
+    "Audit": "auditing.audit",
     "Box": "targets",
     "Candidate": "layers",
     "Classes": "targets",
@@ -28,6 +29,7 @@ _HOMES = {
     "Explainer": "explaining.explainer",
     "Explanation": "results.explanation",
     "Failed": "photos",
+    "Finding": "auditing.finding",
     "GradsightError": "errors",
     "ImageRecord": "results.records",
     "Model": "models.model",
@@ -47,6 +49,7 @@ _HOMES = {
     "Within": "targets",
     "Writing": "models.model",
     "ask": "captioning",
+    "audit": "auditing.audit",
     "caption": "captioning",
     "contrastive": "variants",
     "compare": "comparing",
@@ -71,6 +74,8 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from gradsight.auditing.audit import Audit, audit
+    from gradsight.auditing.finding import Finding
     from gradsight.captioning import ask, caption
     from gradsight.comparing import compare
     from gradsight.errors import GradsightError
@@ -104,6 +109,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Against",
+    "Audit",
     "Box",
     "Candidate",
     "Classes",
@@ -117,6 +123,7 @@ __all__ = [
     "Explainer",
     "Explanation",
     "Failed",
+    "Finding",
     "GradsightError",
     "ImageRecord",
     "Model",
@@ -139,6 +146,7 @@ __all__ = [
     "Within",
     "Writing",
     "ask",
+    "audit",
     "caption",
     "compare",
     "contrastive",

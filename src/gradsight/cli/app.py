@@ -8,6 +8,7 @@ import typer
 
 import gradsight as gs
 from gradsight.cli.commands.ask import ask
+from gradsight.cli.commands.audit import audit
 from gradsight.cli.commands.caption import caption
 from gradsight.cli.commands.compare import compare
 from gradsight.cli.commands.demo import demo
@@ -68,6 +69,7 @@ for _entry in (
     run,
     show,
     merge,
+    audit,
     neurons,
     caption,
     ask,
