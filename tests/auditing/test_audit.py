@@ -108,7 +108,25 @@ def test_a_removed_region_is_filled_from_around_it(marked) -> None:
 def test_few_photos_confirm_nothing(marked) -> None:
     seen, explainer, _ = marked
     few = np.concatenate([seen.of[0][:3], *(seen.of[i] for i in (1, 2, 3))])
-    assert not audited(_part(seen, few), explainer).confirmed
+    found = audited(_part(seen, few), explainer)
+    assert not found.confirmed
+    # Of two classes of three photos nothing is known, and none is said to be sound.
+    found = audited(_part(seen, np.concatenate([seen.of[0][:3], seen.of[1][:3]])), explainer)
+    assert found.verdict.startswith("Nothing was tried out")
+    assert found.notes == ("suspects are looked for where 6 photos of a class stand beside 6 of others: none do here.",)
+
+
+def test_sentences_hold_for_one_class_one_photo_and_maps_of_other_classes(marked) -> None:
+    seen, _, _ = marked
+    (look,) = (one for one in audited(_part(seen, seen.of[0][:1]), None).findings if one.kind == "look")
+    assert "in 1 photo it looks" in look.sentence
+    assert "other classes" not in look.sentence
+    # Taken for another class than the one that all maps are of.
+    wrong = replace(seen, predictions=np.full(len(seen), 1), probabilities=np.full(len(seen), 0.99))
+    wrong = _part(replace(wrong, targets=np.zeros(len(seen), np.intp)), seen.of[0][:2])
+    errors = [one.sentence for one in audited(wrong, None).findings if one.kind == "error"]
+    assert len(errors) == 2
+    assert all("what speaks for mark is at" in one and "the model looked" not in one for one in errors)
 
 
 def _part(seen, rows):
@@ -124,6 +142,9 @@ def test_a_photo_that_is_gone_is_told_and_stops_nothing(marked) -> None:
     photos[3] = "nowhere.png"
     found = audited(replace(seen, photos=tuple(photos)), explainer)
     assert [key for key, _ in found.failed] == [seen.keys[3]]
+    assert found.notes[0].startswith(
+        f"photos that could not be read again to try things out: 1, such as {seen.keys[3]}"
+    )
     assert len(found.confirmed) == 1
 
 

@@ -50,6 +50,12 @@ def test_a_run_names_what_failed_and_the_same_command_goes_on(photos: Path) -> N
     assert "is a run of something else" in changed.stderr
 
 
+def test_a_run_says_how_its_model_is_loaded(photos: Path) -> None:
+    # `gradsight audit run` loads it again.
+    began()
+    assert gs.open_run("run").manifest.model == {"version": 1, "source": MODEL}
+
+
 def test_json_is_a_line_for_each_part_and_one_for_the_run(photos: Path) -> None:
     result = began("--json", "--method", "gradcam", "--method", "layercam", "--top", "2", "--features")
     part, whole = lines(result.stdout)

@@ -51,6 +51,20 @@ def test_shards_become_the_run_that_they_are_of(tmp_path: Path) -> None:
     assert len(open_run(shards[0])) == 10
 
 
+def test_shards_that_found_other_batch_sizes_quickest_are_of_one_run(tmp_path: Path) -> None:
+    shards = [
+        shard(tmp_path, i, [stores.plain_rows([str(i)])], batch_size=i, part_size=size)
+        for i, size in ((1, 64), (2, 64), (3, 32))
+    ]
+    merged = merge_runs(shards, tmp_path / "out")
+    assert merged.images == ("1", "2", "3")
+    assert (merged.manifest.complete, merged.manifest.batch_size, merged.manifest.part_size) == (True, None, None)
+    # The same again, into what is there.
+    assert merge_runs(shards[::-1], tmp_path / "out").images == merged.images
+    same = [shard(tmp_path / "same", i, [stores.plain_rows([str(i)])], batch_size=8, count=2) for i in (1, 2)]
+    assert merge_runs(same, tmp_path / "both").manifest.batch_size == 8
+
+
 def test_an_image_of_several_runs_is_taken_once_and_explained_if_one_explained_it(tmp_path: Path) -> None:
     one, two, three = (stores.plain_rows([key] * 2) for key in "abc")
     runs = [

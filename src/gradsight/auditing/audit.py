@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gradsight.annotations import Annotations, matched
 from gradsight.auditing.background import Objects, Reliance, objects_of, reliances
-from gradsight.auditing.candidates import candidates
+from gradsight.auditing.candidates import FEWEST, candidates
 from gradsight.auditing.facts import Confusion, Look, Mistake, confusion, looks, mistakes
 from gradsight.auditing.finding import Finding, in_order
 from gradsight.auditing.loading import Loader
@@ -53,7 +53,7 @@ class Audit:
         confusion: how often classes were confused; None where no photo has a known class.
         mistakes: the confident errors.
         reliances: how far each class is decided by the background; empty where no object is known.
-        tried: whether suspects were tried out; else there was no model, or nothing was to be tried.
+        tried: whether suspects were tried out; else there was no model, or nothing stood out that could be tried.
         passes: how many changed photos the model was asked about.
         notes: what else its reader must know.
         failed: (key, reason) of the photos that could not be explained, or not be read again.
@@ -91,7 +91,7 @@ class Audit:
             classes = ", ".join(dict.fromkeys(one.label for one in self.confirmed))
             return f"{count} confirmed shortcut{'s' * (count > 1)} ({classes}): {about}."
         if not self.tried:
-            return f"Nothing was tried out, so that no shortcut is confirmed: {about}."
+            return f"Nothing was tried out, so that no shortcut is confirmed or ruled out: {about}."
         return f"No shortcut is confirmed: {about}."
 
     def __str__(self) -> str:
@@ -229,6 +229,7 @@ def audited(
     shared = candidates(seen, seed)
     found = [] if loader is None or not most else suspects(seen, shared, loader, most, seed)
     known, told = (Objects({}), ()) if places is None else _objects(seen, places)
+    tried = loader is not None and loader.scorer.rows > 0  # before the background asks the same model
     relied = reliances(seen, known, loader) if known.regions else ()
     confused, wrong, where = confusion(seen), mistakes(seen), looks(seen)
     findings = [
@@ -248,11 +249,27 @@ def audited(
         confusion=confused,
         mistakes=wrong,
         reliances=relied,
-        tried=loader is not None and most > 0,
+        tried=tried,
         passes=0 if loader is None else loader.scorer.rows,
-        notes=(*notes, *told, *known.problems),
+        notes=(*notes, *_too_few(seen), *told, *known.problems, *_left_out(failed, gone)),
         failed=(*failed, *gone.items()),
     )
+
+
+def _too_few(seen: Seen) -> Iterator[str]:
+    """That no class has the photos that it takes to see what its maps share."""
+    counts = [len(rows) for rows in seen.of.values()]
+    if not any(count >= FEWEST and sum(counts) - count >= FEWEST for count in counts):
+        yield f"suspects are looked for where {FEWEST} photos of a class stand beside {FEWEST} of others: none do here."
+
+
+def _left_out(failed: Sequence[tuple[str, str]], gone: Mapping[str, str]) -> Iterator[str]:
+    """How many photos the figures are not of, and why the first of them."""
+    kinds = ("were not explained in the run", failed), ("could not be read again to try things out", [*gone.items()])
+    for words, photos in kinds:
+        if photos:
+            key, why = photos[0]
+            yield f"photos that {words}: {len(photos)}, such as {key}: {why}"
 
 
 def _objects(seen: Seen, places: Places) -> tuple[Objects, tuple[str, ...]]:

@@ -76,7 +76,10 @@ class Suspect:
 
     def _against(self) -> Iterator[tuple[str, bool]]:
         # `not >`: an interval of too few photos has NaN as ends, and confirms nothing.
-        yield "without it the class is as probable", not self.removal_beyond.low > 0
+        yield (
+            "without it the class loses no more than without other regions of its size",
+            not self.removal_beyond.low > 0,
+        )
         yield "in other photos it does not raise the class", not self.transplant.low > 0
         yield "it raises the class too little to change answers", not self.transplant.mean >= LEAST
         yield "other regions of its size raise the class as well", not self._stands_out

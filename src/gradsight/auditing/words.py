@@ -112,12 +112,15 @@ def of_mistakes(seen: Seen, found: Sequence[Mistake]) -> Iterator[Finding]:
         boxes = hot_boxes(seen.heat[one.row])
         box = seen.on_photos([one.row], boxes[0]) if boxes else None
         place = named(box) if box else "nothing in particular"
+        # A run of one class for all photos has no maps of what they were taken for.
+        own = seen.targets[one.row] == one.prediction
+        looked = "the model looked at" if own else f"what speaks for {seen.name(int(seen.targets[one.row]))} is at"
         yield Finding(
             kind="error",
             label=seen.name(one.prediction),
             sentence=(
                 f"{one.key} is {seen.name(one.label)}, and was taken for {seen.name(one.prediction)} with probability "
-                f"{one.probability:.2f}; the model looked at {place}."
+                f"{one.probability:.2f}; {looked} {place}."
             ),
             strength=one.probability,
             box=box,
@@ -141,22 +144,28 @@ def of_confusion(seen: Seen, found: Confusion) -> Iterator[Finding]:
 
 def of_looks(seen: Seen, found: Sequence[Look]) -> Iterator[Finding]:
     """A finding for each class: where it looks."""
+    several = sum(one.truth is None for one in found) > 1
     for one in found:
         if one.truth is not None:
             continue
         label = seen.name(one.target)
+        # Beside no other class nothing is elsewhere.
+        apart = f"; {one.apart:.0%} of it lies elsewhere than that of other classes" if several else ""
         yield Finding(
             kind="look",
             label=label,
             sentence=(
-                f"{label}: in {one.photos} photos it looks at {one.place}: {one.centre:.0%} of its heat is in the "
-                f"middle quarter of the photo, {one.border:.0%} at the border (even heat: 25 % and 36 %); "
-                f"{one.apart:.0%} of it lies elsewhere than that of other classes."
+                f"{label}: in {_photos(one.photos)} it looks at {one.place}: {one.centre:.0%} of its heat is in the "
+                f"middle quarter of the photo, {one.border:.0%} at the border (even heat: 25 % and 36 %){apart}."
             ),
             strength=one.apart,
             photos=_keys(seen, seen.of[one.target]),
             figures={"centre": one.centre, "border": one.border, "scatter": one.scatter, "apart": one.apart},
         )
+
+
+def _photos(count: int) -> str:
+    return f"{count} photo{'s' * (count != 1)}"
 
 
 def _keys(seen: Seen, rows: Sequence[int] | NDArray[np.intp]) -> tuple[str, ...]:

@@ -209,7 +209,8 @@ class Model:
         for name in about:
             if name not in ABOUT:
                 raise unknown("argument", name, ABOUT, "These are what can be said of a model.")
-        said = {name: value for name, value in about.items() if value is not None}
+        # What is so already is not news: a spec that says all of the model still does.
+        said = {name: value for name, value in about.items() if value is not None and value is not getattr(self, name)}
         if not said:
             return self
         spec = None if self.spec is None else self.spec.told(said)

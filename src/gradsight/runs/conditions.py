@@ -129,7 +129,12 @@ class _Reader:
         return _called(_COMPARED[type(op)], self._operand(left), self._operand(right))
 
     def _within(self, left: ast.expr, right: ast.expr) -> _Value:
-        """``column in (values)``, or ``value in column of lists``."""
+        """``column in (values)``, ``value in column of lists``, or ``text in column of texts``."""
+        if isinstance(right, ast.Name) and str(self._kind(right)) == "string":
+            return _held(self._named(right), ast.literal_eval(left))
+        # Of one text in brackets Python makes its letters, and of a column of numbers nothing is a part.
+        if isinstance(right, ast.Constant) or (isinstance(right, ast.Name) and not is_list(self._kind(right))):
+            raise ValueError("nothing is in it")
         if isinstance(right, ast.Name):
             return _is(self._named(right), self._kind(right), ast.literal_eval(left))
         return _is(self._named(left), self._kind(left), tuple(ast.literal_eval(right)))
@@ -173,6 +178,19 @@ def _joined(name: str, values: list[_Value]) -> _Value:
     made = values[0]
     for value in values[1:]:
         made = _called(name, made, value)
+    return made
+
+
+def _held(column: _Value, part: object) -> _Value:
+    """Whether a text is a part of each of a column's, as ``in`` means in Python."""
+    if not isinstance(part, str):
+        raise ValueError("no text")
+
+    def made(table: pyarrow.Table) -> pyarrow.Array:
+        from pyarrow import compute
+
+        return compute.match_substring(column(table), part)
+
     return made
 
 

@@ -52,10 +52,11 @@ def merge_runs(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[st
     for run in opened:
         if os.path.realpath(run.folder) == os.path.realpath(place):
             raise InvalidArgument(f"`out` must be a new folder, and not one of `runs`. {received(str(place))}")
-    _check_same([run.manifest for run in opened])
+    manifests = [run.manifest for run in opened]
+    _check_same(manifests)
     # Told, and no error: the other shards may still be on their way.
     missing = tuple(_missing(opened))
-    with Store.open(place, _of_all(opened[0].manifest)) as store:
+    with Store.open(place, _of_all(manifests)) as store:
         _merge([part for run in opened for part in parts_in(run.folder)], store)
         merged = open_run(place)
         failed = len(merged.failed)
@@ -72,15 +73,22 @@ def _opened(runs: Sequence[str | os.PathLike[str]]) -> list[Run]:
     return [open_run(run) for run in runs]
 
 
-def _of_all(manifest: Manifest) -> Manifest:
-    """The manifest of the whole that a shard is one of."""
-    return replace(manifest.begun(), shard=None)
+def _of_all(manifests: Sequence[Manifest]) -> Manifest:
+    """The manifest of the whole that shards are parts of."""
+    # Each shard finds out by itself how many photos at once are quickest: that says nothing about what its rows are.
+    batch_size = _of_each([manifest.batch_size for manifest in manifests])
+    part_size = _of_each([manifest.part_size for manifest in manifests])
+    return replace(manifests[0].begun(), shard=None, batch_size=batch_size, part_size=part_size)
+
+
+def _of_each(sizes: Sequence[int | None]) -> int | None:
+    """What all are; None where they differ."""
+    return sizes[0] if len(set(sizes)) == 1 else None
 
 
 def _check_same(manifests: Sequence[Manifest]) -> None:
-    first = _of_all(manifests[0])
     for number, other in enumerate(manifests[1:], start=2):
-        differing = first.differs(_of_all(other))
+        differing = _of_all([manifests[0], other]).differs(_of_all([other]))
         if differing:
             raise InvalidArgument(
                 "`runs` must be of the same model, weights and settings. Of the first and of number "
