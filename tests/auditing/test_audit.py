@@ -232,6 +232,14 @@ def test_a_run_is_audited_with_its_model(run) -> None:
     assert found.photos == 96
 
 
+def test_of_a_run_whose_photos_failed_the_failure_is_told_and_not_the_model_blamed(run, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1.jpg").write_bytes(b"no picture")
+    gs.run(tmp_path / "photos", run[1], out=tmp_path / "run")
+    with pytest.raises(InvalidArgument, match=r"every photo failed \(1\)"):
+        gs.audit(tmp_path / "run", run[1])
+
+
 def test_a_run_without_its_model_says_what_to_do(run) -> None:
     found = gs.audit(run[0])
     assert not found.confirmed

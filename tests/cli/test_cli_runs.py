@@ -50,6 +50,15 @@ def test_a_run_names_what_failed_and_the_same_command_goes_on(photos: Path) -> N
     assert "is a run of something else" in changed.stderr
 
 
+def test_of_a_run_whose_photos_failed_nothing_is_drawn_and_no_condition_is_blamed(here: Path) -> None:
+    (here / "photos").mkdir()
+    (here / "photos" / "broken.png").write_bytes(b"no picture")
+    began()
+    result = run("show", "run")
+    assert result.exit_code == 2
+    assert "'run' has nothing to draw: every photo failed (1)." in result.stderr
+
+
 def test_a_run_says_how_its_model_is_loaded(photos: Path) -> None:
     # `gradsight audit run` loads it again.
     began()

@@ -59,6 +59,9 @@ def seen_of_run(run: Run) -> tuple[Seen, tuple[tuple[str, str], ...]]:
         there = best.get(row.key)
         if (row.method, row.layers) == first and (there is None or row.index == row.prediction):
             best[row.key] = _of(row, run._find)
+    if not best and not len(run):
+        why = f": every photo failed ({len(run.failed)})" if run.failed else ""
+        raise InvalidArgument(f"`run` must have explained photos. Received: {run!r}{why}. Type its command again.")
     if not best:
         raise InvalidArgument(
             f"`run` must have maps of classes of photos: an audit compares classes. Received: {run!r}. Run photos "

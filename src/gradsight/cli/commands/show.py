@@ -60,6 +60,9 @@ def show(
     look = drawing.look()
     files.suffix()
     opened = gs.open_run(run, photos=photos)
+    if not len(opened):
+        what = f"every photo failed ({len(opened.failed)})" if opened.failed else "it has no photo yet"
+        raise InvalidArgument(f"{str(run)!r} has nothing to draw: {what}. Type the command of the run again.")
     for expression in where or []:
         opened = opened.filter(expression)
     chosen, count = opened[:limit], len(opened)
