@@ -27,7 +27,6 @@ from gradsight.explaining.explainer import Explainer
 from gradsight.files import is_file, write_bytes
 from gradsight.models.as_model import ModelLike
 from gradsight.models.digest import digest_of
-from gradsight.models.load import load_model
 from gradsight.models.spec import ModelSpec
 from gradsight.rules import Name, Whole
 from gradsight.runs.manifest import Manifest
@@ -180,11 +179,7 @@ def explainer_of(manifest: Manifest, model: ModelLike | Explainer | None) -> tup
         # A run may come from anyone, and such a model is made by running code that it names.
         return None, ("the run's model is made by a function of somebody's: pass it, and suspects are tried out.",)
     given = model if model is not None else ModelSpec.from_json(json.dumps(manifest.model))
-    explainer = (
-        given
-        if isinstance(given, Explainer)
-        else Explainer(load_model(given) if isinstance(given, ModelSpec) else given)
-    )
+    explainer = given if isinstance(given, Explainer) else Explainer(given)
     # The maps say where this model looked; what another one does without a place says nothing of them.
     digest = digest_of(explainer.model.model)
     if None not in (digest, manifest.weights) and digest != manifest.weights:
