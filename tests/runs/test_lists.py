@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
+import random
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -198,8 +200,9 @@ def test_pictures_in_a_table_are_found_again(tmp_path: Path, form: str) -> None:
         assert item.path is not None
         assert reopened(item.path) == item.source
     pq.write_table(table.slice(0, 3), tmp_path / "list.parquet")
-    with pytest.raises(ImageError, match="has no picture in row 22 any more"):
-        reopened(f"{tmp_path}/list.parquet!22")
+    for row in ("22", "0", "-1", "x", "1" * 5000):
+        with pytest.raises(ImageError, match=r"has no picture in row .* any more"):
+            reopened(f"{tmp_path}/list.parquet!{row}")
 
 
 def test_a_picture_that_is_too_large_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,9 +241,41 @@ def test_damage_costs_the_rows_of_its_group(tmp_path: Path) -> None:
     assert [item.key for item in items[39:41]] == ["list.parquet, row 40", "list/41"]
 
 
-def test_a_table_that_claims_too_much_is_told(tmp_path: Path) -> None:
+def test_random_damage_of_a_table_ends_in_words_or_photos(tmp_path: Path) -> None:
+    path, drawn = tmp_path / "list.parquet", random.Random(1)
+    pictures = [{"bytes": png(i), "path": f"{i}.png"} for i in range(30)]
+    for compression in ("snappy", "gzip", "none"):
+        table = pa.table({"image": pictures, "label": list(range(30))})
+        pq.write_table(table, path, row_group_size=10, compression=compression)
+        content = path.read_bytes()
+        for _ in range(60):
+            damaged = bytearray(content[: drawn.choice([len(content), len(content), drawn.randrange(len(content))])])
+            for _ in range(drawn.randrange(1, 5)):
+                # Half of them in the footer, where the columns are described.
+                first = drawn.choice([0, max(0, len(damaged) - 600)])
+                damaged[drawn.randrange(first, len(damaged))] = drawn.randrange(256)
+            path.write_bytes(damaged)
+            with suppress(GradsightError):  # and nothing else
+                for item in items_of(path):
+                    item.key.encode()
+                    with suppress(GradsightError):
+                        grey(item)
+
+
+def test_a_count_of_rows_that_cannot_be_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradsight.runs.sources.parquet._TOLD", 3)
+    monkeypatch.setattr("gradsight.runs.sources.parquet._rows", lambda *_: 1 / 0)
+    pq.write_table(pa.table({"image": [png(i) for i in range(7)]}), tmp_path / "list.parquet", row_group_size=4)
+    assert [item.key for item in items_of(tmp_path / "list.parquet")] == [
+        "list.parquet, rows 1 to 4",
+        *(f"list.parquet, row {i}" for i in (5, 6, 7)),
+    ]
+
+
+def test_a_table_that_claims_too_much_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits.UNPACKED_BYTES, "value", 1_000_000)
     path = tmp_path / "list.parquet"
-    pq.write_table(pa.table({"image": [bytes(1 << 20)] * 300}), path, compression="gzip", use_dictionary=False)
+    pq.write_table(pa.table({"image": [bytes(100_000)] * 30}), path, compression="gzip", use_dictionary=False)
     with pytest.raises(GradsightError, match=r"claims to hold .* bytes, over the limit"):
         items_of(path)
 

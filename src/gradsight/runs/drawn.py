@@ -24,6 +24,9 @@ _HEIGHT = 200
 """Of the pictures in a contact sheet, in pixels."""
 
 _TEXT = 13
+_WIDTH = 420
+"""Of a contact sheet at least: its legend must fit under one narrow picture."""
+
 _SHAPE = 1.4
 """Of a contact sheet, width by height: that of a screen."""
 
@@ -112,7 +115,8 @@ def contact_sheet(run: Run, **look: Unpack[Look]) -> tuple[Image.Image, tuple[Dr
         raise InvalidArgument(f"no image of the run can be drawn.{why}")
     picture = imaging.strip(panels, height=_HEIGHT, across=_across(panels), text=_TEXT)
     font = ImageFont.load_default(_TEXT)
-    return imaging.with_legends(picture, legends(signed, look.get("colormap")), font, _TEXT), tuple(missing)
+    wide = _at_least(picture, _WIDTH)
+    return imaging.with_legends(wide, legends(signed, look.get("colormap")), font, _TEXT), tuple(missing)
 
 
 def _several(explained: object) -> list[Explanation]:
@@ -126,6 +130,14 @@ def _panels(key: str, explanation: Explanation, look: Look) -> list[tuple[Image.
         words = f"{target.label.partition(',')[0]} {explanation.scores[0, j]:.1f}, {explanation.method}"
         found.append((picture, [printable(key), printable(words)]))
     return found
+
+
+def _at_least(picture: Image.Image, width: int) -> Image.Image:
+    if picture.width >= width:
+        return picture
+    canvas = Image.new("RGB", (width, picture.height), "white")
+    canvas.paste(picture, (0, 0))
+    return canvas
 
 
 def _across(panels: list[tuple[Image.Image, list[str]]]) -> int:

@@ -34,7 +34,8 @@ def reopened(place: str) -> Path | bytes:
     if name is None:
         return path
     if not path.name.lower().endswith(tars.SUFFIXES):
-        return picture_in(path, int(name))
+        # A run may be a stranger's, and its places whatever text he wrote.
+        return picture_in(path, int(name) if name.isdecimal() and len(name) < 19 else 0)
     member = _member(path, name)
     if member is None:
         raise ImageError(f"{str(path)!r} has no picture {name!r} any more. Was the tar replaced?")

@@ -144,6 +144,9 @@ def _going_on(folder: Path, manifest: Manifest) -> Manifest | None:
         return None
     found = Manifest.read(folder)
     differing = found.differs(manifest)
+    # Without a row it is a run of nothing yet: what was asked for first may have been a slip.
+    if differing and not parts_in(folder):
+        return None
     if differing:
         raise InvalidArgument(
             f"{str(folder)!r} is a run of something else. {_listed(differing)} Name another folder as `out`, or ask "

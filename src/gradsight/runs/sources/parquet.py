@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradsight.archives import check_claim
-from gradsight.errors import GradsightError, ImageError, InvalidArgument, MissingDependency, one_line
+from gradsight.errors import GradsightError, ImageError, InvalidArgument, MissingDependency, cause, one_line
 from gradsight.foreign import Json
 from gradsight.limits import MEMBER_BYTES
 from gradsight.runs.item import Content, Item, Unreadable
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     import pyarrow.parquet
 
 SUFFIXES = (".parquet", ".pq")
+
+_TOLD = 10_000
+"""So many rows behind some damage are told one by one."""
 
 _ROWS = 16
 """Taken at once: pictures of a camera have some 10 MB each."""
@@ -73,16 +77,23 @@ def found(given: Given) -> Source | None:
     return Source(str(path), lambda: _items(path, columns), length)
 
 
-def _reading(path: Path) -> pyarrow.parquet.ParquetFile:
+@contextmanager
+def _reading(path: Path) -> Iterator[pyarrow.parquet.ParquetFile]:
+    """Open a table; what fails on damage in the block is told too."""
     try:
         import pyarrow.parquet
     except ImportError as error:
         raise MissingDependency("Tables of Parquet need pyarrow. Install it: pip install 'gradsight[run]'.") from error
     try:
         # Without reading ahead, which takes all of a group of rows into memory: often 1000 pictures.
-        return pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+        with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+            yield file
+    except GradsightError:
+        raise
     except Exception as error:  # of damaged bytes pyarrow raises errors of several kinds
-        raise InvalidArgument(f"{str(path)!r} is no table of Parquet, or is damaged: {one_line(error)}.") from error
+        raise InvalidArgument(
+            f"{str(path)!r} is no table of Parquet, or is damaged: {one_line(error)}. Get it again."
+        ) from cause(error)
 
 
 def _columns(path: Path, schema: pyarrow.Schema) -> _Columns:
@@ -146,9 +157,16 @@ def _items(path: Path, columns: _Columns) -> Iterator[Item]:
                     number += 1
                     yield _item(path, number, row, columns)
             except Exception as error:  # as above; the rows behind the damage are told, and the next group is whole
-                why = f"it is damaged: {one_line(error)}"
-                yield from (broken(path, f"row {missing + 1}", why) for missing in range(number, last))
+                yield from _missing(path, number, last, f"it is damaged: {one_line(error)}")
             number = last
+
+
+def _missing(path: Path, first: int, last: int, why: str) -> Iterator[Item]:
+    """What tells of the rows behind ``first``, one by one, unless a damaged count claims that there are very many."""
+    if last - first > _TOLD:
+        yield broken(path, f"rows {first + 1} to {last}", why)
+    else:
+        yield from (broken(path, f"row {number + 1}", why) for number in range(first, last))
 
 
 def _rows(file: pyarrow.parquet.ParquetFile, group: int, columns: list[str]) -> Iterator[Mapping[str, Json]]:
@@ -190,15 +208,15 @@ def picture_in(path: Path, row: int) -> bytes:
         first = 0
         for group in range(file.metadata.num_row_groups if columns.picture else 0):
             count = file.metadata.row_group(group).num_rows
-            if first < row <= first + count:
-                return _nth(file, group, row - first - 1, columns.picture)
+            found = _nth(file, group, row - first - 1, columns.picture) if first < row <= first + count else None
+            if isinstance(found, bytes):
+                return found
             first += count
     raise ImageError(f"{str(path)!r} has no picture in row {row} any more. Was the table replaced?")
 
 
-def _nth(file: pyarrow.parquet.ParquetFile, group: int, row: int, column: str | None) -> bytes:
+def _nth(file: pyarrow.parquet.ParquetFile, group: int, row: int, column: str | None) -> object:
     batches = file.iter_batches(_ROWS, row_groups=[group], columns=[column], use_threads=False)
     batch = next(islice(batches, row // _ROWS, None))
-    value = batch.column(0)[row % _ROWS].as_py()
-    picture: bytes = value["bytes"] if isinstance(value, Mapping) else value
-    return picture
+    value: object = batch.column(0)[row % _ROWS].as_py()
+    return value.get("bytes") if isinstance(value, Mapping) else value
