@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -172,3 +174,40 @@ def environment() -> dict[str, str]:
     """Of processes that find this module, and compute in one thread as these tests do."""
     paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+
+
+def peak(words: Sequence[str]) -> int:
+    """The peak memory of a command in KiB: of all processes that it had, each at its own peak, added up."""
+    main = "import sys; from gradsight.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", main, *words], env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    peaks: dict[int, int] = {}
+    while process.poll() is None:
+        for one in _tree(process.pid):
+            peaks[one] = max(peaks.get(one, 0), _high_water(one))
+        time.sleep(0.2)
+    assert process.returncode == 0
+    return sum(peaks.values())
+
+
+def _tree(root: int) -> list[int]:
+    """A process and all below it."""
+    below: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            # Its name comes first, in brackets, and may hold anything.
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            below.setdefault(parent, []).append(int(path.parent.name))
+    found = [root]
+    for one in found:
+        found += below.get(one, [])
+    return found
+
+
+def _high_water(process: int) -> int:
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return 0

@@ -138,7 +138,7 @@ def _whole(start: float, stop: float, length: int) -> tuple[int, int]:
 
 
 def _made(length: int, start: float, stop: float, cells: int) -> NDArray[np.float64]:
-    # All maps of a photo lie on it alike, and often those of the next photo too. Large ones, of fine maps, are not kept.
+    # All maps of a photo lie on it alike, and often those of the next one too. Of fine maps they are too large to keep.
     make = _kept if length * cells <= _MOST_KEPT else _axis
     return make(length, start, stop, cells)
 
