@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gradsight import limits
 from gradsight.errors import ImageError, InvalidArgument, InvalidType
 from gradsight.explaining.read_ahead import ReadAhead
 from gradsight.folders import in_folders
@@ -149,7 +150,10 @@ def test_a_folder_that_is_called_like_a_pattern_is_itself(tmp_path: Path) -> Non
         ("file\0.png", ImageError, "There is no file or folder"),
     ],
 )
-def test_what_is_wrong_with_a_path_is_told(tmp_path: Path, pattern: str, error: type[Exception], words: str) -> None:
+def test_what_is_wrong_with_a_path_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, error: type[Exception], words: str
+) -> None:
+    monkeypatch.setattr(limits.COUNT, "value", 10_000)
     (tmp_path / "file.xyz").write_text("")
     with pytest.raises(error, match=words):
         items_of(str(tmp_path / pattern))

@@ -281,6 +281,11 @@ def test_what_was_torn_is_removed_and_the_rest_stays(tmp_path: Path) -> None:
     (folder / "rows" / ".gradsight-0123.part").write_bytes(b"PAR1")
     (folder / ".gradsight-4567.part").write_bytes(b"{")
     (folder / "notes.txt").write_text("mine")
+    # Killed before it had a manifest.
+    (tmp_path / "new" / "rows").mkdir(parents=True)
+    (tmp_path / "new" / ".gradsight-89ab.part").write_bytes(b"{")
+    with Store.open(tmp_path / "new", stores.manifest()):
+        assert not list((tmp_path / "new").glob(".gradsight-*"))
     with Store.open(folder, stores.manifest()) as store:
         assert len(store.done) == 1
     assert not list(folder.rglob(".gradsight-*"))

@@ -137,8 +137,7 @@ def region(heatmap: Floats, threshold: float = 0.5) -> Region | None:
     count = int(np.count_nonzero(hottest))
     if not count:
         return None
-    peak = _peak(heat)
-    return Region(peak, _box_around(hottest, peak), count / heat.size)
+    return Region(*_around(heat, hottest), count / heat.size)
 
 
 def areas(heatmap: Floats, threshold: float = 0.5) -> list[Region]:
@@ -216,17 +215,17 @@ def _numbered(marked: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
     return labels, int(count)
 
 
-def _box_around(marked: NDArray[np.bool_], place: tuple[int, ...]) -> tuple[int, ...]:
-    """The box of the connected area that a position lies in."""
-    # Areas are looked for only where anything is marked, which is a small part of most photos.
-    outer = _extent(marked)
-    labels, count = _numbered(marked[outer])
-    if count == 1:
-        return _box(outer)
+def _around(heat: Floats, hottest: NDArray[np.bool_]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The peak of a heatmap, and the box of the hot area around it."""
+    # All that is looked for lies in the hot part, which is a small one of most photos.
+    outer = _extent(hottest)
     starts = tuple(axis.start for axis in outer)
+    peak = _peak(heat[outer])
+    labels, count = _numbered(hottest[outer])
     # Areas far from the peak count as hot, but are no part of its box: two cats do not make one wide box.
-    side = _extent(labels == labels[tuple(np.subtract(place, starts))])
-    return _box(tuple(slice(a.start + first, a.stop + first) for a, first in zip(side, starts, strict=True)))
+    side = _extent(labels == labels[peak]) if count > 1 else tuple(slice(0, length) for length in labels.shape)
+    box = (slice(a.start + first, a.stop + first) for a, first in zip(side, starts, strict=True))
+    return tuple(place + first for place, first in zip(peak, starts, strict=True)), _box(tuple(box))
 
 
 def _extent(marked: NDArray[np.bool_]) -> tuple[slice, ...]:

@@ -52,7 +52,7 @@ def concentrations_of(maps: NDArray[np.floating], signed: Sequence[bool]) -> lis
     most = math.log(flat.shape[1]) or 1.0
     entropies = entr(shares).sum(axis=1) / most
     return [
-        Concentration(round(min(max(1 - part / total, 0.0), 1.0), 6), round(min(float(entropy), 1.0), 6))
+        Concentration(round(min(max(float(1 - part / total), 0.0), 1.0), 6), round(min(float(entropy), 1.0), 6))
         if total > 0
         else Concentration(None, None)
         for part, total, entropy in zip(inner, totals, entropies, strict=True)

@@ -55,15 +55,23 @@ def _spec_of(explainer: Explainer) -> ExplainSpec | None:
 
 def _versions(explainer: Explainer) -> dict[str, str]:
     found = {"gradsight": gradsight.__version__, "python": platform.python_version()}
-    is_torch = hasattr(explainer.model.model, "state_dict")
-    keras = None if is_torch else sys.modules.get("keras")
-    frameworks = ["torch"] if is_torch else ["keras", keras.backend.backend() if keras else ""]
-    for name in (*frameworks, *_PACKAGES):
-        try:
-            found[name] = metadata.version(name)
-        except (metadata.PackageNotFoundError, ValueError):
-            # Such as tensorflow-cpu: what is imported knows its version too.
-            version = getattr(sys.modules.get(name), "__version__", None)
-            if version:
-                found[name] = str(version)
+    for name in (*_frameworks(explainer), *_PACKAGES):
+        version = _version(name)
+        if version:
+            found[name] = version
     return found
+
+
+def _frameworks(explainer: Explainer) -> list[str]:
+    # What is imported by now: a model of Keras runs on one of three engines, and no framework is imported for a name.
+    if hasattr(explainer.model.model, "state_dict"):
+        return ["torch"]
+    keras = sys.modules.get("keras")
+    return ["keras"] if keras is None else ["keras", keras.backend.backend()]
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:  # it may be installed under another name, as tensorflow-cpu
+        return str(getattr(sys.modules.get(name), "__version__", ""))

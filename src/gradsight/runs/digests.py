@@ -28,6 +28,7 @@ def digest(key: str) -> bytes:
 
 def digests(keys: Iterable[str]) -> NDArray[np.bytes_]:
     """The digests of several keys, (n,)."""
+    # Bytes and not numbers: NumPy sorts and compares them as they are.
     return np.array([digest(key) for key in keys], f"S{SIZE}")
 
 
@@ -52,5 +53,6 @@ class Done:
         if not isinstance(key, str):
             return False
         wanted = np.array(digest(key), self.digests.dtype)
+        # To NumPy a digest that ends in zeros is as one without them; all have one length, so that none is mistaken.
         place = int(np.searchsorted(self.digests, wanted))
         return place < len(self.digests) and bool(self.digests[place] == wanted)

@@ -25,6 +25,7 @@ def example(folder: str | os.PathLike[str]) -> Path:
     photos.mkdir(parents=True, exist_ok=True)
     for name in ("a.png", "b.png"):
         imaging.save(explanation().photos[0], photos / name)
+    # Two photos that differ by their scores alone, so that a filter can tell them apart.
     first, second = _row(photos / "a.png"), _row(photos / "b.png")
     run = Path(folder) / "run"
     with Store.open(run, Manifest(name="example", weights="0", source=str(photos))) as store:
@@ -35,6 +36,7 @@ def example(folder: str | os.PathLike[str]) -> Path:
 
 def _row(photo: Path) -> RunRow:
     """The one map of an example, of a photo of its own."""
+    # Written out, column by column: what a run keeps of an explanation can be read here.
     made = explanation()
     target = made.record().targets[0]
     content, scale = packed(made.maps[0, 0])

@@ -47,6 +47,7 @@ def of_pixels(photo: Image.Image) -> str:
 
 
 def _of_file(path: str | os.PathLike[str]) -> int:
+    # In pieces: a photo in a file of its own may be a scan of some hundred megabytes.
     found = 0
     with opened(path, "a picture", ImageError) as file:
         while piece := file.read(_PIECE):

@@ -45,6 +45,7 @@ class Unreadable:
 
     why: str
 
+    # `read_image` takes it for an open file, and passes its error on.
     def read(self) -> bytes:
         """Raises the error.
 
@@ -85,5 +86,6 @@ class Item:
         >>> Item("cats/1.jpg", b"...").stem, Item("cats/1.jpg#2", b"...").stem
         ('cats/1', 'cats/1.jpg#2')
         """
+        # Of "a.jpg#2" nothing is cut off: it would be written over "a.jpg".
         stem, ending = os.path.splitext(self.key)
         return cut(stem if ending.lower() in SUFFIXES else self.key)

@@ -40,6 +40,7 @@ class Items(Iterable[Item]):
         return self._numbered()
 
     def _numbered(self) -> Iterator[Item]:
+        # Anew each time: keys depend on those before them.
         keys = Keys()
         for item in self._begin():
             key = keys.own(item.key)

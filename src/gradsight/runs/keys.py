@@ -54,6 +54,7 @@ class Keys:
         """Whether a key was free."""
         digest = _digest(key)
         place = self._place(digest)
+        # A place that is not free holds this very digest.
         if self._table[place]:
             return False
         self._table[place] = digest
@@ -72,6 +73,7 @@ class Keys:
         return place
 
     def _grow(self) -> None:
+        # Each digest has another place in the larger table.
         before, self._table = self._table, array("Q", bytes(16 * len(self._table)))
         for digest in before:
             if digest:

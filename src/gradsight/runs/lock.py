@@ -36,7 +36,6 @@ def locked(folder: Path) -> filelock.BaseFileLock:
     lock = filelock.FileLock(folder / LOCK, blocking=False, thread_local=False)
     try:
         lock.acquire()
-        write_bytes(folder / OWNER, f"process {os.getpid()} on {platform.node()}".encode())
     except filelock.Timeout:
         raise InvalidArgument(
             f"another process writes into {str(folder)!r}: {_owner(folder)}. Wait for its end, or end it; what it "
@@ -46,6 +45,11 @@ def locked(folder: Path) -> filelock.BaseFileLock:
         raise InvalidArgument(
             f"{str(folder)!r} cannot be locked: {one_line(error)}. Name a folder on a disk of this machine."
         ) from error
+    try:
+        write_bytes(folder / OWNER, f"process {os.getpid()} on {platform.node()}".encode())
+    except GradsightError:  # a full disk
+        lock.release()
+        raise
     return lock
 
 

@@ -36,6 +36,7 @@ class Looking:
     def rows(self, place: np.void) -> list[RunRow]:
         """The rows of one image of an index, those that count."""
         number, start, count = int(place["part"]), int(place["start"]), int(place["count"])
+        # One row group, or two where another program cut an image in two.
         pieces, first = [], 0
         for group, length in enumerate(self._lengths_of(number)):
             begin, end = max(start - first, 0), min(start + count - first, length)

@@ -88,6 +88,7 @@ class Manifest:
             InvalidArgument: the text is no such JSON, or of a newer version.
         """
         try:
+            # JSON and nothing else: names of modules in it stay names.
             plain = json.loads(text)
         except (ValueError, RecursionError):
             raise InvalidArgument(f"{name} must be JSON. {received(text)} Name the folder of a run.") from None

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gradsight.cached import cached_property
 from gradsight.checks import optional, taken
 from gradsight.errors import ImageError, InvalidArgument, MissingDependency, printable, received, unknown
@@ -84,29 +87,28 @@ class Run:
             )
         self.folder, self.manifest = folder, Manifest.read(folder)
         self._parts, self._find = parts_in(folder), finder(photos)
-        self._ask(Where(), ())
+        self._ask(Where(), None)
 
-    def _ask(self, where: Where, chosen: tuple[slice, ...]) -> None:
-        self._where, self._chosen = where, chosen
+    def _ask(self, where: Where, among: NDArray[np.bytes_] | None) -> None:
+        self._where, self._among = where, among
         self._looking = Looking(self._parts, where)
 
-    def _view(self, where: Where, chosen: tuple[slice, ...]) -> Run:
+    def _view(self, where: Where, among: NDArray[np.bytes_] | None) -> Run:
         """The same run with other rows of it."""
         # Not by the folder: what is looked at must stay the same while another process writes there.
         made = object.__new__(Run)
         made.folder, made.manifest = self.folder, self.manifest
         made._parts, made._find = self._parts, self._find
-        made._ask(where, chosen)
+        made._ask(where, among)
         return made
 
     @cached_property
     def _index(self) -> Index:
         found = indexed(self._parts, self._where)
-        places = found.places
-        for part in self._chosen:
-            places = places[part]
-        # What failed has no place in the order, and belongs to the whole.
-        return Index(places, found.failed[:0] if self._chosen else found.failed)
+        if self._among is None:
+            return found
+        # What failed has no place in the order that a part of the images was cut from.
+        return Index(found.places[np.isin(found.places["digest"], self._among)], found.failed[:0])
 
     def __len__(self) -> int:
         """How many images were explained."""
@@ -131,7 +133,11 @@ class Run:
             InvalidArgument: there is none of that number.
         """
         if isinstance(image, slice):
-            return self._view(self._where, (*self._chosen, _checked(image)))
+            places = self._index.places[_checked(image)]
+            made = self._view(self._where, places["digest"])
+            # Known already: to look through all keys again would take seconds in a run of a million.
+            made._index = Index(places, self._index.failed[:0])
+            return made
         return self._explained(self._looking.rows(self._index.places[self._number(image)]))
 
     def __iter__(self) -> Iterator[Explanation | Explanations]:
@@ -177,7 +183,7 @@ class Run:
             InvalidType: ``where`` is none of these.
             UnknownName: there is no such column.
         """
-        return self._view(self._where.also(where, values), self._chosen)
+        return self._view(self._where.also(where, values), self._among)
 
     def table(self, columns: Sequence[str] | None = None) -> Table:
         """The rows as a table of Arrow, those of images that failed too.

@@ -9,6 +9,7 @@ class Packed:
     """Texts without null characters, in their order: of names of files a fifth of what a list of them takes."""
 
     def __init__(self, texts: Iterable[str]) -> None:
+        # Names of files hold no null character, and are kept with bytes that are no text.
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
         self._count, self._bytes = len(encoded), b"\0".join(encoded)
 

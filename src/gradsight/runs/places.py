@@ -28,6 +28,7 @@ def place_of(path: str, member: str | None = None) -> str:
     meant = first is None if member is None else first is not None and first.end() == len(path) + 1
     if meant and _is_unicode(plain) and os.path.isabs(path):
         return plain
+    # `quote` writes "!" out, so that the only one left parts the member.
     uri = _URI + quote(os.fsencode(path))
     return uri if member is None else f"{uri}!{quote(member.encode('utf-8', 'surrogateescape'))}"
 

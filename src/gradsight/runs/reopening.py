@@ -44,6 +44,7 @@ def reopened(place: str) -> Path | bytes:
 
 
 def _member(path: Path, name: str) -> tars.Member | None:
+    # A tar that was replaced has other places.
     try:
         status = os.stat(path)
     except OSError as error:

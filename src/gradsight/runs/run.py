@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument, received
-from gradsight.explaining.asked import check_for_all
+from gradsight.explaining.asked import check_for_all, check_words
 from gradsight.explaining.explainer import Explainer
 from gradsight.explaining.layer_choice import LayerLike
 from gradsight.explaining.stream import BATCH_SIZE
@@ -19,7 +19,7 @@ from gradsight.models.as_model import ModelLike
 from gradsight.rules import Each, Flag, Name, Whole
 from gradsight.runs.described import described
 from gradsight.runs.engines.engine import Engine, Work, engine_of
-from gradsight.runs.items import Items, items_of
+from gradsight.runs.items import Items, Label, items_of
 from gradsight.runs.making import Making
 from gradsight.runs.manifest import Manifest
 from gradsight.runs.opened import Run, open_run
@@ -33,6 +33,17 @@ from gradsight.variants import MethodLike
 _SHARD = Each(Whole(1, 1 << 20), (2,), "which part, and of how many, such as (3, 16)")
 
 
+class How(TypedDict, total=False):
+    """Keyword arguments of `run` about how it is done; see there."""
+
+    labels: Iterable[Label | None] | None
+    batch_size: int | Literal["auto"]
+    features: bool
+    engine: str | Engine
+    shard: tuple[int, int] | None
+    progress: Tell | None
+
+
 def run(
     source: object,
     model: ModelLike | Explainer = "demo",
@@ -41,32 +52,36 @@ def run(
     methods: MethodLike | Sequence[MethodLike] | None = None,
     layers: LayerLike | Sequence[LayerLike | None] | None = None,
     targets: TargetLike | None = None,
-    batch_size: int | Literal["auto"] = "auto",
-    features: bool = False,
-    engine: str | Engine = "local",
-    shard: tuple[int, int] | None = None,
-    progress: Tell | None = None,
+    **how: Unpack[How],
 ) -> Run:
     """Explain photos, however many, and keep what comes of them in a folder: Parquet that any tool for tables opens.
 
     Asked for again in the same words, it goes on where it was ended, even by a crash; what is done stays as it is. A
     photo that fails is a row with its error, and ends nothing.
 
+    >>> import tempfile
+    >>> import gradsight as gs
+    >>> from gradsight.photos import bundled_photo
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = gs.run([("cat", bundled_photo().source), ("broken", b"?")], "demo", out=f"{folder}/run")
+    ...     print(run["cat"].labels, [key for key, error in run.failed])
+    (('Egyptian cat',),) ['broken']
+
     Args:
-        source: a folder (the folders in it give labels), a list of photos in a file, tars, or anything that gives
-            photos one after the other; see `runs.items.items_of`.
+        source: a folder (the folders in it give labels), a list of photos in a file, tars, a data set, or anything that
+            gives photos one after the other; see `runs.items.items_of`.
         model: a model source such as ``"demo"``, a path, what `load_model` gave, a module, or an `Explainer`.
         out: the folder of the run; it is made if need be.
         methods: their names; the explainer's own if not given, which is Grad-CAM.
         layers: their names; if not given, the one that is chosen by itself.
         targets: what to explain, as in `Explainer`, the same for each photo.
-        batch_size: how many photos pass the model at once. ``"auto"`` finds the quickest number before the first photo;
-            a run keeps it when it is gone on with.
-        features: keep the layer's activations under each hot area, to compare what a model looked at; see `RunRow`.
-        engine: ``"local"``, this process, or ``"ray"``, the workers of a cluster.
-        shard: (i, n) for the i-th of n parts of the photos, counted from 1, each in a run of its own; `merge` makes one
-            of them.
-        progress: called with a `runs.progress.Progress` a few times a second, and with each part that is written.
+        **how: ``labels``: one for each photo, in place of those that the source says. ``batch_size``: how many photos
+            pass the model at once; ``"auto"``, the default, finds the quickest number before the first photo, and a run
+            keeps it when it is gone on with. ``features=True`` keeps the layer's activations under each hot area, to
+            compare what a model looked at (`RunRow`). ``engine``: ``"local"``, this process, or ``"ray"`` or a `Ray`,
+            the workers of a cluster. ``shard``: (i, n) for the i-th of n parts of the photos, counted from 1, each in a
+            run of its own; `merge_runs` makes one of them. ``progress`` is called with a `runs.progress.Progress` a few
+            times a second, and with each part that is written.
 
     Returns:
         The run, as `open_run` opens it.
@@ -75,16 +90,19 @@ def run(
         GradsightError: with what was wrong, what was received and what to do; ``out`` holds a run of something else, or
             is written by another process; no photo can be explained so.
     """
+    check_words(how, [*How.__annotations__], "run")
     explainer = _explainer(model, methods, layers, targets)
     check_for_all(explainer.targets)
-    wanted = taken("batch_size", batch_size, BATCH_SIZE, "Pass 32, or 'auto'.")
-    part_of = _shard(shard)
+    size = taken("batch_size", how.get("batch_size", "auto"), BATCH_SIZE, "Pass 32, or 'auto'.")
+    features, shard = taken("features", how.get("features", False), Flag()), _shard(how.get("shard"))
     folder = Path(taken("out", out, Name()))
-    items, by = items_of(source, leave_out=[folder]), engine_of(engine)
-    by.check(explainer, items)
-    manifest = described(explainer, items, features=taken("features", features, Flag()), engine=by.name, shard=part_of)
-    with Store.open(folder, replace(manifest, batch_size=None if wanted == "auto" else int(wanted))) as store:
-        _explain(explainer, items, by, store, progress)
+    # Not the pictures of an earlier look at the run, where it lies among the photos.
+    items = items_of(source, labels=how.get("labels"), leave_out=[folder])
+    engine = engine_of(how.get("engine", "local"))
+    engine.check(explainer, items)
+    manifest = described(explainer, items, features=features, engine=engine.name, shard=shard)
+    with Store.open(folder, replace(manifest, batch_size=None if size == "auto" else int(size))) as store:
+        _explain(explainer, items, engine, store, how.get("progress"))
         found = open_run(folder)
         failed = len(found.failed)
         store.finish(len(found) + failed, failed)

@@ -69,6 +69,7 @@ class RunRow:
             little-endian; only where the run was asked for them.
     """
 
+    # In the order in which people look for them: what it is, what the model said of it, what was explained, the map.
     key: str
     path: str | None = None
     fingerprint: str | None = None
@@ -88,6 +89,7 @@ class RunRow:
     target_label: str | None = None
     sides: tuple[str, ...] = ()
     place: tuple[float, ...] | None = None
+    # As the model gives it: more digits would be made up.
     score: Single | None = None
     layers: tuple[str, ...] = ()
     at: str | None = None
@@ -101,6 +103,7 @@ class RunRow:
     signed: bool | None = None
     peak: tuple[Small, ...] | None = None
     box: tuple[Small, ...] | None = None
+    # As records have it, to the last digit.
     area: float | None = None
     border: Single | None = None
     entropy: Single | None = None

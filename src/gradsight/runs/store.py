@@ -16,7 +16,7 @@ from gradsight.errors import InvalidArgument, received
 from gradsight.files import UNFINISHED, durable, exists
 from gradsight.rules import Name
 from gradsight.runs.digests import Done, digests
-from gradsight.runs.lock import LOCK, OWNER, locked
+from gradsight.runs.lock import locked
 from gradsight.runs.manifest import FILE, Manifest
 from gradsight.runs.parts import PartWriter
 from gradsight.runs.reading import FOLDER, parquet_module, parts_in
@@ -25,7 +25,7 @@ from gradsight.runs.schema import FAILED, RunRow
 if TYPE_CHECKING:
     import filelock
 
-_OURS = (FILE, FOLDER, LOCK, OWNER)
+_OURS = (FILE, FOLDER)
 
 
 class Store:
@@ -113,7 +113,7 @@ class Store:
 def _made(folder: Path) -> None:
     """Make the folder of a run, where there is none; one of other things is left as it is."""
     try:
-        others = [name for name in os.listdir(folder) if not _is_ours(name)] if folder.exists() else []
+        others = [name for name in os.listdir(folder) if _is_of_others(name)] if folder.exists() else []
         # Beside a manifest anything may lie, such as notes of the user's.
         if others and not exists(folder / FILE):
             raise InvalidArgument(
@@ -128,9 +128,9 @@ def _made(folder: Path) -> None:
         raise InvalidArgument(f"{str(folder)!r} cannot be written: {reason}. Name another place as `out`.") from error
 
 
-def _is_ours(name: str) -> bool:
-    """Whether a run has a file of this name, or a process that was killed at its beginning has left it."""
-    return name in _OURS or (name.startswith(UNFINISHED) and name.endswith(".part"))
+def _is_of_others(name: str) -> bool:
+    # What is hidden is the system's, or left of a run that was killed before it had a manifest.
+    return name not in _OURS and not name.startswith(".")
 
 
 def _going_on(folder: Path, manifest: Manifest) -> Manifest | None:

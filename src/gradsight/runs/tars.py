@@ -58,6 +58,7 @@ def reading(path: Path) -> Iterator[Tar]:
     """
     with opened(path, "a tar", ImageError) as file:
         size = os.fstat(file.fileno()).st_size
+        # By the name, and not by what it begins with: so a tar is chosen everywhere.
         packed = not path.name.lower().endswith(".tar")
         try:
             stream = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
@@ -89,6 +90,7 @@ class Tar:
             ImageError: a header is damaged or cut off, or a member claims more bytes than there are.
         """
         place, longer = 0, dict[str, str]()
+        # A block of nulls ends a tar; one that just stops is taken too, as other programs do.
         while (block := self.read(place, _BLOCK)) and block.strip(b"\0"):
             info = self._header(block, place)
             if "size" in longer:  # in the first header there is no room for that of over 8 GB
@@ -96,6 +98,7 @@ class Tar:
             start = place + _BLOCK
             self._check(start + info.size, place)
             place = start + -(-info.size // _BLOCK) * _BLOCK
+            # These say what the next header has no room for.
             if info.type in (*_WIDE, _LONG_NAME):
                 longer |= self._longer(info, start)
             elif info.type not in (_FOR_ALL, _LONG_LINK):

@@ -45,6 +45,7 @@ def found(given: Given) -> Source | None:
     if not value.features:  # of a stream they may not be known
         return Source(described(value, length), lambda: of_elements(value), length)
     features = value.features
+    # Only a feature of classes has names.
     names: Names = getattr(features.get(name_in(list(features), LABEL) or ""), "names", None)
     plain = _undecoded(value, features)
     return Source(described(value, length), lambda: of_elements(plain, names), length)
@@ -60,6 +61,7 @@ def _undecoded(value: _Set, features: Mapping[str, object]) -> Iterable[object]:
     picture = name_in(pictures, PICTURE) or next(iter(pictures), None)
     if picture is None:
         return value
+    # Other columns might hold pictures too, each of which would be decoded.
     columns = [picture, *filter(None, (name_in(list(features), LABEL), name_in(list(features), KEY)))]
     plain = value.with_format(None).select_columns(list(dict.fromkeys(columns)))
     feature = features[picture]

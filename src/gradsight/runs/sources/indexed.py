@@ -26,6 +26,7 @@ def found(given: Given) -> Source | None:
     if isinstance(value, type | str | Iterable) or not _is_by_number(value):
         return None
     length = length_of(value)
+    # A `keras.utils.PyDataset` gives batches by number, too.
     batched = bool(length) and is_batch(next(_elements(value, 1)))
     count = None if batched else length  # the last batch may be smaller
     return Source(described(value, count), lambda: of_elements(_elements(value, length), classes_of(value)), count)

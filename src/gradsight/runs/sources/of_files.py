@@ -29,6 +29,7 @@ def found(given: Given) -> Source | None:
     files = _files(value)
     if files is None:
         return None
+    # Paths mean what they mean now, wherever the process is when they are read.
     here = os.getcwd()
     return Source(described(value, len(files)), lambda: _items(files, here), len(files))
 

@@ -41,6 +41,7 @@ def found(given: Given) -> Source | None:
         return None
     paths = [os.fsdecode(each) for each in value]
     # Looked at now, so that a wrong tar or list is told before the model is loaded.
+    # Relative paths too, wherever the process is when they are read.
     here = os.getcwd()
     held = {path: source for path in dict.fromkeys(paths) if (source := held_by(path, given.leave_out)) is not None}
     several = sum(map(is_folder, held)) > 1

@@ -45,6 +45,7 @@ def found(given: Given) -> Source | None:
     if not _MAGIC.search(pattern) and not _BRACES.search(pattern):
         return None
     patterns = _expanded(pattern)
+    # Keys begin where the choices of all braces part.
     root = os.path.commonpath([_root(each) for each in patterns])
     matches = Packed(path for each in patterns for path in _matches(each, given.leave_out))
     endings = next((kind for kind in _MEANT if any(path.lower().endswith(kind) for path in matches)), None)
@@ -87,6 +88,7 @@ def _expanded(pattern: str) -> list[str]:
         if braces is None:
             done.append(each)
             continue
+        # The first braces without others in them: those around them come when they are gone.
         words = _words(braces[1])
         COUNT.check(len(done) + len(waiting) + len(words), f"{pattern!r} stands for too many names")
         # The last one first, since what waits is taken from its end.

@@ -122,6 +122,7 @@ def _of_tar(path: Path, shard_name: str) -> Iterator[Item]:
 
 
 def _samples(tar: tars.Tar, path: Path) -> Iterator[_Sample]:
+    # A tar may hold two files of one name, which are two photos.
     names, sample = Keys(), _Sample("")
     try:
         for member in tar.members():

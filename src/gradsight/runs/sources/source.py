@@ -59,6 +59,7 @@ class Given:
 
 def source_of(given: Given) -> Source | None:
     """What a user gave as a source; None if it is of no kind."""
+    # Imported as they are asked: a folder needs nothing of what reads tables.
     for kind in KINDS:
         found: Source | None = import_module(f"gradsight.runs.sources.{kind}").found(given)
         if found is not None:

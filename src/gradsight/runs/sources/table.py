@@ -48,6 +48,7 @@ def found(given: Given) -> Source | None:
     if path is None:
         return None
     columns = _columns(path)
+    # Rows and not lines: a cell may go on in the next line.
     length = sum(1 for _ in _rows(path)) - columns.header
     if not length:
         raise ImageError(f"{str(path)!r} lists no photo. Give one in each row.")

@@ -27,6 +27,7 @@ def found(given: Given) -> Source | None:
     if path is None:
         return None
     begin = _of_names if is_parted(path) else _of_lines
+    # Gone through once more than needed, so that a progress can tell what is left.
     length = sum(1 for _ in _filled(parted(path) if begin is _of_names else lines(path)))
     if not length:
         raise ImageError(f"{str(path)!r} lists no photo. Give one path in each line.")
