@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from gradsight.errors import InvalidArgument, UnknownName
-from gradsight.significance import all_pairs, beats, holm, interval, paired
+from gradsight.significance import all_pairs, beats, holm, interval, paired, share
 
 NAN = math.nan
 
@@ -125,11 +125,21 @@ def test_an_interval_of_a_set_draws_whole_images() -> None:
 def test_where_nothing_varies_the_interval_is_that_value_and_where_one_does_it_is_one() -> None:
     assert interval([1] * 10) == interval([1.0] * 10)
     assert (interval([0.7] * 10).low, interval([0.7] * 10).high) == (0.7, 0.7)
-    # Hits alone: with a share of 0.025 ** (1 / 6) six of six come about in one of 40.
-    assert (interval([1] * 6).low, interval([1] * 6).high) == (pytest.approx(0.025 ** (1 / 6)), 1)
-    assert (interval([0] * 6).low, interval([0] * 6).high) == (0, pytest.approx(1 - 0.025 ** (1 / 6)))
+    # Zeros are no misses unless somebody says so: of differences they say that there is none.
+    assert (interval([0] * 9).low, interval([0] * 9).high) == (0, 0)
+    assert (interval([1] * 9).low, interval([1] * 9).high) == (1, 1)
     one = interval([0] * 9 + [1])
     assert 0 <= one.low <= 0.1 < one.high <= 0.5
+
+
+def test_the_share_of_hits_alone_or_misses_alone_has_an_exact_interval() -> None:
+    # With a share of 0.025 ** (1 / 6) six of six come about in one of 40.
+    assert (share([1] * 6).low, share([1] * 6).high) == (pytest.approx(0.025 ** (1 / 6)), 1)
+    assert (share([0] * 6).low, share([0] * 6).high) == (0, pytest.approx(1 - 0.025 ** (1 / 6)))
+    mixed = [1, 1, 0.5, 1, 0, 1, 1, NAN]
+    assert share(mixed, seed=2) == interval(mixed, seed=2)
+    assert share([1, 1, NAN]).few
+    assert math.isnan(share([1, 1, NAN]).low)
 
 
 def test_holm_is_right_by_hand() -> None:
@@ -163,6 +173,7 @@ def test_all_pairs_are_the_pairs_one_by_one() -> None:
         (lambda: interval([1], confidence=95), InvalidArgument, "`confidence` must be"),
         (lambda: interval(["a"]), InvalidArgument, "`values` must be"),
         (lambda: interval([1], seed=-1), InvalidArgument, "`seed` must be"),
+        (lambda: share([1, 2]), InvalidArgument, "hits, misses"),
     ],
 )
 def test_wrong_arguments_are_named(call, error: type[Exception], words: str) -> None:

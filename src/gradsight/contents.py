@@ -5,12 +5,17 @@ A file is damaged, or written by a stranger: everything in it is looked at once,
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from gradsight.checks import taken
+from gradsight.errors import InvalidArgument, one_line, received
+from gradsight.files import read_text
+from gradsight.foreign import Json
 from gradsight.rules import Number, Text, Whole
 
 _LONGEST = 100_000
@@ -18,6 +23,28 @@ _LONGEST = 100_000
 
 _LARGEST = 2**53
 """The largest whole number that is taken: up to here floats are exact."""
+
+
+def json_object(path: Path, what: str, way_out: str) -> Mapping[str, Json]:
+    """The JSON object that a file of a user's holds.
+
+    Args:
+        path: the file.
+        what: it should be, such as ``"COCO's JSON"``.
+        way_out: the end of the error: what the file must hold.
+
+    Raises:
+        InvalidArgument: there is no such file, it is too large, or it is no object of JSON.
+    """
+    try:
+        content = json.loads(read_text(path, what))
+    except InvalidArgument:
+        raise
+    except (ValueError, RecursionError) as error:  # nested too deep for Python to read
+        raise InvalidArgument(f"{str(path)!r} must be valid JSON: {one_line(error)}. {way_out}") from error
+    if not isinstance(content, dict):
+        raise InvalidArgument(f"{str(path)!r} must be an object of JSON. {received(content)} {way_out}")
+    return content
 
 
 def fields(value: object, name: str, needed: Collection[str], others: Collection[str] = ()) -> Mapping[str, Any]:

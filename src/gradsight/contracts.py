@@ -126,12 +126,18 @@ class Probe(Protocol):
     def with_images(self, images: Array) -> Probe:
         """The same layer and targets for other images: (m, channels, *positions); rows as in ``tail``."""
 
+    def in_pieces(self, images: Array) -> Iterator[Probe]:
+        """The same as `with_images`, as many rows at a time as pass the model quickest, in their order."""
+
     @property
     def weighted(self) -> Sequence[Sequence[str]]:
         """By layer, as they run, the names of all whose weights it uses; ``""`` is the model. One pass, once."""
 
     def randomised(self, layers: Collection[str], seed: int) -> Probe:
         """The same where layers that `weighted` names have lost what they learned; see `backends.randomising`."""
+
+    def randomised_in_pieces(self, layers: Collection[str], seed: int) -> Iterator[Probe]:
+        """The same as `randomised`, some rows at a time; see `in_pieces`."""
 
     def with_targets(self, targets: ScoreSpec) -> Probe:
         """The same forward pass, with other targets explained."""

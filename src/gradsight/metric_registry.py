@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from gradsight.checks import taken
 from gradsight.entries import Registry
 from gradsight.errors import InvalidArgument, InvalidType, received
-from gradsight.metric_sets import Together, together_of
+from gradsight.metric_sets import Together, hits_of, together_of
 from gradsight.names import as_registered
 from gradsight.ranges import checked, options_of, read_options
 from gradsight.rules import Choice, Each, Function, Text
@@ -68,6 +68,7 @@ class Metric:
             targets, beyond the pass that made the map, where one run of the method takes ``method`` passes. What cases
             share (`Scoring`) is counted in full, so that the sum over several metrics may be less.
         together: for a metric of sets of images, `metric_sets.of_sets`; None where each value is a figure.
+        hits: each figure is a hit, 1, or a miss, 0, or a mean of some (`metric_sets.of_hits`): a set's is a share.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Metric:
     needs: tuple[Need, ...] = ()
     cost: Callable[[int, int], int] = no_pass
     together: Together | None = None
+    hits: bool = False
 
     @property
     def options(self) -> dict[str, object]:
@@ -183,9 +185,8 @@ def metric(
         function = checked(function)
         bound = partial(cost, **options_of(function))
         made = cast("MetricFunction", function)
-        entry = Metric(
-            name, made, title, source, measures, better, (low, high), tuple(needs), bound, together_of(function)
-        )
+        facts = (title, source, measures, better, (low, high), tuple(needs), bound)
+        entry = Metric(name, made, *facts, together_of(function), hits_of(function))
         METRICS.add(name, entry)
         return function
 

@@ -1,4 +1,7 @@
-"""Metrics that have a figure for a set of images alone, such as one that takes the threshold best for all of them."""
+"""What a metric's values are to a set of images: figures or not, and hits or not.
+
+Some metrics have a figure for a set of images alone, such as one that takes the threshold best for all of them.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,20 @@ Decorated = TypeVar("Decorated", bound=Callable[..., object])
 
 Together: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """From the values of a set's m images and targets, (m, ...), to the figure of each, (m,)."""
+
+
+def of_hits(function: Decorated) -> Decorated:
+    """Say of a metric's function that each figure is a hit, 1, or a miss, 0, so that a set's is a share of hits.
+
+    It stands below ``@metric``. No values could say so by themselves: a drop of 0 for each image is no row of misses.
+    """
+    function.of_hits = True  # type: ignore[attr-defined]  # read by `hits_of`
+    return function
+
+
+def hits_of(function: Callable[..., object]) -> bool:
+    """Whether `of_hits` said so of a function."""
+    return getattr(function, "of_hits", False)
 
 
 class OfSets(Protocol):

@@ -17,10 +17,11 @@ from gradsight.cases import Case
 from gradsight.errors import ImageError, InvalidArgument, ModelError, UnknownName
 from gradsight.evaluating.evaluation import Evaluation
 from gradsight.evaluating.example import example
+from gradsight.evaluating.rows import Row
 from gradsight.metric_registry import as_metric
 from gradsight.metric_sets import figures
 from gradsight.registry import METHODS, Method
-from gradsight.significance import all_pairs, beats, interval
+from gradsight.significance import all_pairs, beats, share
 
 pytestmark = pytest.mark.pytorch
 SIZE = 16
@@ -82,7 +83,7 @@ def test_figures_are_those_of_the_explainer_s_own_maps() -> None:
         assert one.mean == pytest.approx(figures(as_metric("maxboxacc(thresholds=7)"), overlaps).mean())
         plain = next(s for s in found.summary if (s.method, s.metric) == (method, "pointing"))
         assert (plain.n, plain.mean) == (8, pytest.approx(hits.mean()))
-        told = interval(hits.mean(axis=1), resamples=1999)
+        told = share(hits.mean(axis=1), resamples=1999)
         assert (plain.low, plain.high) == (told.low, told.high)
 
 
@@ -224,6 +225,15 @@ def test_it_is_saved_and_loaded(tmp_path) -> None:
     (tmp_path / "results.json").write_text("[]")
     with pytest.raises(InvalidArgument, match="no evaluation"):
         Evaluation.load(tmp_path)
+
+
+def test_only_of_hits_the_interval_of_equal_values_is_that_of_a_share() -> None:
+    metrics = ["pointing", "increase", "maxboxacc", "maxboxaccv2", "averagedrop", "energypointing"]
+    rows = [Row(f"{i}", "cat", 0, "1", "gradcam", name, 1.0, (1.0,) * 3 if "box" in name else ())
+            for i in range(8) for name in metrics]  # fmt: skip
+    found = {one.metric: (one.mean, one.low, one.high) for one in Evaluation(tuple(rows)).summary}
+    exact = pytest.approx((1, 0.025 ** (1 / 8), 1))
+    assert found == dict.fromkeys(metrics[:4], exact) | dict.fromkeys(metrics[4:], (1, 1, 1))
 
 
 def test_the_figure_has_a_dot_where_the_mean_is() -> None:

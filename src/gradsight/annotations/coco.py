@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
 from gradsight.annotations.marks import Annotations, LabelledBox, Marks
 from gradsight.annotations.problems import Problems
-from gradsight.contents import number, rows, text, whole
+from gradsight.contents import json_object, number, rows, text, whole
 from gradsight.errors import InvalidArgument, one_line
-from gradsight.files import read_text
 from gradsight.foreign import Json
 from gradsight.limits import COUNT
 
@@ -25,7 +23,7 @@ def read_coco(path: Path) -> Annotations:
         InvalidArgument: there is no such file, it is too large, or it is no JSON of that form.
     """
     name, problems = path.name, Problems()
-    content = _parsed(path)
+    content = json_object(path, "COCO's JSON", _WAY_OUT)
     try:
         images, categories, things = (rows(content.get(key), key) for key in ("images", "categories", "annotations"))
     except ValueError as error:
@@ -51,18 +49,6 @@ def read_coco(path: Path) -> Annotations:
         before = of[file].boxes if file in of else ()
         of[file] = Marks((*before, *boxes[key]), size)
     return Annotations(of, problems.all())
-
-
-def _parsed(path: Path) -> Mapping[str, Json]:
-    try:
-        content = json.loads(read_text(path, "COCO's JSON"))
-    except InvalidArgument:
-        raise
-    except (ValueError, RecursionError) as error:  # nested too deep for Python to read
-        raise InvalidArgument(f"{str(path)!r} must be valid JSON: {one_line(error)}. {_WAY_OUT}") from error
-    if not isinstance(content, dict):
-        raise InvalidArgument(f"{str(path)!r} must be an object of JSON, and is a {type(content).__name__}. {_WAY_OUT}")
-    return content
 
 
 def _thing(entry: Json, files: Mapping[int, tuple[str, object]], labels: Mapping[int, str]) -> tuple[int, LabelledBox]:

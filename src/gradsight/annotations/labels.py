@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gradsight.checks import taken
-from gradsight.errors import InvalidArgument, one_line, received
-from gradsight.files import read_text
+from gradsight.contents import json_object
+from gradsight.errors import InvalidArgument, received
 from gradsight.rules import Name
 
 ClassMap = Mapping[str, tuple[int | str, ...]]
@@ -27,14 +26,7 @@ def read_class_map(path: str | os.PathLike[str]) -> ClassMap:
         InvalidArgument: there is no such file, or it is none of that form.
     """
     source = Path(taken("path", path, Name()))
-    try:
-        content = json.loads(read_text(source, "a map of labels to classes"))
-    except InvalidArgument:
-        raise
-    except (ValueError, RecursionError) as error:  # nested too deep for Python to read
-        raise InvalidArgument(f"{str(source)!r} must be valid JSON: {one_line(error)}. {_WAY_OUT}") from error
-    if not isinstance(content, dict):
-        raise InvalidArgument(f"{str(source)!r} must be an object of JSON. {received(content)} {_WAY_OUT}")
+    content = json_object(source, "a map of labels to classes", _WAY_OUT)
     return {label: _classes(label, value, source) for label, value in content.items()}
 
 

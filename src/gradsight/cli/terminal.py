@@ -32,6 +32,8 @@ Part = str | tuple[str, str]
 _LONGEST = 120
 # Columns: without a terminal, Rich would take 80 and break the rows.
 _UNBROKEN = 10_000
+# Columns between two of a table.
+_GAP = 2
 # Not a parameter of `say`: what runs within a command need not hand it down.
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
@@ -87,12 +89,30 @@ def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console = Console(file=stdout())
     if not console.is_terminal:
         console = Console(file=stdout(), width=_UNBROKEN)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for i, heading in enumerate(headings):
         table.add_column(Text(printable(heading)), overflow="fold", no_wrap=i < len(headings) - 1)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)
+
+
+def say_bands(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table whose columns go on in a table below where a terminal is too narrow, the first one repeated."""
+    console = Console(file=stdout())
+    width = console.width if console.is_terminal else _UNBROKEN
+    first, *widths = (max(map(len, column)) + _GAP for column in zip(headings, *rows, strict=True))
+    bands: list[list[int]] = [[]]
+    for at, own in enumerate(widths):
+        # One column at least, however narrow the terminal is.
+        if bands[-1] and first + sum(widths[i] for i in bands[-1]) + own > width:
+            bands.append([])
+        bands[-1].append(at)
+    for number, band in enumerate(bands):
+        if number:
+            say()
+        head, *body = ([line[0], *(line[1 + at] for at in band)] for line in (headings, *rows))
+        say_table(head, body)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TypeAlias, TypedDict, Unpack
 
 from gradsight.annotations import Annotations
 from gradsight.annotations.labels import ClassMap
-from gradsight.checks import taken
+from gradsight.checks import optional
 from gradsight.errors import InvalidArgument
 from gradsight.evaluating.evaluation import Evaluation
 from gradsight.evaluating.items import Item, Known, Label, items_of, known_of, listed
@@ -58,15 +58,17 @@ def evaluate(
         explainer: of the model.
         photos: paths, bytes, PIL images, arrays (height, width, 3) of uint8 in RGB or `photos.Photo`, or a folder.
         methods: by name; if not given, those that take a few passes of the model, as far as they fit it.
-        metrics: by name; if not given, deletion, insertion, ROAD and average drop, and where boxes or masks are known
-            the pointing game, energy, mask AUC and, of boxes, MaxBoxAcc.
+        metrics: by name; if not given, deletion and insertion in 14 steps and average drop, and where boxes or masks
+            are known the pointing game, energy, mask AUC and, of boxes, MaxBoxAcc.
         layers: by name; the explainer's own, or the one to choose, if not given.
         **more: ``boxes``, a file or folder of boxes (`annotations.read_boxes`), or ``masks``, a folder of masks, say
             where things are. ``class_map``: what the labels of boxes mean, a mapping such as ``{"bird": (7, 8)}`` or a
             file of JSON; names of the model's classes mean these. ``labels``: a class for each photo, which is its
             target. ``targets``: what is explained instead, as in `Explainer`, or a list of one for each photo. With
             neither, boxes say the targets: of each label on a photo the most probable class that it means; else it is
-            the model's best class. ``seed``: of all that is drawn. ``batch_size``: as in `Explainer.stream`.
+            the model's best class. ``seed``: of all that is drawn. ``batch_size``: how many photos are
+            measured together, as in `Explainer.stream`; if not given, as many as make a batch of the explainer's with
+            the changed photos that metrics ask for, and no more than 8.
 
     Returns:
         An `Evaluation`. Photos that cannot be read, and boxes that fit no photo, are named in it.
@@ -138,6 +140,9 @@ class Asked:
         return Evaluation.of(tuple(kept), model, seed, tuple(failed), tuple(sorted(left.items())), self.notes)
 
 
+_TOGETHER = 8
+"""Photos that are measured at once, at most: metrics hold maps of the input's size of all of them and their targets."""
+
 _WORDS = tuple(More.__annotations__)
 
 
@@ -167,11 +172,18 @@ def asked_of(
     layers = explainer.layer if layers is None else layers
     plan = plan_of(methods, metrics, layers, None if each is not None else for_all, more.get("seed", 0), has)
     items, told = items_of(listed(photos), known, labels, each, explainer.labels)
-    size = taken("batch_size", more.get("batch_size") or explainer.batch_size, BATCH_SIZE, "Pass 32.")
+    size = optional("batch_size", more.get("batch_size"), BATCH_SIZE, "Pass 32.")
     # It is shared by all batches, since what did not fit in one is left out of all.
     measuring = Measuring(explainer._passes, plan, known.classes, masks is not None)
     notes = (*_of_targets(known, labels, for_all), *told)
-    return Asked(explainer, plan, items, known, notes, size, measuring)
+    return Asked(explainer, plan, items, known, notes, size or _at_once(plan, explainer.batch_size), measuring)
+
+
+def _at_once(plan: Plan, most: int) -> int:
+    """How many photos are measured together, where nobody says it."""
+    # Where each map takes many passes these fill a batch by themselves; and figures come, and are kept, batch by batch.
+    per_map = sum(metric.passes for metric in plan.metrics)
+    return max(1, min(_TOGETHER, most // max(1, per_map)))
 
 
 def _of_targets(known: Known, labels: object, targets: object) -> Iterator[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFont
 
 from gradsight.errors import InvalidArgument
+from gradsight.evaluating.rows import JOINED
 from gradsight.evaluating.summary import Summary, told
 from gradsight.imaging import stacked
 from gradsight.imaging.panel import INK, Font, shortened, wrapped
@@ -57,7 +58,7 @@ def figure_of(summary: Sequence[Summary], about: Sequence[str]) -> Image.Image:
     order = order_of(summary)
     across = min(_ACROSS, len(metrics))
     parts = [metrics[i : i + across] for i in range(0, len(metrics), across)]
-    names = _names(order)
+    names = names_of(order)
     labels = min(_LABELS, 3 * _TEXT + round(max(map(font.getlength, names))))
     width = labels + across * (_PANEL + _GAP) + _GAP
     PIXELS.check(width * _ROW * (len(order) + 5) * len(parts), f"the figure is too large: {len(order)} rows")
@@ -75,10 +76,22 @@ def order_of(summary: Sequence[Summary]) -> list[tuple[str, str]]:
     return sorted(ranks, key=lambda key: sum(ranks[key]) / len(ranks[key]) if ranks[key] else math.inf)
 
 
-def _names(order: Sequence[tuple[str, str]]) -> list[str]:
+def layers_of(order: Sequence[tuple[str, str]]) -> list[str]:
+    """The layers of methods that look at one each."""
+    return sorted({layer for layer, _ in order if layer and JOINED not in layer})
+
+
+def names_of(order: Sequence[tuple[str, str]]) -> list[str]:
     """What each row is called: of one layer the methods' names are enough."""
-    layers = {layer for layer, _ in order if layer}
-    return [told(layer if len(layers) > 1 else "", method) for layer, method in order]
+    several = len(layers_of(order)) > 1
+    return [told(_layer_told(layer, several=several), method) for layer, method in order]
+
+
+def _layer_told(layer: str, *, several: bool) -> str:
+    # The names of all would be longer than a page is wide.
+    if JOINED in layer:
+        return f"{len(layer.split(JOINED))} layers"
+    return layer if several else ""
 
 
 def _heading(about: Sequence[str], width: int, font: Font) -> Image.Image:
@@ -103,7 +116,7 @@ def _band(
     canvas = Image.new("RGB", (width, top + _ROW * (len(order) + 2)), "white")
     draw = ImageDraw.Draw(canvas)
     controls = {key[:2] for key, one in known.items() if one.control}
-    for i, (key, name) in enumerate(zip(order, _names(order), strict=True)):
+    for i, (key, name) in enumerate(zip(order, names_of(order), strict=True)):
         colour = _CONTROL if key in controls else INK
         draw.text((_TEXT, top + _ROW * i + 2), shortened(name, font, labels - 2 * _TEXT), fill=colour, font=font)
     for number, metric in enumerate(metrics):

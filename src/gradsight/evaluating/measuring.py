@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.cases import Case, Scoring
+from gradsight.cases.case import Explain
 from gradsight.cases.scoring import Level
+from gradsight.cases.together import Member, Together
 from gradsight.contracts import Backend, Floats, Pass
 from gradsight.evaluating.items import Classes, Item
 from gradsight.evaluating.places import Things, things_of
 from gradsight.evaluating.plan import Plan
-from gradsight.evaluating.rows import OF_IMAGE, Measured, Row
+from gradsight.evaluating.rows import JOINED, OF_IMAGE, Measured, Row
 from gradsight.evaluating.targets import BestOfEach
 from gradsight.explaining.assemble import maps_of
 from gradsight.explaining.colours import colours
@@ -83,10 +85,13 @@ class Measuring:
         scoring = Scoring.of(shared, batch.backend, ends=self._colours(batch), seed=self.plan.seed)
         things = things_of(items, batch.placements, shared.targets, self.classes) if self._has_places else None
         rows: list[list[Row]] = [[] for _ in items]
-        for run in runs:
+        # Metrics of sanity and stability run the method again, on other images or weights.
+        again = [run.again(batch.backend) for run in runs]
+        scoring.together = Together(Member(run.shared, run.probe, one) for run, one in zip(runs, again, strict=True))
+        for run, explain in zip(runs, again, strict=True):
             maps = self._maps(run, batch.backend)
             if maps is not None:
-                self._measure(run, _case(maps, run, scoring, things, masks=self.masks, backend=batch.backend), rows)
+                self._measure(run, _case(maps, run, explain, scoring, things, masks=self.masks), rows)
         problems = things.problems if things else ((),) * len(items)
         return [
             Measured(item.name, tuple(_named(row, item.name) for row in own), told)
@@ -133,10 +138,8 @@ def _targets(items: Sequence[Item], for_all: TargetLike | None) -> TargetLike | 
 
 
 def _case(
-    maps: Floats, run: MethodRun, scoring: Scoring, things: Things | None, *, masks: bool, backend: Backend
+    maps: Floats, run: MethodRun, explain: Explain, scoring: Scoring, things: Things | None, *, masks: bool
 ) -> Case:
-    # Metrics of sanity and stability run the method again, on other images or weights.
-    explain = run.again(backend)
     if things is None:
         return Case(maps, scoring, run.probe, explain)
     return Case(maps, scoring, run.probe, explain, things.regions, None if masks else things.boxes)
@@ -144,7 +147,7 @@ def _case(
 
 def _rows(run: MethodRun, metric: Metric, values: NDArray[np.float64], i: int) -> list[Row]:
     """The figures of one image, (k,) or (k, ...) of a metric of sets."""
-    layer = ", ".join(run.layers) or OF_IMAGE
+    layer = JOINED.join(run.layers) or OF_IMAGE
     told = (layer, run.method.name, metric.name)
     rows = []
     for value, target in zip(values, _named_targets(run.shared, i), strict=True):

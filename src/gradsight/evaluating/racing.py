@@ -19,8 +19,19 @@ Figures = NDArray[np.float64]
 Measure = Callable[[Sequence[Arm], range], Mapping[Arm, Figures]]
 """``(arms, images) -> figures``: measures some of the ways on some of the images."""
 
+Tell = Callable[[str], None]
+"""Is told in words what goes on."""
+
+
+def silently(_words: str) -> None:
+    """Tell nobody."""
+
+
 FIRST = 8
 """Images of the first round: with fewer no paired test can tell two of them apart."""
+
+TWINS = 1e-3
+"""Ways whose figures differ by less, in spreads, on every image are one way: Grad-CAM and CAM on most networks."""
 
 LEVEL = 0.05
 """A way that is worse than the leader with such a p is dropped."""
@@ -67,11 +78,21 @@ class Round(Generic[Arm]):
     left: tuple[Arm, ...]
 
 
-def race(arms: Sequence[Arm], count: int, measure: Measure[Arm], criteria: Criteria) -> list[Round[Arm]]:
+def race(
+    arms: Sequence[Arm], count: int, measure: Measure[Arm], criteria: Criteria, tell: Tell = silently
+) -> list[Round[Arm]]:
     """Find the best of many ways on ``count`` images, by successive halving (arXiv:1502.07943) with paired tests.
 
     Each round has twice the images of the one before, and half of the ways at most: those that a paired test finds
-    worse than the leader go first, then those with the lowest means.
+    worse than the leader go first, then those with the lowest means. Of ways with the same figures the first one stays:
+    which of them leads is a matter of rounding, and what a test made of that would be no reason to prefer it.
+
+    Args:
+        arms: the ways, of which the first of several with the same figures is kept.
+        count: how many images there are.
+        measure: what measures some ways on some images.
+        criteria: what is raced for.
+        tell: is told before each round how many ways run on how many images.
 
     Returns:
         The rounds; the first of the last one's ``left`` is the winner.
@@ -81,14 +102,28 @@ def race(arms: Sequence[Arm], count: int, measure: Measure[Arm], criteria: Crite
     scale: Figures | None = None
     while done < count and (len(left) > 1 or not rounds):
         upto = min(count, 2 * done or FIRST)
+        tell(f"{len(left)} ways on {upto - done} photos")
         made = measure(left, range(done, upto))
         known = {arm: np.concatenate([known[arm], made[arm]]) for arm in left}
         done = upto
         # Kept from the first round on: a race whose yardstick changes has no winner.
         scale = criteria.scaled(known) if scale is None else scale
-        left = _survivors({arm: criteria.utility(known[arm], scale) for arm in left})
+        apart = _apart(known, scale)
+        left = _survivors({arm: criteria.utility(known[arm], scale) for arm in apart})
         rounds.append(Round(done, tuple(left)))
     return rounds
+
+
+def _apart(known: Mapping[Arm, Figures], scale: Figures) -> list[Arm]:
+    """The ways without those that have the same figures as one before them."""
+    kept: list[Arm] = []
+    for arm, own in known.items():
+        # Each by its own spread: the weights of the criteria say nothing of what is the same.
+        if not any(
+            np.allclose(own / scale, known[other] / scale, rtol=0, atol=TWINS, equal_nan=True) for other in kept
+        ):
+            kept.append(arm)
+    return kept
 
 
 def _survivors(utilities: Mapping[Arm, Figures]) -> list[Arm]:

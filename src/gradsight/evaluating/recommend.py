@@ -13,7 +13,8 @@ from gradsight.errors import GradsightError, InvalidArgument, received
 from gradsight.evaluating.evaluate import Asked, More, asked_of
 from gradsight.evaluating.items import Item
 from gradsight.evaluating.measuring import Measuring
-from gradsight.evaluating.racing import FIRST, Criteria, Figures, race
+from gradsight.evaluating.plan import CURVES
+from gradsight.evaluating.racing import FIRST, Criteria, Figures, Tell, race, silently
 from gradsight.evaluating.recommendation import PLAIN, Compared, Recommendation, Way
 from gradsight.evaluating.rows import Measured, with_figures
 from gradsight.evaluating.summary import per_image
@@ -23,14 +24,14 @@ from gradsight.metric_registry import as_metric
 from gradsight.photos import Failed
 from gradsight.registry import Method
 from gradsight.rules import Number
-from gradsight.significance import Interval, beats, interval
+from gradsight.significance import beats, interval
 from gradsight.variants import MethodLike, as_method
 
 BY: dict[str, tuple[str, ...]] = {
-    "faithfulness": ("deletion(steps=14)", "insertion(steps=14)"),
+    "faithfulness": CURVES,
     "localisation": ("energypointing", "maskauc"),
 }
-"""What is raced for, by name. Fewer steps than the metrics' own: what is asked is which of two is better."""
+"""What is raced for, by name."""
 
 LAYERS = 3
 """So many layers race where none are named: the one that is chosen by itself, and the last of finer resolutions."""
@@ -77,6 +78,19 @@ def recommend(
     >>> found.chosen.method, found.held_out
     ('gradcam', 8)
     """
+    return recommended(explainer, photos, by, methods, layers, more)
+
+
+def recommended(
+    explainer: Explainer,
+    photos: Iterable[object],
+    by: str | Mapping[str, float] | None,
+    methods: Sequence[MethodLike] | None,
+    layers: Sequence[str] | None,
+    more: More,
+    tell: Tell = silently,
+) -> Recommendation:
+    """See `recommend`; ``tell`` is told what goes on, since that takes long."""
     known = more.get("boxes") is not None or more.get("masks") is not None
     criteria = criteria_of(by, known=known)
     asked = asked_of(explainer, photos, methods or None, list(criteria.metrics), layers, more)
@@ -91,9 +105,10 @@ def recommend(
     chosen = [method for method in asked.plan.methods if not method.control]
     ways = list(dict.fromkeys([plain, *_ways(chosen, at)]))
     course = _Course(asked, criteria, racing)
-    rounds = race(ways, len(racing), course, criteria)
+    rounds = race(ways, len(racing), course, criteria, tell)
     best = rounds[-1].left[0]
     final = _Course(asked, criteria, held_out)
+    tell(f"the winner on {len(held_out)} photos that are held out")
     return _judged(explainer, (best, plain), (course, final), criteria, rounds[-1].images, len(ways))
 
 
@@ -156,6 +171,16 @@ class _Course:
     criteria: Criteria
     items: Sequence[Item]
     failed: dict[str, str] = field(default_factory=dict)
+    fits: set[str] = field(default_factory=set)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader must know, in words."""
+        # A method that fits some layer is none that fits the model not.
+        misfits = [name for name in self.left_out if name not in self.fits]
+        told = (f"without a map at any of these layers: {', '.join(misfits)}",) if misfits else ()
+        return (*self.asked.notes, *told)
 
     def __call__(self, ways: Sequence[Way], images: range) -> dict[Way, Figures]:
         """What was measured of each way, (images, metrics)."""
@@ -168,6 +193,7 @@ class _Course:
             rows = with_figures([row for one in self._measured(layer, own, items) for row in one.rows])
             for way in own:
                 mine = [row for row in rows if row.method == way.method]
+                self.fits.update(row.method for row in mine)
                 columns = [per_image([r for r in mine if r.metric == m], names) for m in self.criteria.metrics]
                 found[way] = np.stack(columns, axis=1)
         return found
@@ -180,6 +206,7 @@ class _Course:
         measuring = Measuring(own.passes, plan, own.classes, own.masks)
         with replace(self.asked, measuring=measuring).stream(items) as stream:
             done = list(stream)
+        self.left_out.update(measuring.left_out)
         self.failed.update({one.photo.name: str(one.error) for one in done if isinstance(one, Failed)})
         return [one for one in done if not isinstance(one, Failed)]
 
@@ -196,7 +223,8 @@ def _judged(
     best, plain = ways
     final = courses[1]
     # A metric that is all noise may favour the winner, but then it favours random maps as much.
-    control = Way(plain.layer, "random")
+    # Of the winner's own layer: maps that are finer or coarser fare otherwise by that alone.
+    control = Way(best.layer or plain.layer, "random")
     found = final(list(dict.fromkeys([best, plain, control])), range(len(final.items)))
     scale = criteria.scaled(found)
     own, beside, noise = (criteria.utility(found[way], scale) for way in (best, plain, control))
@@ -208,28 +236,18 @@ def _judged(
         plain,
         float("nan") if is_plain else beats(own, beside, seed=seed).p,
         beats(own, noise, seed=seed).p,
-        _difference(own, beside, seed),
+        interval(own - beside, seed=seed),
         tuple(_compared(criteria.metrics[j], found[best][:, j], found[plain][:, j], seed) for j in range(len(scale))),
         as_method(best.method if not is_plain else PLAIN).passes,
         (began, raced),
         int((~np.isnan(own - beside)).sum()),
-        final.asked.notes,
+        courses[0].notes,
         tuple({**courses[0].failed, **final.failed}.items()),
     )
 
 
 def _compared(name: str, own: Figures, plain: Figures, seed: int) -> Compared:
     both = ~np.isnan(own - plain)
-    difference = _difference(own, plain, seed)
+    difference = interval(own - plain, seed=seed)
     means = [float(values[both].mean()) if both.any() else float("nan") for values in (own, plain)]
     return Compared(name, as_metric(name).better, means[0], means[1], difference)
-
-
-def _difference(own: Figures, plain: Figures, seed: int) -> Interval:
-    """The mean difference over images, with its interval."""
-    found = interval(own - plain, seed=seed)
-    differences = (own - plain)[~np.isnan(own - plain)]
-    # Equal differences of 0 or 1 are no hits or misses, of which `interval` gives the exact share.
-    if not found.few and (differences == differences[0]).all():
-        return replace(found, low=found.mean, high=found.mean)
-    return found

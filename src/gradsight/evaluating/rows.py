@@ -16,6 +16,9 @@ from gradsight.metric_sets import figures
 OF_IMAGE = ""
 """The layer of maps that are of the image itself."""
 
+JOINED = ", "
+"""Between the names of layers of maps that are of several."""
+
 Key: TypeAlias = tuple[str, str, str]
 """(layer, method, metric)."""
 

@@ -13,7 +13,7 @@ from gradsight.evaluating.rows import OF_IMAGE, Key, Row, by_key
 from gradsight.metric_registry import Metric, as_metric
 from gradsight.metric_sets import figures
 from gradsight.registry import METHODS
-from gradsight.significance import Interval, Pair, all_pairs, beats, interval
+from gradsight.significance import Interval, Pair, all_pairs, beats, interval, share
 
 _RESAMPLES = 1999
 """Of an interval: its ends are known to a twentieth of its width, and a table of 200 takes seconds."""
@@ -146,10 +146,11 @@ def random_beside(key: Key, known: Mapping[Key, object]) -> Key | None:
 
 def _interval(rows: Sequence[Row], values: NDArray[np.float64], seed: int) -> Interval:
     metric = as_metric(rows[0].metric)
+    plain = share if metric.hits else interval
     known = values[~np.isnan(values)]
-    # Where all are equal, an interval of a share says more than resamples of the same.
+    # A set of hits alone too: to draw from it gives nothing but hits, and an exact share says more.
     if metric.together is None or (len(known) and (known == known[0]).all()):
-        return interval(values, seed=seed, resamples=_RESAMPLES)
+        return plain(values, seed=seed, resamples=_RESAMPLES)
     there, aggregate = _of_set(metric, [row for row in rows if not any(map(math.isnan, row.values))])
     found = interval(there, seed=seed, aggregate=aggregate, resamples=_RESAMPLES)
     return Interval(**{**vars(found), "missing": len(values) - found.n})

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gradsight.cases import BASELINE, Case
 from gradsight.cases.masking import scores_through
 from gradsight.metric_registry import metric
+from gradsight.metric_sets import of_hits
 
 
 @metric(
@@ -22,11 +23,14 @@ from gradsight.metric_registry import metric
     needs=("probability",),
     cost=lambda targets, _method, **_: targets,
 )
+@of_hits
 def increase(case: Case, *, baseline: Annotated[str, BASELINE] = "black") -> NDArray[np.float64]:
     """Show the model the picture through the map: 1 where it is surer than of the whole picture, else 0 (section 4.1).
 
     The paper gives the mean over images, in percent. See `averagedrop`, of whose passes it needs no others, for how the
-    picture is shown, and how peers do it. NaN where a map is not finite, or the model's score is not.
+    picture is shown, and how peers do it. In worlds where the answer is known (docs/evaluate.md) it ranks the right map
+    above noise in 78 % of images; in the others both have the same figure. NaN where a map is not finite, or the
+    model's score is not.
 
     Args:
         case: the maps.

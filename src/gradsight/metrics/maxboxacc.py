@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gradsight.cases import Case
 from gradsight.cases.boxes import best_threshold, swept
 from gradsight.metric_registry import metric
-from gradsight.metric_sets import of_sets
+from gradsight.metric_sets import of_hits, of_sets
 from gradsight.rules import Whole
 
 
@@ -25,6 +25,7 @@ from gradsight.rules import Whole
     needs=("boxes",),
 )
 @of_sets(partial(best_threshold, least=0.5))
+@of_hits
 def maxboxacc(case: Case, *, thresholds: Annotated[int, Whole(2, 1000)] = 100) -> NDArray[np.float64]:
     """Draw a box around the largest hot area, and tell how well it fits a box of the thing, at each threshold.
 

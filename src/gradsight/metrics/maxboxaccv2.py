@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gradsight.cases import Case
 from gradsight.cases.boxes import best_threshold, swept
 from gradsight.metric_registry import metric
-from gradsight.metric_sets import of_sets
+from gradsight.metric_sets import of_hits, of_sets
 from gradsight.rules import Whole
 
 _LEAST = (0.3, 0.5, 0.7)
@@ -31,6 +31,7 @@ def _together(overlaps: NDArray[np.float64]) -> NDArray[np.float64]:
     needs=("boxes",),
 )
 @of_sets(_together)
+@of_hits
 def maxboxaccv2(case: Case, *, thresholds: Annotated[int, Whole(2, 1000)] = 100) -> NDArray[np.float64]:
     """Draw boxes around all hot areas, and tell how well the best of them fits a box of the thing, at each threshold.
 

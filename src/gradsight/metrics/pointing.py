@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gradsight.cases import Case
 from gradsight.cases.located import located, things
 from gradsight.metric_registry import metric
+from gradsight.metric_sets import of_hits
 from gradsight.rules import Number
 
 
@@ -22,11 +23,13 @@ from gradsight.rules import Number
     range=(0, 1),
     needs=("regions",),
 )
+@of_hits
 def pointing(case: Case, *, tolerance: Annotated[float, Number(0, 10_000)] = 0) -> NDArray[np.float64]:
     """Tell whether the hottest position lies on the thing: 1 for a hit, 0 for a miss.
 
     Of several that are equally hot one on the thing is enough. A map of one value, or with nothing over 0, points
-    nowhere and misses: where all positions are equally hot, each would hit.
+    nowhere and misses: where all positions are equally hot, each would hit. In worlds where the answer is known
+    (docs/evaluate.md) it ranks the right map above noise in 90 % of images: the peak of noise hits by chance.
 
     Args:
         case: the maps.

@@ -69,7 +69,8 @@ class Either(Generic[_T]):
 class Each(Generic[_T]):
     """A sequence whose items keep a rule each. Its length is one of ``counts``; if these are empty, at least one.
 
-    ``words`` replaces the rule of each item in messages.
+    More than `LONGEST` items are never taken, whatever ``counts`` say: a generator may never end. ``words`` replaces
+    the rule in messages.
     """
 
     of: Rule[_T]
@@ -86,13 +87,25 @@ class Each(Generic[_T]):
         """In words."""
         if self.words:
             return self.words
-        counts = "" if isinstance(self.counts, range) else " or ".join(map(str, self.counts)) or "at least one"
-        return f"a sequence{f' of {counts}' if counts else ''}, each {self.of.rule}"
+        return f"a sequence of {self._counted}, each {self.of.rule}"
+
+    @property
+    def _counted(self) -> str:
+        if not isinstance(self.counts, range) or not self.counts:
+            return " or ".join(map(str, self.counts)) or "at least one"
+        least = min(self.counts[0], self.counts[-1])
+        return f"{least} to {self._most}" if least else f"at most {self._most}"
+
+    @property
+    def _most(self) -> int:
+        # The ends of a range, of which one is the largest: `max` would walk through all of it, and may never arrive.
+        ends = (*self.counts[:1], *self.counts[-1:]) if isinstance(self.counts, range) else self.counts
+        return min(LONGEST, max(ends, default=LONGEST))
 
     def read(self, value: object) -> tuple[_T, ...] | None:
         """The items, or None if something breaks the rule."""
         # One more than allowed is enough to see that there are too many.
-        items = items_in(value, max(self.counts, default=LONGEST))
+        items = items_in(value, self._most)
         if items is None or (len(items) not in self.counts if self.counts else not items):
             return None
         read = [self.of.read(item) for item in items]

@@ -4,7 +4,7 @@ An image is what is drawn at random, so that images are what is resampled. All m
 what is compared is the difference on each image, which varies far less than the figures do.
 """
 
-from gradsight.significance.bootstrap import FEW, Interval, interval
+from gradsight.significance.bootstrap import FEW, Interval, interval, share
 from gradsight.significance.signs import Pair, Paired, all_pairs, beats, holm, paired
 
-__all__ = ["FEW", "Interval", "Pair", "Paired", "all_pairs", "beats", "holm", "interval", "paired"]
+__all__ = ["FEW", "Interval", "Pair", "Paired", "all_pairs", "beats", "holm", "interval", "paired", "share"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -67,8 +67,8 @@ def interval(
     """The figure of a set of images with its bootstrap interval over images (BCa: Efron 1987).
 
     BCa corrects for bias and skew, which shares near 0 or 1 have; where it cannot be had, as where no single image
-    changes the figure, percentiles are taken. Where all are equal nothing can be drawn: of hits alone
-    or misses alone the exact interval of a share is taken, of other values the value itself.
+    changes the figure, percentiles are taken. Where all are equal nothing can be drawn, and the interval is the value
+    itself: of hits and misses take `share`, which knows more.
 
     Args:
         values: (n,), one figure an image, or (n, ...) for an ``aggregate``; NaN where an image has none.
@@ -100,13 +100,44 @@ def interval(
     return Interval(mean=mean, low=low, high=high, n=len(there), missing=missing)
 
 
+def share(
+    values: Sequence[float] | Values, *, confidence: float = 0.95, seed: int = 0, resamples: int | None = None
+) -> Interval:
+    """The share of hits among images with its interval: `interval`, and of hits or misses alone the exact one.
+
+    Six hits of six do not say that there is no miss, and to draw from them gives nothing but hits: there the interval
+    of Clopper and Pearson (1934) is taken.
+
+    Args:
+        values: (n,), for each image 1 or 0, or the mean of some; NaN where it has none.
+        confidence: see `interval`.
+        seed: see `interval`.
+        resamples: see `interval`.
+
+    Raises:
+        InvalidArgument: an argument is out of range.
+
+    >>> found = share([1] * 6)
+    >>> found.mean, round(found.low, 3), found.high
+    (1.0, 0.541, 1.0)
+    """
+    figures = _stacked(values)
+    if figures.ndim > 1 or ((figures < 0) | (figures > 1)).any():
+        raise InvalidArgument(f"`values` must be (n,) in [0, 1]: hits, misses and means of some. {received(figures)}")
+    found = interval(figures, confidence=confidence, seed=seed, resamples=resamples)
+    if found.few or found.mean not in (0, 1):
+        return found
+    low, high = _exact(round(found.mean * found.n), found.n, confidence)
+    return replace(found, low=low, high=high)
+
+
 def _bounds(
     values: NDArray[Any], of_set: Aggregate, is_mean: bool, confidence: float, drawing: tuple[int, int]
 ) -> tuple[float, float]:
     from scipy import stats
 
     if (values == values[0]).all():
-        return _of_equal(float(of_set(values)), len(values), confidence)
+        return float(of_set(values)), float(of_set(values))
     seed, resamples = drawing
     # Of images by their numbers, so that figures of any shape stay together.
     sample, statistic = (np.arange(len(values)),), lambda rows: of_set(values[rows])
@@ -131,14 +162,11 @@ def _bounds(
     return float(found.low), float(found.high)
 
 
-def _of_equal(figure: float, n: int, confidence: float) -> tuple[float, float]:
-    """The interval of n equal figures: of hits or misses alone the exact one of a share (Clopper and Pearson 1934)."""
+def _exact(hits: int, n: int, confidence: float) -> tuple[float, float]:
+    """The interval of a share by Clopper and Pearson (1934)."""
     from scipy import stats
 
-    # Six hits of six do not say that there is no miss: resampling them gives nothing but hits.
-    if figure not in (0, 1):
-        return figure, figure
-    exact = stats.binomtest(round(figure * n), n).proportion_ci(confidence)
+    exact = stats.binomtest(hits, n).proportion_ci(confidence)
     return float(exact.low), float(exact.high)
 
 

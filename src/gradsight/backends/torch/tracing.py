@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
+import logging
 import operator
 import sys
 import threading
@@ -28,7 +29,7 @@ def traced(function: Callable[[torch.Tensor], Outputs], example: torch.Tensor) -
     """The graph of a function, for any sizes in the place of those of the example."""
     # What tracing leaves behind refers to itself, and would keep the function with the arrays of this call.
     borrowed = [function]
-    with _tracing, _uncollected(), torch.no_grad(), _uncached():
+    with _tracing, _uncollected(), torch.no_grad(), _uncached(), _untold():
         try:
             # The weights are real tensors among traced ones, as `_allow_non_fake_inputs` lets them be: the graph then
             # holds them themselves, and reads what they are when it runs.
@@ -64,6 +65,17 @@ def _uncollected() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+@contextlib.contextmanager
+def _untold() -> Iterator[None]:
+    """Keep PyTorch from printing the error of a function that cannot be traced: whoever traces takes another way."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    was, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was
 
 
 def _uncached() -> AbstractContextManager[None]:

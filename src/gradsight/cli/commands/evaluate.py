@@ -76,9 +76,11 @@ def evaluate(
         batch_size=model.batch_size,
     )
     asked = asked_of(explainer, photos, methods or None, metrics or None, measure.layer or None, more)
-    for note in filter(None, (why, *asked.notes)):
+    # Where boxes say the targets nobody asks for the folders' names.
+    for note in filter(None, (why * (places.boxes is None), *asked.notes)):
         complain(note, "Note")
-    complain(f"about {asked.plan.passes:,} passes of the model for each photo and target.", "Note")
+    passes = f"about {asked.plan.passes:,} passes of the model for each photo and target."
+    complain(f"{passes} Fewer --method and --metric take fewer.", "Note")
     # What could not be found counts too: the status must not say that all is well.
     failed = [Unmeasured("", str(error)) for error in errors]
     if keeping.done:
@@ -117,19 +119,17 @@ def _finish(evaluation: Evaluation, out: Path, reply: JsonOptions, failed: list[
 
 def _say(evaluation: Evaluation) -> None:
     """A row for each method, a column for each metric."""
-    from gradsight.cli.terminal import say, say_table
-    from gradsight.evaluating.figure import order_of
-    from gradsight.evaluating.summary import told
+    from gradsight.cli.terminal import say, say_bands
+    from gradsight.evaluating.figure import layers_of, names_of, order_of
 
-    known = {one.key: one for one in evaluation.summary}
-    layers = {one.layer for one in evaluation.summary if one.layer}
-    rows = []
-    for layer, method in order_of(evaluation.summary):
-        cells = [_cell(known.get((layer, method, metric))) for metric in evaluation.metrics]
-        rows.append([told(layer if len(layers) > 1 else "", method), *cells])
+    known, order = {one.key: one for one in evaluation.summary}, order_of(evaluation.summary)
+    rows = [
+        [name, *(_cell(known.get((*key, metric))) for metric in evaluation.metrics)]
+        for key, name in zip(order, names_of(order), strict=True)
+    ]
     arrows = {one.metric: "high" if one.better == "higher" else "low" for one in evaluation.summary}
-    say((f"{len(evaluation.images)} photos, model {evaluation.model}", "bold"), f"  {', '.join(sorted(layers))}")
-    say_table(["", *(f"{metric} ({arrows[metric]} is good)" for metric in evaluation.metrics)], rows)
+    say((f"{len(evaluation.images)} photos, model {evaluation.model}", "bold"), f"  {', '.join(layers_of(order))}")
+    say_bands(["", *(f"{metric} ({arrows[metric]} is good)" for metric in evaluation.metrics)], rows)
     say("The mean over photos with its 95 % interval; * better than random maps, p < 0.05, one-sided, not corrected.")
 
 

@@ -51,8 +51,7 @@ def recommend(
     from gradsight.cli.measuring import labels_of
     from gradsight.cli.terminal import complain, say_json, waiting
     from gradsight.evaluating.evaluate import More
-    from gradsight.evaluating.recommend import criteria_of
-    from gradsight.evaluating.recommend import recommend as recommended
+    from gradsight.evaluating.recommend import criteria_of, recommended
     from gradsight.photos import find_photos
 
     criteria, methods = _by(by), parsing.methods(method or [])
@@ -61,7 +60,7 @@ def recommend(
     photos, errors = find_photos([source])
     explainer = making.explainer_of(model, picture, **axes.axes())
     labels, why = labels_of(photos, source, explainer.labels)
-    if why:
+    if why and places.boxes is None:
         complain(why, "Note")
     more = More(
         boxes=places.boxes,
@@ -72,7 +71,7 @@ def recommend(
         batch_size=model.batch_size,
     )
     with waiting("racing: this takes minutes to hours, by the photos and the model"):
-        found = recommended(explainer, photos, by=criteria, methods=methods or None, layers=layer or None, **more)
+        found = recommended(explainer, photos, criteria, methods or None, layer or None, more, _tell)
     for error in errors:
         complain(str(error), "Failed")
     for image, reason in found.failed:
@@ -82,6 +81,13 @@ def recommend(
     else:
         _say(found)
     return 1 if errors or found.failed else 0
+
+
+def _tell(words: str) -> None:
+    from gradsight.cli.terminal import complain
+
+    # A line each, and no bar: how many ways a round leaves over is not known before it.
+    complain(words, "Racing")
 
 
 def _by(given: list[str] | None) -> str | dict[str, float] | None:
