@@ -103,6 +103,7 @@ def run(
     manifest = described(explainer, items, features=features, engine=engine.name, shard=shard)
     with Store.open(folder, replace(manifest, batch_size=None if size == "auto" else int(size))) as store:
         _explain(explainer, items, engine, store, how.get("progress"))
+        # Counted on the disk: earlier calls, and workers elsewhere, have written there too.
         found = open_run(folder)
         failed = len(found.failed)
         store.finish(len(found) + failed, failed)
@@ -113,12 +114,14 @@ def _explain(explainer: Explainer, items: Items, engine: Engine, store: Store, t
     """Explain what is not done."""
     manifest = store.manifest
     photos = left(numbered(items, manifest.shard), store.done)
+    # Photos that may be endless, or given once: what is tried out here is explained again below.
     first = list(islice(photos, FIRST))
     if not first:
         return
     # Of this process: photos that cannot be explained are told before any engine begins.
     with Making(explainer, Plan(1), features=manifest.features) as making:
         plan = _planned(manifest, tried(making, first, manifest.batch_size))
+    # Before the first part: a call that goes on must cut the photos in the same way.
     store.save(replace(manifest, batch_size=plan.batch_size, part_size=plan.part_size))
     now = Progress(total=_total(items, manifest), before=len(store.done))
     engine.explain(Work(explainer, chain(first, photos), items, plan, store, manifest.features, Count(now, tell)))
