@@ -80,6 +80,29 @@ def test_one_that_has_no_values_never_wins() -> None:
     assert race(["none", "some"], 16, measure, Criteria(("m",), (1.0,), (1,)))[-1].left == ("some",)
 
 
+def test_of_ways_with_the_same_figures_the_first_one_runs_on() -> None:
+    rng, asked = np.random.default_rng(0), list[list[str]]()
+
+    def measure(arms, images):
+        asked.append(list(arms))
+        own = rng.random((len(images), 1))
+        # What differs in the seventh digit differs by rounding, and in the second by more.
+        return {arm: own + {"twin": 1e-7, "other": 0.05}.get(arm, 0) for arm in arms}
+
+    rounds = race(["plain", "twin", "other"], 32, measure, Criteria(("m",), (1.0,), (1,)))
+    assert asked[0] == ["plain", "twin", "other"]
+    assert all("twin" not in one.left for one in rounds)
+    alone = race(["plain", "twin"], 32, measure, Criteria(("m",), (1.0,), (1,)))
+    assert [(one.images, one.left) for one in alone] == [(8, ("plain",))]
+
+
+def test_it_is_told_what_goes_on() -> None:
+    told: list[str] = []
+    race(["a", "b"], 16, lambda arms, images: {arm: np.eye(len(images))[:, :1] * (arm == "a") for arm in arms},
+         Criteria(("m",), (1.0,), (1,)), told.append)  # fmt: skip
+    assert told[0] == "2 ways on 8 photos"
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_pure_noise_recommends_nothing(metrics, seed) -> None:
     methods = ["gradcam", "hirescam", "layercam", "fem"]
