@@ -16,6 +16,7 @@ from gradsight.evaluating.recommend import criteria_of
 from gradsight.evaluating.recommendation import Way
 from gradsight.metric_registry import METRICS
 from gradsight.registry import METHODS
+from gradsight.significance import interval
 
 pytestmark = pytest.mark.pytorch
 PLAIN = gs.Preprocess(size=(16, 16), fit="squash", mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -128,6 +129,20 @@ def test_a_better_way_is_found_and_shown(metrics, monkeypatch) -> None:
     assert found.compared[0].difference.mean == pytest.approx(found.compared[0].own - found.compared[0].plain)
     assert found.code == "explainer(photo, method='bell')"
     assert found.command == "gradsight explain photo.jpg --model tiny --method bell"
+
+
+def test_what_is_recommended_holds_on_photos_that_nothing_was_chosen_by() -> None:
+    # The head reads each position by itself, so that averaged weights mislead and HiResCAM is exact.
+    own, methods = explainer(), ["gradcam", "fem", "hirescam", "eigencam"]
+    found = gs.recommend(own, photos(40), methods=methods, layers=["2"])
+    assert found.plain == Way("2", "gradcam")
+    assert found.chosen == Way("2", "hirescam")
+    assert found.advantage.low > 0
+    fresh = photos(64)[40:]
+    for metric, sign in (("deletion(steps=14)", -1), ("insertion(steps=14)", 1)):
+        rows = gs.evaluate(own, fresh, methods=["hirescam", "gradcam"], metrics=[metric], layers=["2"]).rows
+        ours, plain = (np.array([row.value for row in rows if row.method == name]) for name in ("hirescam", "gradcam"))
+        assert interval(sign * (ours - plain)).low > 0
 
 
 def _held_out(count: int) -> set[str]:
