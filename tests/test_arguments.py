@@ -153,6 +153,7 @@ Call = Callable[[fuzz_api.World], Any]
 
 ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
     "Against": [(lambda w: gs.Against(2.5), InvalidType, "`targets` must be")],
+    "Audit": [(lambda w: gs.audit(w.run, most=0).save(5), InvalidType, "`folder` must be")],
     "Box": [
         (lambda w: gs.Box(0, ("a",) * 4), InvalidArgument, "`box` of Box must be 4 numbers"),
         (lambda w: gs.Box(1.5), InvalidType, "`which` of Box must be a class"),
@@ -203,6 +204,10 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: w.explainer.layers(None), InvalidType, "`inputs` must be a batch"),
         (lambda w: w.explainer(np.array(["a", "b"])), InvalidType, "`inputs` must be a batch"),
         (lambda w: w.explainer.dissect(w.concepts, quantile=math.nan), InvalidArgument, "`quantile` must be a number"),
+    ],
+    "Finding": [
+        (lambda w: gs.Finding(kind="bug", sentence="a"), UnknownName, "no kind 'bug'"),
+        (lambda w: gs.Finding(kind="look", sentence=5), InvalidType, "`sentence` must be a text"),
     ],
     "ImageRecord": [
         (lambda w: gs.ImageRecord.from_dict(5), InvalidArgument, "a record must be an object"),
@@ -322,6 +327,10 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
     "ask": [
         (lambda w: gs.ask(w.photo, 5, model=w.answering), InvalidType, "`question` must be a text"),
         (lambda w: gs.ask([w.photo], "a", model=w.answering), InvalidType, "`photo` must be one photo"),
+    ],
+    "audit": [
+        (lambda w: gs.audit(5), InvalidType, "`run` must be"),
+        (lambda w: gs.audit(w.run, most=-1), InvalidArgument, "`most` must be"),
     ],
     "caption": [(lambda w: gs.caption(w.photo, model=5), InvalidType, "`model` must be the name of a model source")],
     "Within": [
