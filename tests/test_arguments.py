@@ -348,6 +348,7 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
     "evaluate": [
         (lambda w: gs.evaluate(w.explainer, [w.photo], metrics=["delete"]), UnknownName, "no metric 'delete'"),
         (lambda w: gs.evaluate(w.explainer, []), InvalidArgument, "`photos` must"),
+        (lambda w: gs.evaluate(0.5, [w.photo]), InvalidType, "`explainer` must be an Explainer"),
     ],
     "explain": [(lambda w: gs.explain(5, w.loaded), InvalidType, "`inputs` must be")],
     "fuse": [(lambda w: gs.fuse("gradcam", by="sum"), UnknownName, "no fusion 'sum'")],
@@ -386,7 +387,10 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: gs.open_run(5), InvalidType, "`run` must be"),
         (lambda w: gs.open_run(w.run.folder, photos=5), InvalidType, "`photos` must be a folder"),
     ],
-    "recommend": [(lambda w: gs.recommend(w.explainer, [], by="deletion"), GradsightError, "`by` must be one of")],
+    "recommend": [
+        (lambda w: gs.recommend(w.explainer, [], by="deletion"), GradsightError, "`by` must be one of"),
+        (lambda w: gs.recommend(0.5, [w.photo]), InvalidType, "`explainer` must be an Explainer"),
+    ],
     "run": [
         (lambda w: gs.run([w.photo], w.explainer, out=5), InvalidType, "`out` must be"),
         (lambda w: gs.run([w.photo], w.explainer, out="x", batch_size=0), InvalidArgument, "`batch_size` must be"),
