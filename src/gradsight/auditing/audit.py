@@ -30,7 +30,7 @@ from gradsight.models.as_model import ModelLike
 from gradsight.models.digest import digest_of
 from gradsight.models.load import load_model
 from gradsight.models.spec import ModelSpec
-from gradsight.rules import Name, Whole
+from gradsight.rules import Each, Instance, Name, Text, Whole
 from gradsight.runs.manifest import Manifest
 from gradsight.runs.opened import Run, open_run
 
@@ -74,6 +74,10 @@ class Audit:
     passes: int
     notes: tuple[str, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        taken("model", self.model, Text())
+        taken("findings", self.findings, Each(Instance(Finding, "a gs.Finding"), range(1 << 20)))
 
     @property
     def confirmed(self) -> tuple[Finding, ...]:
