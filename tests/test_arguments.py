@@ -153,7 +153,7 @@ Call = Callable[[fuzz_api.World], Any]
 
 ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
     "Against": [(lambda w: gs.Against(2.5), InvalidType, "`targets` must be")],
-    "Audit": [(lambda w: gs.audit(w.run, most=0).save(5), InvalidType, "`folder` must be")],
+    "Audit": [(lambda w: gs.Audit(5, 0, (), (), (), None, (), (), (), False, 0), InvalidType, "`model` must be")],
     "Box": [
         (lambda w: gs.Box(0, ("a",) * 4), InvalidArgument, "`box` of Box must be 4 numbers"),
         (lambda w: gs.Box(1.5), InvalidType, "`which` of Box must be a class"),
@@ -324,13 +324,14 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
     ],
     "Top": [(lambda w: gs.Top(10**400), InvalidArgument, "`k` of Top must be a whole number")],
     "Writing": [(lambda w: gs.Writing(len, 5, len), InvalidType, "`feed` of Writing must be a function")],
+    "audit": [
+        (lambda w: gs.audit(5), InvalidType, "`run` must be"),
+        (lambda w: gs.audit("nowhere", most=-1), InvalidArgument, "`most` must be"),
+        (lambda w: gs.audit("nowhere"), InvalidArgument, "`run` must be the folder of a run"),
+    ],
     "ask": [
         (lambda w: gs.ask(w.photo, 5, model=w.answering), InvalidType, "`question` must be a text"),
         (lambda w: gs.ask([w.photo], "a", model=w.answering), InvalidType, "`photo` must be one photo"),
-    ],
-    "audit": [
-        (lambda w: gs.audit(5), InvalidType, "`run` must be"),
-        (lambda w: gs.audit(w.run, most=-1), InvalidArgument, "`most` must be"),
     ],
     "caption": [(lambda w: gs.caption(w.photo, model=5), InvalidType, "`model` must be the name of a model source")],
     "Within": [

@@ -15,7 +15,7 @@ COLOURS = np.array([[1, 1, 1], [1, -0.5, -0.5], [-0.5, 1, -0.5], [-0.5, -0.5, 1]
 
 
 def network(by_mark: bool) -> keras.Model:
-    """Classes by the mean of a colour; the first by the brightness of the lower right corner, or of all of it."""
+    """Classes by the mean of a colour; the first by the brightness of a corner, or of all of the photo."""
     pixels = keras.Input((SIDE, SIDE, 3))
     found = keras.layers.Conv2D(4, 1, use_bias=False, activation="relu", name="features")(pixels)
     corner = keras.layers.GlobalAveragePooling2D()(keras.layers.Cropping2D(((26, 1), (26, 1)))(found))
