@@ -172,6 +172,7 @@ def _both(there: object, now: object) -> str:
 
 
 def _short(value: object) -> str:
+    # As it stands in the file, where the reader may look it up.
     text = json.dumps(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
