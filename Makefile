@@ -8,7 +8,7 @@ INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras test-gpu test-rest slow format house clean
+.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras bench-metrics bench-runs test-gpu test-rest slow format house clean
 
 # Keras is one engine a process.
 ENGINES ?= tensorflow jax torch
@@ -72,8 +72,14 @@ check: $(VENV)/.dev  ## formatting, lint, types and import contracts
 bench: $(VENV)/.dev  ## time gradsight beside its peers
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
+bench-metrics: $(VENV)/.dev  ## time metrics beside those of other libraries
+	$(BIN)/python benchmarks/bench_metrics.py $(ARGS)
+
 bench-keras: $(VENV)/.dev  ## time gradsight on each engine of Keras
 	@for engine in $(ENGINES); do KERAS_BACKEND=$$engine $(BIN)/python benchmarks/bench_keras.py $(ARGS) || exit 1; done
+
+bench-runs: $(VENV)/.dev  ## time runs over a folder beside a bare loop, and other libraries in a loop
+	$(BIN)/python benchmarks/bench_runs.py $(ARGS)
 
 test-gpu: $(VENV)/.dev  ## run only the tests that need a GPU; the environment's PyTorch must be one for it
 	$(BIN)/python -m pytest -m gpu tests/gpu $(ARGS)

@@ -5,9 +5,12 @@ class means. Of each photo one class is explained: of all that its boxes mean, t
 probable (several of a photo would not be drawn independently, and intervals too narrow). Its boxes are those of the
 label that means it, on the original photo, brought to the model's input by the placement.
 
-Figures are means over photos with their 95 % interval, and p against the control `random`, one-sided.
+Figures are means over photos with their 95 % interval, and p against the control `random`, one-sided. Maps of
+grad-cam, torchcam and captum of the same inputs are measured beside ours, unless ``--ours`` says no.
 ``--pictures DIR`` draws heat and boxes on the photos.
 """
+
+# ruff: noqa: E402 - the imports below need the path and the shim
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -23,13 +27,22 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+# The shim, which peers need.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/support"))
+
+import torchvision_shim
+
+torchvision_shim.install()
+
 import numpy as np
 import torch
+from peer_maps import Map, peers
 from PIL import ImageDraw
 
 import gradsight as gs
 from gradsight.annotations import Marks, Placed, classes_of, matched, placed, read_boxes, read_class_map
 from gradsight.cases import Case
+from gradsight.errors import GradsightError
 from gradsight.imaging import Preprocess
 from gradsight.metric_registry import as_metric
 from gradsight.metric_sets import figures
@@ -38,6 +51,8 @@ from gradsight.significance import all_pairs, beats, interval
 
 METRICS = ("pointing", "energypointing", "maskauc", "iou", "maxboxacc(thresholds=50)", "maxboxaccv2(thresholds=50)")
 CONTROLS = ("centre", "edge", "random")
+Values = dict[tuple[str, str], list[np.ndarray]]
+"""For each method and metric the values of all cases."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +82,18 @@ def cases(folder: Path, names: tuple[str, ...], scores_of: Callable[[Path], np.n
             yield Asked(photo, targets[best], best, marks)
 
 
-def cheap() -> list[str]:
-    return [name for name, entry in METHODS.items() if not entry.costly and name not in CONTROLS]
+def cheap(explainer: gs.Explainer, photo: Path) -> list[str]:
+    """Methods of a few passes that fit the model: it has no attention, and some look at that alone."""
+    found = []
+    for name, entry in METHODS.items():
+        if not entry.costly and name not in CONTROLS:
+            try:
+                explainer(photo, method=name)
+            except GradsightError as reason:
+                print(f"# without {name}: {reason}")
+            else:
+                found.append(name)
+    return found
 
 
 def draw(explanation: gs.Explanation, asked: Asked, where: Placed, path: Path) -> None:
@@ -91,11 +116,14 @@ def measured(
     explainer: gs.Explainer,
     every: list[Asked],
     methods: list[str],
+    others: dict[str, Map],
+    preprocess: Preprocess,
     least: float,
     pictures: Path | None,
-) -> tuple[dict[tuple[str, str], list[np.ndarray]], list[str]]:
-    """For each method and metric the values of all cases; and the cases whose things the model hardly saw."""
-    values, unseen = defaultdict(list), []
+) -> tuple[Values, list[str]]:
+    """The values; and the cases whose things the model hardly saw."""
+    values: Values = defaultdict(list)
+    unseen = []
     for number, asked in enumerate(every):
         made = explainer(asked.photo, targets=asked.target, method=methods)
         where = placed(asked.marks, made[0].placements[0], {asked.label})
@@ -103,12 +131,22 @@ def measured(
             unseen.append(f"{asked.photo.name} {asked.label}: {where.seen:.0%} seen")
             continue
         for name, one in zip(methods, sorted_like(made, methods), strict=True):
-            case = Case(one.maps, regions=where.region[None, None], boxes=[[where.boxes]])
-            for metric in METRICS:
-                values[name, metric].append(as_metric(metric)(case)[0, 0])
+            note(values, name, one.maps, where)
             if pictures is not None and number % 8 == 0 and name == "gradcam":
                 draw(one, asked, where, pictures / f"{asked.photo.stem}_{asked.label}.png")
+        if others:
+            # The very input that ours saw: whose crop is better is another question.
+            image = torch.from_numpy(preprocess(asked.photo))[None]
+            for name, made_by in others.items():
+                note(values, name, made_by(image, asked.target)[None, None], where)
     return values, unseen
+
+
+def note(values: Values, name: str, maps: np.ndarray, where: Placed) -> None:
+    """Measure one map."""
+    case = Case(maps.astype(np.float32), regions=where.region[None, None], boxes=[[where.boxes]])
+    for metric in METRICS:
+        values[name, metric].append(as_metric(metric)(case)[0, 0])
 
 
 def sorted_like(made: tuple[gs.Explanation, ...], methods: list[str]) -> list[gs.Explanation]:
@@ -122,7 +160,7 @@ def scores_of(model: torch.nn.Module, preprocess: Preprocess, photo: Path) -> np
         return model(torch.from_numpy(preprocess(photo))[None])[0].numpy()
 
 
-def table(values: dict[tuple[str, str], list[np.ndarray]], methods: list[str], title: str) -> None:
+def table(values: Values, methods: list[str], title: str) -> None:
     print(f"\n## {title}\n")
     print(f"| method | {' | '.join(METRICS)} |")
     print(f"| --- |{' --- |' * len(METRICS)}")
@@ -141,7 +179,22 @@ def table(values: dict[tuple[str, str], list[np.ndarray]], methods: list[str], t
     print(f"\nn = {len(values[methods[0], METRICS[0]])}; * over `random` with p < 0.05, one-sided, not corrected.")
 
 
-def told_apart(values: dict[tuple[str, str], list[np.ndarray]], methods: list[str]) -> None:
+def apart(values: Values, of_peers: dict[str, str]) -> None:
+    """How far peers' figures are from those of our method of the same paper, and on how many photos they differ."""
+    print("\nPeers beside our method of the same paper: difference of the means, photos whose values differ.\n")
+    print(f"| peer | ours | {' | '.join(text.partition('(')[0] for text in METRICS)} |")
+    print(f"| --- | --- |{' --- |' * len(METRICS)}")
+    for peer, own in of_peers.items():
+        cells = []
+        for text in METRICS:
+            metric = as_metric(text)
+            theirs, ours = (figures(metric, np.stack(values[name, text])) for name in (peer, own))
+            differ = int((~np.isclose(theirs, ours, atol=1e-3, equal_nan=True)).sum())
+            cells.append(f"{np.nanmean(theirs - ours):+.3f}, {differ}")
+        print(f"| {peer} | {own} | {' | '.join(cells)} |")
+
+
+def told_apart(values: Values, methods: list[str]) -> None:
     """Which methods differ from Grad-CAM, by paired tests with Holm's correction over all pairs of methods."""
     print("\nPaired tests, corrected over all pairs of methods; different from `gradcam` with p < 0.05:\n")
     for text in METRICS:
@@ -165,6 +218,7 @@ def main() -> None:
     )
     parser.add_argument("--least", type=float, default=0.25, help="leave out cases of which the model saw less")
     parser.add_argument("--first", type=int, help="so many cases")
+    parser.add_argument("--ours", action="store_true", help="without the peers")
     options = parser.parse_args()
     model = gs.load_model("demo")
     preprocess = model.preprocess
@@ -179,15 +233,18 @@ def main() -> None:
     explainer = gs.Explainer(model.model, preprocess=preprocess, labels=model.labels)
     scores = partial(scores_of, model.model, preprocess)
     every = list(cases(options.folder, model.labels, scores))[: options.first]
-    methods = [*cheap(), *CONTROLS]
+    methods = [*cheap(explainer, every[0].photo), *CONTROLS]
     start = time.process_time()
     if options.pictures is not None:
         options.pictures.mkdir(parents=True, exist_ok=True)
-    values, unseen = measured(explainer, every, methods, options.least, options.pictures)
+    found = {} if options.ours else peers(model.model)
+    others = {name: made_by for name, (_, made_by) in found.items()}
+    values, unseen = measured(explainer, every, methods, others, preprocess, options.least, options.pictures)
     print(
         f"# {len(every)} cases; of {len(unseen)} the model saw under {options.least:.0%}: {'; '.join(unseen) or 'none'}"
     )
-    table(values, methods, f"fit = {options.fit}")
+    table(values, [*methods, *others], f"fit = {options.fit}")
+    apart(values, {name: own for name, (own, _) in found.items()})
     told_apart(values, methods)
     print(f"\nProcessor time: {time.process_time() - start:.0f} s")
 

@@ -306,6 +306,12 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: gs.Similarity(text=5), InvalidType, "`text` of Similarity must be a text"),
         (lambda w: gs.Similarity(embedding="abc"), InvalidArgument, "`embedding` of Similarity must be"),
     ],
+    "Ray": [(lambda w: gs.Ray(workers=0), InvalidArgument, "`workers` must be a whole number")],
+    "Run": [
+        (lambda w: gs.Run("nowhere"), InvalidArgument, "`run` must be the folder of a run"),
+        (lambda w: w.run[2.5], InvalidArgument, "`image` must be a whole number"),
+        (lambda w: w.run.filter("scor > 3"), UnknownName, "no column 'scor'"),
+    ],
     "Sum": [(lambda w: gs.Sum(0, 1, name=5), InvalidType, "`name` of Sum must be a text")],
     "Token": [
         (lambda w: gs.Token(at=1.5), InvalidArgument, "`at` of Token must be a whole number"),
@@ -344,6 +350,10 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: load_model("demo", mean=math.nan), InvalidArgument, "`mean` must be a number"),
         (lambda w: load_model("a" * 10_000), UnknownName, "no model source"),
     ],
+    "merge_runs": [
+        (lambda w: gs.merge_runs(w.run.folder, "x"), InvalidType, "`runs` must be a list of folders"),
+        (lambda w: gs.merge_runs([w.run.folder], w.run.folder), InvalidArgument, "`out` must be a new folder"),
+    ],
     "method": [
         (lambda w: gs.method(5, title="A", source="B")(len), InvalidType, "`name` must be a text"),
         (lambda w: gs.method("no name", title="A", source="B")(len), InvalidArgument, "`name` must be a word"),
@@ -363,7 +373,19 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
             "`range` must be",
         ),
     ],
+    "open_run": [
+        (lambda w: gs.open_run(5), InvalidType, "`run` must be"),
+        (lambda w: gs.open_run(w.run.folder, photos=5), InvalidType, "`photos` must be a folder"),
+    ],
     "recommend": [(lambda w: gs.recommend(w.explainer, [], by="deletion"), GradsightError, "`by` must be one of")],
+    "run": [
+        (lambda w: gs.run([w.photo], w.explainer, out=5), InvalidType, "`out` must be"),
+        (lambda w: gs.run([w.photo], w.explainer, out="x", batch_size=0), InvalidArgument, "`batch_size` must be"),
+        (lambda w: gs.run([w.photo], w.explainer, out="x", shard=(3, 2)), InvalidArgument, "`shard` must be one of"),
+        (lambda w: gs.run([w.photo], w.explainer, out="x", engine="slurm"), UnknownName, "no engine 'slurm'"),
+        (lambda w: gs.run([w.photo], w.explainer, out="x", targets=[1]), InvalidArgument, "`targets` must be one for"),
+        (lambda w: gs.run(5, w.explainer, out="x"), InvalidType, "`source` must be"),
+    ],
     "refine": [(lambda w: gs.refine(b"gradcam"), InvalidType, "`method` must be")],
     "smooth": [(lambda w: gs.smooth(None), InvalidType, "`method` must be")],
     "source": [

@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 # The public names and where they live; a module is loaded when one of its names is first asked for.
 _HOMES = {
     "Against": "targets",
+    "Audit": "auditing.audit",
     "Box": "targets",
     "Candidate": "layers",
     "Classes": "targets",
@@ -28,6 +29,7 @@ _HOMES = {
     "Explainer": "explaining.explainer",
     "Explanation": "results.explanation",
     "Failed": "photos",
+    "Finding": "auditing.finding",
     "GradsightError": "errors",
     "ImageRecord": "results.records",
     "Model": "models.model",
@@ -40,12 +42,14 @@ _HOMES = {
     "Scores": "targets.scores",
     "Several": "targets",
     "Similarity": "targets",
+    "Run": "runs.opened",
     "Sum": "targets",
     "Token": "targets",
     "Top": "targets",
     "Within": "targets",
     "Writing": "models.model",
     "ask": "captioning",
+    "audit": "auditing.audit",
     "caption": "captioning",
     "contrastive": "variants",
     "compare": "comparing",
@@ -56,16 +60,22 @@ _HOMES = {
     "explain": "explaining.explain",
     "fuse": "variants",
     "load_model": "models.load",
+    "merge_runs": "runs.merge",
     "method": "registry",
     "metric": "metric_registry",
+    "open_run": "runs.opened",
     "recommend": "evaluating.recommend",
+    "Ray": "runs.engines.ray",
     "Recommendation": "evaluating.recommendation",
     "refine": "variants",
+    "run": "runs.run",
     "smooth": "variants",
     "source": "registry",
 }
 
 if TYPE_CHECKING:
+    from gradsight.auditing.audit import Audit, audit
+    from gradsight.auditing.finding import Finding
     from gradsight.captioning import ask, caption
     from gradsight.comparing import compare
     from gradsight.errors import GradsightError
@@ -89,12 +99,17 @@ if TYPE_CHECKING:
     from gradsight.results.explanation import Explanation
     from gradsight.results.note import Note
     from gradsight.results.records import ImageRecord
+    from gradsight.runs.engines.ray import Ray
+    from gradsight.runs.merge import merge_runs
+    from gradsight.runs.opened import Run, open_run
+    from gradsight.runs.run import run
     from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top, Within
     from gradsight.targets.scores import Scores
     from gradsight.variants import contrastive, eigen_smooth, fuse, refine, smooth
 
 __all__ = [
     "Against",
+    "Audit",
     "Box",
     "Candidate",
     "Classes",
@@ -108,6 +123,7 @@ __all__ = [
     "Explainer",
     "Explanation",
     "Failed",
+    "Finding",
     "GradsightError",
     "ImageRecord",
     "Model",
@@ -117,7 +133,9 @@ __all__ = [
     "Pixels",
     "Placement",
     "Preprocess",
+    "Ray",
     "Recommendation",
+    "Run",
     "Scores",
     "Several",
     "Similarity",
@@ -128,6 +146,7 @@ __all__ = [
     "Within",
     "Writing",
     "ask",
+    "audit",
     "caption",
     "compare",
     "contrastive",
@@ -136,10 +155,13 @@ __all__ = [
     "explain",
     "fuse",
     "load_model",
+    "merge_runs",
     "method",
     "metric",
+    "open_run",
     "recommend",
     "refine",
+    "run",
     "smooth",
     "source",
 ]

@@ -34,7 +34,6 @@ Resolve: TypeAlias = Callable[[NDArray[np.float64] | None, Outputs], ScoreSpec]
 """``(logits, outputs) -> targets``, what is explained of a model's output; ``logits`` are its class scores
 (n, classes), None where it has none."""
 
-
 TRUE = "true"
 """The rule that changes nothing: of a pass that notes its rectifiers, so that the others can follow in its graph."""
 
@@ -63,6 +62,10 @@ class Probe(Protocol):
         """The mean of the gradients over positions, the weights of Grad-CAM (eq. 1): (n, k, c)."""
 
     @property
+    def highest(self) -> Array:
+        """The highest gradient of each channel over positions: (n, k, c)."""
+
+    @property
     def scores(self) -> Array:
         """The explained scores, logits where the model has them: (n, k)."""
 
@@ -82,11 +85,11 @@ class Probe(Protocol):
     def batch_size(self) -> int:
         """How many rows may go through the model at once, beyond the batch itself."""
 
-    def tail(self, activations: Array) -> Array:
+    def tail(self, activations: Array, *, traced: bool = True) -> Array:
         """Scores of other activations at the layer, without a gradient: (m, c, *s) -> (m, k).
 
         m is a multiple of n, and row j belongs to image j % n: it keeps that image's targets, extra tokens, and
-        whatever bypasses the layer.
+        whatever bypasses the layer. What is asked once is quicker if not ``traced``: no graph has to be made first.
         """
 
     def without_channels(self, groups: NDArray[np.intp]) -> Array:
@@ -121,6 +124,9 @@ class Probe(Protocol):
     def with_images(self, images: Array) -> Probe:
         """The same layer and targets for other images: (m, channels, *positions); rows as in ``tail``."""
 
+    def in_pieces(self, images: Array) -> Iterator[Probe]:
+        """The same as `with_images`, as many rows at a time as pass the model quickest, in their order."""
+
     @property
     def weighted(self) -> Sequence[Sequence[str]]:
         """By layer, as they run, the names of all whose weights it uses; ``""`` is the model. One pass, once."""
@@ -128,14 +134,16 @@ class Probe(Protocol):
     def randomised(self, layers: Collection[str], seed: int) -> Probe:
         """The same where layers that `weighted` names have lost what they learned; see `backends.randomising`."""
 
+    def randomised_in_pieces(self, layers: Collection[str], seed: int) -> Iterator[Probe]:
+        """The same as `randomised`, some rows at a time; see `in_pieces`."""
+
     def with_targets(self, targets: ScoreSpec) -> Probe:
         """The same forward pass, with other targets explained."""
 
     def rectified(self, rule: str) -> Probe:
-        """The same, where gradients pass rectifiers (ReLU and its kin) by another rule.
+        """The same, where only positive gradients pass rectifiers (ReLU and its kin).
 
-        ``"guided"``: only positive ones pass, times the true derivative. ``"deconvnet"``: only positive ones pass,
-        whatever went forward.
+        Times the true derivative by the rule ``"guided"``, whatever went forward by ``"deconvnet"``.
         """
 
     def bias_terms(self, target: int) -> Iterator[Array]:

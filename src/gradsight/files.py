@@ -18,6 +18,9 @@ from typing import BinaryIO
 from gradsight.errors import GradsightError, InvalidArgument
 from gradsight.limits import TEXT_BYTES, Limit
 
+UNFINISHED = ".gradsight-"
+"""What the names of files begin with that are being written; after a kill one may be left."""
+
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -139,6 +142,27 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 @contextmanager
 def written(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Write a file as `write_bytes` does, piece by piece: it is put in place when the block ends without an error."""
+    with _beside(path, lambda _: None) as file:
+        yield file
+
+
+@contextmanager
+def durable(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """As `written`, and on the disk when the block has ended: also after the machine itself loses its power."""
+    with _beside(path, lambda file: os.fsync(file.fileno())) as file:
+        yield file
+    # The name is kept by the folder, and would come to the disk some time later.
+    with suppress(OSError):  # Windows opens no folders, and keeps names by itself
+        folder = os.open(Path(path).parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def _beside(path: str | os.PathLike[str], settle: Callable[[BinaryIO], None]) -> Iterator[BinaryIO]:
+    """A file beside the one that it takes the place of, after ``settle`` was called with it."""
     target = Path(path)
     try:
         if "\0" in str(target):
@@ -150,11 +174,13 @@ def written(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except (OSError, ValueError) as error:
         raise _unwritten(path, error) from error
     # Of a short name of its own, and with the permissions that any new file gets.
-    beside = target.with_name(f".gradsight-{secrets.token_hex(8)}.part")
+    beside = target.with_name(f"{UNFINISHED}{secrets.token_hex(8)}.part")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         with os.fdopen(descriptor, "wb") as file:
             yield file
+            file.flush()
+            settle(file)
         if exists(target):
             beside.chmod(stat.S_IMODE(target.stat().st_mode))
         # In one step for whoever reads it: the old file or the new one, never half of one.

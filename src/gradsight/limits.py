@@ -84,3 +84,6 @@ ARRAY_BYTES = Limit("ARRAY_BYTES", 2_000_000_000, "bytes")
 
 STDIN_BYTES = Limit("STDIN_BYTES", 1_000_000_000, "bytes")
 """Of the photo that comes in by stdin, which may have no end."""
+
+MEMBER_BYTES = Limit("MEMBER_BYTES", 256_000_000, "bytes")
+"""Of one picture within a larger file: a tar, or a row of a table."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -12,6 +11,7 @@ from traceback import format_exception
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from gradsight.errors import ImageError
+from gradsight.folders import in_folders
 from gradsight.imaging import SUFFIXES, read_image
 from gradsight.names import distinct
 
@@ -149,7 +149,7 @@ def find_photos(
     ([], ["There is no file 'nothing"])
     """
     paths = [Path(path) for path in given]
-    skipped = {key for path in leave_out if (key := _identity(Path(path))) is not None}
+    skipped = list(leave_out)  # gone through for each folder
     # One folder alone needs no name of its own: all stems would begin with it.
     several = sum(path.is_dir() for path in paths if _is_taken(path)) > 1
     found: list[tuple[Path, str]] = []
@@ -206,61 +206,18 @@ def _is_taken(path: Path) -> bool:
     return os.path.exists(path)
 
 
-def _pictures(path: Path, recursive: bool, skipped: set[_Identity], errors: list[ImageError]) -> list[Path]:
+def _pictures(
+    path: Path, recursive: bool, leave_out: Sequence[str | os.PathLike[str]], errors: list[ImageError]
+) -> list[Path]:
     if not _is_taken(path):
         read_image(path)  # raises, and says why
     if not os.path.isdir(path):
         return [path]
     # Sorted, since each file system has an order of its own.
-    found = sorted(_walked(path, recursive, skipped, errors))
+    found = sorted(folder / name for folder, names in in_folders(path, recursive, leave_out, errors) for name in names)
     if not found:
         raise ImageError(f"{str(path)!r} is a folder without pictures ({', '.join(SUFFIXES)}).")
     return found
-
-
-def _walked(root: Path, recursive: bool, skipped: set[_Identity], errors: list[ImageError]) -> Iterator[Path]:
-    """The pictures in a folder and, if ``recursive``, in those below; each real folder once."""
-    # Links wait until all real folders are seen: a folder is called by its own path, whatever links to it.
-    folders, links, seen = deque([root]), deque[Path](), set[_Identity]()
-    while folders or links:
-        folder = folders.popleft() if folders else links.popleft()
-        key = _identity(folder)
-        # A folder that was named itself is looked into, even if it is that of the results.
-        if key is None or key in seen or (key in skipped and folder != root):
-            continue
-        seen.add(key)
-        for entry in _entries(folder, root, errors):
-            if not entry.is_dir():
-                if entry.suffix.lower() in SUFFIXES:
-                    yield entry
-            elif recursive:
-                (links if entry.is_symlink() else folders).append(entry)
-
-
-def _entries(folder: Path, root: Path, errors: list[ImageError]) -> Sequence[Path]:
-    try:
-        # What is hidden is not meant: systems keep previews there.
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        failed = ImageError(f"{str(folder)!r} cannot be opened: {error.strerror}.")
-        # The folder that was named must open; one below it costs only its own photos.
-        if folder == root:
-            raise failed from error
-        errors.append(failed)
-        return []
-
-
-_Identity = tuple[int, int]
-"""The device and the number of a folder, which all paths to it share."""
-
-
-def _identity(folder: Path) -> _Identity | None:
-    try:
-        # Not the path: two paths may lead to one folder.
-        status = os.stat(folder)
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _stem(picture: Path, given: Path, several: bool) -> str:

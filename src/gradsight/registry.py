@@ -60,6 +60,8 @@ class Method:
             that gradient, which cost nothing more; else they are None.
         rectified: it takes gradients of the image that pass rectifiers by a rule (`Probe.rectified`). Its pass is then
             made for that from the start; a method that does not say so gets a further pass.
+        averaged: each channel's weight is the mean of its gradient over positions (`Probe.alphas`). Where gradients
+            differ by position, as behind Flatten and Dense, such a mean may mislead, which a note then tells.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Method:
     control: bool = False
     alphas: bool = False
     rectified: bool = False
+    averaged: bool = False
 
     @property
     def attends(self) -> bool:
@@ -151,14 +154,14 @@ def method(
     at: Scope = "layer",
     gradient: bool | Literal["rectified"] = True,
     cost: Callable[..., int] = one_pass,
-    alphas: bool = False,
+    alphas: bool | Literal["averaged"] = False,
 ) -> Callable[[Decorated], Decorated]:
     """Enter a function ``(probe, ops) -> maps`` as a method; see `Method` for the arguments.
 
     Keyword-only arguments of the function are the method's options: ``"scorecam(top=64)"``. What they take is declared
     with them, ``top: Annotated[int, Whole(1)] = 64`` (`gradsight.rules`), and each call is held to it. ``cost`` gets
     them too: ``(channels, targets, **options) -> passes``. ``gradient="rectified"`` says that it takes gradients by
-    `Probe.rectified`.
+    `Probe.rectified`, and ``alphas="averaged"`` that these means are its weights.
 
     >>> import gradsight as gs
     >>> @gs.method("mean_map", title="Mean of the channels", source="an example", gradient=False)
@@ -169,16 +172,14 @@ def method(
     taken("at", at, Choice(SCOPES, "scope"))
     for argument, text in (("title", title), ("source", source), ("needs", needs)):
         taken(argument, text, Text())
-    for argument, flag in (("gradient", gradient == "rectified" or gradient), ("alphas", alphas)):
-        taken(argument, flag, Flag())
+    for argument, flag, word in (("gradient", gradient, "rectified"), ("alphas", alphas, "averaged")):
+        taken(argument, flag == word or flag, Flag())
     taken("cost", cost, _COST)
 
     def made(function: MethodFunction) -> Method:
         bound = partial(cost, **options_of(function))
-        rectified = gradient == "rectified"
-        return Method(
-            name, function, title, source, needs, at, bool(gradient), bound, alphas=alphas, rectified=rectified
-        )
+        facts = {"rectified": gradient == "rectified", "averaged": alphas == "averaged"}
+        return Method(name, function, title, source, needs, at, bool(gradient), bound, alphas=bool(alphas), **facts)
 
     return _entering(name, made)
 

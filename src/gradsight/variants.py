@@ -110,6 +110,7 @@ def _variant(
         cost=cost,
         # The gradient that it takes is not that of the score at the layer, where that is not said again.
         alphas=False,
+        averaged=False,
     )
 
 

@@ -142,6 +142,15 @@ def test_one_picture_of_one_photo(here):
         assert not Path("two.png").exists()
 
 
+def test_maps_are_checked_where_that_is_asked_for(here):
+    (plain,) = lines(explain("photo.png", "--method", "edge", "--json").stdout)
+    (record,) = lines(explain("photo.png", "--method", "edge", "--diagnose", "--overwrite", "--json").stdout)
+    codes = [[note["code"] for note in one["targets"][0]["notes"]] for one in (plain, record)]
+    assert {*codes[1]} - {*codes[0]} >= {"survives_random_weights", "diagnosed"}
+    assert record["asked"]["diagnose"] is True
+    assert any("--method gradcam" in note["text"] for note in record["targets"][0]["notes"])
+
+
 def test_a_figure_has_a_row_for_each_method_and_says_what_colours_mean(here):
     explain("photo.png", "--figure", "--method", "gradcam")
     with Image.open("out/photo.figure.png") as one:

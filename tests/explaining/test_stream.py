@@ -21,7 +21,9 @@ import gradsight as gs
 import toys
 from gradsight.errors import ImageError, InvalidArgument
 from gradsight.explaining import stream as streaming
+from gradsight.explaining.asked import asked_of
 from gradsight.explaining.batch_sizes import BatchSize
+from gradsight.explaining.calls import of_prepared
 from gradsight.photos import Explained, Failed, out_of_memory
 
 PREPROCESS = gs.Preprocess((16, 16), mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -327,3 +329,24 @@ def test_several_explanations_of_a_photo_are_what_a_call_gives() -> None:
     assert isinstance(done, Explained)
     assert type(done.explanations) is type(made(photo, method=methods))
     assert "<img" in done.explanations._repr_html_()  # type: ignore[attr-defined]
+
+
+def test_no_batch_has_photos_of_two_blocks_and_none_is_small_beside_its_edge() -> None:
+    given = pictures(40)
+    given[3], given[17] = b"no picture", pictures(1, (30, 44))[0]  # type: ignore[call-overload]
+    ROWS.clear()
+    numbers = {id(photo): i for i, photo in enumerate(given)}
+    own = explainer(preprocess=gs.Preprocess((16, 16), fit="squash"))
+    explain = of_prepared(own._passes, asked_of(own, None, None, None))
+    seen: list[list[int]] = []
+
+    def make(photos: Any, prepared: Any) -> list[Any]:
+        seen.append([numbers[id(photo)] for photo in photos])
+        return explain(prepared)[0].maps.tolist()
+
+    batches = streaming.Batches(given, make, own._passes.preparing(), 4, lambda photo: numbers[id(photo)] // 10)
+    with batches:
+        assert [isinstance(one, Failed) for one in batches] == [i == 3 for i in range(40)]
+    # Ten photos are four, four and two; of those with a broken one, four, four and one.
+    assert seen[:3] == [[0, 1, 2, 4], [5, 6, 7, 8], [9]]
+    assert [len(batch) for batch in seen[3:]] == [4, 4, 2] * 3

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
+from scipy import ndimage
 
 from gradsight import limits
 from gradsight.errors import ImageError, InvalidArgument, InvalidType, ModelError, UnknownName
@@ -502,7 +503,11 @@ def test_the_peak_lies_in_the_box(seed: int, threshold: float) -> None:
     top, left, bottom, right = found.box
     assert top <= found.peak[0] < bottom
     assert left <= found.peak[1] < right
-    assert 0 < found.area <= 1
+    hot = heat >= threshold * heat.max()
+    labels, _ = ndimage.label(hot, structure=np.ones((3, 3)))
+    rows, columns = np.nonzero(labels == labels[found.peak])
+    assert found.box == (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
+    assert found.area == hot.mean()
 
 
 def test_wrong_maps_and_thresholds_are_refused() -> None:

@@ -198,7 +198,7 @@ def test_an_explanation_is_one_graph_there_and_one_back(classes: int, nested: An
 
 @pytest.mark.skipif(ENGINE != "tensorflow", reason="counts operations of TensorFlow")
 @pytest.mark.parametrize("classes", [1, 5])
-def test_grad_cam_takes_eight_operations_around_its_two_graphs(
+def test_grad_cam_takes_fourteen_operations_around_its_two_graphs(
     classes: int, nested: Any, batch: np.ndarray, request: pytest.FixtureRequest
 ) -> None:
     from tensorflow.python.framework import op_callbacks
@@ -213,8 +213,9 @@ def test_grad_cam_takes_eight_operations_around_its_two_graphs(
     op_callbacks.add_op_callback(note)
     request.addfinalizer(lambda: op_callbacks.remove_op_callback(note))
     explainer(batch)
-    # Scores chosen; alphas and means of channels; activations turned; the sum of channels, which takes three.
-    assert len(ran) <= 10
+    # Scores chosen; alphas and means of channels; activations turned; the sum of channels, which takes three; and
+    # whether gradients are even: their maximum, which Keras takes with three checks, turned, and put to the alphas.
+    assert len(ran) <= 16
 
 
 @pytest.mark.skipif(ENGINE != "jax", reason="counts what JAX compiles")

@@ -40,6 +40,7 @@ from torch import nn
 
 import gradsight as gs
 from gradsight.errors import GradsightError, received
+from gradsight.runs.example import example
 
 MOST_BYTES = 4 << 30
 MOST_SECONDS = 60
@@ -205,6 +206,7 @@ class World:
         self.neurons = self.explanation.neurons(2)
         self.placement = gs.Placement((20, 24), (16, 16), (0.0, 0.0, 20.0, 24.0))
         self.candidate = self.explainer.layers(self.batch)[0]
+        self.run = gs.open_run(example(folder / "run"))
         self.explanation.save(folder / "explanation.npz")
         self.dissection.save(folder / "dissection.npz")
         models = (self.model, self.segmenting)
@@ -222,7 +224,7 @@ class World:
     def calls(self) -> list[tuple[str, Callable[..., Any]]]:
         """Everything public that can be called, by what it is called."""
         values = ("explainer", "segmenter", "explanation", "signed", "signal", "volume", "concepts", "dissection",
-                  "exciting", "neurons", "placement", "candidate", "preprocess", "loaded")  # fmt: skip
+                  "exciting", "neurons", "placement", "candidate", "preprocess", "loaded", "run")  # fmt: skip
         found: list[tuple[str, Callable[..., Any]]] = []
         for name in gs.__all__:
             value = getattr(gs, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 
 from gradsight.contracts import Kind, Rows
 from gradsight.foreign import Array, Inputs
@@ -57,6 +57,10 @@ class Batches(ABC):
     @abstractmethod
     def repeated(self, rows: Array, times: int) -> Array:
         """Rows repeated as a whole: row j is row j % n."""
+
+    def rows_at_once(self, image: Array) -> int:
+        """How many rows pass a model quickest, as far as that is known of the device that images are on."""
+        return max(1, len(image))
 
     def count(self, inputs: Inputs) -> int:
         """How many images a batch holds."""
@@ -126,6 +130,11 @@ class Batches(ABC):
         marks = self.by_image(inputs, shared)
         values = zip(self.flat(inputs), marks, strict=True)
         return self.filled(inputs, [self.repeated(x[i : i + 1], times) if by_image else x for x, by_image in values])
+
+    def some(self, inputs: Inputs, rows: slice, marks: Sequence[bool]) -> Inputs:
+        """Some rows of a batch, with what belongs to them; ``marks`` as `by_image` gives them."""
+        values = zip(self.flat(inputs), marks, strict=True)
+        return self.filled(inputs, [x[rows] if by_image else x for x, by_image in values])
 
     def more(self, inputs: Inputs, times: int) -> Inputs:
         """The inputs, ``times`` times as often whatever is by image."""

@@ -87,7 +87,7 @@ class ModelPass(Generic[ForwardT]):
         self.logits = _numbers(backend, self.class_scores)
         self.targets: ScoreSpec = targets if isinstance(targets, ScoreSpec) else targets(self.logits, self.outputs)
         # With its graph: other targets of the same pass are differentiated along it too, so that it stays.
-        self.graph = self._score(self.outputs, self.class_scores)
+        self.graph = self._score(self.outputs, self.class_scores, self.targets)
         self.scores = backend.detached(self.graph)
         self._ruled: dict[tuple[str, str], ModelPass[ForwardT]] = {}
 
@@ -105,12 +105,12 @@ class ModelPass(Generic[ForwardT]):
         layout = self.forward.layouts.get(INPUT.name)
         return LayerProbe(self, INPUT.name, layout or self.backend.batches.image_layout(self.inputs))
 
-    def score(self, outputs: Outputs) -> Array:
-        """The targets' scores (m, k) of an output of the model."""
-        return self._score(outputs, self.backend.scores_in(outputs))
+    def score(self, outputs: Outputs, targets: ScoreSpec | None = None) -> Array:
+        """The targets' scores (m, k) of an output of the model; others where they are given."""
+        return self._score(outputs, self.backend.scores_in(outputs), targets or self.targets)
 
-    def _score(self, outputs: Outputs, class_scores: Array | None) -> Array:
-        return self.backend.full_precision(self.targets.scores(outputs, class_scores, self.backend.ops))
+    def _score(self, outputs: Outputs, class_scores: Array | None, targets: ScoreSpec) -> Array:
+        return self.backend.full_precision(targets.scores(outputs, class_scores, self.backend.ops))
 
     def scored(self, outputs: Outputs) -> NDArray[np.float64]:
         """Of an output of the model the class scores, or what is explained where there are none: (m, k)."""

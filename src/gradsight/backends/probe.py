@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from gradsight.backends.ablation import Ablation
 from gradsight.backends.attention import LayerAttending
+from gradsight.backends.pieces import pieces, scores
 from gradsight.cached import cached_property
-from gradsight.foreign import Array
+from gradsight.foreign import Array, Inputs
 from gradsight.layers import INPUT, Layer
 from gradsight.layouts import Layout
 from gradsight.targets import ScoreSpec
 
 if TYPE_CHECKING:
+    from gradsight.backends.backend import ModelBackend
     from gradsight.backends.passes import ModelPass
 
 
@@ -68,16 +70,24 @@ class LayerProbe:
     @cached_property
     def alphas(self) -> Array:
         """The mean of the gradients over positions: (n, k, c)."""
+        return self._over_positions(self._ops.mean)
+
+    @property
+    def highest(self) -> Array:
+        """The highest gradient of each channel over positions: (n, k, c)."""
+        return self._over_positions(self._ops.max)
+
+    def _over_positions(self, reduced: Callable[..., Array]) -> Array:
         if not self.layout.is_channels_last:
-            return self._ops.mean(self.gradients, axis=self.spatial)
+            return reduced(self.gradients, axis=self.spatial)
         # As they are laid out: of many targets a copy with the channels first takes longer than their mean.
         raw = self._backend.full_precision(self._raw_gradients)
-        return self._ops.moveaxis(self._ops.mean(raw, axis=tuple(range(2, raw.ndim - 1))), 0, 1)
+        return self._ops.moveaxis(reduced(raw, axis=tuple(range(2, raw.ndim - 1))), 0, 1)
 
-    def tail(self, activations: Array) -> Array:
+    def tail(self, activations: Array, *, traced: bool = True) -> Array:
         """Scores of other activations: (m, c, *s) -> (m, k); row j belongs to image j % n."""
         with self._backend.no_gradient():
-            return self._tail(activations)
+            return self._tail(activations, traced=traced)
 
     def _tail(self, activations: Array, *, traced: bool = True) -> Array:
         raw, shared, backend = self._raw, self._pass, self._backend
@@ -87,7 +97,7 @@ class LayerProbe:
         like = self._ops.concat([raw] * times, axis=axis) if self.layout.extra else raw
         value = self.layout.unfold(self._ops.astype(activations, raw.dtype), like, self._ops)
         if self.leaf == INPUT.name:
-            return shared.score(backend.outputs(backend.batches.with_image(shared.inputs, value, times)))
+            return scores(shared, backend.batches.with_image(shared.inputs, value, times))
         return shared.score(backend.tail(self.leaf, value, axis, shared.forward, times, traced=traced))
 
     def without_channels(self, groups: NDArray[np.intp]) -> Array:
@@ -144,10 +154,24 @@ class LayerProbe:
 
     def with_images(self, images: Array) -> LayerProbe:
         """The same layer and targets for other images; row j belongs to image j % n."""
-        times, shared = self._times(images), self._pass
-        images = shared.image.layout.unfold(images, shared.image._raw, self._ops)
-        inputs = self._backend.batches.with_image(shared.inputs, images, times)
+        shared, inputs = self._pass, self._inputs(images)
+        times = self._times(images)
         return self._same_in(shared.again(self._seen, inputs=inputs, times=times, rule=shared.forward.rule))
+
+    def in_pieces(self, images: Array) -> Iterator[LayerProbe]:
+        """The same as `with_images`, as many rows at a time as pass the model quickest, in their order."""
+        return self._in_pieces(self._backend, self._inputs(images))
+
+    def _inputs(self, images: Array) -> Inputs:
+        """The inputs with other images, (m, c, *positions)."""
+        image = self._pass.image
+        raw = image.layout.unfold(images, image._raw, self._ops)
+        return self._backend.batches.with_image(self._pass.inputs, raw, self._times(images))
+
+    def _in_pieces(self, backend: ModelBackend[Any], inputs: Inputs) -> Iterator[LayerProbe]:
+        size, rule = self._pass.forward.batch_size, self._pass.forward.rule
+        for piece in pieces(self._pass, inputs):
+            yield self._same_in(backend.run(piece.inputs, self._seen, piece.targets, size, rule=rule))
 
     @property
     def weighted(self) -> tuple[tuple[str, ...], ...]:
@@ -160,6 +184,10 @@ class LayerProbe:
         other = self._backend.randomised(layers, seed)
         size, rule = shared.forward.batch_size, shared.forward.rule
         return self._same_in(other.run(shared.inputs, self._seen, shared.targets, size, rule=rule))
+
+    def randomised_in_pieces(self, layers: Collection[str], seed: int) -> Iterator[LayerProbe]:
+        """The same as `randomised`, some rows at a time."""
+        return self._in_pieces(self._backend.randomised(layers, seed), self._pass.inputs)
 
     @property
     def _seen(self) -> list[Layer]:

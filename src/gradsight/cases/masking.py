@@ -48,7 +48,7 @@ def explained_through(case: Case, baseline: str) -> NDArray[np.float32]:
             raise InvalidArgument("`probe` of Case must be what the method looked at. Received: None. Pass both.")
         maps = []
         for some in rounds(k, n, case.scoring.probe.batch_size):
-            again = explain(probe.with_images(seen_through(case, some, baseline)))
+            again = np.concatenate([explain(piece) for piece in probe.in_pieces(seen_through(case, some, baseline))])
             # Of each target's own version the map of that target.
             maps += [by_copy(again, n, np)[i, :, target] for i, target in enumerate(some)]
         return replace(case, maps=np.stack(maps, axis=1)).shown

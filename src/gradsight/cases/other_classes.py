@@ -44,5 +44,8 @@ def _maps(case: Case, which: Which) -> NDArray[np.float32] | None:
     chosen = np.where(first == classes, second, first)
     columns = tuple((Term(classes=column),) for column in chosen.T)
     # Names are only told: the maps go into no explanation.
-    other = probe.with_targets(ScoreSpec(probe.targets.names, columns))
-    return explain(other).astype(np.float32)
+    targets = ScoreSpec(probe.targets.names, columns)
+    found = case.scoring.together.maps(
+        ("other classes", which), probe, explain, lambda one: [one.with_targets(targets)]
+    )
+    return found.astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,23 +29,26 @@ def looked_at(case: Case) -> tuple[Probe, Callable[[Probe], Floats]]:
     return case.probe, case.explain
 
 
-def explained_again(case: Case, count: int, make: Callable[[int], Array]) -> NDArray[np.float64]:
+def explained_again(case: Case, key: Hashable, count: int, make: Callable[[int], Array]) -> NDArray[np.float64]:
     """The raw maps of ``count`` versions of the batch: (count, n, k, *s).
 
-    They pass the model ``batch_size`` rows at a time, one batch at least.
+    They pass the model ``batch_size`` rows at a time, one batch at least, and once for all methods that look together.
 
     Args:
         case: the maps of the batch as it is.
+        key: what tells these versions apart from others.
         count: how many versions.
         make: from the number of a version to its images, (n, c, *positions).
     """
     probe, explain = looked_at(case)
     scoring, n = case.scoring, case.shape[0]
-    maps = []
-    for some in rounds(count, n, scoring.probe.batch_size):
-        images = scoring.ops.concat([make(i) for i in some], axis=0)
-        maps.append(by_copy(explain(probe.with_images(images)), n, np))
-    return np.concatenate(maps).astype(np.float64)
+
+    def passes(looked: Probe) -> Iterator[Probe]:
+        for some in rounds(count, n, scoring.probe.batch_size):
+            yield from looked.in_pieces(scoring.ops.concat([make(i) for i in some], axis=0))
+
+    found = scoring.together.maps((key, count), probe, explain, passes)
+    return np.asarray(by_copy(found, n, np), np.float64)
 
 
 def span(scoring: Scoring) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gradsight.arrays import by_copy, rounds
 from gradsight.cached import cached_property
+from gradsight.cases.together import Together
 from gradsight.contracts import Backend, Floats, Pass, Probe
 from gradsight.errors import InvalidArgument
 from gradsight.foreign import Array, Ops, Outputs
@@ -41,6 +42,7 @@ class Scoring:
         black, white: these colours in the model's own units; 0 and 1 where nobody knows them, see `cases.ends`.
         seed: of whatever is drawn. It is the same for every image, so that a figure does not depend on the batch.
         rows: how many rows went through the model so far, beyond the pass itself.
+        together: the methods that are measured with these scores, which look at other images together.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Scoring:
         self.numpy, self._reading, self._classes = numpy, reading, classes
         self.black, self.white = ends
         self.seed, self.rows = seed, 0
+        self.together = Together()
         self._kept: dict[Hashable, object] = {}
 
     @classmethod
@@ -168,14 +171,16 @@ class Scoring:
         """The probe with one score more, where probabilities need it: the logarithm of the softmax's denominator."""
         if not self._softmax:
             return self.probe
-        targets = self.probe.targets
+        targets, classes, ops = self.probe.targets, self._classes, self.ops
 
+        # It must not hold this value, which holds it: both, and their passes, would stay until the garbage collector
+        # comes, which does not know how large an array is.
         def denominator(outputs: Outputs) -> Array:
             # Here and not from all the logits afterwards: a thousand classes would be copied for each row.
-            return _log_sum(self._classes(outputs), self.ops)
+            return _log_sum(classes(outputs), ops)
 
         names = tuple((*row, row[0]) for row in targets.names)
-        return self.probe.with_targets(ScoreSpec(names, (*targets.columns, (Term(function=denominator),))))
+        return self.probe.with_targets(ScoreSpec(names, (*targets.columns, (Term(function=denominator, by_row=True),))))
 
     def scaled(self, raw: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
         """What `raw` gave (..., k or k + 1) as logits or probabilities, (..., k)."""

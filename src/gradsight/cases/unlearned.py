@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gradsight.cases.alike import ranks_alike, structure_alike
 from gradsight.cases.case import Case
 from gradsight.cases.perturbing import looked_at
+from gradsight.contracts import Floats, Probe
 from gradsight.errors import ModelError
 
 Order = Literal["cascading", "independent"]
@@ -61,14 +62,22 @@ def _maps(case: Case, order: Order, steps: int) -> NDArray[np.float32]:
         ModelError: no weight of the model can be replaced.
     """
     probe, explain = looked_at(case)
-    scoring, lost, maps, moved = case.scoring, list[str](), [], False
-    before = scoring.unchanged()
+    scoring, lost, maps = case.scoring, list[str](), []
+    # The scores of all steps: another method that looks at the same passes may have been the one that made them.
+    scores = scoring.kept(("scores unlearned", order, steps), dict[tuple[str, ...], list[Floats]])
+
+    def passes(looked: Probe) -> Iterator[Probe]:
+        seen = scores[tuple(lost)] = []
+        for other in looked.randomised_in_pieces(lost, scoring.seed):
+            seen.append(scoring.numpy(other.scores))
+            yield other
+
     for part in _parts(probe.weighted, steps):
         lost = [*lost, *part] if order == "cascading" else part
-        other = probe.randomised(lost, scoring.seed)
-        maps.append(explain(other).astype(np.float32))
-        moved |= not np.array_equal(scoring.numpy(other.scores).astype(np.float64), before)
-    if not moved:
+        found = scoring.together.maps(("unlearned", order, steps, *lost), probe, explain, passes)
+        maps.append(found.astype(np.float32))
+    before = scoring.unchanged()
+    if all(np.array_equal(np.concatenate(seen).astype(np.float64), before) for seen in scores.values()):
         raise ModelError(
             "none of this model's weights could be replaced without changing the model itself: its scores stay the "
             "same. Leave the metrics of randomised weights out."

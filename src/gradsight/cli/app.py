@@ -8,17 +8,21 @@ import typer
 
 import gradsight as gs
 from gradsight.cli.commands.ask import ask
+from gradsight.cli.commands.audit import audit
 from gradsight.cli.commands.caption import caption
 from gradsight.cli.commands.compare import compare
 from gradsight.cli.commands.demo import demo
 from gradsight.cli.commands.evaluate import evaluate
 from gradsight.cli.commands.explain import explain
 from gradsight.cli.commands.layers import layers
+from gradsight.cli.commands.merge import merge
 from gradsight.cli.commands.methods import methods
 from gradsight.cli.commands.metrics import metrics
 from gradsight.cli.commands.models import models
 from gradsight.cli.commands.neurons import neurons
 from gradsight.cli.commands.recommend import recommend
+from gradsight.cli.commands.run import run
+from gradsight.cli.commands.show import show
 from gradsight.cli.commands.similar import similar
 from gradsight.cli.streams import need_stdout
 from gradsight.cli.terminal import mistakes, say
@@ -62,6 +66,10 @@ for _entry in (
     compare,
     evaluate,
     recommend,
+    run,
+    show,
+    merge,
+    audit,
     neurons,
     caption,
     ask,

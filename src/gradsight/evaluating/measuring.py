@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from gradsight.cases import Case, Scoring, ends
+from gradsight.cases import Case, Scoring
+from gradsight.cases.case import Explain
 from gradsight.cases.scoring import Level
-from gradsight.contracts import Backend, Floats, Pass, Probe
+from gradsight.cases.together import Member, Together
+from gradsight.contracts import Backend, Floats, Pass
 from gradsight.evaluating.items import Classes, Item
 from gradsight.evaluating.places import Things, things_of
 from gradsight.evaluating.plan import Plan
 from gradsight.evaluating.rows import JOINED, OF_IMAGE, Measured, Row
 from gradsight.evaluating.targets import BestOfEach
 from gradsight.explaining.assemble import maps_of
-from gradsight.explaining.inputs import Batch, Prepared, for_backend
+from gradsight.explaining.colours import colours
+from gradsight.explaining.inputs import Batch, Prepared
 from gradsight.explaining.layer_choice import names_of
 from gradsight.explaining.method_runs import MethodRun, method_runs
 from gradsight.explaining.passes import Passes
 from gradsight.locks import whole
 from gradsight.metric_registry import Metric
-from gradsight.models.model import PlacesPhotos
 from gradsight.photos import out_of_memory
 from gradsight.recent import Recent
 from gradsight.targets import TargetLike
@@ -84,10 +85,13 @@ class Measuring:
         scoring = Scoring.of(shared, batch.backend, ends=self._colours(batch), seed=self.plan.seed)
         things = things_of(items, batch.placements, shared.targets, self.classes) if self._has_places else None
         rows: list[list[Row]] = [[] for _ in items]
-        for run in runs:
+        # Metrics of sanity and stability run the method again, on other images or weights.
+        again = [run.again(batch.backend) for run in runs]
+        scoring.together = Together(Member(run.shared, run.probe, one) for run, one in zip(runs, again, strict=True))
+        for run, explain in zip(runs, again, strict=True):
             maps = self._maps(run, batch.backend)
             if maps is not None:
-                self._measure(run, _case(maps, run, scoring, things, masks=self.masks, backend=batch.backend), rows)
+                self._measure(run, _case(maps, run, explain, scoring, things, masks=self.masks), rows)
         problems = things.problems if things else ((),) * len(items)
         return [
             Measured(item.name, tuple(_named(row, item.name) for row in own), told)
@@ -121,20 +125,7 @@ class Measuring:
 
     def _colours(self, batch: Batch) -> tuple[Level, Level]:
         """Black and white as the model gets them."""
-        backend, size = batch.backend, batch.backend.size(batch.inputs)
-        axis, preprocess = backend.channel_axis(batch.inputs), for_backend(self.passes.preprocess, backend, "photos")
-        return self._ends.of(size, lambda: ends(_OnArrays(preprocess), size, axis))
-
-
-@dataclass(frozen=True)
-class _OnArrays:
-    """A preprocessing of photos, for arrays."""
-
-    preprocess: PlacesPhotos
-
-    # The preprocessing of a user takes pictures, as `Preprocess.place` does, and no arrays.
-    def place(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.floating], object]:
-        return self.preprocess.place(Image.fromarray(image))
+        return self._ends.of(batch.backend.size(batch.inputs), lambda: colours(self.passes, batch))
 
 
 def _targets(items: Sequence[Item], for_all: TargetLike | None) -> TargetLike | None:
@@ -147,23 +138,11 @@ def _targets(items: Sequence[Item], for_all: TargetLike | None) -> TargetLike | 
 
 
 def _case(
-    maps: Floats, run: MethodRun, scoring: Scoring, things: Things | None, *, masks: bool, backend: Backend
+    maps: Floats, run: MethodRun, explain: Explain, scoring: Scoring, things: Things | None, *, masks: bool
 ) -> Case:
-    # Metrics of sanity and stability run the method again, on other images or weights.
-    explain = _again(run, backend)
     if things is None:
         return Case(maps, scoring, run.probe, explain)
     return Case(maps, scoring, run.probe, explain, things.regions, None if masks else things.boxes)
-
-
-def _again(run: MethodRun, backend: Backend) -> Callable[[Probe], Floats]:
-    function, ops = run.method.function, backend.ops
-
-    def explain(probe: Probe) -> Floats:
-        made = function(probe, ops)
-        return np.asarray(made if isinstance(made, np.ndarray) else backend.numpy(made))
-
-    return explain
 
 
 def _rows(run: MethodRun, metric: Metric, values: NDArray[np.float64], i: int) -> list[Row]:

@@ -10,6 +10,7 @@ from gradsight.backends import user_model
 from gradsight.contracts import UserModel
 from gradsight.errors import InvalidArgument, received, unknown
 from gradsight.explaining.layer_choice import LayerLike, Layers, several
+from gradsight.explaining.method_runs import Finish
 from gradsight.models.following.usable import usable
 from gradsight.models.model import About, Model
 from gradsight.registry import Method
@@ -37,12 +38,14 @@ class Asked(NamedTuple):
         methods: by which methods.
         layers: at which layers; None for the one to choose.
         several: a list of methods or layers was given, so that a tuple is given back.
+        finish: what is done with each explanation while its pass is there; nothing, if nothing is asked for.
     """
 
     targets: TargetLike | None
     methods: list[Method]
     layers: list[LayerLike | None]
     several: bool
+    finish: Finish = lambda explanation, *_: explanation
 
 
 class Defaults(Protocol):

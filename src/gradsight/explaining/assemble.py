@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ from gradsight.errors import InvalidType, received
 from gradsight.explaining import notes
 from gradsight.explaining.inputs import Batch
 from gradsight.explaining.layer_choice import kind_of
-from gradsight.explaining.method_runs import MethodRun, method_runs
+from gradsight.explaining.method_runs import Finish, MethodRun, method_runs
 from gradsight.explaining.noting import Noting, Told
 from gradsight.explaining.passes import Passes
+from gradsight.explaining.strength import BYPASSED
 from gradsight.foreign import Array
 from gradsight.registry import Method
 from gradsight.results.consistency import check_maps
@@ -31,6 +32,7 @@ def explanations(
     names: Sequence[str | None],
     methods: Sequence[Method],
     targets: TargetLike | None,
+    finish: Finish,
 ) -> list[Explanation]:
     """One explanation for each layer and method.
 
@@ -40,6 +42,7 @@ def explanations(
         names: the layers; None for the best one.
         methods: which are run.
         targets: what is explained of it.
+        finish: what is done with each explanation while its pass is there.
     """
     # Asked of the whole batch first: only a pass shows whether its images influence each other.
     runs = method_runs(passes, batch, names, methods, targets)
@@ -47,15 +50,16 @@ def explanations(
         return []
     shared = runs[0].shared
     if batch.size > 1 and shared.rows.apart:  # what is beside an image would be part of its explanation
-        alone = [explanations(passes, batch.alone(i), names, methods, targets) for i in range(batch.size)]
+        alone = [explanations(passes, batch.alone(i), names, methods, targets, finish) for i in range(batch.size)]
         return [_noted(joined(parts), notes.ALONE) for parts in zip(*alone, strict=True)]
     told = Told(batch.backend.reading(shared.outputs), passes.model.labels, shared.logits)
-    return [_explanation(passes, batch, told, run) for run in runs]
+    return [finish(_explanation(passes, batch, told, run), passes, batch, run) for run in runs]
 
 
 def _explanation(passes: Passes, batch: Batch, told: Told, run: MethodRun) -> Explanation:
     backend, shared, method = batch.backend, run.shared, run.method
-    maps, by_position = _maps(passes, batch, run)
+    maps = maps_of(method, run.probe, shared, backend)
+    channels = _channels(method, run.probe, backend)
     held: dict[str, object] = {
         "maps": maps,
         "scores": _scores(shared, backend),
@@ -71,11 +75,14 @@ def _explanation(passes: Passes, batch: Batch, told: Told, run: MethodRun) -> Ex
         "preprocess": batch.preprocess,
         "channel_axis": backend.channel_axis(batch.inputs),
     }
-    makers = _of_channels(method, run.probe, backend)
+    makers = channels.makers if method.alphas and channels else {}
     makers["predictions"] = lambda: told.predictions
     is_elsewhere = method.at == "layer" and _is_elsewhere(passes, batch, run.probe)
     general = _general_notes(batch, run, is_elsewhere=is_elsewhere)
-    noting = Noting(told, general, _of_tokens(run, backend), shared.targets.of_classes, by_position)
+    by_position = _by_position(channels, run.probe, backend) if method.averaged and channels else None
+    # What class tokens hold is in no map by nature, which is then no weak one.
+    in_scores = method.averaged and not run.probe.attending.extra
+    noting = Noting(told, general, _of_tokens(run, backend), shared.targets.of_classes, by_position, in_scores)
     return noting.explanation(held, makers)
 
 
@@ -86,21 +93,6 @@ def maps_of(method: Method, probe: Probe, shared: Pass, backend: Backend) -> NDA
         InvalidType: maps of another shape.
     """
     return _numbers(_made(method, probe, shared, backend), backend)
-
-
-def _maps(passes: Passes, batch: Batch, run: MethodRun) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """The raw maps; of Grad-CAM also those of the same gradients, each at its own position, in the place of a mean.
-
-    Behind an average over positions, as in most networks, both are one, and None stands for the latter.
-    """
-    probe, backend = run.probe, batch.backend
-    maps = _made(run.method, probe, run.shared, backend)
-    if run.method.name != _AVERAGED or isinstance(maps, np.ndarray) or _is_even(passes, batch, probe):
-        return _numbers(maps, backend), None
-    # In one copy from the device, and now: gradients are too large to be kept until somebody asks for notes.
-    other = backend.ops.sum(probe.gradients * probe.activations[:, None], axis=2)
-    raw = _numbers(backend.ops.stack([maps, other]), backend)
-    return raw[0], raw[1]
 
 
 def _made(method: Method, probe: Probe, shared: Pass, backend: Backend) -> Array:
@@ -122,27 +114,6 @@ def _numbers(maps: Array, backend: Backend) -> NDArray[np.float32]:
     return raw
 
 
-def _is_even(passes: Passes, batch: Batch, probe: Probe) -> bool:
-    """Whether scores have the same gradient at all positions of a layer: there a mean misleads nobody."""
-
-    def found() -> bool:
-        ops, gradients = batch.backend.ops, probe.gradients
-        largest = ops.max(ops.abs(gradients))
-        apart = ops.max(ops.abs(gradients - ops.mean(gradients, axis=probe.spatial, keepdims=True)))
-        # Of gradients that are all zero, as those of a head before it is trained, nothing can be told.
-        return bool(largest > 0 and apart <= _EVEN * largest)
-
-    # Asked once for each kind of input and layer: the answer lies in how the model is built.
-    return passes.even.of((kind_of(batch), probe.name), found)
-
-
-_EVEN = 1e-4
-"""Gradients that differ by less of the largest one are the same."""
-
-_AVERAGED = "gradcam"
-"""The method whose weights are means over positions, which some models make nonsense of."""
-
-
 def _scores(shared: Pass, backend: Backend) -> NDArray[np.float32]:
     """The explained scores, (n, k)."""
     classes = shared.targets.classes
@@ -152,19 +123,70 @@ def _scores(shared: Pass, backend: Backend) -> NDArray[np.float32]:
     return backend.numpy(shared.scores).astype(np.float32)
 
 
-def _of_channels(method: Method, probe: Probe, backend: Backend) -> Makers:
-    """What computes alphas and mean activations of an explanation, where the method says that it has them."""
-    if not method.alphas:
-        return {}
+@dataclass(frozen=True, eq=False)
+class _Channels:
+    """What is kept of the channels of a layer, small arrays in the place of gradients and activations.
+
+    Attributes:
+        alphas: the mean gradients over positions, (n, k, c).
+        highest: the highest gradients over positions, (n, k, c); None where nobody asks for them.
+        means: the mean activations, (n, c).
+    """
+
+    alphas: NDArray[np.floating]
+    highest: NDArray[np.floating] | None
+    means: NDArray[np.floating]
+
+    @property
+    def makers(self) -> Makers:
+        """The fields of an explanation that are made of them."""
+        return {
+            "alphas": lambda: self.alphas.astype(np.float32),
+            "channel_means": lambda: self.means.astype(np.float32),
+        }
+
+    @property
+    def even(self) -> NDArray[np.bool_]:
+        """Of each map, (n, k), whether its gradients are the same at all positions: there a mean misleads nobody."""
+        # Where nothing is higher than the mean, nothing is lower.
+        highest = self.alphas if self.highest is None else self.highest
+        largest = np.maximum(np.abs(self.alphas), np.abs(highest)).max(axis=-1)
+        return np.asarray((highest - self.alphas).max(axis=-1) <= _EVEN * largest)
+
+
+_EVEN = 1e-4
+"""Gradients whose highest and whose mean differ by less of the largest one are the same."""
+
+
+def _channels(method: Method, probe: Probe, backend: Backend) -> _Channels | None:
+    """What is kept of the channels, where the method takes gradients of them."""
+    if not method.alphas and not method.averaged:
+        return None
     # Eq. 1 of Grad-CAM: the plain mean over positions, whatever weights the method itself makes of the gradients. Now,
     # since gradients and activations are too large to be kept; and copied, since an explanation that is kept must not
     # fill a GPU's memory. The maps were copied before, so that there is nothing left to wait for.
-    alphas = backend.numpy(probe.alphas)
-    channel_means = backend.numpy(backend.ops.mean(probe.activations, axis=probe.spatial))
-    return {
-        "alphas": lambda: alphas.astype(np.float32),
-        "channel_means": lambda: channel_means.astype(np.float32),
-    }
+    ops, highest = backend.ops, None
+    if method.averaged:
+        alphas, highest = backend.numpy(ops.stack([probe.alphas, probe.highest]))
+    else:
+        alphas = backend.numpy(probe.alphas)
+    return _Channels(alphas, highest, backend.numpy(ops.mean(probe.activations, axis=probe.spatial)))
+
+
+def _by_position(channels: _Channels, probe: Probe, backend: Backend) -> NDArray[np.float32] | None:
+    """The maps of the same gradients, each at its own position, in the place of a mean; 0 where both are one.
+
+    Behind an average over positions, as in most networks, all are one, and None stands for them. It is looked at in
+    each batch: whether gradients are even may depend on the image, as behind a maximum or a gate.
+    """
+    even = channels.even
+    if even.all():
+        return None
+    # Now: gradients are too large to be kept until somebody asks for notes.
+    other = backend.numpy(backend.ops.sum(probe.gradients * probe.activations[:, None], axis=2)).astype(np.float32)
+    # What stands beside an image must not matter: of one whose gradients are even there is nothing to say.
+    other[even] = 0
+    return np.asarray(other)
 
 
 def _general_notes(batch: Batch, run: MethodRun, *, is_elsewhere: bool) -> list[Note]:
@@ -175,6 +197,9 @@ def _general_notes(batch: Batch, run: MethodRun, *, is_elsewhere: bool) -> list[
         general.append(notes.ELSEWHERE)
     if run.method.at == "layer":
         general += notes.of_part(run.layers[0], backend.part(run.layers[0]))
+    # Of a layer that the user named nobody knows it before the model runs once more, which `diagnosing` does.
+    if run.bypassed:
+        general.append(BYPASSED)
     return general + notes.of_preprocess(batch.preprocess)
 
 

@@ -20,11 +20,15 @@ class BatchSize:
 
     Args:
         size: the number, or ``"auto"``.
+
+    Attributes:
+        now: the number, as far as it is known.
+        settled: it will not change any more.
     """
 
     def __init__(self, size: int | str) -> None:
         self.now = 1 if size == "auto" else int(size)
-        self._settled = size != "auto"
+        self.settled = size != "auto"
         self._best, self._best_rate = 1, 0.0
         self._rates: list[float] = []
 
@@ -36,7 +40,7 @@ class BatchSize:
             seconds: how long it took.
         """
         # A batch that is not full, such as the last one, takes its fixed costs for fewer photos.
-        if self._settled or count != self.now:
+        if self.settled or count != self.now:
             return
         # A clock may show no time at all for a tiny model.
         self._rates.append(count / max(seconds, 1e-9))
@@ -54,9 +58,13 @@ class BatchSize:
 
     def too_large(self) -> None:
         """Learn that a batch did not fit into memory: a larger one is not tried."""
-        if not self._settled:
+        self.end()
+
+    def end(self) -> None:
+        """Try no more: the best so far is the number."""
+        if not self.settled:
             self._settle()
 
     def _settle(self) -> None:
         # The best so far, which is not always the last but one: memory may end the search early.
-        self.now, self._settled = self._best, True
+        self.now, self.settled = self._best, True

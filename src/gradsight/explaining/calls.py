@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from gradsight.checks import taken
 from gradsight.contracts import Backend
@@ -45,8 +45,21 @@ def streamed(passes: Passes, photos: Iterable[P], asked: Asked, batch_size: int 
             f"{received(photos)} One photo goes into a list, [photo], and what is in a folder is found by "
             "gradsight.photos.find_photos([folder])."
         )
+    explain = of_prepared(passes, asked)
+    return Stream(photos, explain, passes.preparing(), taken("batch_size", batch_size, BATCH_SIZE, "Pass 32."))
+
+
+def of_prepared(passes: Passes, asked: Asked) -> Callable[[Sequence[Prepared]], list[Explanation]]:
+    """What explains photos that became inputs of one size, together: an explanation for each layer and method.
+
+    Args:
+        passes: of the model.
+        asked: what is explained, the same of each photo.
+
+    Raises:
+        InvalidArgument: targets are a list with one for each image.
+    """
     check_for_all(asked.targets)
-    size = taken("batch_size", batch_size, BATCH_SIZE, "Pass 32.")
 
     @whole()
     def explain(prepared: Sequence[Prepared]) -> list[Explanation]:
@@ -54,7 +67,7 @@ def streamed(passes: Passes, photos: Iterable[P], asked: Asked, batch_size: int 
         batch = passes.batch_of_prepared(prepared, backend)
         return backend.of_one_moment(lambda: _of_batch(passes, batch, asked))
 
-    return Stream(photos, explain, passes.preparing(), size)
+    return explain
 
 
 def _of_pieces(passes: Passes, backend: Backend, inputs: Inputs, asked: Asked) -> list[list[Explanation]]:
@@ -69,4 +82,5 @@ def _of_pieces(passes: Passes, backend: Backend, inputs: Inputs, asked: Asked) -
 
 
 def _of_batch(passes: Passes, batch: Batch, asked: Asked) -> list[Explanation]:
-    return explanations(passes, batch, names_of(asked.layers, batch.backend), asked.methods, asked.targets)
+    names = names_of(asked.layers, batch.backend)
+    return explanations(passes, batch, names, asked.methods, asked.targets, asked.finish)

@@ -53,6 +53,7 @@ def explain(
     targets: TargetLike | None = ...,
     method: MethodLike | None = ...,
     layer: LayerLike | None = ...,
+    diagnose: bool = ...,
     **options: Unpack[Options],
 ) -> Explanation: ...
 
@@ -66,6 +67,7 @@ def explain(
     targets: TargetLike | None = ...,
     method: list[_M] | tuple[_M, ...],
     layer: Layers = ...,
+    diagnose: bool = ...,
     **options: Unpack[Options],
 ) -> tuple[Explanation, ...]: ...
 
@@ -79,6 +81,7 @@ def explain(
     targets: TargetLike | None = ...,
     method: Methods | None = ...,
     layer: list[LayerLike] | tuple[LayerLike, ...],
+    diagnose: bool = ...,
     **options: Unpack[Options],
 ) -> tuple[Explanation, ...]: ...
 
@@ -91,6 +94,7 @@ def explain(
     targets: TargetLike | None = None,
     method: Methods | None = None,
     layer: Layers = None,
+    diagnose: bool = False,
     **options: Unpack[Options],
 ) -> Explanation | tuple[Explanation, ...]:
     """Explain photos in one call.
@@ -111,6 +115,7 @@ def explain(
         targets: what is explained, see `Explainer`; the best class by default.
         method: a method, or a list of them; Grad-CAM by default.
         layer: a layer's name or module, or a list of them; chosen by default.
+        diagnose: check each map by running the model again, see `Explainer`; what came of it are notes.
         **options: keyword arguments of `load_model`, such as ``fit="letterbox"`` or ``device="cuda"``, and of
             `Explainer`, such as ``labels``. Of a model that is there already, how photos are made for it can be
             replaced too.
@@ -124,7 +129,7 @@ def explain(
         GradsightError: with what was wrong, what was received and what to do.
     """
     # Here too, though `Explainer` checks its own: its error would name fewer words than may be given here.
-    check_words(options, [*_LOADING, *ABOUT, *OPTIONS, "top"], "explain")
+    check_words(options, [*_LOADING, *ABOUT, *OPTIONS, "top", "diagnose"], "explain")
     if top is not None and targets is not None:
         raise InvalidArgument(f"`top` and `targets` exclude each other. {received(top)} Leave one of them out.")
     loading, others = split_options(options, model)
@@ -135,7 +140,7 @@ def explain(
         targets=targets if top is None else Top(top),
         **others,  # type: ignore[arg-type]
     )
-    return explainer(photos)
+    return explainer(photos, diagnose=diagnose)
 
 
 def split_options(options: Mapping[str, object], model: ModelLike) -> tuple[LoadOptions, dict[str, object]]:

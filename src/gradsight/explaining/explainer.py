@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar, Unpack, overload
 
 from gradsight.checks import optional, taken
 from gradsight.contracts import UserModel
-from gradsight.explaining.activations import activations_at
 from gradsight.explaining.asked import (
     OPTIONS,
     Methods,
@@ -22,6 +20,8 @@ from gradsight.explaining.asked import (
     told,
 )
 from gradsight.explaining.calls import explained, streamed
+from gradsight.explaining.diagnosing import asked_with
+from gradsight.explaining.dissecting import Dissecting
 from gradsight.explaining.layer_choice import LayerLike, Layers, Studies, names_of, several
 from gradsight.explaining.passes import Passes
 from gradsight.explaining.spec import GRID, ExplainSpec
@@ -32,7 +32,6 @@ from gradsight.layouts import ORDERS
 from gradsight.locks import whole
 from gradsight.models.as_model import ModelLike, as_model
 from gradsight.models.model import ABOUT, About, Model, PlacesPhotos
-from gradsight.neurons import ActivationFn, Concepts, Dissection, TopActivating, dissect, top_activating
 from gradsight.photos import P
 from gradsight.results.explanation import Explanation
 from gradsight.results.explanations import Explanations
@@ -50,7 +49,7 @@ _BATCH_SIZE = 32
 """Where nothing else is said."""
 
 
-class Explainer(Unchanging):
+class Explainer(Unchanging, Dissecting):
     """Explains one model. Threads may share it: it does not change, and the model stays as it is.
 
     >>> import torch, gradsight as gs
@@ -165,22 +164,46 @@ class Explainer(Unchanging):
 
     @overload
     def __call__(
-        self, inputs: Inputs, *, targets: _Targets = ..., method: MethodLike | None = ..., layer: LayerLike | None = ...
+        self,
+        inputs: Inputs,
+        *,
+        targets: _Targets = ...,
+        method: MethodLike | None = ...,
+        layer: LayerLike | None = ...,
+        diagnose: bool = ...,
     ) -> Explanation: ...
 
     @overload
     def __call__(
-        self, inputs: Inputs, *, targets: _Targets = ..., method: _Several[_M], layer: Layers = ...
+        self,
+        inputs: Inputs,
+        *,
+        targets: _Targets = ...,
+        method: _Several[_M],
+        layer: Layers = ...,
+        diagnose: bool = ...,
     ) -> tuple[Explanation, ...]: ...
 
     @overload
     def __call__(
-        self, inputs: Inputs, *, targets: _Targets = ..., method: Methods | None = ..., layer: _Several[LayerLike]
+        self,
+        inputs: Inputs,
+        *,
+        targets: _Targets = ...,
+        method: Methods | None = ...,
+        layer: _Several[LayerLike],
+        diagnose: bool = ...,
     ) -> tuple[Explanation, ...]: ...
 
     @whole()
     def __call__(
-        self, inputs: Inputs, *, targets: _Targets = None, method: Methods | None = None, layer: Layers = None
+        self,
+        inputs: Inputs,
+        *,
+        targets: _Targets = None,
+        method: Methods | None = None,
+        layer: Layers = None,
+        diagnose: bool = False,
     ) -> Explanation | tuple[Explanation, ...]:
         """Explain a batch or photos, several targets, layers and methods in one pass.
 
@@ -196,6 +219,8 @@ class Explainer(Unchanging):
                 function from the model's output to (n,) scores. The top class by default.
             method: a method, or a list of them, instead of the explainer's own.
             layer: a layer's name, a module of the model, or a list of them, instead of the explainer's own.
+            diagnose: check each map too, by running the model again on other images and with other weights, about
+                thirty times for Grad-CAM and one target; what came of it are notes (docs/evaluate.md).
 
         Returns:
             An `Explanation`; for a list of methods or layers, here or in the explainer's own, a tuple of them: each
@@ -205,7 +230,7 @@ class Explainer(Unchanging):
         Raises:
             GradsightError: with what was wrong, what was received and what to do.
         """
-        asked = asked_of(self, targets, method, layer)
+        asked = asked_with(diagnose, asked_of(self, targets, method, layer))
         made = explained(self._passes, inputs, asked)
         return Explanations(made) if asked.several else made[0]
 
@@ -217,6 +242,7 @@ class Explainer(Unchanging):
         targets: _Targets = None,
         method: Methods | None = None,
         layer: Layers = None,
+        diagnose: bool = False,
     ) -> Stream[P]:
         """Explain any number of photos, in the memory of a few batches.
 
@@ -236,6 +262,7 @@ class Explainer(Unchanging):
             targets: as in a call, but the same for each photo: no list with one entry for each.
             method: as in a call.
             layer: as in a call.
+            diagnose: as in a call.
 
         Returns:
             An iterator over one value for each photo, in their order: an `Explained`, with a tuple of explanations, or
@@ -244,7 +271,7 @@ class Explainer(Unchanging):
         Raises:
             InvalidArgument: ``batch_size`` is none, or targets are a list.
         """
-        asked = asked_of(self, targets, method, layer)
+        asked = asked_with(diagnose, asked_of(self, targets, method, layer))
         return streamed(self._passes, photos, asked, self.batch_size if batch_size is None else batch_size)
 
     @whole()
@@ -259,38 +286,3 @@ class Explainer(Unchanging):
             GradsightError: with what was wrong, what was received and what to do.
         """
         return self._passes.ranked(inputs, self.targets if targets is None else targets)
-
-    def dissect(self, concepts: Concepts | str | Path, *, layer: Layers = None, quantile: float = 0.005) -> Dissection:
-        """Name the channels of a layer by the concepts that they detect (Network Dissection, arXiv:1704.05796).
-
-        Args:
-            concepts: labelled photos, `Concepts.read`, or their folder. They pass the model ``batch_size`` at a time.
-            layer: the layer's name or module, instead of the explainer's own.
-            quantile: the share of positions that a channel is taken to be active at, in (0, 1).
-
-        Raises:
-            GradsightError: with what was wrong, what was received and what to do.
-        """
-        size = self.batch_size
-        return dissect(self._activations(layer), concepts, model=self.name, batch_size=size, quantile=quantile)
-
-    def top_activating(
-        self, photos: Sequence[str | Path], channels: Sequence[int], *, layer: Layers = None, k: int = 4
-    ) -> TopActivating:
-        """Find the photos that excite channels of a layer most.
-
-        Args:
-            photos: their paths. They pass the model ``batch_size`` at a time; those that cannot be read are left out
-                and told by the result's ``failed``.
-            channels: which channels, from 0.
-            layer: the layer's name or module, instead of the explainer's own.
-            k: how many photos for each channel.
-
-        Raises:
-            GradsightError: with what was wrong, what was received and what to do; none of the photos can be read.
-        """
-        return top_activating(self._activations(layer), photos, channels, k=k, batch_size=self.batch_size)
-
-    def _activations(self, layer: Layers) -> ActivationFn:
-        """What passes photos through the model to one layer."""
-        return activations_at(self._passes, self.layer if layer is None else layer, self.targets)

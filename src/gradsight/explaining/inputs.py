@@ -188,7 +188,7 @@ def batch_of_prepared(
     inputs = backend.prepare(stacked if feed is None else feed(stacked))
     photos, placements = tuple(x.photo for x in prepared), tuple(x.placement for x in prepared)
     count = len(photos)
-    return Batch(backend, inputs, count, count, 0, photos, placements, _record(preprocess))
+    return Batch(backend, inputs, count, count, 0, photos, placements, record_of(preprocess))
 
 
 def for_backend(preprocess: PlacesPhotos | None, backend: Backend, inputs: Inputs) -> PlacesPhotos:
@@ -208,7 +208,7 @@ def for_backend(preprocess: PlacesPhotos | None, backend: Backend, inputs: Input
     return preprocess.laid_out(backend.channels_last) if isinstance(preprocess, Preprocess) else preprocess
 
 
-def _record(preprocess: PlacesPhotos) -> Mapping[str, object]:
+def record_of(preprocess: PlacesPhotos) -> Mapping[str, object]:
     """How photos are made the model's input, as plain values; of an object of the user's own, what it is called."""
     if isinstance(preprocess, Preprocess):
         return preprocess.record()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from gradsight.contracts import TRUE, Pass, Probe
+import numpy as np
+
+from gradsight.contracts import TRUE, Backend, Floats, Pass, Probe
 from gradsight.explaining.inputs import Batch
 from gradsight.explaining.layer_choice import Study
 from gradsight.explaining.passes import Passes
 from gradsight.layers import INPUT, Layer, last_of_each_resolution
 from gradsight.registry import Method
+from gradsight.results.explanation import Explanation
 from gradsight.targets import TargetLike
 
 
@@ -22,12 +25,29 @@ class MethodRun(NamedTuple):
         shared: the pass that it looks at, together with others.
         probe: where it looks.
         layers: the names of the layers that its maps are of; none where they are of the image itself.
+        bypassed: something bypasses its layer, which was chosen for want of one that all passes. Of a layer that was
+            named nobody knows without another pass.
     """
 
     method: Method
     shared: Pass
     probe: Probe
     layers: tuple[str, ...]
+    bypassed: bool = False
+
+    def again(self, backend: Backend) -> Callable[[Probe], Floats]:
+        """What runs the method on another probe of the same layer: maps (m, k, *s) as NumPy, raw and signed."""
+        function, ops = self.method.function, backend.ops
+
+        def explain(probe: Probe) -> Floats:
+            made = function(probe, ops)
+            return np.asarray(made if isinstance(made, np.ndarray) else backend.numpy(made))
+
+        return explain
+
+
+Finish: TypeAlias = Callable[[Explanation, Passes, Batch, MethodRun], Explanation]
+"""What is done with an explanation while the pass that it came of is there: ``(explanation, passes, batch, run)``."""
 
 
 def method_runs(
@@ -68,8 +88,10 @@ def _planned(
     each = [made.at(single, _rule(method, one_graph)) for method in of_one]
     # Layer by layer; one that was named twice is one.
     by_layer = zip(*(seen.probes for seen in each), strict=True)
+    best = chosen.ranked[0] if chosen and None in names else None
+    bypassed = {best.name} if best is not None and best.cut is False else set()
     runs = [
-        MethodRun(method, seen.shared, probe, (probe.name,))
+        MethodRun(method, seen.shared, probe, (probe.name,), probe.name in bypassed)
         for probes in by_layer
         for method, seen, probe in zip(of_one, each, probes, strict=True)
     ]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gradsight.cached import cached_property
 from gradsight.explaining import notes
+from gradsight.explaining.strength import of_strength
 from gradsight.results.explanation import Explanation
 from gradsight.results.later import Makers
 from gradsight.results.note import Note
@@ -43,12 +44,22 @@ class Told:
 
     def of_class(self, i: int, target: TargetInfo) -> list[Note]:
         """What the class scores of image ``i`` say of a class that is explained."""
+        reading, scores = self.reading, self._beside(i, target)
+        if scores is None or target.index is None or reading.activation != "softmax" or reading.gives:
+            return []
+        return notes.of_share(scores, target.index)
+
+    def of_strength(self, i: int, target: TargetInfo, values: NDArray[np.floating]) -> list[Note]:
+        """What they say of how strong the map of a class is, which has their unit."""
+        scores = self._beside(i, target)
+        return [] if scores is None else of_strength(values, scores)
+
+    def _beside(self, i: int, target: TargetInfo) -> NDArray[np.float64] | None:
+        """The scores of all classes, where a target is one of them and the scores are of the whole picture."""
         reading = self.reading
-        if self.logits is None or target.index is None or reading.activation != "softmax" or reading.gives:
-            return []
-        if target.place or reading.binary or reading.positions:
-            return []
-        return notes.of_share(self.logits[i], target.index)
+        if self.logits is None or target.index is None or target.place or reading.binary or reading.positions:
+            return None
+        return np.asarray(self.logits[i])
 
     def notes(self, i: int, *, of_classes: bool) -> list[Note]:
         """What the class scores of image ``i`` say, for targets that are classes or not."""
@@ -69,6 +80,7 @@ class Noting:
         of_image: notes on all maps of one image.
         of_classes: the targets are classes, or sums of classes.
         by_position: of maps whose weights are means over positions, those with a weight of each position.
+        in_scores: the maps have the unit of the scores, and all that the layer says is in them.
     """
 
     told: Told
@@ -76,6 +88,7 @@ class Noting:
     of_image: Callable[[int], Sequence[Note]]
     of_classes: bool
     by_position: NDArray[np.floating] | None = None
+    in_scores: bool = False
 
     def explanation(self, held: dict[str, object], makers: Makers) -> Explanation:
         """An explanation with its notes, which are made when they are asked for.
@@ -113,6 +126,7 @@ class Noting:
                 *notes.of_map(values, target.signed),
                 *beside,
                 *([] if self.by_position is None else notes.of_averages(values, self.by_position[i, j])),
+                *(self.told.of_strength(i, target, values) if self.in_scores else []),
                 *self.told.of_class(i, target),
                 *_of_box(explanation, i, j),
                 *seen,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -21,6 +21,7 @@ from gradsight.explaining.inputs import (
     batch_of_prepared,
     for_backend,
     prepared_of,
+    record_of,
 )
 from gradsight.explaining.layer_choice import Kind, Resolve, Studies, Study, checked, retried
 from gradsight.explaining.read_ahead import one_at_a_time
@@ -48,7 +49,6 @@ class Passes:
         is_bare: no source made the model, which would know its preprocessing, or that there is none.
         carried: the preprocessing that a bare module carries, found when photos are first given.
         elsewhere: of kinds of inputs and layers, whether nothing of the image reaches the layer.
-        even: of kinds of inputs and layers, whether scores have the same gradient at all positions.
     """
 
     model: Model
@@ -60,7 +60,6 @@ class Passes:
     is_bare: bool = True
     carried: Recent[str, PlacesPhotos | None] = field(default_factory=Recent)
     elsewhere: Recent[tuple[Kind, str], bool] = field(default_factory=Recent)
-    even: Recent[tuple[Kind, str], bool] = field(default_factory=Recent)
 
     @property
     def preprocess(self) -> PlacesPhotos | None:
@@ -97,6 +96,14 @@ class Passes:
 
         # Code of the user's was not written for several threads.
         return prepare if _is_ours(preprocess) else one_at_a_time(prepare)
+
+    def preprocess_record(self) -> Mapping[str, object]:
+        """How photos are made the model's input, as plain values.
+
+        Raises:
+            InvalidArgument: there is no preprocess.
+        """
+        return record_of(for_backend(self.preprocess, self.user_model.backend(), "photos"))
 
     def batch_of_prepared(self, prepared: Sequence[Prepared], backend: Backend) -> Batch:
         """A batch of photos that became inputs of one size."""

@@ -43,6 +43,8 @@ class Batches(Generic[P, Made]):
         make: makes a result of each of a few photos that become inputs of one size: ``(photos, prepared) -> results``.
         prepare: reads a photo and makes the model's input of it.
         batch_size: how many pass the model at once, or ``"auto"``.
+        block_of: the number of the block that a photo belongs to, of several one after the other: no batch has photos
+            of two. So what is made of a block does not depend on those before it. None for one block of all.
     """
 
     def __init__(
@@ -51,9 +53,11 @@ class Batches(Generic[P, Made]):
         make: Callable[[Sequence[P], Sequence[Prepared]], Sequence[Made]],
         prepare: Callable[[object], Prepared],
         batch_size: int | str,
+        block_of: Callable[[P], int] | None = None,
     ) -> None:
         self._make = make
         self._size = BatchSize(batch_size)
+        self._block_of = block_of or (lambda _: 0)
         # A generator: nothing of it runs before the first photo is asked for.
         self._outcomes = self._run(photos, prepare)
 
@@ -107,13 +111,15 @@ class Batches(Generic[P, Made]):
             read = reading.next()
             if read is None:
                 break
-            waiting.append(_Slot(read))
+            waiting.append(_Slot(read, self._block_of(read.photo)))
         reading.ahead(_room(waiting, 2 * self._size.now) if waiting else 0)  # meanwhile
         return bool(waiting)
 
     def _is_due(self, waiting: deque[_Slot[P, Made]]) -> bool:
         # Without room nothing more is read, and to wait for a full batch would be to wait for ever.
         if waiting[0].outcome is not None or _room(waiting, 2 * self._size.now) < 1:
+            return True
+        if waiting[-1].block != waiting[0].block:  # of the oldest one's block no more will come
             return True
         return len(_group(waiting, self._size.now)) == self._size.now
 
@@ -173,8 +179,8 @@ class Stream(Batches[P, Explained[P]]):
 class _Slot(Generic[P, Made]):
     """A photo in its place in the order, and what came of it; None until then."""
 
-    def __init__(self, read: Read[P]) -> None:
-        self.photo, self.prepared = read.photo, read.prepared
+    def __init__(self, read: Read[P], block: int) -> None:
+        self.photo, self.prepared, self.block = read.photo, read.prepared, block
         self.outcome: Made | Failed[P] | None = (
             None if read.error is None else Failed(read.photo, without_frames(read.error))
         )
@@ -187,7 +193,8 @@ def _group(waiting: Iterable[_Slot[P, Made]], most: int) -> list[_Slot[P, Made]]
     """The photos that can be explained together with the oldest one, itself the first."""
     # The oldest decides the size, since all others wait for it to be given back.
     unexplained = [slot for slot in waiting if slot.outcome is None]
-    return [slot for slot in unexplained if slot.shape == unexplained[0].shape][:most]
+    alike = unexplained[0].shape, unexplained[0].block
+    return [slot for slot in unexplained if (slot.shape, slot.block) == alike][:most]
 
 
 def _room(waiting: Sequence[_Slot[P, Made]], most: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,7 +106,7 @@ class Placement:
 
     def _matrices(self, heat: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         cells = trailing(heat, 2)
-        down, across = (_axis(self.image_size[i], self.box[i], self.box[i + 2], cells[i]) for i in range(2))
+        down, across = (_made(self.image_size[i], self.box[i], self.box[i + 2], cells[i]) for i in range(2))
         return down, across
 
     def to_pixel(self, row: float, column: float) -> tuple[float, float]:
@@ -136,6 +137,13 @@ def _whole(start: float, stop: float, length: int) -> tuple[int, int]:
     return first, max(min(round(stop), length), first + 1)
 
 
+def _made(length: int, start: float, stop: float, cells: int) -> NDArray[np.float64]:
+    # All maps of a photo lie on it alike, and often those of the next photo too.
+    # Large ones, of fine maps, are not kept.
+    make = _kept if length * cells <= _MOST_KEPT else _axis
+    return make(length, start, stop, cells)
+
+
 def _axis(length: int, start: float, stop: float, cells: int) -> NDArray[np.float64]:
     """Make the (length, cells) matrix of one axis, with no weight for pixels whose centre lies outside the box."""
     matrix = interpolation(sample_positions(length, start, stop, cells), cells)
@@ -143,3 +151,10 @@ def _axis(length: int, start: float, stop: float, cells: int) -> NDArray[np.floa
     # What is not seen has no evidence: without this the edge of the map would be drawn on to the end of the photo.
     matrix[(centres < start) | (centres >= stop)] = 0
     return matrix
+
+
+_MOST_KEPT = 1 << 15
+"""Weights of an axis: 256 KiB."""
+
+# Nobody writes into them.
+_kept = lru_cache(maxsize=16)(_axis)

@@ -130,6 +130,7 @@ def _read_stream(stream: BinaryIO, name: str, convert: Callable[[Image.Image], M
         )
     _check_size(picture, name)
     with _damage(name):
+        # In full: an eighth of a JPEG is had sooner, and what a model gets of it differs; docs/sources.md has figures.
         picture.load()
         return convert(_upright(picture))
 

@@ -134,12 +134,10 @@ def region(heatmap: Floats, threshold: float = 0.5) -> Region | None:
     """
     heat = _cleaned(heatmap)
     hottest = hot(heat, threshold)
-    if not hottest.any():
+    count = int(np.count_nonzero(hottest))
+    if not count:
         return None
-    peak = _peak(heat)
-    # Areas far from the peak count as hot, but are no part of its box: two cats do not make one wide box.
-    labels, sides = _connected(hottest)
-    return Region(peak, _box(sides[labels[peak] - 1]), float(hottest.mean()))
+    return Region(*_around(heat, hottest), count / heat.size)
 
 
 def areas(heatmap: Floats, threshold: float = 0.5) -> list[Region]:
@@ -201,12 +199,40 @@ def _cleaned(heatmap: Floats) -> Floats:
 
 
 def _connected(marked: NDArray[np.bool_]) -> tuple[NDArray[np.int32], list[tuple[slice, ...]]]:
-    """The number of the area at each position, 0 for none, and the box of each; what touches at a corner is one."""
+    """The number of the area at each position, 0 for none, and the box of each."""
+    from scipy import ndimage
+
+    labels, count = _numbered(marked)
+    return labels, ndimage.find_objects(labels, count)
+
+
+def _numbered(marked: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
+    """The number of the area at each position, 0 for none, and how many there are; what touches at a corner is one."""
     from scipy import ndimage
 
     # With corners: a thin diagonal thing, such as a tail, is one area and not a row of dots.
-    labels, _ = ndimage.label(marked, structure=np.ones((3,) * marked.ndim))
-    return labels, ndimage.find_objects(labels)
+    labels, count = ndimage.label(marked, structure=np.ones((3,) * marked.ndim))
+    return labels, int(count)
+
+
+def _around(heat: Floats, hottest: NDArray[np.bool_]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The peak of a heatmap, and the box of the hot area around it."""
+    # All that is looked for lies in the hot part, which is a small one of most photos.
+    outer = _extent(hottest)
+    starts = tuple(axis.start for axis in outer)
+    peak = _peak(heat[outer])
+    labels, count = _numbered(hottest[outer])
+    # Areas far from the peak count as hot, but are no part of its box: two cats do not make one wide box.
+    side = _extent(labels == labels[peak]) if count > 1 else tuple(slice(0, length) for length in labels.shape)
+    box = (slice(a.start + first, a.stop + first) for a, first in zip(side, starts, strict=True))
+    return tuple(place + first for place, first in zip(peak, starts, strict=True)), _box(tuple(box))
+
+
+def _extent(marked: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The box around all that is marked."""
+    axes = range(marked.ndim)
+    lines = (np.flatnonzero(marked.any(axis=tuple(other for other in axes if other != axis))) for axis in axes)
+    return tuple(slice(int(found[0]), int(found[-1]) + 1) for found in lines)
 
 
 def _box(side: tuple[slice, ...]) -> tuple[int, ...]:
@@ -216,6 +242,9 @@ def _box(side: tuple[slice, ...]) -> tuple[int, ...]:
 def _peak(heat: Floats) -> tuple[int, ...]:
     """The position of the maximum; of several, the one nearest to their mean."""
     # Of a plateau its middle is meant: the first position would be a corner of it, far from what is seen as hot.
-    tied = np.argwhere(heat == heat.max())
+    flat = np.flatnonzero(heat == heat.max())
+    if len(flat) == 1:
+        return tuple(int(place) for place in np.unravel_index(flat[0], heat.shape))
+    tied = np.stack(np.unravel_index(flat, heat.shape), axis=1)
     away = np.square(tied - tied.mean(axis=0)).sum(axis=1)
     return tuple(int(place) for place in tied[away.argmin()])

@@ -18,7 +18,7 @@ from gradsight.rules import Number, Whole
 @metric(
     "arcc",
     title="ARCC (ROAD, coherency, complexity)",
-    source="pytorch-grad-cam",
+    source="arXiv:2605.14641",
     measures="faithfulness",
     better="higher",
     range=(0, 1),

@@ -31,8 +31,10 @@ def averagedrop(case: Case, *, baseline: Annotated[str, BASELINE] = "black") -> 
 
     On black, the default, this is the photo times the map. Peers multiply what the model gets after normalisation,
     which shows the mean colour of the training set where the map is 0; grad-cam gives p - q undivided, Xplique takes
-    the map's magnitudes, torchcam shifts its minimum to 0. A map of zeros shows nothing, a constant one everything.
-    NaN where p is not above 0, which happens where a target is no class, or a map is not finite.
+    the map's magnitudes, torchcam shifts its minimum to 0. A map of zeros shows nothing, a constant one everything. In
+    worlds where the answer is known (docs/evaluate.md) it ranks the right map above noise in 80 % of images alone; in
+    the others both lose nothing. NaN where p is not above 0, which happens where a target is no class, or a map is not
+    finite.
 
     Args:
         case: the maps.

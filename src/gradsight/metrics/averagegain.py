@@ -27,7 +27,8 @@ def averagegain(case: Case, *, baseline: Annotated[str, BASELINE] = "black") -> 
 
     max(0, q - p) / (1 - p), with p the probability of the picture and q that of the picture times the map: the
     counterpart of average drop, see `averagedrop` for how the picture is shown. The paper gives the mean over images,
-    in percent. NaN where p is not below 1, where there is nothing to gain, or a map is not finite.
+    in percent. In worlds where the answer is known (docs/evaluate.md) it ranks the right map above noise in 93 % of
+    images. NaN where p is not below 1, where there is nothing to gain, or a map is not finite.
 
     Args:
         case: the maps.

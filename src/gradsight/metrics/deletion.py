@@ -34,7 +34,8 @@ def deletion(
 
     Where the steps do not divide the positions, each share is the nearest there is, and trapezoids are as wide as the
     shares are apart: torchcam rounds its step up, and Xplique takes all steps for equally wide. Of equal values the
-    first position goes first. NaN where a map is not finite.
+    first position goes first. NaN where a map is not finite. In worlds where the answer is known (docs/evaluate.md) it
+    ranks the right map above noise in 90 % of images, on the mean colour in 80 %: noise takes a little of everything.
 
     Args:
         case: the maps.

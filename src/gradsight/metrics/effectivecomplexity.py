@@ -26,7 +26,8 @@ def effectivecomplexity(case: Case, *, threshold: Annotated[float, Number(0, 1)]
     The paper (section 3.2) orders features by their magnitude and counts how many cannot be left out; Quantus counts
     those over 1e-5 in a map divided by its maximum. Here it is a share of all positions, so that pictures of several
     sizes can be compared, and the threshold is one that the eye sees: a map enlarged from 7 x 7 is over 1e-5 nearly
-    everywhere. 0 for a map of zeros; NaN where it is not finite.
+    everywhere. It says nothing of the place: a shifted map has the same. 0 for a map of zeros; NaN where it is not
+    finite.
 
     Args:
         case: the maps.

@@ -22,7 +22,8 @@ def entropy(case: Case) -> NDArray[np.float64]:
     """Take the entropy of how a map's magnitude is spread over the picture: low where few positions hold it (def. 5).
 
     - sum p log p in nats, with p the magnitude at a position, of the map at the input's size, divided by the sum; at
-    most the logarithm of the number of positions. NaN where the map is 0 everywhere or not finite.
+    most the logarithm of the number of positions. It says nothing of the place: a shifted map has the same. NaN where
+    the map is 0 everywhere or not finite.
 
     Args:
         case: the maps.

@@ -21,8 +21,8 @@ def gini(case: Case) -> NDArray[np.float64]:
     """See how unevenly a map's magnitude is spread over the picture: 0 where it is level, near 1 for a point.
 
     1 - 2 sum_k v_k / |v| (d - k + 1/2) / d, with v_1 <= ... <= v_d the magnitudes of the map at the input's size
-    (definition 2.2). One position of d alone gives 1 - 1 / d. NaN where the map is 0 everywhere (for which Xplique
-    gives -1.25 of four positions) or not finite.
+    (definition 2.2). One position of d alone gives 1 - 1 / d. It says nothing of the place: a shifted map has the same.
+    NaN where the map is 0 everywhere (for which Xplique gives -1.25 of four positions) or not finite.
 
     Args:
         case: the maps.

@@ -28,7 +28,9 @@ def increase(case: Case, *, baseline: Annotated[str, BASELINE] = "black") -> NDA
     """Show the model the picture through the map: 1 where it is surer than of the whole picture, else 0 (section 4.1).
 
     The paper gives the mean over images, in percent. See `averagedrop`, of whose passes it needs no others, for how the
-    picture is shown, and how peers do it. NaN where a map is not finite, or the model's score is not.
+    picture is shown, and how peers do it. In worlds where the answer is known (docs/evaluate.md) it ranks the right map
+    above noise in 78 % of images; in the others both have the same figure. NaN where a map is not finite, or the
+    model's score is not.
 
     Args:
         case: the maps.

@@ -32,7 +32,9 @@ def insertion(
     area is the integral of p over s from 0 to 1; see `deletion` for steps, equal values and NaN.
 
     The paper begins with a blurred picture, since sharp edges between what is back and what is not would look like
-    things; torchcam and Xplique begin with 0.
+    things; torchcam and Xplique begin with 0. In worlds where the answer is known (docs/evaluate.md) it ranks the right
+    map above a shifted one in 62 % of images, above an inverted one or noise in 75 %: a blurred red thing is still red.
+    With ``baseline=black`` it does so in all.
 
     Args:
         case: the maps.

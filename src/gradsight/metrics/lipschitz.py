@@ -46,6 +46,6 @@ def lipschitz(
     """
     scoring = case.scoring
     radii = [radius * (i + 1) / samples for i in range(samples)]
-    again = explained_again(case, samples, lambda i: noisy(scoring, i, radii[i])[0])
+    again = explained_again(case, ("lipschitz", radius), samples, lambda i: noisy(scoring, i, radii[i])[0])
     moved = np.array([np.sqrt(np.square(noisy(scoring, i, radii[i])[1]).mean()) for i in range(samples)])
     return case.known((apart(case, again) / moved[:, None, None]).max(axis=0))

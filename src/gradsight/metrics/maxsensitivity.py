@@ -49,7 +49,7 @@ def gone_far(case: Case, samples: int, radius: float) -> NDArray[np.float64]:
     """(samples, n, k): how far maps go with noise, as shares of their lengths; once for all metrics that ask."""
 
     def make() -> NDArray[np.float64]:
-        again = explained_again(case, samples, lambda i: noisy(case.scoring, i, radius)[0])
+        again = explained_again(case, ("noise", radius), samples, lambda i: noisy(case.scoring, i, radius)[0])
         return apart(case, again)
 
     return case.kept(("gone far", samples, radius), make)

@@ -32,5 +32,5 @@ def mirroring(case: Case) -> NDArray[np.float64]:
         case: the maps.
     """
     scoring = case.scoring
-    again = explained_again(case, 1, lambda _: scoring.ops.flip(scoring.images, axis=-1))[0]
+    again = explained_again(case, "mirrored", 1, lambda _: scoring.ops.flip(scoring.images, axis=-1))[0]
     return case.known(pearson(case.flat, np.flip(again, axis=-1).reshape(case.flat.shape)))

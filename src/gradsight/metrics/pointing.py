@@ -28,7 +28,8 @@ def pointing(case: Case, *, tolerance: Annotated[float, Number(0, 10_000)] = 0) 
     """Tell whether the hottest position lies on the thing: 1 for a hit, 0 for a miss.
 
     Of several that are equally hot one on the thing is enough. A map of one value, or with nothing over 0, points
-    nowhere and misses: where all positions are equally hot, each would hit.
+    nowhere and misses: where all positions are equally hot, each would hit. In worlds where the answer is known
+    (docs/evaluate.md) it ranks the right map above noise in 90 % of images: the peak of noise hits by chance.
 
     Args:
         case: the maps.

@@ -28,8 +28,9 @@ def roadlerf(
 ) -> NDArray[np.float64]:
     """Impute the coldest positions from those around them, and see how the probability changes (section 4).
 
-    As `roadmorf`, but what is missing are the coldest positions: a good map loses nothing by them. NaN where a map is
-    not finite.
+    As `roadmorf`, but what is missing are the coldest positions: a good map loses nothing by them. In worlds where the
+    answer is known (docs/evaluate.md) it ranks the right map above noise in 93 % of images; `road` and `roadmorf` do so
+    in all. NaN where a map is not finite.
 
     Args:
         case: the maps.

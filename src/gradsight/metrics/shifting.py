@@ -46,7 +46,7 @@ def shifting(case: Case, *, share: Annotated[float, Number(above=0, most=0.4)] =
     def shifted(i: int) -> Array:
         return like(moved(images, (offset, -offset)[i], axes), scoring.images, scoring.ops)
 
-    again = imaging.resize(explained_again(case, 2, shifted), case.size)
+    again = imaging.resize(explained_again(case, ("shifted", offset), 2, shifted), case.size)
     # From where it was to where it went: the same thing lies at both.
     before, after = ((Ellipsis, *(part,) * axes) for part in (slice(None, -offset), slice(offset, None)))
     pairs = ((case.heat[before], again[0][after]), (case.heat[after], again[1][before]))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from gradsight import imaging
-from gradsight.errors import printable
+from gradsight.errors import ImageError, printable
 
 if TYPE_CHECKING:
     from gradsight.results.explanation import Explanation
@@ -32,7 +32,7 @@ _QUALITIES = (85, 70, 55, 40)
 
 def of_one(explanation: Explanation, photos: int = PHOTOS) -> str:
     """An explanation's heading, so many of its photos with their overlays, and its notes."""
-    return "".join((f"<p>{_escaped(explanation.heading)}</p>", *_strips(explanation, photos), *_notes(explanation)))
+    return "".join((f"<p>{escaped(explanation.heading)}</p>", *_strips(explanation, photos), *_notes(explanation)))
 
 
 def of_several(explanations: Iterable[Explanation]) -> str:
@@ -47,14 +47,22 @@ def of_several(explanations: Iterable[Explanation]) -> str:
 def _strips(explanation: Explanation, photos: int) -> Iterator[str]:
     # Maps of other axes than the input cannot be drawn; a notebook must show something all the same.
     if explanation.maps.ndim - 2 != len(explanation.input_size):  # nothing to lay the maps on
-        yield f"<p>{_escaped(repr(explanation))}</p>"
+        yield f"<p>{escaped(repr(explanation))}</p>"
         return
     count = len(explanation.maps)
     for i in range(min(photos, count)):
+        yield _strip(explanation, i)
+    yield from _rest(count, photos)
+
+
+def _strip(explanation: Explanation, i: int) -> str:
+    """One photo with its overlays."""
+    try:
         # Signals and volumes have a height of their own, by their channels.
         picture = explanation.figure(i, height=_HEIGHT if len(explanation.input_size) == 2 else None)
-        yield _image(picture, ", ".join(explanation.labels[i]))
-    yield from _rest(count, photos)
+    except ImageError as error:  # of a run whose photo is not there any more: a notebook says so, and goes on
+        return f"<p>{escaped(str(error))}</p>"
+    return _image(picture, ", ".join(explanation.labels[i]))
 
 
 def _rest(count: int, shown: int) -> Iterator[str]:
@@ -72,7 +80,7 @@ def inline(data: bytes, size: tuple[int, int], names: str) -> str:
     # In the page itself: a notebook that is sent to somebody must show its pictures without other files.
     text = base64.b64encode(data).decode("ascii")
     return (
-        f'<img alt="{_escaped(names)}" width="{size[0]}" height="{size[1]}" style="max-width:100%;height:auto" '
+        f'<img alt="{escaped(names)}" width="{size[0]}" height="{size[1]}" style="max-width:100%;height:auto" '
         f'src="data:image/jpeg;base64,{text}">'
     )
 
@@ -89,9 +97,9 @@ def _small(picture: Image.Image) -> bytes:
 
 
 def _notes(explanation: Explanation) -> Iterator[str]:
-    return (f"<p>{_escaped(note)}</p>" for note in explanation.notes)
+    return (f"<p>{escaped(note)}</p>" for note in explanation.notes)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """A stranger's text for a page, also inside of quotation marks."""
     return html.escape(printable(text))

@@ -34,7 +34,7 @@ class Maps:
     input_size: tuple[int, ...]
     predictions: tuple[tuple[Prediction, ...], ...] = later(())
     target_notes: tuple[tuple[tuple[Note, ...], ...], ...] = later(())
-    photos: tuple[Image.Image, ...] = ()
+    photos: tuple[Image.Image, ...] = later(())
     placements: tuple[imaging.Placement, ...] = ()
     title: str = ""
     alphas: NDArray[np.float32] | None = later(None)  # noqa: RUF009
@@ -113,7 +113,8 @@ class Maps:
     @property
     def _lies_on_photo(self) -> bool:
         """Positions are those of a photo, and not of the model's input."""
-        return self._is_picture and bool(self.photos)
+        # By the placements, of which there are as many: photos of a run are read only when they are drawn on.
+        return self._is_picture and bool(self.placements)
 
     def _at(self, image: int, target: int) -> tuple[int, int]:
         """The numbers of an image and of a target, as plain ones.
@@ -145,7 +146,7 @@ class Maps:
 
     def _need_photo(self) -> None:
         self._need_picture()
-        if not self.photos:
+        if not self.placements:
             raise InvalidArgument(
                 "this explanation was made from arrays, so there is no photo to draw on. Pass `photo=` to overlay(), "
                 "or give photos to an Explainer with a `preprocess`."

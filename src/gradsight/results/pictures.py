@@ -141,7 +141,7 @@ class Pictures(Regions):
         _check_words(look)
         image, target = self._at(image, target)
         self._need_picture()
-        placed = self.placements[image] if self.photos else self._whole_input()
+        placed = self.placements[image] if self.placements else self._whole_input()
         heat = self._one_heat(image, target, look.get("scale", "own"), self._signed(look.get("signed")))
         return imaging.transparent(placed.stretched(heat), placed.image_size, self._paint(image, target, look))
 
@@ -193,7 +193,7 @@ class Pictures(Regions):
         """One heatmap as a figure shows it: no larger than it is drawn there, which is quicker for a large photo."""
         if not self._is_picture or photo is not None:
             return self.overlay(image, target, photo=photo, **look)
-        if not self.photos:
+        if not self.placements:
             size = self._input_of_picture
             # As signals and volumes are drawn without what they are of: dark, on which every colour map is seen.
             paper = Image.new("RGB", size[::-1], drawing.PAPER)
@@ -204,7 +204,7 @@ class Pictures(Regions):
     def _without_heat(self, image: int, photo: Array) -> Image.Image | None:
         """What the heat is drawn on; None where nothing is given."""
         if self._is_picture:
-            own = self.photos[image] if self.photos else None
+            own = self.photos[image] if self.placements else None
             return own if photo is None else imaging.read_image(photo)
         if photo is None:
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from gradsight.errors import InvalidArgument, MissingDependency, received
 from gradsight.results.note import Note
@@ -19,7 +19,13 @@ _Made = TypeVar("_Made", bound="DataclassInstance")
 Column: TypeAlias = "str | list[Column] | dict[str, Column]"
 """The type of a column: a name, a list with the type of its items, or columns in a column."""
 
-_NAMES = {bool: "bool", int: "int64", float: "float64", str: "string"}
+_NAMES = {bool: "bool", int: "int64", float: "float64", str: "string", bytes: "binary"}
+
+Single: TypeAlias = Annotated[float, "float"]
+"""A float that a table keeps in 32 bits."""
+
+Small: TypeAlias = Annotated[int, "int32"]
+"""A whole number that a table keeps in 32 bits."""
 
 _HIDDEN: Mapping[type, set[str]] = {Note: {"in_shell"}}
 """Fields that belong to one way of showing a value, and are not written."""
@@ -55,7 +61,7 @@ def from_plain(kind: type[_Made], plain: object, name: str, version: int) -> _Ma
 def columns(kind: type[DataclassInstance]) -> dict[str, Column]:
     """The columns of a table of such values, in order: each with its type, as Arrow calls it."""
     # Annotations are texts in these modules; this gives the types themselves.
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     return {each.name: _column(hints[each.name]) for each in _written(kind)}
 
 
@@ -129,6 +135,8 @@ def _made_of_fields(kind: type[DataclassInstance], value: Mapping[str, object], 
 
 def _column(kind: object) -> Column:
     one, _ = _without_none(kind)
+    if get_origin(one) is Annotated:  # with the type that a table has for it
+        return str(get_args(one)[1])
     if is_dataclass(one):
         return columns(one)
     if get_origin(one) is tuple:
@@ -140,7 +148,8 @@ def _column(kind: object) -> Column:
 
 def _without_none(kind: Any) -> tuple[type, bool]:
     """A type, and whether None is allowed beside it."""
-    if not isinstance(kind, UnionType):
+    # With `Annotated` in it Python makes the older kind of union.
+    if get_origin(kind) not in (Union, UnionType):
         return kind, False
     # Fields are of one type or None, never of several: a column of a table has one type.
     (one,) = (each for each in get_args(kind) if each is not NoneType)
@@ -148,7 +157,7 @@ def _without_none(kind: Any) -> tuple[type, bool]:
 
 
 def _words(kind: type) -> str:
-    names = {bool: "a truth value", int: "a whole number", float: "a number", str: "a text"}
+    names = {bool: "a truth value", int: "a whole number", float: "a number", str: "a text", bytes: "bytes"}
     if get_origin(kind) is tuple:
         return "a list"
     return names.get(kind, "an object")

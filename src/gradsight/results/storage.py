@@ -32,8 +32,8 @@ _NEEDED = ("names", "input_size", "targets", "predictions", "notes", "placements
 _NEWER = ("format", "layers", "at", "title", "question", "written", "preprocess", "channel_axis")
 """What is said about an explanation, and what older files do not say."""
 
-_PLACE = Each(Number(-1e9, 1e9), (4, 0), "4 numbers of pixels, or none")
-
+PLACE = Each(Number(-1e9, 1e9), (4, 0), "4 numbers of pixels, or none")
+"""What a target is about, as a stranger may write it."""
 
 _JOINT = " + "
 """Between the names of several layers, in files of format 1."""
@@ -139,7 +139,7 @@ def _named(value: object) -> TargetInfo:
         None if index is None else contents.whole(index, "a target's index"),
         contents.text(target["label"], "a target's label"),
         contents.texts(target.get("sides", []), "a target's sides", 0, 2),
-        taken("a target's place", target.get("place", []), _PLACE),
+        taken("a target's place", target.get("place", []), PLACE),
     )
 
 

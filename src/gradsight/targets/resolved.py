@@ -21,11 +21,13 @@ class Term:
         factor: what it is multiplied with; one for all images, or (n,) one for each.
         classes: (n,) class indices; None where the term is a function.
         function: ``outputs -> (m,)``; None where the term is a class.
+        by_row: a function looks at each row by itself, and does not know which image it is; a class always does.
     """
 
     factor: float | Floats = 1
     classes: Indices | None = None
     function: Score | None = None
+    by_row: bool = False
 
     def times(self, factor: float | Floats) -> Term:
         """The same, multiplied."""
@@ -126,6 +128,22 @@ class ScoreSpec:
         if len(plain) == len(self.columns) == 1:
             return plain[0][:, None]
         return np.stack(plain, axis=1) if len(plain) == len(self.columns) else None
+
+    @property
+    def by_row(self) -> bool:
+        """Whether the score of a row hangs on the image that it belongs to alone, and not on where it stands."""
+        return all(term.by_row or term.classes is not None for term in self._terms())
+
+    def of_images(self, images: Indices) -> ScoreSpec:
+        """The same targets for rows that belong to these images, by number; of targets that are `by_row`."""
+
+        def chosen(term: Term) -> Term:
+            factor = term.factor[images] if isinstance(term.factor, np.ndarray) else term.factor
+            return replace(term, factor=factor, classes=None if term.classes is None else term.classes[images])
+
+        return ScoreSpec(
+            tuple(self.names[i] for i in images), tuple(tuple(map(chosen, column)) for column in self.columns)
+        )
 
     def tiled(self, times: int) -> ScoreSpec:
         """The same targets for a batch that holds this one ``times`` times: row j is row j % n."""

@@ -19,6 +19,12 @@ from gradsight.values import has
 
 _AS_IT_IS = contextlib.nullcontext()
 
+_GROWTH = 8
+"""How much larger than the image the largest output of a layer is, about."""
+
+_CACHED = 20 * 2**20
+"""Bytes of one layer's output that a processor writes and reads again quickly."""
+
 
 class TorchBatches(Batches):
     """Batches of tensors, nested as PyTorch nests them."""
@@ -38,6 +44,18 @@ class TorchBatches(Batches):
     def is_tensor(self, value: object) -> bool:
         """Whether something is a tensor."""
         return isinstance(value, torch.Tensor)
+
+    def rows_at_once(self, image: torch.Tensor) -> int:
+        """How many rows pass a model quickest: on a CPU few, a row for each thread at least; else all.
+
+        What the first layers of a network give is about eight times as large as the image. Where it no longer fits
+        into a processor's cache, nor into memory that is taken from the system once for all, each layer waits for
+        memory: of 32 photos of 224 x 224 pixels at once each takes two to three times as long as of four.
+        """
+        if image.device.type != "cpu" or not len(image):
+            return super().rows_at_once(image)
+        size = _GROWTH * image[0].numel() * image.element_size()
+        return max(torch.get_num_threads(), _CACHED // size, 1)
 
     def count(self, inputs: Inputs) -> int:
         """How many images a batch holds."""

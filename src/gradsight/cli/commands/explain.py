@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from gradsight.cli.groups import command
 from gradsight.cli.options import (
     RESULT,
+    WHAT,
     AxesOptions,
     ClassifierOptions,
     DrawingOptions,
@@ -43,6 +44,14 @@ def explain(
         bool,
         RESULT.option("--figure", help="One more picture of each photo: it and all its maps, with a legend."),
     ] = False,
+    diagnose: Annotated[
+        bool,
+        WHAT.option(
+            "--diagnose",
+            help="Check each map too, by running the model again, some thirty times a class for Grad-CAM: does it beat "
+            "chance, does it depend on the weights, is it steady? Notes tell.",
+        ),
+    ] = False,
     photos: PhotosOptions,
     drawing: DrawingOptions,
     files: FileOptions,
@@ -66,7 +75,7 @@ def explain(
     if is_picture(folder.out, images, form.suffix):
         results = OneFile(folder.out, drawing.look(), form)
     else:
-        asked = making.asked(model, look, target, axes, picture, drawing, files, figure=figure)
+        asked = making.asked(model, look, target, axes, picture, drawing, files, figure=figure, diagnose=diagnose)
         results = Output(folder.out, drawing.look(), form, figure=figure, overwrite=folder.overwrite, asked=asked)
     methods = look.methods()
     # Whatever else can be wrong with the options is told before the model is loaded.
@@ -76,7 +85,8 @@ def explain(
         # In the generator: the model is loaded when the first result is asked for, after all checks.
         explainer = making.explainer_of(model, picture, layer=look.layers(), method=methods, **axes.axes())
         # Closed where the command is ended: photos are read ahead by threads.
-        with explainer.stream(found, targets=wanted, batch_size=model.batch_size or "auto") as done:
+        made = explainer.stream(found, targets=wanted, batch_size=model.batch_size or "auto", diagnose=diagnose)
+        with made as done:
             yield from done
 
     return each_photo(images, stream, results, reply, photos)

@@ -1,0 +1,265 @@
+"""`gs.audit`: what the maps of many photos say about a model."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gradsight.annotations import Annotations, matched
+from gradsight.auditing.background import Objects, Reliance, objects_of, reliances
+from gradsight.auditing.candidates import candidates
+from gradsight.auditing.facts import Confusion, Look, Mistake, confusion, looks, mistakes
+from gradsight.auditing.finding import Finding, in_order
+from gradsight.auditing.loading import Loader
+from gradsight.auditing.of_run import seen_of_run
+from gradsight.auditing.scoring import Scorer
+from gradsight.auditing.seen import Seen
+from gradsight.auditing.suspects import Suspect
+from gradsight.auditing.trying import suspects
+from gradsight.auditing.words import of_candidates, of_confusion, of_looks, of_mistakes, of_reliance, of_suspects
+from gradsight.checks import taken
+from gradsight.errors import InvalidArgument
+from gradsight.evaluating.items import known_of
+from gradsight.explaining.explainer import Explainer
+from gradsight.files import is_file, write_bytes
+from gradsight.models.as_model import ModelLike
+from gradsight.models.digest import digest_of
+from gradsight.models.load import load_model
+from gradsight.models.spec import ModelSpec
+from gradsight.rules import Name, Whole
+from gradsight.runs.manifest import Manifest
+from gradsight.runs.opened import Run, open_run
+
+Drawn = Annotations | str | os.PathLike[str]
+"""Boxes or masks: read already, or where they lie."""
+
+_TRIED = 24
+"""So many candidates are tried; each takes about two thousand passes of the model, of some dozen photos."""
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What the maps of many photos say about a model: `findings` in words, and what is behind them.
+
+    Attributes:
+        model: its name.
+        photos: how many were looked at.
+        findings: what was found.
+        suspects: places and things that may be shortcuts, with what came of trying them out.
+        looks: where each class looks, and each pair of class and true class.
+        confusion: how often classes were confused; None where no photo has a known class.
+        mistakes: the confident errors.
+        reliances: how far each class is decided by the background; empty where no object is known.
+        tried: whether suspects were tried out; else there was no model, or nothing was to be tried.
+        passes: how many changed photos the model was asked about.
+        notes: what else its reader must know.
+        failed: (key, reason) of the photos that could not be explained, or not be read again.
+    """
+
+    model: str
+    photos: int
+    findings: tuple[Finding, ...]
+    suspects: tuple[Suspect, ...]
+    looks: tuple[Look, ...]
+    confusion: Confusion | None
+    mistakes: tuple[Mistake, ...]
+    reliances: tuple[Reliance, ...]
+    tried: bool
+    passes: int
+    notes: tuple[str, ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def confirmed(self) -> tuple[Finding, ...]:
+        """The suspects that were confirmed."""
+        return tuple(one for one in self.findings if one.confirmed)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All of it in words: the verdict, then a sentence for each finding, then notes."""
+        return (self.verdict, *(one.sentence for one in self.findings), *self.notes)
+
+    @property
+    def verdict(self) -> str:
+        """What matters most, in one sentence."""
+        count = len(self.confirmed)
+        about = f"{self.photos} photos, model {self.model}"
+        if count:
+            classes = ", ".join(dict.fromkeys(one.label for one in self.confirmed))
+            return f"{count} confirmed shortcut{'s' * (count > 1)} ({classes}): {about}."
+        if not self.tried:
+            return f"Nothing was tried out, so that no shortcut is confirmed: {about}."
+        return f"No shortcut is confirmed: {about}."
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    def __repr__(self) -> str:
+        count = len(self.findings)
+        return f"Audit({self.model!r}: {self.photos} photos, {count} findings, {len(self.confirmed)} confirmed)"
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``findings.jsonl``, a line for each finding, into a folder, which is made if need be.
+
+        Raises:
+            InvalidArgument: it cannot be written.
+        """
+        lines = "".join(json.dumps(one) + "\n" for one in self.to_dicts())
+        write_bytes(Path(taken("folder", folder, Name())) / "findings.jsonl", lines.encode())
+
+    def to_dicts(self) -> list[dict[str, object]]:
+        """The findings as plain values, one for each line of JSON, the strongest first."""
+        return [one.to_dict() for one in self.findings]
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where the objects are on photos, as `gs.evaluate` takes it.
+
+    Attributes:
+        boxes: a file or folder of boxes.
+        masks: a folder of masks.
+        class_map: what the labels of boxes mean.
+    """
+
+    boxes: Drawn | None = None
+    masks: Drawn | None = None
+    class_map: str | os.PathLike[str] | None = None
+
+
+def audit(
+    run: Run | str | os.PathLike[str],
+    model: ModelLike | Explainer | None = None,
+    *,
+    boxes: Drawn | None = None,
+    masks: Drawn | None = None,
+    class_map: str | os.PathLike[str] | None = None,
+    most: int = _TRIED,
+    seed: int = 0,
+) -> Audit:
+    """What the maps of a run say about its model: shortcuts that it takes, where it looks, and what it confuses.
+
+    A place that the maps of a class share, or a thing that its photos share to the pixel, is a suspect. It is tried
+    out: without it the class's probability should fall, and put into photos of other classes it should raise the
+    class, more than what is there in other photos does. Only what does both, and far more than other places of its
+    size, is called confirmed.
+
+    Args:
+        run: a run, or its folder.
+        model: the run's model, to try things out: whatever `Explainer` takes, or one. If not given, the one that the
+            run was made with is loaded, where its name says all of it.
+        boxes: boxes of the objects, a file or folder, see `gs.evaluate`; then the reliance on the background is told.
+        masks: masks of the objects, a folder, likewise.
+        class_map: what the labels of boxes mean, a file of JSON.
+        most: at most so many suspects are tried out.
+        seed: of the photos that are drawn.
+
+    Raises:
+        GradsightError: with what was wrong, what was received and what to do.
+    """
+    most, seed = taken("most", most, Whole(0)), taken("seed", seed, Whole(0))
+    opened = run if isinstance(run, Run) else open_run(run)
+    explainer, why = explainer_of(opened.manifest, model)
+    seen, failed = seen_of_run(opened)
+    places = Places(boxes, masks, class_map)
+    return audited(seen, explainer, places, most=most, seed=seed, notes=why, failed=failed, name=opened.manifest.name)
+
+
+def explainer_of(manifest: Manifest, model: ModelLike | Explainer | None) -> tuple[Explainer | None, tuple[str, ...]]:
+    """What things are tried out with, and notes; None where nobody says what the model is.
+
+    Raises:
+        InvalidArgument: the model has other weights than that of the run.
+    """
+    if model is None and manifest.model is None:
+        return None, ("the run does not say how its model is loaded: pass it, and suspects are tried out.",)
+    if model is None and _runs_code(manifest.model or {}):
+        # A run may come from anyone, and such a model is made by running code that it names.
+        return None, ("the run's model is made by a function of somebody's: pass it, and suspects are tried out.",)
+    explainer = _explainer(load_model(ModelSpec.from_json(json.dumps(manifest.model))) if model is None else model)
+    # The maps say where this model looked; what another one does without a place says nothing of them.
+    digest = digest_of(explainer.model.model)
+    if None not in (digest, manifest.weights) and digest != manifest.weights:
+        raise InvalidArgument(
+            f"`model` must be the run's, {manifest.name!r}: its weights are others than those of the run's maps. "
+            f"Received: {explainer.name!r}. Pass the model that the run was made with, or run it again."
+        )
+    return explainer, ()
+
+
+def _explainer(model: ModelLike | Explainer) -> Explainer:
+    return model if isinstance(model, Explainer) else Explainer(model)
+
+
+def _runs_code(spec: Mapping[str, object]) -> bool:
+    source, preprocess = str(spec.get("source", "")), spec.get("preprocess")
+    known = source.partition(":")[0] in ("demo", "timm", "torchvision", "keras", "hf")
+    return isinstance(preprocess, str) or not (known or is_file(source))
+
+
+def audited(
+    seen: Seen,
+    explainer: Explainer | None,
+    places: Places | None = None,
+    *,
+    most: int = _TRIED,
+    seed: int = 0,
+    notes: Sequence[str] = (),
+    failed: Sequence[tuple[str, str]] = (),
+    name: str = "",
+) -> Audit:
+    """As `audit`, of what was seen, whoever saw it.
+
+    Args:
+        seen: the photos.
+        explainer: of their model, to try things out; None to tell what the maps say, and no more.
+        places: where the objects are.
+        most: at most so many suspects are tried out.
+        seed: of the photos that are drawn.
+        notes: what is told beside what is found.
+        failed: (key, reason) of the photos that are not among those seen.
+        name: of the model.
+    """
+    loader = None if explainer is None else Loader(seen, Scorer(explainer))
+    # Also without a model: what the maps share is told as what it is, and nothing more.
+    shared = candidates(seen, seed)
+    found = [] if loader is None or not most else suspects(seen, shared, loader, most, seed)
+    known, told = (Objects({}), ()) if places is None else _objects(seen, places)
+    relied = reliances(seen, known, loader) if known.regions else ()
+    confused, wrong, where = confusion(seen), mistakes(seen), looks(seen)
+    findings = [
+        *(of_suspects(seen, found) if loader and most else of_candidates(seen, shared)),
+        *of_reliance(seen, relied),
+        *of_mistakes(seen, wrong),
+        *(of_confusion(seen, confused) if confused else ()),
+        *of_looks(seen, where),
+    ]
+    gone = {} if loader is None else loader.gone
+    return Audit(
+        model=name or (explainer.name if explainer else ""),
+        photos=len(seen),
+        findings=in_order(findings),
+        suspects=tuple(found),
+        looks=where,
+        confusion=confused,
+        mistakes=wrong,
+        reliances=relied,
+        tried=loader is not None and most > 0,
+        passes=0 if loader is None else loader.scorer.rows,
+        notes=(*notes, *told, *known.problems),
+        failed=(*failed, *gone.items()),
+    )
+
+
+def _objects(seen: Seen, places: Places) -> tuple[Objects, tuple[str, ...]]:
+    if places.boxes is None and places.masks is None:
+        return Objects({}), ()
+    names = [seen.name(i) for i in range(1 + max(seen.names, default=0))]
+    known = known_of(places.boxes, places.masks, places.class_map, names, by_boxes=False)
+    if known.annotations is None:
+        return Objects({}), known.problems
+    found = matched(known.annotations, seen.keys)
+    return objects_of(seen, found.marks, known.classes or {}), (*known.problems, *found.problems)

@@ -1,0 +1,111 @@
+"""Suspects: places or things that a class's maps share, what came of trying them out, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradsight.auditing.places import Box, area, at_border, shared
+from gradsight.significance import Interval
+
+STANDS_OUT = 2.5
+"""The region's effect is so many times that of three quarters of the others of its size. In clean data the best region
+of a class has about twice the effect of others; planted marks had 4 to 200 times (`benchmarks/audit_trials.py`)."""
+
+LARGEST = 0.15
+"""No larger region is confirmed: what fills the photo is what the photo shows."""
+
+LEAST = 0.01
+"""By so much the probability rises at least: less changes no answer, however sure it is."""
+
+ALIKE = 0.5
+"""Pixels that vary by half as much as at the same place in other classes are nearly the same thing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Suspect:
+    """A place that a class's maps share, or a thing that its photos share, and what came of trying it out.
+
+    Attributes:
+        target: the class.
+        rows: the photos that look there, as rows of what was seen, those with most heat there first.
+        whole: they are all photos of the class.
+        box: the place, as shares of what the model gets; of a thing that moves, all of its places.
+        size: the share of a photo that the region covers.
+        moving: it is at another place in each photo.
+        score: how far the heat there is from that of groups drawn without regard to classes, in their standard
+            deviations.
+        p: how often such a group has as much.
+        removal: by how much the class's probability falls without the region.
+        transplant: by how much more it rises, in photos of other classes, by this region of its photos than by the
+            same region of others.
+        removal_beyond: the fall of its log-odds beyond that without other regions of the size.
+        transplant_beyond: the rise of its log-odds beyond that by other regions of the size.
+        times: how many times the rise of log-odds by other regions of the size, of which a quarter do more.
+        alike: how much less the pixels there vary over the photos than over those of other classes: 1 where they are
+            the same, 0 or less where they vary as much.
+    """
+
+    target: int
+    rows: NDArray[np.intp]
+    whole: bool
+    box: Box
+    size: float
+    moving: bool
+    score: float
+    p: float
+    removal: Interval
+    transplant: Interval
+    removal_beyond: Interval
+    transplant_beyond: Interval
+    times: float
+    alike: float
+
+    @property
+    def why_not(self) -> tuple[str, ...]:
+        """What speaks against a shortcut, in words; nothing where it is confirmed."""
+        return tuple(words for words, holds in self._against() if holds)
+
+    @property
+    def confirmed(self) -> bool:
+        """Taking the region out and putting it in both change the answer, as no other place of the class does."""
+        return not self.why_not
+
+    def _against(self) -> Iterator[tuple[str, bool]]:
+        # `not >`: an interval of too few photos has NaN as ends, and confirms nothing.
+        yield "without it the class is as probable", not self.removal_beyond.low > 0
+        yield "in other photos it does not raise the class", not self.transplant.low > 0
+        yield "it raises the class too little to change answers", not self.transplant.mean >= LEAST
+        yield "other regions of its size raise the class as well", not self._stands_out
+        yield "it is so large that it may be what the class is about", self.size > LARGEST
+        yield (
+            "it lies in the middle, and shows something else in each photo, as what the class is about does",
+            not (at_border(self.box) or self.alike >= ALIKE),
+        )
+
+    @property
+    def _stands_out(self) -> bool:
+        return self.transplant_beyond.low > 0 and self.times >= STANDS_OUT
+
+
+def in_order(found: Sequence[Suspect]) -> list[Suspect]:
+    """Each suspect once: confirmed ones first, of these such with the same pixels, then by what they change."""
+    kept: list[Suspect] = []
+    # The pixels of a thing say where it ends; a place around all that it may be at changes more, and says less.
+    for one in sorted(found, key=lambda one: (not one.confirmed, one.alike < ALIKE, -_strength(one))):
+        if not any(_same(one, other) for other in kept):
+            kept.append(one)
+    return kept
+
+
+def _strength(one: Suspect) -> float:
+    low = one.transplant.low
+    return float(low) if np.isfinite(low) else -1.0
+
+
+def _same(one: Suspect, other: Suspect) -> bool:
+    common = shared(one.box, other.box)
+    return one.target == other.target and common >= 0.5 * min(area(one.box), area(other.box))

@@ -1,0 +1,202 @@
+"""Candidates are tried out: their region is narrowed on some photos, and proven on others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradsight.auditing.candidates import LEVEL, Candidate
+from gradsight.auditing.heat import inside, share_in
+from gradsight.auditing.interventions import Boxes, Shown
+from gradsight.auditing.loading import Loader
+from gradsight.auditing.narrowing import effect, gains, log_odds, narrowed
+from gradsight.auditing.places import Box, area, around, elsewhere
+from gradsight.auditing.seen import Seen
+from gradsight.auditing.suspects import Suspect, in_order
+from gradsight.auditing.things import thing_in
+from gradsight.significance import interval
+
+_SEARCHED, _PROVEN = 16, 40
+"""How many photos the box is found on, and on how many others it is proven."""
+
+_COMPARED = 24
+"""On so many photos of a class, and of others, a thing is looked for."""
+
+_PLACES = 8
+"""So many boxes of the same size elsewhere are tried beside the region."""
+
+_WORTH = 1.25
+"""A region that does not do more than so many times what others of its size do is not narrowed."""
+
+_NOTHING = 0.02
+"""Log-odds that rise by less have not risen: what is divided by is at least this."""
+
+
+def suspects(seen: Seen, found: Sequence[Candidate], loader: Loader, most: int = 24, seed: int = 0) -> list[Suspect]:
+    """Try candidates, and put those first that are confirmed and change most.
+
+    Args:
+        seen: the photos.
+        found: the candidates, the strongest first.
+        loader: of the photos as the model gets them.
+        most: at most so many are tried.
+        seed: of the photos that are drawn.
+    """
+    worth = [one for one in found if one.p <= LEVEL and one.boxes][:most]
+    trying = Trying(seen, loader, seed)
+    tried = []
+    for target in dict.fromkeys(one.target for one in worth):
+        # Whole classes first: what all photos share is seen best in all of them.
+        own = sorted((one for one in worth if one.target == target), key=lambda one: not one.whole)
+        tried += list(trying.of_class(own))
+    return in_order(tried)
+
+
+@dataclass(frozen=True, eq=False)
+class Trying:
+    """Tries candidates of the same photos.
+
+    Attributes:
+        seen: the photos.
+        loader: of the photos as the model gets them.
+        seed: of the photos that are drawn.
+    """
+
+    seen: Seen
+    loader: Loader
+    seed: int
+
+    def of_class(self, found: Sequence[Candidate]) -> Iterator[Suspect]:
+        """What comes of the candidates of one class: their places, and a thing that its photos share there."""
+        certain = False
+        for candidate in found:
+            one = self._place(candidate)
+            if one is not None:
+                certain = certain or (one.confirmed and one.alike > 0)
+                yield one
+        # A thing that moves is in no place long enough: it makes a whole edge suspect, at best.
+        for candidate in () if certain else found:
+            thing = self._thing(candidate)
+            if thing is not None:
+                yield thing
+                break
+
+    def _place(self, candidate: Candidate) -> Suspect | None:
+        """What comes of a place; None where it cannot be tried, or does nothing at all."""
+        rng = self._random(candidate.target, len(candidate.rows))
+        rows, others = rng.permutation(candidate.rows), rng.permutation(self._others(candidate.target))
+        half = min(_SEARCHED, len(rows) // 2)
+        search = self.loader.shown(candidate.target, rows[:half], others[: len(others) // 2], _SEARCHED)
+        # A cluster may be small, and clustering cuts through what is alike: all that look there are its photos.
+        fresh = rng.permutation(self._looking_there(candidate, rows[:half]))
+        proof = self.loader.shown(candidate.target, fresh, others[len(others) // 2 :], _PROVEN)
+        if search is None or proof is None:
+            return None
+        box = narrowed(search, _standing_out(search, _grown(candidate), rng))
+        if box is None:
+            return None
+        places = [[place] * len(proof.own) for place in elsewhere(box, _PLACES, rng)]
+        looking = np.append(rows[:half], fresh)
+        return _proven(self.seen, (candidate, looking), proof, [[box] * len(proof.own), *places])
+
+    def _thing(self, candidate: Candidate) -> Suspect | None:
+        """What comes of a thing with the same pixels in each photo, wherever in the candidate's region it is."""
+        target, region = candidate.target, around(_grown(candidate))
+        rng = self._random(target, 0)
+        rows, others = rng.permutation(self.seen.of[target]), rng.permutation(self._others(target))
+        half = min(_COMPARED, len(rows) // 2)
+        own, used = self.loader.pictures(rows[:half], _COMPARED)
+        beside, _ = self.loader.pictures(others[: len(others) // 2], _COMPARED)
+        if min(len(own), len(beside)) < 3:
+            return None
+        thing = thing_in(own, beside, self._peaks(used, region), region)
+        if thing is None:
+            return None
+        # On photos that it was not found on, by its pixels alone: what the model makes of them is still to be seen.
+        proof = self.loader.shown(target, rows[half:], others[len(others) // 2 :], _PROVEN)
+        if proof is None:
+            return None
+        found_at = thing.boxes(proof.own)
+        kept = [i for i, box in enumerate(found_at) if box is not None]
+        if len(kept) < 3:
+            return None
+        boxes = [box for box in found_at if box is not None]
+        places = zip(*(elsewhere(box, _PLACES, rng) for box in boxes), strict=True)
+        held = Shown(proof.scorer, target, proof.own[kept], proof.others, proof.donors)
+        return _proven(self.seen, (candidate, rows), held, [boxes, *map(list, places)])
+
+    def _peaks(self, rows: NDArray[np.intp], region: Box) -> NDArray[np.float64]:
+        """(n, 2): where the heat of each photo is highest within a region, (row, column) as shares."""
+        heat = self.seen.heat[rows]
+        grid = heat.shape[1:]
+        shown = np.outer(*(inside(region[i], region[i + 2], cells) for i, cells in enumerate(grid)))
+        # Beside the region heat counts little, and not nothing: a photo may have none in it.
+        best = (heat * (0.01 + shown)).reshape(len(rows), -1).argmax(axis=1)
+        return np.asarray((np.stack(np.unravel_index(best, grid), axis=1) + 0.5) / grid)
+
+    def _others(self, target: int) -> NDArray[np.intp]:
+        """The photos that neither are of the class nor are taken for it."""
+        seen = self.seen
+        return np.flatnonzero((seen.targets != target) & (seen.labels != target) & (seen.predictions != target))
+
+    def _looking_there(self, candidate: Candidate, used: NDArray[np.intp]) -> NDArray[np.intp]:
+        """The photos of the class with as much heat in the candidate's boxes as its own, but those that were used."""
+        own, every = candidate.rows, np.setdiff1d(self.seen.of[candidate.target], used)
+        here, there = (
+            np.sum([share_in(self.seen.heat[rows], box) for box in candidate.boxes], axis=0) for rows in (own, every)
+        )
+        return np.asarray(every[(there >= 0.5 * np.median(here)) | np.isin(every, own)])
+
+    def _random(self, *salt: int) -> np.random.Generator:
+        # Of each candidate its own: what comes of one does not depend on what was tried before it.
+        return np.random.default_rng((self.seed, *salt))
+
+
+def _grown(candidate: Candidate) -> list[Box]:
+    """The candidate's boxes with a cell more at each side: heat is as coarse as the layer's cells."""
+    down, across = (1 / cells for cells in candidate.excess.shape)
+    return [
+        (max(0.0, top - down), max(0.0, left - across), min(1.0, bottom + down), min(1.0, right + across))
+        for top, left, bottom, right in candidate.boxes
+    ]
+
+
+def _standing_out(shown: Shown, boxes: Sequence[Box], rng: np.random.Generator) -> list[Box]:
+    """Those of several boxes that do more than two of their size elsewhere: the rest is not worth the narrowing."""
+    return [
+        box
+        for box in boxes
+        if effect(shown, box) > _WORTH * max(effect(shown, other) for other in elsewhere(box, 2, rng))
+    ]
+
+
+def _proven(seen: Seen, found: tuple[Candidate, NDArray[np.intp]], shown: Shown, regions: Sequence[Boxes]) -> Suspect:
+    """What comes of a region, the first of several; the others are of its size, elsewhere."""
+    (candidate, rows), own = found, regions[0]
+    patched = [shown.with_patches(region) for region in regions]
+    removed = np.stack([shown.removed(region) for region in regions[: 1 + _PLACES // 2]])
+    # By log-odds, since a model that is sure of a class by other things too is hardly less sure without the mark.
+    losses = log_odds(shown.unchanged) - log_odds(removed)
+    gained = np.stack([gains(each) for each in patched])
+    # Not the largest: a box elsewhere may meet another part of the same frame, or of the edge that a logo moves along.
+    usual = float(np.quantile(gained[1:].mean(axis=1), 0.75))
+    box = around(own)
+    return Suspect(
+        target=candidate.target,
+        rows=rows[np.argsort(-share_in(seen.heat[rows], box), kind="stable")],
+        whole=candidate.whole,
+        box=box,
+        size=float(np.mean([area(each) for each in own])),
+        moving=len(set(own)) > 1,
+        score=candidate.score,
+        p=candidate.p,
+        removal=interval(shown.unchanged - removed[0]),
+        transplant=interval(patched[0][0] - patched[0][1]),
+        removal_beyond=interval(losses[0] - losses[1:].mean(axis=0)),
+        transplant_beyond=interval(gained[0] - gained[1:].mean(axis=0)),
+        times=float(gained[0].mean()) / max(usual, _NOTHING),
+        alike=shown.alike(own),
+    )

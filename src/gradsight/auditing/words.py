@@ -1,0 +1,169 @@
+"""Findings as sentences that a reader can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradsight.auditing.background import Reliance
+from gradsight.auditing.candidates import LEVEL, Candidate
+from gradsight.auditing.facts import Confusion, Look, Mistake
+from gradsight.auditing.finding import PHOTOS, Finding
+from gradsight.auditing.places import hot_boxes, named
+from gradsight.auditing.seen import Seen
+from gradsight.auditing.suspects import ALIKE, Suspect
+from gradsight.significance import Interval
+
+_CONFUSED = 5
+"""So many pairs of classes are told."""
+
+
+def of_suspects(seen: Seen, found: Sequence[Suspect]) -> Iterator[Finding]:
+    """A finding for each suspect."""
+    for one in found:
+        box = seen.on_photos(one.rows, one.box)
+        yield Finding(
+            kind="suspect",
+            label=seen.name(one.target),
+            sentence=_suspected(one, seen.name(one.target), named(box)),
+            strength=max(0.0, min(1.0, one.transplant.mean)),
+            box=box,
+            confirmed=one.confirmed,
+            removal=one.removal,
+            transplant=one.transplant,
+            photos=_keys(seen, one.rows),
+            figures={
+                "p": one.p,
+                "score": one.score,
+                "photos": len(one.rows),
+                "size": one.size,
+                "times": one.times,
+                "alike": one.alike,
+                "moving": float(one.moving),
+            },
+        )
+
+
+def _suspected(one: Suspect, label: str, place: str) -> str:
+    thing = "nearly the same pixels" if one.alike >= ALIKE else "something"
+    where = f"at varying places of {place}" if one.moving else f"at {place}"
+    seen = f"{thing} {where} ({one.size:.1%} of the photo)"
+    if one.confirmed:
+        return (
+            f"{label} relies on {seen}: without it the probability falls by {_told(one.removal)}, and put into "
+            f"photos of other classes it raises it by {_told(one.transplant)} more than what is there in other photos."
+        )
+    return f"{label} looks at {seen}, but it is no confirmed shortcut: {'; '.join(one.why_not)}."
+
+
+def of_candidates(seen: Seen, found: Sequence[Candidate]) -> Iterator[Finding]:
+    """A finding for each class whose maps share a place, of which nothing was tried out."""
+    for one in found:
+        if one.p > LEVEL or not one.whole or not one.boxes:
+            continue
+        label, box = seen.name(one.target), seen.on_photos(one.rows, one.boxes[0])
+        yield Finding(
+            kind="suspect",
+            label=label,
+            sentence=f"{label} looks at {named(box)} more than other classes do; whether it decides was not tried out.",
+            box=box,
+            photos=_keys(seen, one.rows),
+            figures={"p": one.p, "score": one.score, "photos": len(one.rows)},
+        )
+
+
+def of_reliance(seen: Seen, found: Sequence[Reliance]) -> Iterator[Finding]:
+    """A finding for each class whose objects are known."""
+    for one in found:
+        label = seen.name(one.target)
+        told = (
+            f"{label}: {one.on_object.mean:.0%} of the heat lies on the object, which is {one.area:.0%} of the photo"
+            f"{_by_outcome(one)}"
+        )
+        if one.without_object is not None and one.without_background is not None:
+            told += (
+                f"; without the object the probability falls by {_told(one.without_object)}, without the background "
+                f"by {_told(one.without_background)}"
+            )
+        figures = {"on_object": one.on_object.mean, "area": one.area, "reliance": one.reliance, "photos": one.photos}
+        strength = one.reliance if np.isfinite(one.reliance) else 1 - one.on_object.mean
+        yield Finding(
+            kind="background",
+            label=label,
+            sentence=f"{told}.",
+            strength=float(np.clip(strength, 0, 1)),
+            removal=one.without_object,
+            photos=_keys(seen, one.worst),
+            figures=figures,
+        )
+
+
+def _by_outcome(one: Reliance) -> str:
+    if one.right is None or one.wrong is None or not (one.right.n and one.wrong.n):
+        return ""
+    return f" ({one.right.mean:.0%} where it is right, {one.wrong.mean:.0%} where it is wrong)"
+
+
+def of_mistakes(seen: Seen, found: Sequence[Mistake]) -> Iterator[Finding]:
+    """A finding for each confident error, with what the model looked at."""
+    for one in found:
+        boxes = hot_boxes(seen.heat[one.row])
+        box = seen.on_photos([one.row], boxes[0]) if boxes else None
+        place = named(box) if box else "nothing in particular"
+        yield Finding(
+            kind="error",
+            label=seen.name(one.prediction),
+            sentence=(
+                f"{one.key} is {seen.name(one.label)}, and was taken for {seen.name(one.prediction)} with probability "
+                f"{one.probability:.2f}; the model looked at {place}."
+            ),
+            strength=one.probability,
+            box=box,
+            photos=(one.key,),
+        )
+
+
+def of_confusion(seen: Seen, found: Confusion) -> Iterator[Finding]:
+    """A finding for each of the most frequent confusions."""
+    totals = dict(zip(found.classes, found.counts.sum(axis=1), strict=True))
+    for truth, guess, count in found.pairs[:_CONFUSED]:
+        rows = np.flatnonzero((seen.labels == truth) & (seen.predictions == guess))
+        yield Finding(
+            kind="confusion",
+            label=seen.name(truth),
+            sentence=f"{count} of {totals[truth]} photos of {seen.name(truth)} were taken for {seen.name(guess)}.",
+            strength=float(count / totals[truth]),
+            photos=_keys(seen, rows),
+        )
+
+
+def of_looks(seen: Seen, found: Sequence[Look]) -> Iterator[Finding]:
+    """A finding for each class: where it looks."""
+    for one in found:
+        if one.truth is not None:
+            continue
+        label = seen.name(one.target)
+        yield Finding(
+            kind="look",
+            label=label,
+            sentence=(
+                f"{label}: in {one.photos} photos it looks at {one.place}: {one.centre:.0%} of its heat is in the "
+                f"middle quarter of the photo, {one.border:.0%} at the border (even heat: 25 % and 36 %); "
+                f"{one.apart:.0%} of it lies elsewhere than that of other classes."
+            ),
+            strength=one.apart,
+            photos=_keys(seen, seen.of[one.target]),
+            figures={"centre": one.centre, "border": one.border, "scatter": one.scatter, "apart": one.apart},
+        )
+
+
+def _keys(seen: Seen, rows: Sequence[int] | NDArray[np.intp]) -> tuple[str, ...]:
+    return tuple(seen.keys[int(row)] for row in rows[:PHOTOS])
+
+
+def _told(one: Interval) -> str:
+    if np.isnan(one.low):
+        return f"{one.mean:.2f}"
+    return f"{one.mean:.2f} [{one.low:.2f}, {one.high:.2f}]"

@@ -1,0 +1,278 @@
+"""Maps of the same photos at chosen moments of a training: what the model looks at while it learns."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gradsight import imaging
+from gradsight.callbacks.film import Film
+from gradsight.callbacks.writers import Writer
+from gradsight.checks import taken
+from gradsight.errors import InvalidArgument, InvalidType, one_line, received
+from gradsight.explaining.asked import OPTIONS, check_words
+from gradsight.explaining.explainer import Explainer
+from gradsight.explaining.layer_choice import LayerLike
+from gradsight.foreign import Inputs
+from gradsight.models.model import ABOUT, About
+from gradsight.names import distinct, safe
+from gradsight.results.explanation import Explanation
+from gradsight.rules import Box, Each, Whole
+from gradsight.targets import TargetLike
+from gradsight.values import items_in
+from gradsight.variants import MethodLike
+
+Boxes: TypeAlias = Sequence[Sequence[Sequence[float]]]
+"""For each photo its boxes, each (top, left, bottom, right)."""
+
+_HEIGHT = 160
+"""Of each picture, in pixels."""
+
+_PAPER = (24, 24, 24)
+"""What heat is drawn on where there is no photo: dark, on which every colour map is seen."""
+
+
+class Explains(About, total=False):
+    """What is known of the model, and how it is explained; as `Explainer` takes it."""
+
+    method: MethodLike
+    layer: LayerLike | None
+    targets: TargetLike | None
+    layout: str | None
+    grid: int | Sequence[int] | None
+    batch_size: int
+
+
+class Snapshots:
+    """Explains the same photos again and again while a model is trained, with the weights that it has at that moment.
+
+    The training is not disturbed: the model's parameters, its running averages, its mode, its gradients and the state
+    of all random generators are as they were. `for_keras`, `for_lightning`, `for_transformers` and `for_fastai` make a
+    callback of it; in a loop of your own call it after each epoch or step.
+
+    Args:
+        photos: what to explain: photos, as `Explainer` takes them, or a batch as the model takes it.
+        to: where pictures go: `to_folder`, `to_tensorboard`, `to_wandb`, `to_mlflow`, or one or several objects with
+            ``write`` and ``end`` as `writers.Writer` has them.
+        every: a snapshot is taken at steps that this number divides, 0 among them.
+        at: and at these steps.
+        boxes: for each photo where the thing is that the model should look at, each (top, left, bottom, right) in
+            pixels of the photo, or of the input where a batch is explained. The share of the heat that lies in them is
+            written as a figure, in [0, 1].
+        pictures: what to draw the heat of a batch on, one for each image; without them the heat alone is drawn.
+        height: of each picture, in pixels.
+        **explains: as `Explainer` takes them: ``method``, ``layer``, ``targets``, ``preprocess``, ``labels`` ...
+
+    Attributes:
+        film: the snapshots so far; see `Film`.
+        seconds: the time that all of them took.
+
+    Raises:
+        InvalidArgument: a value that breaks a rule.
+        InvalidType: ``to`` holds no writers.
+        UnknownName: there is no such argument.
+
+    >>> import torch, gradsight as gs
+    >>> from gradsight.callbacks import Snapshots
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    >>> snapshots = Snapshots(torch.rand(2, 3, 16, 16), targets=1, every=10)
+    >>> for step in range(21):
+    ...     explanation = snapshots(net, step)
+    >>> [moment.step for moment in snapshots.film.moments], explanation.labels
+    ([0, 10, 20], (('1',), ('1',)))
+    """
+
+    def __init__(
+        self,
+        photos: Inputs,
+        *,
+        to: Writer | Sequence[Writer] = (),
+        every: int = 1,
+        at: Collection[int] = (),
+        boxes: Boxes | None = None,
+        pictures: Sequence[Any] | None = None,
+        height: int = _HEIGHT,
+        **explains: Unpack[Explains],
+    ) -> None:
+        check_words(explains, [*OPTIONS, *ABOUT], "Snapshots")
+        self._photos = photos
+        self._writers = _writers(to)
+        self._every = taken("every", every, Whole(1), "Pass 10.")
+        self._at = frozenset(at)
+        self._boxes = _boxes(boxes)
+        self._pictures = None if pictures is None else [imaging.read_image(one) for one in pictures]
+        self._height = taken("height", height, Whole(16), "Pass 160.")
+        self._explains = explains
+        self._explainer: tuple[object, Explainer] | None = None
+        self.film = Film()
+        self.seconds = 0.0
+
+    def __call__(self, model: Any, step: int) -> Explanation | None:
+        """Take a snapshot if one is due at this step.
+
+        Args:
+            model: the one that is trained, a `torch.nn.Module` or a `keras.Model`.
+            step: the number of the epoch or step; 0 is before the first.
+
+        Returns:
+            The explanation; None where none is due, or where it failed.
+        """
+        return self.take(model, step) if self.due(step) else None
+
+    def due(self, step: int) -> bool:
+        """Whether a snapshot is to be taken at this step."""
+        return step % self._every == 0 or step in self._at
+
+    def take(self, model: Any, step: int) -> Explanation | None:
+        """Take a snapshot now; see `__call__`.
+
+        Raises:
+            GradsightError: the first snapshot cannot be taken. Of a later one a warning tells, and the training goes
+                on.
+        """
+        start = time.perf_counter()
+        try:
+            return self._take(model, step)
+        except Exception as error:
+            # The first shows what was asked for wrongly. A training of days must not end by a later one: a full disk.
+            if not self.film.moments:
+                raise
+            warnings.warn(f"no snapshot of step {step}: {one_line(error)}", stacklevel=2)
+            return None
+        finally:
+            # A snapshot that failed took its time too.
+            self.seconds += time.perf_counter() - start
+
+    def end(self) -> None:
+        """Tell all writers that the training is over: they get the filmstrip. Callbacks do so by themselves."""
+        if self.film.moments:
+            for writer in self._writers:
+                writer.end(self.film)
+
+    def _take(self, model: Any, step: int) -> Explanation:
+        explanation = self._explainer_of(model)(self._photos)
+        _check_count(self._boxes, "boxes", explanation)
+        _check_count(self._pictures, "pictures", explanation)
+        names = self._names(explanation)
+        drawn = [self._drawn(explanation, i, j) for i, j in _each(explanation)]
+        self.film.add(step, names, drawn, [_caption(explanation, i, j) for i, j in _each(explanation)])
+        shares = self._shares(explanation)
+        scalars = {
+            f"{name}/in_box": shares[at] for name, at in zip(names, _each(explanation), strict=True) if at in shares
+        }
+        for writer in self._writers:
+            writer.write(step, dict(zip(names, drawn, strict=True)), scalars)
+        return explanation
+
+    def _explainer_of(self, model: Any) -> Explainer:
+        # One explainer as long as it is one model: what it has found out of the model, such as the layer, stays true.
+        if self._explainer is None or self._explainer[0] is not model:
+            self._explainer = model, Explainer(model, **self._explains)
+        return self._explainer[1]
+
+    def __getstate__(self) -> dict[str, object]:
+        # A copy in another process has a model of its own.
+        return {**vars(self), "_explainer": None}
+
+    def _names(self, explanation: Explanation) -> list[str]:
+        """A name for each image and target, which is also that of a file."""
+        count, targets = explanation.maps.shape[:2]
+        photos = items_in(self._photos, count) if isinstance(self._photos, list | tuple) else None
+        images = distinct([_name(i, photos[i] if photos and len(photos) == count else None) for i in range(count)])
+        # No labels: that of a target which is always the best class changes, and the name of a row must not.
+        return [images[i] + (f".{j + 1}" if targets > 1 else "") for i, j in _each(explanation)]
+
+    def _drawn(self, explanation: Explanation, i: int, j: int) -> Image.Image:
+        if explanation.photos or self._pictures is not None:
+            photo = None if self._pictures is None else self._pictures[i]
+            drawn = explanation.overlay(i, j, photo=photo, max_side=4 * self._height)
+        elif len(explanation.input_size) == 2:
+            heat = explanation.heat_image(i, j)
+            drawn = Image.alpha_composite(Image.new("RGBA", heat.size, (*_PAPER, 255)), heat).convert("RGB")
+        else:
+            drawn = explanation.overlay(i, j)
+        # All of one height, whatever the photos: rows of a filmstrip lie beside each other.
+        width = max(1, round(drawn.width * self._height / drawn.height))
+        return drawn.resize((width, self._height), Image.Resampling.BICUBIC)
+
+    def _shares(self, explanation: Explanation) -> dict[tuple[int, int], float]:
+        """For each image and target the share of the heat that lies in the image's boxes."""
+        if self._boxes is None:
+            return {}
+        return {
+            (i, j): share_in(_heat(explanation, i, j), self._boxes[i]) for i, j in _each(explanation) if self._boxes[i]
+        }
+
+
+def share_in(heat: NDArray[np.floating], boxes: Sequence[Sequence[float]]) -> float:
+    """The share of the heat in boxes, in [0, 1]; 0 where there is no heat.
+
+    >>> share_in(np.array([[3.0, 1.0], [0.0, 0.0]]), [(0, 0, 2, 1)])
+    0.75
+    """
+    inside = np.zeros(heat.shape, bool)
+    for top, left, bottom, right in boxes:
+        inside[max(0, round(top)) : max(0, round(bottom)), max(0, round(left)) : max(0, round(right))] = True
+    positive = np.clip(heat, 0, None)
+    total = float(positive.sum())
+    return float(positive[inside].sum()) / total if total else 0.0
+
+
+def _heat(explanation: Explanation, i: int, j: int) -> NDArray[np.float32]:
+    """In pixels of the photo, or of the input where there is none."""
+    if explanation.photos:
+        return explanation.on_photo(i, j)
+    return np.asarray(explanation.heatmaps()[i, j], np.float32)
+
+
+def _each(explanation: Explanation) -> Iterator[tuple[int, int]]:
+    """Each image with each of its targets."""
+    return ((i, j) for i in range(explanation.maps.shape[0]) for j in range(explanation.maps.shape[1]))
+
+
+def _caption(explanation: Explanation, i: int, j: int) -> str:
+    # A photo without heat looks like one that was left out.
+    nothing = not (explanation.maps[i, j] > 0).any() and not explanation.targets[i][j].signed
+    return f"score {explanation.scores[i, j]:.2f}" + ", no heat" * nothing
+
+
+def _name(i: int, photo: object) -> str:
+    return (safe(Path(photo).stem) if isinstance(photo, str | Path) else "") or f"photo-{i}"
+
+
+def _boxes(boxes: Boxes | None) -> tuple[tuple[tuple[float, ...], ...], ...] | None:
+    if boxes is None:
+        return None
+    each = Each(Box())
+    if not isinstance(boxes, list | tuple):
+        raise InvalidArgument(f"`boxes` must be a list with the boxes of each photo. {received(boxes)} {_BOXES}")
+    # A photo may have none.
+    return tuple(taken(f"boxes[{i}]", one, each, _BOXES) if one else () for i, one in enumerate(boxes))
+
+
+_BOXES = "Pass [[(top, left, bottom, right)], ...]."
+
+
+def _check_count(values: Sequence[Any] | None, name: str, explanation: Explanation) -> None:
+    if values is not None and len(values) != len(explanation.maps):
+        raise InvalidArgument(
+            f"`{name}` must have an entry for each of {len(explanation.maps)} photo(s). {received(values)}"
+        )
+
+
+def _writers(to: Writer | Sequence[Writer]) -> tuple[Writer, ...]:
+    writers = tuple(to) if isinstance(to, list | tuple) else (to,)
+    for writer in writers:
+        if not (hasattr(writer, "write") and hasattr(writer, "end")):
+            raise InvalidType(
+                f"`to` must be a writer, or a list of them. {received(writer)} Pass "
+                "gradsight.callbacks.to_folder('maps')."
+            )
+    return writers

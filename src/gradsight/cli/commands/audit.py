@@ -1,0 +1,89 @@
+"""``gradsight audit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from gradsight.cli import parsing
+from gradsight.cli.commands.show import RunFolder
+from gradsight.cli.groups import command
+from gradsight.cli.options import MODEL, RESULT, WHAT, JsonOptions
+from gradsight.cli.options.measuring import PlaceOptions
+
+if TYPE_CHECKING:
+    from gradsight.auditing.audit import Audit
+
+_SHOWN = 20
+"""So many findings are printed; --json and findings.jsonl have all of them."""
+
+
+@command("gradsight audit run")
+def audit(
+    run: RunFolder,
+    places: PlaceOptions,
+    *,
+    model: Annotated[
+        str | None,
+        MODEL.option(
+            "--model", "-m", metavar="MODEL", help="The run's model; the one that the run names if not given."
+        ),
+    ] = None,
+    photos: Annotated[
+        Path | None,
+        WHAT.option(metavar="DIR", parser=parsing.path, help="Where the photos are now, if they were moved."),
+    ] = None,
+    most: Annotated[int, WHAT.option(metavar="N", min=0, help="How many suspects are tried out at most.")] = 24,
+    seed: Annotated[int, WHAT.option(metavar="N", min=0, help="Of the photos that are drawn.")] = 0,
+    out: Annotated[
+        Path | None,
+        RESULT.option("--out", "-o", metavar="DIR", parser=parsing.path, help="A folder for findings.jsonl."),
+    ] = None,
+    fail_on: Annotated[
+        str | None,
+        RESULT.option("--fail-on", metavar="suspects", help="Exit with 1 where a shortcut is confirmed."),
+    ] = None,
+    reply: JsonOptions,
+) -> int:
+    """Say what the maps of a run tell about its model: shortcuts, what it looks at, and what it confuses.
+
+    Places that the maps of a class share are suspects. Each is tried out: without it the class's probability should
+    fall, and put into photos of other classes it should raise it. Only what does both is called a confirmed shortcut.
+    """
+    import gradsight as gs
+    from gradsight.checks import optional
+    from gradsight.cli.terminal import complain, say_json, waiting
+    from gradsight.rules import Choice
+
+    optional("--fail-on", fail_on, Choice(("suspects",), "reason"))
+    opened = gs.open_run(run, photos=photos)
+    with waiting("trying suspects out"):
+        found = gs.audit(
+            opened,
+            model,
+            boxes=places.boxes,
+            masks=places.masks,
+            class_map=places.class_map,
+            most=most,
+            seed=seed,
+        )
+    if out is not None:
+        found.save(out)
+    if reply.as_json:
+        for one in found.to_dicts():
+            say_json(one)
+    else:
+        _say(found)
+    for note in found.notes:
+        complain(note, "Note")
+    return 1 if fail_on and found.confirmed else 0
+
+
+def _say(found: Audit) -> None:
+    from gradsight.cli.terminal import say
+
+    say((found.verdict, "bold"))
+    for one in found.findings[:_SHOWN]:
+        say(f"  {one.kind}: ", one.sentence)
+    if len(found.findings) > _SHOWN:
+        say(f"  and {len(found.findings) - _SHOWN} more, which --json prints.")

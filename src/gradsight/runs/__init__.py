@@ -1,0 +1,1 @@
+"""Runs: from a folder to a million images, kept in a store that any tool opens."""

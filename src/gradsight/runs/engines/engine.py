@@ -1,0 +1,80 @@
+"""What an engine is: it takes what is left of a run, and sees that rows of it are written."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from gradsight.errors import unknown
+from gradsight.explaining.explainer import Explainer
+from gradsight.runs.items import Items
+from gradsight.runs.plan import Numbered, Plan
+from gradsight.runs.progress import Count
+from gradsight.runs.store import Store
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What is left of a run.
+
+    Attributes:
+        explainer: says the model and what is explained; for other processes by its ``spec`` and ``model.spec``.
+        photos: those that are not done, in their order; to be gone through once.
+        items: the same photos and those that are done, where they can be gone through again (`Items.again`).
+        plan: how they are cut. Each part that is written holds whole blocks of it, and its position is that of its
+            first photo.
+        store: what writes parts (`Store.write`, or `Store.parts` in another process), and knows what is done.
+        features: whether rows have features.
+        count: is told of photos and parts as they are done.
+    """
+
+    explainer: Explainer
+    photos: Iterator[Numbered]
+    items: Items
+    plan: Plan
+    store: Store
+    features: bool
+    count: Count
+
+
+class Engine(Protocol):
+    """Explains the photos of a run, here or elsewhere."""
+
+    @property
+    def name(self) -> str:
+        """As it is asked for."""
+
+    def check(self, explainer: Explainer, items: Items) -> None:
+        """See that it can do this, before anything is written.
+
+        Raises:
+            GradsightError: it cannot.
+        """
+
+    def explain(self, work: Work) -> None:
+        """Explain all photos and write their rows; a photo that fails is a row too.
+
+        It ends when all is written. Where it is ended before, by an error or by the user, whatever it has written is
+        whole blocks, so that the same command goes on.
+        """
+
+
+ENGINES = {"local": "Local", "ray": "Ray"}
+"""The modules of this package that have one, and what it is called there."""
+
+
+def engine_of(engine: str | Engine) -> Engine:
+    """The engine that is meant.
+
+    Raises:
+        UnknownName: there is none of this name.
+        MissingDependency: what it needs is not installed.
+    """
+    if not isinstance(engine, str):
+        return engine
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    module = importlib.import_module(f"gradsight.runs.engines.{engine}")
+    return cast("Engine", getattr(module, ENGINES[engine])())

@@ -1,0 +1,254 @@
+"""Verdicts on networks whose shortcut is built in by hand, and what an audit says of a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gradsight as gs
+import shortcuts
+from gradsight.auditing import background
+from gradsight.auditing.audit import Places, audited
+from gradsight.auditing.candidates import Candidate
+from gradsight.auditing.interventions import Shown, put
+from gradsight.auditing.loading import Loader
+from gradsight.auditing.places import around, shared
+from gradsight.auditing.scoring import Scorer
+from gradsight.auditing.seen import seen_of
+from gradsight.auditing.trying import suspects
+from gradsight.cli import main
+from gradsight.errors import InvalidArgument
+
+pytestmark = pytest.mark.pytorch
+
+SIDE = shortcuts.SIDE
+
+
+@pytest.fixture(scope="module")
+def marked() -> tuple:
+    seen, explainer = shortcuts.explained(shortcuts.Mark(), shortcuts.marked)
+    return seen, explainer, audited(seen, explainer)
+
+
+def test_a_mark_that_decides_is_confirmed_and_its_box_is_the_mark(marked) -> None:
+    _, _, found = marked
+    (one,) = found.confirmed
+    assert (one.kind, one.label, found.findings[0]) == ("suspect", "mark", one)
+    mark = (26 / SIDE, 26 / SIDE, 31 / SIDE, 31 / SIDE)
+    # Most of the mark, and a pixel or two beside it.
+    assert shared(one.box, mark) >= 0.6 * shared(mark, mark)
+    assert around([one.box, (24 / SIDE, 24 / SIDE, 1, 1)]) == (24 / SIDE, 24 / SIDE, 1, 1)
+    assert one.removal.low > 0.9
+    assert one.transplant.low > 0.3
+    assert "the lower right corner" in one.sentence
+    assert found.verdict.startswith("1 confirmed shortcut (mark)")
+
+
+def test_an_audit_is_the_same_again_and_by_another_batch_size(marked) -> None:
+    seen, explainer, found = marked
+    other = gs.Explainer(explainer.model, layer="features", batch_size=7)
+    assert [one.sentence for one in audited(seen, other).findings] == [one.sentence for one in found.findings]
+
+
+def test_a_logo_that_moves_is_found_by_its_pixels() -> None:
+    seen, explainer = shortcuts.explained(shortcuts.Logo(), shortcuts.with_logo)
+    (one,) = audited(seen, explainer).confirmed
+    assert (one.label, one.figures["moving"]) == ("mark", 1)
+    # The logo's own size, whatever the edge that it moves along.
+    assert one.figures["size"] == pytest.approx(63 / SIDE**2, rel=0.25)
+    assert one.figures["alike"] > 0.8
+    assert "at varying places" in one.sentence
+
+
+def test_what_a_class_is_about_is_no_shortcut() -> None:
+    seen, explainer = shortcuts.explained(shortcuts.Colours(), shortcuts.bright)
+    assert not audited(seen, explainer).confirmed
+    # Also where its maps seem to share a corner: other places do the same.
+    corner = (0.75, 0.75, 1.0, 1.0)
+    excess = np.zeros((16, 16))
+    excess[12:, 12:] = 1
+    made = Candidate(target=0, rows=seen.of[0], whole=True, excess=excess, boxes=(corner,), strength=9, score=9, p=0.01)
+    loader = Loader(seen, Scorer(explainer))
+    assert not any(one.confirmed for one in suspects(seen, [made], loader))
+    assert loader.scorer.rows > 0
+
+
+def test_a_place_that_the_model_ignores_is_no_shortcut(marked) -> None:
+    # The photos have the mark, the maps lie on it; but this model does not look at it.
+    seen, _, _ = marked
+    _, explainer = shortcuts.explained(shortcuts.Colours(), shortcuts.marked)
+    assert not audited(seen, explainer).confirmed
+
+
+def test_patches_are_put_at_their_own_places_and_nothing_else_changes() -> None:
+    rng = np.random.default_rng(0)
+    source, into = rng.random((2, 2, 3, 8, 8)).astype(np.float32)
+    made = put(source, into, [(0, 0, 0.5, 0.25), (0.5, 0.5, 1, 1)])
+    assert (made[0, :, :4, :2] == source[0, :, :4, :2]).all()
+    assert (made[1, :, 4:, 4:] == source[1, :, 4:, 4:]).all()
+    assert (made != into).any(axis=1).sum() == 8 + 16
+
+
+def test_a_removed_region_is_filled_from_around_it(marked) -> None:
+    _, explainer, _ = marked
+    plain = np.full((2, 3, SIDE, SIDE), 0.5, np.float32)
+    own = plain.copy()
+    own[0, :, 26:31, 26:31], own[1, :, 2:9, 2:9] = 1, 0
+    shown = Shown(Scorer(explainer), 0, own, plain, plain)
+    boxes = [(26 / SIDE, 26 / SIDE, 31 / SIDE, 31 / SIDE), (2 / SIDE, 2 / SIDE, 9 / SIDE, 9 / SIDE)]
+    np.testing.assert_allclose(shown.without(boxes), plain, atol=1e-6)
+
+
+def test_few_photos_confirm_nothing(marked) -> None:
+    seen, explainer, _ = marked
+    few = np.concatenate([seen.of[0][:3], *(seen.of[i] for i in (1, 2, 3))])
+    assert not audited(_part(seen, few), explainer).confirmed
+
+
+def _part(seen, rows):
+    names = ("labels", "predictions", "probabilities", "targets", "heat", "features")
+    arrays = {name: None if getattr(seen, name) is None else getattr(seen, name)[rows] for name in names}
+    tuples = {name: tuple(getattr(seen, name)[i] for i in rows) for name in ("keys", "photos", "placements")}
+    return replace(seen, **arrays, **tuples)
+
+
+def test_a_photo_that_is_gone_is_told_and_stops_nothing(marked) -> None:
+    seen, explainer, _ = marked
+    photos = list(seen.photos)
+    photos[3] = "nowhere.png"
+    found = audited(replace(seen, photos=tuple(photos)), explainer)
+    assert [key for key, _ in found.failed] == [seen.keys[3]]
+    assert len(found.confirmed) == 1
+
+
+def test_without_a_model_nothing_is_confirmed_and_it_says_so(marked) -> None:
+    seen, _, _ = marked
+    found = audited(seen, None)
+    assert not found.confirmed
+    assert found.verdict.startswith("Nothing was tried out")
+    assert {one.kind for one in found.findings} >= {"look"}
+
+
+class Half(torch.nn.Module):
+    """Two classes by the left half, the object, or by the right half, the background, of the photo."""
+
+    def __init__(self, by_background: bool) -> None:
+        super().__init__()
+        self.features = torch.nn.Conv2d(3, 2, 1, bias=False)
+        self.features.weight.data[:] = torch.tensor([[1.0, 0, -1], [-1, 0, 1]])[:, :, None, None]
+        self.side = slice(SIDE // 2, None) if by_background else slice(0, SIDE // 2)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return 12 * torch.relu(self.features(pixels))[..., self.side].mean((2, 3))
+
+
+@pytest.mark.parametrize("by_background", [False, True])
+def test_reliance_on_the_background_is_told_from_reliance_on_the_object(by_background: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    made = rng.integers(0, 60, (24, SIDE, SIDE, 3), np.uint8)
+    classes = np.arange(24) % 2
+    side = slice(SIDE // 2, None) if by_background else slice(0, SIDE // 2)
+    for photo, kind in zip(made, classes, strict=True):
+        photo[:, side, 2 * kind] += 150
+    keys = [f"{i}.png" for i in range(24)]
+    boxes = tmp_path / "boxes.csv"
+    rows = [f"{key},{kind},0,0,{SIDE // 2},{SIDE}" for key, kind in zip(keys, classes, strict=True)]
+    boxes.write_text("image,label,left,top,right,bottom\n" + "\n".join(rows))
+    explainer = gs.Explainer(
+        Half(by_background).eval(), layer="features", method="hirescam", preprocess=shortcuts.preprocess()
+    )
+    with explainer.stream(made) as stream:
+        seen, _ = seen_of(stream, keys=keys, labels=classes.tolist())
+    found = audited(seen, explainer, Places(boxes=boxes))
+    assert len(found.reliances) == 2
+    for one in found.reliances:
+        assert one.area == pytest.approx(0.5)
+        assert one.on_object.mean == pytest.approx(0.0 if by_background else 1.0, abs=0.05)
+        assert one.reliance == pytest.approx(1.0 if by_background else 0.0, abs=0.1)
+    assert sum(one.kind == "background" for one in found.findings) == 2
+
+
+def test_object_and_background_are_taken_out_apart() -> None:
+    pictures = np.random.default_rng(0).random((2, 3, 8, 8)).astype(np.float32)
+    region = np.zeros((8, 8), bool)
+    region[2:5, 2:5] = True
+    gone, alone = (made(pictures, [region] * 2) for made in (background.without_object, background.without_background))
+    assert (gone[:, :, ~region] == pictures[:, :, ~region]).all()
+    assert (alone[:, :, region] == pictures[:, :, region]).all()
+    assert np.ptp(alone[:, :, ~region], axis=2).max() < 1e-6
+    assert gone[:, :, region].var() < pictures[:, :, region].var()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, gs.Explainer]:
+    """A run of photos in folders of classes, with the mark."""
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("audited")
+    made, classes = shortcuts.photos(rng)
+    for i, photo in enumerate(shortcuts.marked(made, classes, rng)):
+        (folder / "photos" / shortcuts.LABELS[classes[i]]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo).save(folder / "photos" / shortcuts.LABELS[classes[i]] / f"{i}.png")
+    explainer = gs.Explainer(
+        shortcuts.Mark().eval(), layer="features", preprocess=shortcuts.preprocess(), labels=shortcuts.LABELS
+    )
+    gs.run(folder / "photos", explainer, out=folder / "run", batch_size=32, features=True)
+    return folder / "run", explainer
+
+
+def test_a_run_is_audited_with_its_model(run) -> None:
+    folder, explainer = run
+    found = gs.audit(folder, explainer)
+    (one,) = found.confirmed
+    assert one.label == "mark"
+    assert set(one.photos) <= {f"mark/{i}.png" for i in range(24)}
+    assert found.confusion is not None
+    assert found.confusion.accuracy == 1
+    assert found.photos == 96
+
+
+def test_a_run_without_its_model_says_what_to_do(run) -> None:
+    found = gs.audit(run[0])
+    assert not found.confirmed
+    assert "pass it" in found.notes[0]
+
+
+def test_a_model_with_other_weights_is_refused(run) -> None:
+    other = gs.Explainer(shortcuts.Colours().eval(), layer="features", preprocess=shortcuts.preprocess())
+    with torch.no_grad():
+        other.model.model.features.weight += 1
+    with pytest.raises(InvalidArgument, match="its weights are others"):
+        gs.audit(run[0], other)
+
+
+def test_findings_are_lines_of_json_and_statuses(run, capsys, monkeypatch, tmp_path: Path) -> None:
+    folder, _ = run
+    model = tmp_path / "marks.py"
+    model.write_text(
+        "import shortcuts\ndef build():\n    return shortcuts.Mark().eval(), shortcuts.preprocess(), shortcuts.LABELS\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    words = ["audit", str(folder), "--model", "marks:build"]
+    assert _status([*words, "--json", "--out", str(tmp_path / "out"), "--fail-on", "suspects"]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    first = lines[0]
+    assert (first["kind"], first["class"], first["confirmed"]) == ("suspect", "mark", True)
+    assert first["transplant"]["low"] > 0.3
+    assert all(0 <= side <= 1 for side in first["box"])
+    written = (tmp_path / "out" / "findings.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in written] == lines
+    assert _status([*words, "--most", "0"]) == 0
+    assert "Nothing was tried out" in capsys.readouterr().out
+    assert _status([*words, "--fail-on", "errors"]) == 2
+
+
+def _status(words: list[str]) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["gradsight", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return int(ended.value.code or 0)
