@@ -8,7 +8,7 @@ INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras bench-metrics bench-runs test-gpu test-rest slow format house clean
+.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras bench-metrics bench-runs test-gpu test-rest slow proofs format house clean
 
 # Keras is one engine a process.
 ENGINES ?= tensorflow jax torch
@@ -86,6 +86,9 @@ test-gpu: $(VENV)/.dev  ## run only the tests that need a GPU; the environment's
 
 slow: $(VENV)/.dev  ## run only the tests marked slow
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+proofs: $(VENV)/.dev  ## kill runs and their workers, and measure their memory; some 20 minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -s tests/runs $(ARGS)
 
 format: $(VENV)/.dev  ## format, and mend what ruff can mend
 	$(BIN)/ruff format .

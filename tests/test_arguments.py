@@ -153,6 +153,7 @@ Call = Callable[[fuzz_api.World], Any]
 
 ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
     "Against": [(lambda w: gs.Against(2.5), InvalidType, "`targets` must be")],
+    "Audit": [(lambda w: gs.Audit(5, 0, (), (), (), None, (), (), (), False, 0), InvalidType, "`model` must be")],
     "Box": [
         (lambda w: gs.Box(0, ("a",) * 4), InvalidArgument, "`box` of Box must be 4 numbers"),
         (lambda w: gs.Box(1.5), InvalidType, "`which` of Box must be a class"),
@@ -203,6 +204,10 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: w.explainer.layers(None), InvalidType, "`inputs` must be a batch"),
         (lambda w: w.explainer(np.array(["a", "b"])), InvalidType, "`inputs` must be a batch"),
         (lambda w: w.explainer.dissect(w.concepts, quantile=math.nan), InvalidArgument, "`quantile` must be a number"),
+    ],
+    "Finding": [
+        (lambda w: gs.Finding(kind="bug", sentence="a"), UnknownName, "no kind 'bug'"),
+        (lambda w: gs.Finding(kind="look", sentence=5), InvalidType, "`sentence` must be a text"),
     ],
     "ImageRecord": [
         (lambda w: gs.ImageRecord.from_dict(5), InvalidArgument, "a record must be an object"),
@@ -319,6 +324,11 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
     ],
     "Top": [(lambda w: gs.Top(10**400), InvalidArgument, "`k` of Top must be a whole number")],
     "Writing": [(lambda w: gs.Writing(len, 5, len), InvalidType, "`feed` of Writing must be a function")],
+    "audit": [
+        (lambda w: gs.audit(5), InvalidType, "`run` must be"),
+        (lambda w: gs.audit("nowhere", most=-1), InvalidArgument, "`most` must be"),
+        (lambda w: gs.audit("nowhere"), InvalidArgument, "`run` must be the folder of a run"),
+    ],
     "ask": [
         (lambda w: gs.ask(w.photo, 5, model=w.answering), InvalidType, "`question` must be a text"),
         (lambda w: gs.ask([w.photo], "a", model=w.answering), InvalidType, "`photo` must be one photo"),
@@ -339,6 +349,7 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
     "evaluate": [
         (lambda w: gs.evaluate(w.explainer, [w.photo], metrics=["delete"]), UnknownName, "no metric 'delete'"),
         (lambda w: gs.evaluate(w.explainer, []), InvalidArgument, "`photos` must"),
+        (lambda w: gs.evaluate(0.5, [w.photo]), InvalidType, "`explainer` must be an Explainer"),
     ],
     "explain": [(lambda w: gs.explain(5, w.loaded), InvalidType, "`inputs` must be")],
     "fuse": [(lambda w: gs.fuse("gradcam", by="sum"), UnknownName, "no fusion 'sum'")],
@@ -377,7 +388,10 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: gs.open_run(5), InvalidType, "`run` must be"),
         (lambda w: gs.open_run(w.run.folder, photos=5), InvalidType, "`photos` must be a folder"),
     ],
-    "recommend": [(lambda w: gs.recommend(w.explainer, [], by="deletion"), GradsightError, "`by` must be one of")],
+    "recommend": [
+        (lambda w: gs.recommend(w.explainer, [], by="deletion"), GradsightError, "`by` must be one of"),
+        (lambda w: gs.recommend(0.5, [w.photo]), InvalidType, "`explainer` must be an Explainer"),
+    ],
     "run": [
         (lambda w: gs.run([w.photo], w.explainer, out=5), InvalidType, "`out` must be"),
         (lambda w: gs.run([w.photo], w.explainer, out="x", batch_size=0), InvalidArgument, "`batch_size` must be"),

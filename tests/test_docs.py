@@ -86,3 +86,26 @@ def test_the_blocks_of_the_page_on_evaluation_run(tmp_path: Path, monkeypatch: p
     assert names["best"].plain.layer == "_swish"
     assert "p < 0.05" in text
     capsys.readouterr()
+
+
+@pytest.mark.pytorch
+def test_the_commands_of_the_page_on_runs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shlex
+
+    from PIL import Image
+    from typer.testing import CliRunner
+
+    from gradsight.cli.app import app
+
+    # Its Python is run by tests/runs/test_page.py.
+    text = (ROOT / "docs/runs.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    with Image.open(ROOT / "docs/cat_and_coffee.jpg") as photo:
+        for i in range(3):
+            photo.convert("RGB").crop((40 * i, 0, 40 * i + 224, 224)).save(tmp_path / f"photos/{i}.png")
+    commands = [shlex.split(one) for one in re.findall(r"^gradsight (.+?)(?: +#.*)?$", text, re.MULTILINE)]
+    assert [command[0] for command in commands] == ["run", "show", "show"]
+    for command in commands:
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0 or "no row fits" in result.stderr, (command, result.stderr)

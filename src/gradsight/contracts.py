@@ -34,7 +34,6 @@ Resolve: TypeAlias = Callable[[NDArray[np.float64] | None, Outputs], ScoreSpec]
 """``(logits, outputs) -> targets``, what is explained of a model's output; ``logits`` are its class scores
 (n, classes), None where it has none."""
 
-
 TRUE = "true"
 """The rule that changes nothing: of a pass that notes its rectifiers, so that the others can follow in its graph."""
 
@@ -90,8 +89,7 @@ class Probe(Protocol):
         """Scores of other activations at the layer, without a gradient: (m, c, *s) -> (m, k).
 
         m is a multiple of n, and row j belongs to image j % n: it keeps that image's targets, extra tokens, and
-        whatever bypasses the layer. What is asked once is quicker if not ``traced``: the whole model runs, and not a
-        graph of the part behind the layer, which has to be made first.
+        whatever bypasses the layer. What is asked once is quicker if not ``traced``: no graph has to be made first.
         """
 
     def without_channels(self, groups: NDArray[np.intp]) -> Array:
@@ -143,10 +141,9 @@ class Probe(Protocol):
         """The same forward pass, with other targets explained."""
 
     def rectified(self, rule: str) -> Probe:
-        """The same, where gradients pass rectifiers (ReLU and its kin) by another rule.
+        """The same, where only positive gradients pass rectifiers (ReLU and its kin).
 
-        ``"guided"``: only positive ones pass, times the true derivative. ``"deconvnet"``: only positive ones pass,
-        whatever went forward.
+        Times the true derivative by the rule ``"guided"``, whatever went forward by ``"deconvnet"``.
         """
 
     def bias_terms(self, target: int) -> Iterator[Array]:

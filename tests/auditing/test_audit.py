@@ -14,7 +14,7 @@ from PIL import Image
 import gradsight as gs
 import shortcuts
 from gradsight.auditing import background
-from gradsight.auditing.audit import Places, audited
+from gradsight.auditing.audit import Beside, audited
 from gradsight.auditing.candidates import Candidate
 from gradsight.auditing.interventions import Shown, put
 from gradsight.auditing.loading import Loader
@@ -186,7 +186,7 @@ def test_reliance_on_the_background_is_told_from_reliance_on_the_object(by_backg
     )
     with explainer.stream(made) as stream:
         seen, _ = seen_of(stream, keys=keys, labels=classes.tolist())
-    found = audited(seen, explainer, Places(boxes=boxes))
+    found = audited(seen, explainer, Beside(boxes=boxes))
     assert len(found.reliances) == 2
     for one in found.reliances:
         assert one.area == pytest.approx(0.5)
@@ -273,6 +273,31 @@ def test_findings_are_lines_of_json_and_statuses(run, capsys, monkeypatch, tmp_p
     assert _status([*words, "--most", "0"]) == 0
     assert "Nothing was tried out" in capsys.readouterr().out
     assert _status([*words, "--fail-on", "errors"]) == 2
+
+
+def test_another_run_of_the_photos_is_compared(marked) -> None:
+    seen, _, _ = marked
+    hot = seen.heat.copy()
+    # In the second run the first class looks at the middle instead, and two of its photos are another class.
+    hot[seen.of[0]] = 0
+    hot[seen.of[0], 6:10, 6:10] = 1 / 16
+    predictions = seen.predictions.copy()
+    predictions[seen.of[0][:2]] = 1
+    found = audited(seen, None, Beside(against=replace(seen, heat=hot, predictions=predictions)))
+    first, *others = found.changes
+    assert (first.target, first.photos, first.changed, first.broken, first.mended) == (0, 24, 2, 2, 0)
+    assert first.places == ("the lower right corner", "the middle")
+    assert (first.moved.mean, first.border[1]) == (pytest.approx(1, abs=0.05), 0)
+    assert first.p < 0.01
+    assert all((one.changed, one.moved.mean, one.p) == (0, 0, 1) for one in others)
+    assert next(one for one in found.findings if one.kind == "change").label == "mark"
+
+
+def test_a_run_of_other_photos_is_refused(marked) -> None:
+    seen, _, _ = marked
+    other = replace(seen, keys=tuple(f"other {key}" for key in seen.keys))
+    with pytest.raises(InvalidArgument, match="`against` must be a run of the same photos"):
+        audited(seen, None, Beside(against=other))
 
 
 def _status(words: list[str]) -> int:

@@ -582,7 +582,9 @@ def test_ten_layers_unless_all_are_asked_for(here):
     assert everything[10]["name"] not in ten.stdout.split()
 
 
-@pytest.mark.parametrize("command", ["compare", "demo", "explain", "layers", "methods", "models"])
+@pytest.mark.parametrize(
+    "command", ["compare", "demo", "explain", "layers", "merge", "methods", "models", "run", "show"]
+)
 def test_every_command_has_help_with_an_example(command):
     result = run(command, "--help")
     assert result.exit_code == 0

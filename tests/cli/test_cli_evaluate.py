@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,21 @@ def test_the_table_names_methods_and_says_what_is_explained(photos) -> None:
     assert "averagedrop (low is good)" in result.stdout
     assert all(name in result.stdout for name in ("gradcam", "random", "edge", "centre"))
     assert "the model's best class of each photo" in result.stderr
+
+
+def test_columns_go_on_below_where_a_terminal_is_narrow(monkeypatch, capsys) -> None:
+    from gradsight.cli import terminal
+
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    terminal.say_bands(["", "first", "second", "third"], [["gradcam", "1", "2", "3"], ["random", "4", "5", "6"]])
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    tables = [[line.split() for line in part.splitlines()] for part in shown.split("\n\n")]
+    assert tables == [
+        [["first"], ["gradcam", "1"], ["random", "4"]],
+        [["second"], ["gradcam", "2"], ["random", "5"]],
+        [["third"], ["gradcam", "3"], ["random", "6"]],
+    ]
 
 
 def test_folders_are_labels_where_the_model_has_such_classes(here) -> None:

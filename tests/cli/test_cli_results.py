@@ -232,12 +232,14 @@ def test_a_package_that_is_there_and_does_not_import_is_not_ready(tmp_path, monk
     }
 
 
-@pytest.mark.parametrize("command", ["explain", "compare", "neurons", "caption", "ask", "similar"])
+@pytest.mark.parametrize(
+    "command", ["explain", "compare", "neurons", "caption", "ask", "similar", "run", "merge", "show"]
+)
 def test_a_command_without_arguments_is_one_line(command):
     result = run(command)
     assert (result.exit_code, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
-    assert "Missing argument 'IMAGE" in line
+    assert any(f"Missing argument '{name}" in line for name in ("IMAGE", "SOURCE", "RUN"))
     assert f"gradsight {command} --help" in line
 
 

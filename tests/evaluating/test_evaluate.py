@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ import gradsight as gs
 from costs import flops
 from gradsight.annotations import Annotations, LabelledBox, Marks
 from gradsight.cases import Case
-from gradsight.errors import ImageError, InvalidArgument, ModelError, UnknownName
+from gradsight.errors import ImageError, InvalidArgument, MissingDependency, ModelError, UnknownName
+from gradsight.evaluating.evaluate import asked_of
 from gradsight.evaluating.evaluation import Evaluation
 from gradsight.evaluating.example import example
+from gradsight.evaluating.figure import names_of
 from gradsight.evaluating.rows import Row
 from gradsight.metric_registry import as_metric
 from gradsight.metric_sets import figures
@@ -151,8 +154,6 @@ def test_photos_are_read_a_few_at_a_time() -> None:
             taken.append(i)
             yield photo
 
-    from gradsight.evaluating.evaluate import asked_of
-
     asked = asked_of(explainer(), many(), ["gradcam"], ["averagedrop"], None, {"batch_size": 2})
     with asked.stream() as stream:
         next(stream)
@@ -234,6 +235,45 @@ def test_only_of_hits_the_interval_of_equal_values_is_that_of_a_share() -> None:
     found = {one.metric: (one.mean, one.low, one.high) for one in Evaluation(tuple(rows)).summary}
     exact = pytest.approx((1, 0.025 ** (1 / 8), 1))
     assert found == dict.fromkeys(metrics[:4], exact) | dict.fromkeys(metrics[4:], (1, 1, 1))
+
+
+def test_photos_are_measured_a_few_at_a_time_where_metrics_fill_the_batch() -> None:
+    def at_once(metrics: list[str], **more: Any) -> int:
+        own = explainer(batch_size=32)
+        return asked_of(own, photos(9), ["gradcam"], metrics, None, more).stream().batch_size  # type: ignore[arg-type]
+
+    assert at_once(["deletion"]) == 1
+    assert at_once(["deletion(steps=10)"]) == 3
+    assert at_once(["gini"]) == 8
+    assert at_once(["deletion"], batch_size=5) == 5
+    with pytest.raises(InvalidArgument, match="`batch_size` must be"):
+        at_once(["gini"], batch_size=0)
+
+
+def test_rows_are_a_table_of_pandas() -> None:
+    pandas = pytest.importorskip("pandas")
+    found = gs.evaluate(explainer(), photos(2), methods=["gradcam"], metrics=["gini"], targets=lambda out: out.sum(-1))
+    table = found.to_pandas()
+    assert list(table.columns) == ["image", "target", "index", "layer", "method", "metric", "value"]
+    assert list(table["value"]) == [row.value for row in found.rows]
+    assert table["index"].isna().all()  # a function is no class
+    by_class = example().to_pandas()
+    assert list(by_class["index"]) == [7] * 16
+    assert isinstance(by_class["index"].dtype, pandas.Int64Dtype)
+
+
+def test_without_pandas_it_says_what_to_install(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingDependency, match="pip install pandas"):
+        example().to_pandas()
+
+
+def test_rows_of_several_layers_are_told_by_their_number() -> None:
+    order = [("a", "gradcam"), ("a, b, c", "refinecam"), ("", "edge")]
+    assert names_of(order) == ["gradcam", "refinecam at 3 layers", "edge"]
+    assert names_of([*order, ("b", "gradcam")]) == [
+        "gradcam at a", "refinecam at 3 layers", "edge", "gradcam at b"
+    ]  # fmt: skip
 
 
 def test_the_figure_has_a_dot_where_the_mean_is() -> None:

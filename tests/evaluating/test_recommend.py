@@ -16,6 +16,7 @@ from gradsight.evaluating.recommend import criteria_of
 from gradsight.evaluating.recommendation import Way
 from gradsight.metric_registry import METRICS
 from gradsight.registry import METHODS
+from gradsight.significance import interval
 
 pytestmark = pytest.mark.pytorch
 PLAIN = gs.Preprocess(size=(16, 16), fit="squash", mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -80,6 +81,29 @@ def test_one_that_has_no_values_never_wins() -> None:
     assert race(["none", "some"], 16, measure, Criteria(("m",), (1.0,), (1,)))[-1].left == ("some",)
 
 
+def test_of_ways_with_the_same_figures_the_first_one_runs_on() -> None:
+    rng, asked = np.random.default_rng(0), list[list[str]]()
+
+    def measure(arms, images):
+        asked.append(list(arms))
+        own = rng.random((len(images), 1))
+        # What differs in the seventh digit differs by rounding, and in the second by more.
+        return {arm: own + {"twin": 1e-7, "other": 0.05}.get(arm, 0) for arm in arms}
+
+    rounds = race(["plain", "twin", "other"], 32, measure, Criteria(("m",), (1.0,), (1,)))
+    assert asked[0] == ["plain", "twin", "other"]
+    assert all("twin" not in one.left for one in rounds)
+    alone = race(["plain", "twin"], 32, measure, Criteria(("m",), (1.0,), (1,)))
+    assert [(one.images, one.left) for one in alone] == [(8, ("plain",))]
+
+
+def test_it_is_told_what_goes_on() -> None:
+    told: list[str] = []
+    race(["a", "b"], 16, lambda arms, images: {arm: np.eye(len(images))[:, :1] * (arm == "a") for arm in arms},
+         Criteria(("m",), (1.0,), (1,)), told.append)  # fmt: skip
+    assert told[0] == "2 ways on 8 photos"
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_pure_noise_recommends_nothing(metrics, seed) -> None:
     methods = ["gradcam", "hirescam", "layercam", "fem"]
@@ -105,6 +129,20 @@ def test_a_better_way_is_found_and_shown(metrics, monkeypatch) -> None:
     assert found.compared[0].difference.mean == pytest.approx(found.compared[0].own - found.compared[0].plain)
     assert found.code == "explainer(photo, method='bell')"
     assert found.command == "gradsight explain photo.jpg --model tiny --method bell"
+
+
+def test_what_is_recommended_holds_on_photos_that_nothing_was_chosen_by() -> None:
+    # The head reads each position by itself, so that averaged weights mislead and HiResCAM is exact.
+    own, methods = explainer(), ["gradcam", "fem", "hirescam", "eigencam"]
+    found = gs.recommend(own, photos(40), methods=methods, layers=["2"])
+    assert found.plain == Way("2", "gradcam")
+    assert found.chosen == Way("2", "hirescam")
+    assert found.advantage.low > 0
+    fresh = photos(64)[40:]
+    for metric, sign in (("deletion(steps=14)", -1), ("insertion(steps=14)", 1)):
+        rows = gs.evaluate(own, fresh, methods=["hirescam", "gradcam"], metrics=[metric], layers=["2"]).rows
+        ours, plain = (np.array([row.value for row in rows if row.method == name]) for name in ("hirescam", "gradcam"))
+        assert interval(sign * (ours - plain)).low > 0
 
 
 def _held_out(count: int) -> set[str]:

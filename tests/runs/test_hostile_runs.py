@@ -57,7 +57,10 @@ def said(call: Callable[[], object]) -> str:
 
 def written(folder: Path, table: pyarrow.Table, **options: Any) -> Path:
     folder = stores.write(folder, [])
-    parquet.write_table(table, folder / "rows" / "part-000000000000-0123456789abcdef.parquet", **options)
+    path = folder / "rows" / "part-000000000000-0123456789abcdef.parquet"
+    with parquet.ParquetWriter(path, table.schema, **options) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"gradsight.version": "1"})
     return folder
 
 
@@ -150,6 +153,11 @@ def _typed(table: pyarrow.Table, name: str, values: list[Any]) -> pyarrow.Table:
     return _column(table, name, pyarrow.array(values))
 
 
+def _no_text() -> pyarrow.Array:
+    ends = pyarrow.py_buffer(np.array([0, 2], np.int32))
+    return pyarrow.StringArray.from_buffers(1, ends, pyarrow.py_buffer(b"\xff\xfe"))
+
+
 PREDICTION = {"index": 1, "label": "cat", "probability": 1.0}
 
 TABLES: list[tuple[str, Any]] = [
@@ -166,6 +174,7 @@ TABLES: list[tuple[str, Any]] = [
     ("a prediction that is missing", lambda table: _typed(table, "top", [[None]])),
     ("predictions of other fields", lambda table: _typed(table, "top", [[{"x": 1}]])),
     ("texts that are none", lambda table: _typed(table, "method", [b"\xff\xfe"])),
+    ("keys that are no texts", lambda table: _column(table, "key", _no_text())),
     ("a column twice", lambda table: table.append_column("key", table["key"])),
     ("no rows", lambda table: table.slice(0, 0)),
 ]  # fmt: skip
@@ -180,13 +189,14 @@ def test_columns_of_other_types_are_refused_in_words(tmp_path: Path, change: Any
 def test_a_small_file_that_claims_much_is_not_unpacked(tmp_path: Path) -> None:
     """A text of 30 MB, said by each of 10,000 rows, is 300 GB; the file has 40 kB."""
     row = table_of(stores.plain_rows(["a"], **PHOTO))
-    long = pyarrow.DictionaryArray.from_arrays(
-        pyarrow.array(np.zeros(10_000, np.int32)), pyarrow.array(["x" * 30_000_000])
-    )
+    same = pyarrow.array(np.zeros(10_000, np.int32))
+    long = pyarrow.DictionaryArray.from_arrays(same, pyarrow.array(["x" * 30_000_000]))
+    # Without Arrow's own schema, by which it would be read in the form in which it was written.
+    plain = {"compression": "zstd", "store_schema": False}
     table = pyarrow.concat_tables([row] * 10_000).combine_chunks()
-    folder = written(tmp_path / "run", _column(table, "target_label", long), compression="zstd")
-    maps = pyarrow.DictionaryArray.from_arrays(long.indices, pyarrow.array([b"\0" * 30_000_000]))
-    other = written(tmp_path / "other", _column(table, "map", maps), compression="zstd")
+    folder = written(tmp_path / "run", _column(table, "target_label", long), **plain)
+    maps = pyarrow.DictionaryArray.from_arrays(same, pyarrow.array([b"\0" * 30_000_000]))
+    other = written(tmp_path / "other", _column(table, "map", maps), **plain)
     assert sum(path.stat().st_size for path in (folder / "rows").iterdir()) < 10**6
     code = (
         "import sys, resource; resource.setrlimit(resource.RLIMIT_AS, (3 << 30,) * 2)\n"
@@ -279,6 +289,15 @@ def test_types_of_other_libraries_are_not_made(tmp_path: Path, length: int) -> N
         assert Entered.made
     finally:
         pyarrow.unregister_extension_type("tests.entered")
+
+
+@pytest.mark.parametrize("path", [
+    "", "\0", "x.parquet!abc", "file://%00", "/dev/zero", "/proc/self/mem", "a" * 5000, "/nowhere/a.tar!b",
+    "file:///nowhere!%ff", "/etc/passwd", "x.parquet!-1", "x.tar!", "\x1b[31m",
+])  # fmt: skip
+def test_a_path_of_a_stranger_s_is_answered_in_words(tmp_path: Path, path: str) -> None:
+    folder = stores.write(tmp_path / "run", [stores.plain_rows(["a"], **(PHOTO | {"path": path}))])
+    assert "the photo of 'a' cannot be drawn on" in said(open_run(folder)[0].overlay)
 
 
 def test_a_key_is_shown_without_what_a_terminal_obeys(tmp_path: Path) -> None:

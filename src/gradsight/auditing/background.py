@@ -82,6 +82,7 @@ def objects_of(seen: Seen, marks: Sequence[Marks | None], classes: Mapping[str, 
     for row, own in enumerate(marks):
         if own is None:
             continue
+        # Boxes of other things on the photo are background to its class.
         meant = {label for label, indices in classes.items() if seen.targets[row] in indices}
         labels = meant & {box.label for box in own.boxes}
         try:
@@ -90,6 +91,7 @@ def objects_of(seen: Seen, marks: Sequence[Marks | None], classes: Mapping[str, 
         except GradsightError as error:
             problems.append(f"{seen.keys[row]}: {error}")
             continue
+        # An object that was cut away cannot be looked at.
         if found.seen >= SEEN and 0 < found.region.mean() <= _LARGE:
             regions[row] = found.region
     return Objects(regions, tuple(problems))
@@ -107,6 +109,7 @@ def reliances(seen: Seen, objects: Objects, loader: Loader | None) -> tuple[Reli
 
 
 def _on_object(seen: Seen, row: int, region: NDArray[np.bool_]) -> float:
+    # On the grid of the heat, where a cell may be half object.
     covered = averaged(region.astype(np.float64), (seen.heat.shape[1], seen.heat.shape[2]))
     return float((seen.heat[row] * covered).sum())
 
@@ -144,6 +147,7 @@ def _falls(
     pictures, used = loader.pictures(rows, _TRIED)
     if not len(used):
         return None
+    # Only those that could be read again have a picture.
     regions = [objects.regions[int(row)] for row in used]
     before = loader.scorer.probabilities(pictures)[:, target]
     changed = [without_object(pictures, regions), without_background(pictures, regions)]

@@ -54,6 +54,7 @@ class Look:
     @property
     def place(self) -> str:
         """Where they look, in words."""
+        # A corner before the border, of which it is part, and the border before the middle.
         strongest = int(np.argmax(self.corners))
         if self.corners[strongest] >= 4 * _OFTEN / 16:
             return _CORNERS[strongest]
@@ -85,6 +86,7 @@ class Confusion:
     @property
     def pairs(self) -> list[tuple[int, int, int]]:
         """(true class, prediction, photos) of what was confused, the most first."""
+        # What is on the diagonal was not confused.
         rows, columns = np.nonzero(self.counts - np.diag(np.diag(self.counts)))
         found = [(self.classes[i], self.classes[j], int(self.counts[i, j])) for i, j in zip(rows, columns, strict=True)]
         return sorted(found, key=lambda pair: -pair[2])
@@ -112,6 +114,7 @@ class Mistake:
 def looks(seen: Seen) -> tuple[Look, ...]:
     """Where the maps of each class lie, and of each pair of class and true class that has enough photos."""
     found = []
+    # Sums once, from which the mean of all but a class is had without a second look at the maps.
     total, hot = seen.heat.sum(axis=0, dtype=np.float64), int(seen.heat.any(axis=(1, 2)).sum())
     for target, rows in seen.of.items():
         if not len(rows):
@@ -121,6 +124,11 @@ def looks(seen: Seen) -> tuple[Look, ...]:
         for truth in truths[truths != UNKNOWN]:
             found.append(_look(seen, rows[seen.labels[rows] == truth], (target, int(truth)), total, hot))
     return tuple(found)
+
+
+def look_of(seen: Seen, rows: NDArray[np.intp], target: int) -> Look:
+    """Where the maps of some photos of a class lie."""
+    return _look(seen, rows, (target, None), seen.heat.sum(axis=0, dtype=np.float64), len(seen))
 
 
 def _look(seen: Seen, rows: NDArray[np.intp], which: tuple[int, int | None], total: Map, hot: int) -> Look:
@@ -157,6 +165,7 @@ def confusion(seen: Seen) -> Confusion | None:
 
 def mistakes(seen: Seen) -> tuple[Mistake, ...]:
     """The confident errors, the most confident first."""
+    # A photo without a known class cannot be wrong.
     wrong = (seen.labels != UNKNOWN) & (seen.labels != seen.predictions) & (seen.probabilities >= _SURE)
     rows = np.flatnonzero(wrong)
     order = rows[np.argsort(-seen.probabilities[rows], kind="stable")][:_NAMED]

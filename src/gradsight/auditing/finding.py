@@ -12,9 +12,9 @@ from gradsight.errors import InvalidArgument
 from gradsight.rules import Choice, Each, Flag, Instance, Text
 from gradsight.significance import Interval
 
-KINDS = ("suspect", "background", "error", "confusion", "look")
-"""A place that may be a shortcut; reliance on the background; a confident error; classes that are confused; where a
-class looks."""
+KINDS = ("suspect", "change", "background", "error", "confusion", "look")
+"""A place that may be a shortcut; what is other in a second run; reliance on the background; a confident error; classes
+that are confused; where a class looks."""
 
 PHOTOS = 12
 """So many photos are named as examples."""
@@ -85,8 +85,9 @@ def in_order(findings: list[Finding]) -> tuple[Finding, ...]:
     """The strongest first: confirmed suspects, then what is about whole classes, and last what was not confirmed."""
 
     def rank(one: Finding) -> tuple[int, float]:
+        # A suspect that failed its trial is the least of what there is to tell.
         rejected = one.kind == "suspect" and not one.confirmed
-        place = len(KINDS) - 1 if rejected else KINDS.index(one.kind)
+        place = len(KINDS) if rejected else KINDS.index(one.kind)
         return place, -one.strength
 
     return tuple(sorted(findings, key=rank))

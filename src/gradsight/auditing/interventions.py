@@ -75,6 +75,7 @@ class Shown:
     def _filled(self, pictures: Pictures, box: Box) -> Pictures:
         top, left, bottom, right = box
         grown = (max(0, top - _MARGIN), max(0, left - _MARGIN), min(1, bottom + _MARGIN), min(1, right + _MARGIN))
+        # Smooth, and from all sides: a grey box would be a thing of its own.
         removed = np.zeros(self.size, bool)
         removed[pixels(grown, self.size)] = True
         # All photos at once, as channels of one: the equations are solved once for all of them.
@@ -98,6 +99,7 @@ class Shown:
 
         1 where they are the same in every photo, 0 where they vary as much, below 0 where they vary more.
         """
+        # The same places in other photos, whatever is there.
         turns = [boxes[i % len(boxes)] for i in range(len(self.others))]
         own, others = _varies(self.own, boxes), _varies(self.others, turns)
         return 1 - own / max(others, 1e-9)
@@ -116,6 +118,7 @@ def put(source: Pictures, into: Pictures, boxes: Boxes) -> Pictures:
     """Photos with the regions of others in their own places."""
     made = into.copy()
     for i, box in enumerate(boxes):
+        # At its own place: what a class looks at in a corner need mean nothing in the middle.
         rows, columns = pixels(box, (into.shape[2], into.shape[3]))
         made[i, :, rows, columns] = source[i, :, rows, columns]
     return made

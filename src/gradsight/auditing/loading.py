@@ -49,6 +49,7 @@ class Loader:
         Returns:
             (n, c, h, w) and (n,).
         """
+        # By row, since a photo that is gone leaves no hole.
         made: dict[int, NDArray[np.float32]] = {}
         for row in rows:
             if len(made) == most:
@@ -63,6 +64,7 @@ class Loader:
         if row in self._kept:
             return self._kept[row]
         photo, key = self._seen.photos[row], self._seen.keys[row]
+        # What is gone is told once, however often it is drawn.
         if photo is None or key in self.gone:
             return None
         try:
@@ -74,6 +76,7 @@ class Loader:
         self._size = self._size or prepared.array.shape
         if prepared.array.shape != self._size:
             return None
+        # All at once: which of them is wanted again nobody knows.
         if len(self._kept) * prepared.array.nbytes > _HELD:
             self._kept.clear()
         self._kept[row] = prepared.array

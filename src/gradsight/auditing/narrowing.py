@@ -53,6 +53,7 @@ def _cut(
 ) -> tuple[Box, float]:
     box, whole = start
     for _ in range(_ROUNDS):
+        # Smaller boxes than a few pixels of a network's input show nothing.
         smaller = [part for part in cuts(box) if area(part) >= _SMALLEST]
         if not smaller:
             break

@@ -49,6 +49,7 @@ def seen_of_run(run: Run) -> tuple[Seen, tuple[tuple[str, str], ...]]:
     Raises:
         InvalidArgument: the run has no map of a class of a photo.
     """
+    # Of each image one row, whatever the run was asked for.
     best: dict[str, Row] = {}
     first: tuple[object, object] | None = None
     for row in _rows(run):
@@ -78,6 +79,7 @@ def _rows(run: Run) -> Iterator[RunRow]:
 
 
 def _of(row: RunRow, find: Found | None) -> Row:
+    # Names as the run has them: the model may not be there to ask.
     known = {row.index: row.target_label, row.prediction: row.prediction_label, row.label_index: row.label}
     return Row(
         key=row.key,
@@ -103,6 +105,7 @@ def _features(row: RunRow) -> NDArray[np.float32] | None:
 
 
 def _placement(row: RunRow) -> Placement:
+    # A run of arrays has no photo, and its map covers all that there is.
     size, inputs = (row.height or 1, row.width or 1), (row.input_size[0], row.input_size[1])
     if row.seen is None or len(row.seen) != 4:
         return Placement.whole(size, inputs)

@@ -143,6 +143,7 @@ def named(box: Box) -> str:
     >>> named((0.85, 0.85, 1.0, 1.0)), named((0.0, 0.0, 0.1, 1.0)), named((0.4, 0.4, 0.6, 0.6))
     ('the lower right corner', 'the upper edge', 'the middle')
     """
+    # By the middle of the box; one that is long along a side has no word for that side.
     top, left, bottom, right = box
     row, column = (top + bottom) / 2, (left + right) / 2
     down = _third(row, bottom - top, ("upper", "lower"))

@@ -28,6 +28,7 @@ class Scorer:
 
     def __init__(self, explainer: Explainer) -> None:
         self._explainer, self._passes = explainer, explainer._passes
+        # Asked once: a model does not change its axes.
         self._channels_last = self._passes.user_model.backend().channels_last
         self._prepare = self._passes.preparing()
         self._size: int | None = None
@@ -48,6 +49,7 @@ class Scorer:
         Raises:
             ModelError: the model gives no scores of classes, or somebody changes its weights meanwhile.
         """
+        # The model as it is now; in one call nobody changes its weights.
         backend = self._passes.user_model.backend()
         self.rows += len(pictures)
         return backend.of_one_moment(lambda: self._in_parts(pictures, backend))
@@ -70,6 +72,7 @@ class Scorer:
         given = np.ascontiguousarray(np.moveaxis(pictures, 1, -1)) if self._channels_last else pictures
         feed = self._explainer.model.feed
         outputs = backend.outputs(backend.prepare(given if feed is None else feed(given)))
+        # Read as `predicted` reads them, so that an audit and an explanation give one probability.
         found, reading = backend.scores_in(outputs), backend.reading(outputs)
         if found is None:
             raise ModelError(f"an audit compares classes, and the model gives no scores of classes. {reading.missing}")

@@ -69,11 +69,13 @@ class Seen:
     @property
     def of(self) -> dict[int, NDArray[np.intp]]:
         """For each class that was explained the rows of its photos whose maps have any heat."""
+        # A map of nothing looks nowhere: it would count as a photo that does not look there.
         hot = self.heat.any(axis=(1, 2))
         return {int(c): np.flatnonzero((self.targets == c) & hot) for c in np.unique(self.targets)}
 
     def on_photos(self, rows: Sequence[int] | NDArray[np.intp], box: Box) -> Box:
         """A box of the model's input as shares of the photos themselves: the middle of those of the rows."""
+        # Photos of other proportions are cut elsewhere: of a few shares the middle one is meant.
         found = [_on_photo(self.placements[int(row)], box) for row in rows]
         top, left, bottom, right = np.clip(np.median(found, axis=0), 0, 1)
         return float(top), float(left), float(bottom), float(right)
@@ -147,6 +149,7 @@ class Row:
 def small(values: NDArray[np.floating]) -> NDArray[np.float32]:
     """The heat of a map on at most 16 x 16 cells: maps of single pixels of many photos would fill the memory."""
     grid = (min(MOST_CELLS, values.shape[0]), min(MOST_CELLS, values.shape[1]))
+    # What speaks against a class is no place that it is recognised by.
     heat = np.clip(nan_to_zero(values), 0, None)
     return np.asarray(heat if grid == heat.shape else averaged(heat, grid), np.float32).copy()
 
@@ -159,6 +162,7 @@ def table_of(rows: Sequence[Row], names: Mapping[int, str] | None = None) -> See
     """
     if not rows:
         raise InvalidArgument("`outcomes` must hold at least one photo that was explained. Received: none.")
+    # Some rows of a run may lack them, as of a map that is hot nowhere: then none count.
     features = [row.features for row in rows]
     shapes = {None if one is None else one.shape for one in features}
     known: dict[int, str] = {}
@@ -188,6 +192,7 @@ def _row(outcome: Explained[object], key: str, label: int) -> Row:
             f"`outcomes` must explain classes of photos: an audit compares classes. Received: a map with {values.ndim} "
             f"axes of {target.label!r}. Explain photos by a model with class scores, with its best class as target."
         )
+    # The model's best class, which may be another than the one that the map is of.
     best = explanation.predictions[0][0]
     return Row(
         key=key,

@@ -105,10 +105,12 @@ def in_order(found: Sequence[Suspect]) -> list[Suspect]:
 
 
 def _strength(one: Suspect) -> float:
+    # By the lower end: a large effect in few photos may be chance.
     low = one.transplant.low
     return float(low) if np.isfinite(low) else -1.0
 
 
 def _same(one: Suspect, other: Suspect) -> bool:
+    # Of the smaller box: a mark within a band along the edge is the same thing.
     common = shared(one.box, other.box)
     return one.target == other.target and common >= 0.5 * min(area(one.box), area(other.box))

@@ -66,6 +66,7 @@ class Thing:
             left_over, (row, column) = _nearest(picture, self.window[None], self.region)
             top, left = max(0, int(row[0]) + self.reach[0]), max(0, int(column[0]) + self.reach[1])
             bottom, right = min(height, int(row[0]) + self.reach[2]), min(width, int(column[0]) + self.reach[3])
+            # Twice the residue that it was chosen by: other photos are compressed, and a little different.
             box = (top / height, left / width, bottom / height, right / width)
             found.append(box if left_over[0] <= 2 * _SAME else None)
         return found
@@ -162,6 +163,7 @@ def _surroundings(
     pictures: Pictures, places: Sequence[tuple[int, int]], side: int, around: int
 ) -> Iterator[NDArray[np.float32]]:
     for picture, (row, column) in zip(pictures, places, strict=True):
+        # NaN beyond the photo, which counts in no mean.
         wide = np.pad(picture, ((0, 0), (around, around), (around, around)), constant_values=np.nan)
         yield wide[:, row : row + side + 2 * around, column : column + side + 2 * around]
 

@@ -73,6 +73,7 @@ class Trying:
         """What comes of the candidates of one class: their places, and a thing that its photos share there."""
         certain = False
         for candidate in found:
+            # Each on photos of its own draw, so that their order does not matter.
             one = self._place(candidate)
             if one is not None:
                 certain = certain or (one.confirmed and one.alike > 0)
@@ -88,6 +89,7 @@ class Trying:
         """What comes of a place; None where it cannot be tried, or does nothing at all."""
         rng = self._random(candidate.target, len(candidate.rows))
         rows, others = rng.permutation(candidate.rows), rng.permutation(self._others(candidate.target))
+        # What the box was chosen on always looks better than it is: it is proven on others.
         half = min(_SEARCHED, len(rows) // 2)
         search = self.loader.shown(candidate.target, rows[:half], others[: len(others) // 2], _SEARCHED)
         # A cluster may be small, and clustering cuts through what is alike: all that look there are its photos.
@@ -120,6 +122,7 @@ class Trying:
         if proof is None:
             return None
         found_at = thing.boxes(proof.own)
+        # Photos of the class without the thing say nothing about it.
         kept = [i for i, box in enumerate(found_at) if box is not None]
         if len(kept) < 3:
             return None

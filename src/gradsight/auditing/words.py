@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.auditing.background import Reliance
-from gradsight.auditing.candidates import LEVEL, Candidate
+from gradsight.auditing.candidates import FEWEST, LEVEL, Candidate
 from gradsight.auditing.facts import Confusion, Look, Mistake
 from gradsight.auditing.finding import PHOTOS, Finding
 from gradsight.auditing.places import hot_boxes, named
@@ -47,6 +47,7 @@ def of_suspects(seen: Seen, found: Sequence[Suspect]) -> Iterator[Finding]:
 
 
 def _suspected(one: Suspect, label: str, place: str) -> str:
+    # Whether pixels or a place are the same tells a reader what to look for.
     thing = "nearly the same pixels" if one.alike >= ALIKE else "something"
     where = f"at varying places of {place}" if one.moving else f"at {place}"
     seen = f"{thing} {where} ({one.size:.1%} of the photo)"
@@ -61,6 +62,7 @@ def _suspected(one: Suspect, label: str, place: str) -> str:
 def of_candidates(seen: Seen, found: Sequence[Candidate]) -> Iterator[Finding]:
     """A finding for each class whose maps share a place, of which nothing was tried out."""
     for one in found:
+        # Clusters are told only with what came of them: most are no more than groups.
         if one.p > LEVEL or not one.whole or not one.boxes:
             continue
         label, box = seen.name(one.target), seen.on_photos(one.rows, one.boxes[0])
@@ -78,6 +80,7 @@ def of_reliance(seen: Seen, found: Sequence[Reliance]) -> Iterator[Finding]:
     """A finding for each class whose objects are known."""
     for one in found:
         label = seen.name(one.target)
+        # Heat first, which costs nothing; then what the model does, where it was asked.
         told = (
             f"{label}: {one.on_object.mean:.0%} of the heat lies on the object, which is {one.area:.0%} of the photo"
             f"{_by_outcome(one)}"
@@ -88,6 +91,7 @@ def of_reliance(seen: Seen, found: Sequence[Reliance]) -> Iterator[Finding]:
                 f"by {_told(one.without_background)}"
             )
         figures = {"on_object": one.on_object.mean, "area": one.area, "reliance": one.reliance, "photos": one.photos}
+        # Without a model the heat beside the object has to do.
         strength = one.reliance if np.isfinite(one.reliance) else 1 - one.on_object.mean
         yield Finding(
             kind="background",
@@ -109,6 +113,7 @@ def _by_outcome(one: Reliance) -> str:
 def of_mistakes(seen: Seen, found: Sequence[Mistake]) -> Iterator[Finding]:
     """A finding for each confident error, with what the model looked at."""
     for one in found:
+        # The hottest area alone: a sentence with all of them says nothing.
         boxes = hot_boxes(seen.heat[one.row])
         box = seen.on_photos([one.row], boxes[0]) if boxes else None
         place = named(box) if box else "nothing in particular"
@@ -130,6 +135,7 @@ def of_mistakes(seen: Seen, found: Sequence[Mistake]) -> Iterator[Finding]:
 
 def of_confusion(seen: Seen, found: Confusion) -> Iterator[Finding]:
     """A finding for each of the most frequent confusions."""
+    # As shares of a class: of a rare one few confusions are many.
     totals = dict(zip(found.classes, found.counts.sum(axis=1), strict=True))
     for truth, guess, count in found.pairs[:_CONFUSED]:
         rows = np.flatnonzero((seen.labels == truth) & (seen.predictions == guess))
@@ -146,6 +152,7 @@ def of_looks(seen: Seen, found: Sequence[Look]) -> Iterator[Finding]:
     """A finding for each class: where it looks."""
     several = sum(one.truth is None for one in found) > 1
     for one in found:
+        # Pairs of class and true class are in `looks`; as sentences they would be a page of them.
         if one.truth is not None:
             continue
         label = seen.name(one.target)
@@ -162,6 +169,18 @@ def of_looks(seen: Seen, found: Sequence[Look]) -> Iterator[Finding]:
             photos=_keys(seen, seen.of[one.target]),
             figures={"centre": one.centre, "border": one.border, "scatter": one.scatter, "apart": one.apart},
         )
+
+
+def of_limits(seen: Seen, failed: Sequence[tuple[str, str]], gone: Mapping[str, str]) -> Iterator[str]:
+    """What an audit does not know: of too few photos, of those that failed, and of those that are gone by now."""
+    counts = [len(rows) for rows in seen.of.values()]
+    if not any(count >= FEWEST and sum(counts) - count >= FEWEST for count in counts):
+        yield f"suspects are looked for where {FEWEST} photos of a class stand beside {FEWEST} of others: none do here."
+    kinds = ("were not explained in the run", failed), ("could not be read again to try things out", [*gone.items()])
+    for words, photos in kinds:
+        if photos:
+            key, why = photos[0]
+            yield f"photos that {words}: {len(photos)}, such as {key}: {why}"
 
 
 def _photos(count: int) -> str:

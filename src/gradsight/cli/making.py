@@ -34,7 +34,10 @@ def loaded(model: ModelOptions, picture: PictureOptions) -> gs.Model:
 
 def explainer_of(model: ModelOptions, picture: PictureOptions, **more: Any) -> gs.Explainer:
     """The explainer of the model that is asked for; ``more`` are keyword arguments of `Explainer`."""
-    return gs.Explainer(loaded(model, picture), **model.settings(), **more)
+    known = loaded(model, picture)
+    # What the model says itself is not said again: it would no longer be the one that its spec loads.
+    settings = {name: value for name, value in model.settings().items() if getattr(known, name, None) != value}
+    return gs.Explainer(known, **settings, **more)  # type: ignore[arg-type]  # they are named as its arguments are
 
 
 class Writing(TypedDict):

@@ -9,7 +9,7 @@ from typing import TypeAlias, TypedDict, Unpack
 
 from gradsight.annotations import Annotations
 from gradsight.annotations.labels import ClassMap
-from gradsight.checks import optional
+from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument
 from gradsight.evaluating.evaluation import Evaluation
 from gradsight.evaluating.items import Item, Known, Label, items_of, known_of, listed
@@ -22,6 +22,7 @@ from gradsight.explaining.layer_choice import LayerLike
 from gradsight.explaining.stream import BATCH_SIZE, Batches
 from gradsight.metric_registry import MetricLike
 from gradsight.photos import Failed
+from gradsight.rules import Instance
 from gradsight.targets import TargetLike, check_target
 from gradsight.variants import MethodLike
 
@@ -143,6 +144,8 @@ class Asked:
 _TOGETHER = 8
 """Photos that are measured at once, at most: metrics hold maps of the input's size of all of them and their targets."""
 
+EXPLAINER = Instance(Explainer, "an Explainer")
+
 _WORDS = tuple(More.__annotations__)
 
 
@@ -156,6 +159,7 @@ def asked_of(
 ) -> Asked:
     """What a call of `evaluate` asks for; see there for the errors."""
     check_words(more, ["methods", "metrics", "layers", *_WORDS], "evaluate")
+    explainer = taken("explainer", explainer, EXPLAINER, "Pass gs.Explainer(model).")
     targets, labels = more.get("targets"), more.get("labels")
     if targets is not None and labels is not None:
         raise InvalidArgument("`targets` and `labels` exclude each other. Received: both. Leave one of them out.")

@@ -59,6 +59,7 @@ class Making:
 
     def __init__(self, explainer: Explainer, plan: Plan, *, features: bool = False) -> None:
         asked = asked_of(explainer, None, None, None)
+        # Features are taken of the pass while it is there: of the maps alone they cannot be had.
         self._features = Features(asked.methods, explainer._model.backend().numpy) if features else None
         if self._features is not None:
             asked = asked._replace(methods=self._features.methods)
@@ -66,6 +67,7 @@ class Making:
         self.prepare = explainer._passes.preparing()
         self._labelling = Labelling(explainer.labels)
         self._plan = plan
+        # One thread: rows are made in the order of the batches, beside the model and not beside each other.
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="gradsight-rows")
         self._coming: deque[Future[list[list[RunRow]]]] = deque()
 
@@ -75,6 +77,7 @@ class Making:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # What is begun is needed: it belongs to photos that were given out.
         self._beside.shutdown(wait=True)
 
     def each(self, photos: Iterable[Numbered]) -> Iterator[Made]:
@@ -86,6 +89,7 @@ class Making:
         batches = Batches(photos, self.of_batch, self.prepare, self._plan.batch_size, self._plan.block_of)
         with batches:
             for outcome in batches:
+                # A photo that failed is a row too, in its place, so that a run has each photo once.
                 if not isinstance(outcome, Failed):
                     yield outcome
                 elif isinstance(outcome.error, _OF_ALL):
@@ -97,6 +101,7 @@ class Making:
     def of_batch(self, photos: Sequence[Numbered], prepared: Sequence[Prepared]) -> list[Made]:
         """What comes of photos that became inputs of one size, together."""
         explanations, features = self.explained(prepared)
+        # Waited for here, before the next pass: else a slow disk would let explanations pile up.
         while len(self._coming) >= _WAITING:
             self._coming.popleft().result()
         coming = self._beside.submit(self._rows, photos, explanations, features)

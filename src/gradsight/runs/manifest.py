@@ -41,6 +41,7 @@ class Manifest:
         batch_size: how many photos pass the model at once; None while that is to be found out.
         part_size: how many photos are written together; None where the engine says so.
         engine: which one began it.
+        layers: what the maps are of, also where that was chosen by itself; empty while it is not known.
         shard: (i, n) where it is the i-th of n parts of the photos, counted from 1; None where it is of all.
         versions: of gradsight, Python, the framework and what else makes the figures.
         images: how many photos there are; None before the end.
@@ -60,6 +61,7 @@ class Manifest:
     features: bool = False
     batch_size: int | None = None
     part_size: int | None = None
+    layers: tuple[str, ...] = ()
     engine: str = "local"
     shard: tuple[int, ...] | None = None
     versions: Mapping[str, object] = field(default_factory=dict, hash=False)
@@ -172,6 +174,7 @@ def _both(there: object, now: object) -> str:
 
 
 def _short(value: object) -> str:
+    # As it stands in the file, where the reader may look it up.
     text = json.dumps(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 

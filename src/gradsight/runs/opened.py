@@ -86,6 +86,7 @@ class Run:
                 "gradsight run PHOTOS --out RUN."
             )
         self.folder, self.manifest = folder, Manifest.read(folder)
+        # As they are now: parts that appear later belong to whoever opens the run then.
         self._parts, self._find = parts_in(folder), finder(photos)
         self._ask(Where(), None)
 
@@ -249,6 +250,7 @@ class Run:
                     last = key
 
     def _explained(self, rows: Sequence[RunRow]) -> Explanation | Explanations:
+        # By what is there: a filter may have left one method of several.
         found = explanations_of(rows, self.manifest, self._find)
         return found[0] if len(found) == 1 else Explanations(found)
 

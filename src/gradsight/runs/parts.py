@@ -114,6 +114,7 @@ def _name(keys: Iterable[str], position: int) -> str:
 
 def _position(part: Part) -> int:
     """Where a part began, as its name says; 0 where another program gave it a name."""
+    # Runs that are merged keep the order of their source by it.
     found = re.fullmatch(r"part-(\d{12})-[0-9a-f]{16}", part.path.stem)
     return int(found[1]) if found else 0
 

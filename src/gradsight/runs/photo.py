@@ -58,13 +58,14 @@ def again(row: RunRow, photos: Found | None) -> Image.Image:
     """
     source = _source(row, photos)
     try:
-        photo = read_image(source)
-    except GradsightError as error:
+        found = _reopened(row) if source is None else source
+        photo = read_image(found)
+    except (GradsightError, ValueError, OSError) as error:  # a path that a stranger wrote may be none
         raise ImageError(f"the photo of {row.key!r} cannot be drawn on. {error} {_WAY_OUT}") from error
     # The size first, which says more to people than that some bytes differ.
     if photo.size != (row.width, row.height):
         raise _changed(row, f"it has {photo.width} x {photo.height} pixels, and had {row.width} x {row.height}")
-    if row.fingerprint is not None and not _is_same(row.fingerprint, source, photo):
+    if row.fingerprint is not None and not _is_same(row.fingerprint, found, photo):
         raise _changed(row, "its content is another")
     return photo
 
@@ -72,21 +73,25 @@ def again(row: RunRow, photos: Found | None) -> Image.Image:
 _WAY_OUT = "Say where the photos are now: gs.open_run(run, photos=folder)."
 
 
-def _source(row: RunRow, photos: Found | None) -> Readable:
+def _source(row: RunRow, photos: Found | None) -> Readable | None:
+    """What the user gives for it; None for what the run found itself."""
     found = None
     if photos is not None:
         try:
             found = photos(row.key)
         except Exception as error:  # of a function of the user's
             raise ImageError(f"`photos` failed for {row.key!r}: {one_line(error)}. {_WAY_OUT}") from error
-    if found is None and row.path is not None:
-        found = reopened(row.path)
-    if found is None:
+    if found is None and row.path is None:
         raise ImageError(
             f"the photo of {row.key!r} was given in memory, and a run keeps none. Pass photos by their keys, or a "
             "function of the key: gs.open_run(run, photos={key: photo})."
         )
     return found
+
+
+def _reopened(row: RunRow) -> Path | bytes:
+    assert row.path is not None
+    return reopened(row.path)
 
 
 def _is_same(kept: str, source: Readable, photo: Image.Image) -> bool:

@@ -44,6 +44,7 @@ class Plan:
 
     def block_of(self, numbered: Numbered) -> int:
         """The block that a photo belongs to."""
+        # By its place in the source and not among those that are left: that changes where a run is gone on with.
         return numbered.turn // self.block
 
 
@@ -78,6 +79,7 @@ def numbered(items: Iterable[Item], shard: tuple[int, ...] | None = None) -> Ite
     >>> [one.position for one in numbered([Item(key, b"") for key in "abcde"], (2, 3))]
     [1, 4]
     """
+    # Dealt out like cards: photos of a folder are often sorted, and neighbours take about as long.
     first, step = (shard[0] - 1, shard[1]) if shard else (0, 1)
     for position, item in enumerate(items):
         if position % step == first:

@@ -44,6 +44,7 @@ class Progress:
     @property
     def left(self) -> float | None:
         """Seconds to the end, as it goes now; None where nobody knows."""
+        # Not the average since the beginning: the first photos wait for what is compiled.
         if self.total is None or not self.rate:
             return None
         return max(0, self.total - self.before - self.done) / self.rate
@@ -72,17 +73,20 @@ class Count:
         """One photo more is done."""
         self.now = replace(self.now, done=self.now.done + 1, failed=self.now.failed + failed)
         moment = time.monotonic()
+        # A model may take thousands of photos a second, and a terminal no thousand lines.
         if moment - self._told >= _OFTEN:
             self._say(moment)
 
     def add_part(self, name: str, rows: int, done: int = 0, failed: int = 0) -> None:
         """A part is written, and with it so many photos done that were not added one by one."""
+        # Workers elsewhere tell of whole parts alone.
         self.now = replace(self.now, done=self.now.done + done, failed=self.now.failed + failed)
         self._say(time.monotonic(), name, rows)
 
     def _say(self, moment: float, part: str | None = None, rows: int = 0) -> None:
         self._told = moment
         self._marks.append((moment, self.now.done))
+        # Two at least: the rate is taken between them.
         while len(self._marks) > 2 and moment - self._marks[0][0] > _WINDOW:
             self._marks.popleft()
         since, done = self._marks[0] if len(self._marks) > 1 else (self._began, 0)

@@ -100,7 +100,7 @@ def _parquet_file(file: BinaryIO) -> parquet.ParquetFile:
     claims.check_types(file)
     module = parquet_module()
     found = module.ParquetFile(file)
-    claims.check_version(found.schema_arrow.metadata or {})
+    claims.check_version(found.metadata.metadata or {})
     # Texts as they lie in the file, each once with a number for each row: one long text may be said a million times in
     # a file of some bytes, and would fill the memory.
     leaves = [found.schema.column(i) for i in range(len(found.schema))]

@@ -103,6 +103,7 @@ def run(
     manifest = described(explainer, items, features=features, engine=engine.name, shard=shard)
     with Store.open(folder, replace(manifest, batch_size=None if size == "auto" else int(size))) as store:
         _explain(explainer, items, engine, store, how.get("progress"))
+        # Counted on the disk: earlier calls, and workers elsewhere, have written there too.
         found = open_run(folder)
         failed = len(found.failed)
         store.finish(len(found) + failed, failed)
@@ -113,19 +114,32 @@ def _explain(explainer: Explainer, items: Items, engine: Engine, store: Store, t
     """Explain what is not done."""
     manifest = store.manifest
     photos = left(numbered(items, manifest.shard), store.done)
+    # Photos that may be endless, or given once: what is tried out here is explained again below.
     first = list(islice(photos, FIRST))
     if not first:
         return
     # Of this process: photos that cannot be explained are told before any engine begins.
     with Making(explainer, Plan(1), features=manifest.features) as making:
-        plan = _planned(manifest, tried(making, first, manifest.batch_size))
-    store.save(replace(manifest, batch_size=plan.batch_size, part_size=plan.part_size))
+        trial = tried(making, first, manifest.batch_size)
+    plan, layers = _planned(manifest, trial.batch_size), _same_layers(manifest, trial.layers)
+    # Before the first part: a call that goes on must cut the photos in the same way.
+    store.save(replace(manifest, batch_size=plan.batch_size, part_size=plan.part_size, layers=layers))
     now = Progress(total=_total(items, manifest), before=len(store.done))
     engine.explain(Work(explainer, chain(first, photos), items, plan, store, manifest.features, Count(now, tell)))
 
 
 def _planned(manifest: Manifest, batch_size: int) -> Plan:
     return Plan(batch_size) if manifest.part_size is None else Plan(batch_size, manifest.part_size)
+
+
+def _same_layers(manifest: Manifest, layers: tuple[str, ...]) -> tuple[str, ...]:
+    # Where nobody names a layer it is chosen by the first photo: of another photo it could be another one.
+    if manifest.layers and layers and manifest.layers != layers:
+        raise InvalidArgument(
+            f"the maps of this run are of {', '.join(manifest.layers)}, and those of the photos that are left would be "
+            f"of {', '.join(layers)}. Name a layer, `layers={manifest.layers[0]!r}`, and begin again in another folder."
+        )
+    return manifest.layers or layers
 
 
 def _total(items: Items, manifest: Manifest) -> int | None:

@@ -161,6 +161,7 @@ def _listed(differing: Sequence[str]) -> str:
 
 def _without_torn(folder: Path) -> None:
     """Remove what a killed process had not written to its end."""
+    # Nobody else writes there: the lock is ours.
     for place in (folder, folder / FOLDER):
         for torn in place.glob(f"{UNFINISHED}*.part"):
             torn.unlink(missing_ok=True)

@@ -45,6 +45,7 @@ def _column(values: list[Any], kind: pyarrow.DataType) -> pyarrow.Array:
 
 
 def _items(items: list[Any], kind: pyarrow.DataType) -> pyarrow.Array:
+    # Columns within a column are made as those of the table are.
     import pyarrow
 
     fields = fields_of(kind)

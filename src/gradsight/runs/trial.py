@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import cycle, islice
 
 from gradsight.errors import ImageError
@@ -13,6 +14,20 @@ from gradsight.photos import out_of_memory, without_frames
 from gradsight.runs.making import Making
 from gradsight.runs.plan import Numbered
 
+
+@dataclass(frozen=True)
+class Trial:
+    """What the first photos show.
+
+    Attributes:
+        batch_size: how many photos pass the model at once.
+        layers: the layers that maps are of, as rows have them; empty where no photo could be explained.
+    """
+
+    batch_size: int
+    layers: tuple[str, ...] = ()
+
+
 FIRST = 32
 """So many photos are tried at most."""
 
@@ -20,7 +35,7 @@ _SECONDS = 10.0
 """The batch size is looked for no longer: of a slow model a larger batch gains little."""
 
 
-def tried(making: Making, photos: Sequence[Numbered], batch_size: int | None) -> int:
+def tried(making: Making, photos: Sequence[Numbered], batch_size: int | None) -> Trial:
     """See that photos can be explained, and find the number that is quickest.
 
     Args:
@@ -28,15 +43,18 @@ def tried(making: Making, photos: Sequence[Numbered], batch_size: int | None) ->
         photos: the first ones of the run.
         batch_size: the number, where it is known; None where it is to be found.
 
-    Returns:
-        How many photos pass the model at once.
-
     Raises:
         GradsightError: no photo can be explained, and that is not for the photos.
     """
-    first = _first(making, photos)
-    if batch_size is not None or first is None:
-        return batch_size or 1
+    found = _first(making, photos)
+    if found is None:
+        return Trial(batch_size or 1)
+    first, layers = found
+    return Trial(_quickest(making, photos, first) if batch_size is None else batch_size, layers)
+
+
+def _quickest(making: Making, photos: Sequence[Numbered], first: Prepared) -> int:
+    """How many photos like the first one pass the model at once quickest."""
     # Read as they are needed: most models on a processor are done with four.
     more = _alike(making, photos, first)
     ready: list[Prepared] = []
@@ -56,20 +74,20 @@ def tried(making: Making, photos: Sequence[Numbered], batch_size: int | None) ->
     return size.now
 
 
-def _first(making: Making, photos: Iterable[Numbered]) -> Prepared | None:
-    """The first photo that can be explained; None where none can for what it is itself."""
+def _first(making: Making, photos: Iterable[Numbered]) -> tuple[Prepared, tuple[str, ...]] | None:
+    """The first photo that can be explained, with the layers of its maps; None where none can for what it is itself."""
     errors: list[Exception] = []
     for photo in photos:
         try:
             prepared = making.prepare(photo)
-            making.whole(photo, prepared)
+            rows = making.whole(photo, prepared)
         except ImageError:
             continue
         except Exception as error:
             if not out_of_memory(error):  # another photo may be smaller
                 errors.append(without_frames(error))
         else:
-            return prepared
+            return prepared, tuple(dict.fromkeys(", ".join(row.layers) for row in rows))
     # In the same words for all: it is about what was asked for.
     if errors and len({str(error) for error in errors}) == 1:
         raise errors[0]

@@ -70,6 +70,7 @@ class Where:
 
     def mask(self, table: pyarrow.Table) -> NDArray[np.bool_]:
         """Whether each row of a table is meant."""
+        # Each alone: a condition that cannot be told of a row does not hold there.
         found = np.ones(len(table), bool)
         for condition in self._conditions:
             found &= condition.mask(table)

@@ -29,6 +29,10 @@ def audit(
             "--model", "-m", metavar="MODEL", help="The run's model; the one that the run names if not given."
         ),
     ] = None,
+    against: Annotated[
+        Path | None,
+        WHAT.option(metavar="RUN2", parser=parsing.path, help="Another run of the photos: what is other there."),
+    ] = None,
     photos: Annotated[
         Path | None,
         WHAT.option(metavar="DIR", parser=parsing.path, help="Where the photos are now, if they were moved."),
@@ -64,6 +68,7 @@ def audit(
             boxes=places.boxes,
             masks=places.masks,
             class_map=places.class_map,
+            against=against,
             most=most,
             seed=seed,
         )

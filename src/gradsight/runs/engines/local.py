@@ -74,6 +74,7 @@ class _Parts:
         if self._block and block_of(made.photo) != block_of(self._block[0].photo):
             self.end_block()
         self._block.append(made)
+        # Asked for each photo: an error of the disk ends the run at once, and not a thousand photos later.
         if self._writing is not None and self._writing.done():
             self._wait()
 
@@ -105,6 +106,7 @@ class _Parts:
             self._writing = self.thread.submit(self._written, part)
 
     def _written(self, part: Sequence[Made]) -> _Written:
+        # Waited for in this thread, while the model goes on.
         found = [made.rows() for made in part]
         late = sum(rows[0].status == FAILED and not made.failed for made, rows in zip(part, found, strict=True))
         rows = [row for own in found for row in own]

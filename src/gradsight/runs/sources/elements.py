@@ -59,6 +59,7 @@ def parts_of(element: object) -> Parts:
         return Parts(element if photo is None else photo, field_of(element, KEY), field_of(element, LABEL))
     if not isinstance(element, tuple | list) or isinstance(element, Photo) or len(element) not in (2, 3):
         return Parts(element)
+    # Three can only mean this; two may be a key and a photo, or a photo and its label.
     if len(element) == 3:
         return Parts(element[1], element[0], element[2])
     first, second = element
@@ -123,6 +124,7 @@ class Elements:
         """An array as it is read: floats in 0..255 become bytes."""
         if array.dtype.kind != "f":
             return array
+        # Of one photo alone nobody can say whether 0.9 is nearly white or nearly black: the first ones of a set tell.
         highest = float(array.max(initial=0))
         if not (array.min(initial=0) >= 0 and highest <= self._scale):  # NaN too
             return Unreadable(
@@ -157,6 +159,7 @@ def _path_in(photo: object) -> str | None:
     """The path that a value is, also as bytes, as TensorFlow has texts."""
     if isinstance(photo, str | os.PathLike):
         return os.fsdecode(photo)
+    # A picture is longer than a path, and holds null bytes.
     if isinstance(photo, bytes) and len(photo) < _LONGEST_PATH and b"\0" not in photo:
         return os.fsdecode(photo) if photo.lower().endswith(tuple(map(str.encode, SUFFIXES))) else None
     return None

@@ -60,6 +60,7 @@ def _photos(pattern: str, root: str, matches: Packed) -> Source:
     """Pictures, called by their paths in the last folder that all have, as those of a folder are."""
 
     def begin() -> Iterator[Item]:
+        # A pattern such as ** fits notes and lists beside the pictures too.
         for path in matches:
             if path.lower().endswith(SUFFIXES):
                 yield folder.item_in(Path(root), tuple(_below(path, root)))
@@ -145,6 +146,7 @@ def _by_level(folder: str, parts: Sequence[str]) -> Iterator[str]:
 
 def _listed(folder: str) -> list[str]:
     try:
+        # Sorted, since each file system has an order of its own.
         return sorted(os.listdir(folder))
     except OSError:  # a file, where the pattern means a folder; or one that may not be opened
         return []
