@@ -73,7 +73,9 @@ def test_what_a_class_is_about_is_no_shortcut() -> None:
     corner = (0.75, 0.75, 1.0, 1.0)
     excess = np.zeros((16, 16))
     excess[12:, 12:] = 1
-    made = Candidate(target=0, rows=seen.of[0], whole=True, excess=excess, boxes=(corner,), strength=9, score=9, p=0.01)
+    made = Candidate(
+        target=0, rows=seen.of[0], whole=True, apart=True, excess=excess, boxes=(corner,), strength=9, score=9, p=0.01
+    )
     loader = Loader(seen, Scorer(explainer))
     assert not any(one.confirmed for one in suspects(seen, [made], loader))
     assert loader.scorer.rows > 0

@@ -37,7 +37,9 @@ class Candidate:
         target: the class.
         rows: the photos, as rows of what was seen.
         whole: they are all of the class, and no part of it.
-        excess: (rows, columns) how much more of the heat they have in each cell than photos of other classes have.
+        apart: they look there more than other classes do; else more than at other places, whatever the others do.
+        excess: (rows, columns) how much more of the heat they have in each cell than photos of other classes have, or
+            than heat that is even.
         boxes: where that is hot, the hottest area first.
         strength: the largest excess, in shares of heat that is even.
         score: how far that is from groups drawn without regard to classes, in their standard deviations.
@@ -47,6 +49,7 @@ class Candidate:
     target: int
     rows: NDArray[np.intp]
     whole: bool
+    apart: bool
     excess: NDArray[np.float64]
     boxes: tuple[Box, ...]
     strength: float
@@ -131,6 +134,7 @@ def _candidate(
         target=target,
         rows=rows,
         whole=whole,
+        apart=True,
         excess=excess,
         boxes=tuple(hot_boxes(excess)),
         strength=strength,
@@ -150,6 +154,7 @@ def _by_itself(seen: Seen, target: int, rows: NDArray[np.intp], seed: int) -> Ca
         target=target,
         rows=rows,
         whole=True,
+        apart=False,
         excess=excess,
         boxes=tuple(hot_boxes(excess)),
         strength=strength,

@@ -66,10 +66,11 @@ def of_candidates(seen: Seen, found: Sequence[Candidate]) -> Iterator[Finding]:
         if one.p > LEVEL or not one.whole or not one.boxes:
             continue
         label, box = seen.name(one.target), seen.on_photos(one.rows, one.boxes[0])
+        beside = "other classes do" if one.apart else "elsewhere, as other classes may too"
         yield Finding(
             kind="suspect",
             label=label,
-            sentence=f"{label} looks at {named(box)} more than other classes do; whether it decides was not tried out.",
+            sentence=f"{label} looks at {named(box)} more than {beside}; whether it decides was not tried out.",
             box=box,
             photos=_keys(seen, one.rows),
             figures={"p": one.p, "score": one.score, "photos": len(one.rows)},
