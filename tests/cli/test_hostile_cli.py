@@ -487,7 +487,7 @@ def test_a_fault_in_an_explanation_can_be_seen_where_it_is(here, monkeypatch):
     def deep_inside(*args: object) -> None:
         raise KeyError("of ours")
 
-    monkeypatch.setattr(assemble, "_maps", deep_inside)
+    monkeypatch.setattr(assemble, "maps_of", deep_inside)
     monkeypatch.setattr(terminal, "SHOW_FAULTS", True)
     monkeypatch.setattr(outcomes, "SHOW_FAULTS", True)
     with pytest.raises(KeyError, match="of ours") as caught:
@@ -576,7 +576,7 @@ def test_no_command_leaves_a_torn_file_behind(here):
 def test_command_lines_by_chance():
     report = fuzz_cli.fuzz(seed=1, count=300)
     assert not report.faults, str(report)
-    assert report.statuses[0] > 60
+    assert report.statuses[0] > 45
     assert report.statuses[1] > 5
 
 

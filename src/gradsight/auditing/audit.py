@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from gradsight.auditing.changes import Change, changes, of_changes
 from gradsight.auditing.facts import Confusion, Look, Mistake, confusion, looks, mistakes
 from gradsight.auditing.finding import Finding, in_order
 from gradsight.auditing.loading import Loader
+from gradsight.auditing.model_of_run import explainer_of
 from gradsight.auditing.of_run import seen_of_run
 from gradsight.auditing.scoring import Scorer
 from gradsight.auditing.seen import Seen
@@ -30,16 +31,11 @@ from gradsight.auditing.words import (
     of_suspects,
 )
 from gradsight.checks import taken
-from gradsight.errors import InvalidArgument
 from gradsight.evaluating.items import known_of
 from gradsight.explaining.explainer import Explainer
-from gradsight.files import is_file, write_bytes
+from gradsight.files import write_bytes
 from gradsight.models.as_model import ModelLike
-from gradsight.models.digest import digest_of
-from gradsight.models.load import load_model
-from gradsight.models.spec import ModelSpec
 from gradsight.rules import Each, Instance, Name, Text, Whole
-from gradsight.runs.manifest import Manifest
 from gradsight.runs.opened import Run, open_run
 
 Drawn = Annotations | str | os.PathLike[str]
@@ -52,6 +48,9 @@ _TRIED = 24
 @dataclass(frozen=True, eq=False)
 class Audit:
     """What the maps of many photos say about a model: `findings` in words, and what is behind them.
+
+    >>> Audit("a net", 2, (), (), (), None, (), (), (), tried=True, passes=60).verdict
+    'No shortcut is confirmed: 2 photos, model a net.'
 
     Attributes:
         model: its name.
@@ -114,8 +113,8 @@ class Audit:
         return "\n".join(self.lines)
 
     def __repr__(self) -> str:
-        count = len(self.findings)
-        return f"Audit({self.model!r}: {self.photos} photos, {count} findings, {len(self.confirmed)} confirmed)"
+        counts = f"findings: {len(self.findings)}, confirmed: {len(self.confirmed)}"
+        return f"Audit({self.model!r}, photos: {self.photos}, {counts})"
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write ``findings.jsonl``, a line for each finding, into a folder, which is made if need be.
@@ -167,6 +166,13 @@ def audit(
     class, more than what is there in other photos does. Only what does both, and far more than other places of its
     size, is called confirmed.
 
+    >>> import tempfile, gradsight as gs
+    >>> from gradsight.runs.example import example
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     print(gs.audit(example(folder)))  # doctest: +ELLIPSIS
+    Nothing was tried out, so that no shortcut is confirmed or ruled out: 2 photos, model example.
+    tabby cat: in 2 photos it looks at no one place: ...
+
     Args:
         run: a run, or its folder.
         model: the run's model, to try things out: whatever `Explainer` takes, or one. If not given, the one that the
@@ -191,41 +197,8 @@ def audit(
     return audited(seen, explainer, beside, most=most, seed=seed, notes=why, failed=failed, name=opened.manifest.name)
 
 
-def explainer_of(manifest: Manifest, model: ModelLike | Explainer | None) -> tuple[Explainer | None, tuple[str, ...]]:
-    """What things are tried out with, and notes; None where nobody says what the model is.
-
-    Raises:
-        InvalidArgument: the model has other weights than that of the run.
-    """
-    if model is None and manifest.model is None:
-        return None, ("the run does not say how its model is loaded: pass it, and suspects are tried out.",)
-    if model is None and _runs_code(manifest.model or {}):
-        # A run may come from anyone, and such a model is made by running code that it names.
-        return None, ("the run's model is made by a function of somebody's: pass it, and suspects are tried out.",)
-    explainer = _explainer(load_model(ModelSpec.from_json(json.dumps(manifest.model))) if model is None else model)
-    # The maps say where this model looked; what another one does without a place says nothing of them.
-    digest = digest_of(explainer.model.model)
-    if None not in (digest, manifest.weights) and digest != manifest.weights:
-        raise InvalidArgument(
-            f"`model` must be the run's, {manifest.name!r}: its weights are others than those of the run's maps. "
-            f"Received: {explainer.name!r}. Pass the model that the run was made with, or run it again."
-        )
-    return explainer, ()
-
-
 def _opened(run: Run | str | os.PathLike[str]) -> Run:
     return run if isinstance(run, Run) else open_run(run)
-
-
-def _explainer(model: ModelLike | Explainer) -> Explainer:
-    return model if isinstance(model, Explainer) else Explainer(model)
-
-
-def _runs_code(spec: Mapping[str, object]) -> bool:
-    source, preprocess = str(spec.get("source", "")), spec.get("preprocess")
-    # What is loaded by name, or from a file whose claims are looked at, runs nothing of a stranger's.
-    known = source.partition(":")[0] in ("demo", "timm", "torchvision", "keras", "hf")
-    return isinstance(preprocess, str) or not (known or is_file(source))
 
 
 def audited(

@@ -86,7 +86,7 @@ class Snapshots:
     >>> for step in range(21):
     ...     explanation = snapshots(net, step)
     >>> [moment.step for moment in snapshots.film.moments], explanation.labels
-    ([0, 10, 20], (('1',), ('1',)))
+    ([0, 10, 20], (('class 1',), ('class 1',)))
     """
 
     def __init__(

@@ -69,6 +69,8 @@ class Evaluation:
         notes: tuple[str, ...] = (),
     ) -> Evaluation:
         """Of photos that were measured, with the figures of metrics of sets."""
+        every_of("measured", measured, Measured, "photos that were measured")
+        every_of("notes", notes, str, "texts")
         problems = tuple(f"{one.image}: {problem}" for one in measured for problem in one.problems)
         rows = with_figures([row for one in measured for row in one.rows])
         return cls(rows, model, seed, failed, left_out, (*notes, *problems))

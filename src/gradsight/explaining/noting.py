@@ -104,10 +104,10 @@ class Noting:
         ):  # by a target of the user's own: the fields are looked at one by one
             return Explanation(**held, **{name: make() for name, make in makers.items()})  # type: ignore[arg-type]
         if maps.size > _SMALL:
-            return Explanation.of_call({**held, "target_notes": self._notes(Explanation.of_call(held, {}))}, makers)
+            return Explanation._of_call({**held, "target_notes": self._notes(Explanation._of_call(held, {}))}, makers)
         # Of a copy: whoever writes into the maps does not change what is said of them.
-        seen = Explanation.of_call({**held, "maps": maps.copy()}, {})
-        return Explanation.of_call(held, {**makers, "target_notes": lambda: self._notes(seen)})
+        seen = Explanation._of_call({**held, "maps": maps.copy()}, {})
+        return Explanation._of_call(held, {**makers, "target_notes": lambda: self._notes(seen)})
 
     def _notes(self, explanation: Explanation) -> Notes:
         return tuple(

@@ -49,7 +49,7 @@ class Maps:
         consistency.check(self)
 
     @classmethod
-    def of_call(cls, held: Mapping[str, object], makers: Makers) -> Self:
+    def _of_call(cls, held: Mapping[str, object], makers: Makers) -> Self:
         """What a call of an explainer made, whose fields fit each other: they are not looked at one by one.
 
         Args:

@@ -76,10 +76,12 @@ def _explanation(rows: Sequence[RunRow], manifest: Manifest, photos: Found | Non
     held = {**vars(plain), "regions": regions}
     # An array or a signal lies on no photo.
     if placement is None:
-        return StoredExplanation.of_call(held, {})
+        return StoredExplanation._of_call(held, {})
     del held["photos"]
     # Read when it is drawn: a run of a million photos is looked through without opening one.
-    return StoredExplanation.of_call({**held, "placements": (placement,)}, {"photos": partial(_photo, rows[0], photos)})
+    return StoredExplanation._of_call(
+        {**held, "placements": (placement,)}, {"photos": partial(_photo, rows[0], photos)}
+    )
 
 
 def _photo(row: RunRow, photos: Found | None) -> tuple[object, ...]:
