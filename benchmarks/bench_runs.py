@@ -1,8 +1,8 @@
 """Times runs over a folder of photos, as ratios to a bare loop that decodes and predicts, on the same photos.
 
-    make bench-runs                                                the embedded model on the photos of ../shared/data
-    make bench-runs ARGS="--photos DIR --count 200 --rounds 9"
-    KERAS_BACKEND=tensorflow make bench-runs ARGS="--keras MobileNetV2"
+    make bench-runs ARGS="DIR"                                     the embedded model on the photos of a folder
+    make bench-runs ARGS="DIR --count 200 --rounds 9"
+    KERAS_BACKEND=tensorflow make bench-runs ARGS="DIR --keras MobileNetV2"
 
 The bare loop is at its own best batch size, which is looked for first; the model is loaded and warm for everybody. In
 each round everybody goes through all photos once, in turn; shown are medians and quartiles of photos a second divided
@@ -193,7 +193,7 @@ def spread(ratios: Sequence[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, default=ROOT.parent / "shared/data/imagenet")
+    parser.add_argument("photos", type=Path, help="a folder of photos")
     parser.add_argument("--count", type=int, default=96, help="of photos; the folder's again where it has fewer")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--keras", metavar="NETWORK", help="of keras.applications, such as MobileNetV2")
