@@ -12,7 +12,7 @@ from gradsight.attention import NoAttention
 from gradsight.checks import optional, taken
 from gradsight.errors import ImageError
 from gradsight.explaining.asked import methods_of
-from gradsight.explaining.explainer import Explainer
+from gradsight.explaining.explainer import Explainer, as_explainer
 from gradsight.explaining.inputs import PhotoLike
 from gradsight.models.as_model import ModelLike
 from gradsight.registry import METHODS, SCOPES, Method
@@ -63,7 +63,7 @@ def compare(
     # Before the model is loaded: the mistake would else show at the very end.
     check_drawing(colormap, opacity)
     chosen = methods_of(methods) if methods else chosen_methods()
-    explainer = _explainer(model)
+    explainer = as_explainer(model)
     # Read once: each method would read the file again.
     picture, name = imaging.read_image(photo), _name_of(photo)
     if not methods:
@@ -167,10 +167,6 @@ def check_drawing(colormap: str | None, opacity: str | float) -> None:
     # By looking the map up: only the catalogue knows its names.
     imaging.colormap(optional("colormap", colormap, imaging.NAME) or imaging.DEFAULT)
     taken("opacity", opacity, imaging.OPACITY, "Pass 0.5.")
-
-
-def _explainer(model: ModelLike | Explainer) -> Explainer:
-    return model if isinstance(model, Explainer) else Explainer(model)
 
 
 def _name_of(photo: PhotoLike) -> str:

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import fuzz_cli
 import gradsight as gs
+from commands import run
 from gradsight.cli import outcomes, parsing, terminal
-from gradsight.cli.app import app
 from gradsight.cli.outcomes import each
 from gradsight.errors import InvalidArgument, ModelError, UnknownName, printable
 from gradsight.explaining import assemble
@@ -45,13 +44,6 @@ def here(furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.chdir(furnished)
     monkeypatch.syspath_prepend(str(furnished))
     return tmp_path
-
-
-def run(*arguments: object):
-    result = CliRunner().invoke(app, [str(x) for x in arguments], env={"COLUMNS": "200"})
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def explain(out: Path, *arguments: object, model: str = "tiny"):

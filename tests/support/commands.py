@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from gradsight.cli import quiet
 from gradsight.cli.app import app
 
 # Its score of a class is ten times the mean of one colour, so its map for "red" is where the photo is red.
@@ -107,6 +108,8 @@ def paint(path: Path, size: tuple[int, int] = (448, 448)) -> Path:
 
 
 def run(*arguments: object, **environment: str):
+    # What libraries have logged since the last command: a process of its own would begin without it.
+    quiet.take()
     result = CliRunner().invoke(app, [str(x) for x in arguments], env={"COLUMNS": "200", **environment})
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,42 +126,41 @@ def _drawn(rows: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]
 def _candidate(
     seen: Seen, target: int, rows: NDArray[np.intp], size: int, rest: NDArray[np.float64], null: _Null
 ) -> Candidate:
-    excess = seen.heat[rows].mean(axis=0, dtype=np.float64) - rest
-    strength = strength_of(excess)
+    """A class, or a cluster of its photos, beside other classes."""
     whole = len(rows) == size
     chance = null.drawn if whole else null.clustered
-    spread = max(float(chance.std()), _SPREAD)
-    return Candidate(
-        target=target,
-        rows=rows,
-        whole=whole,
-        apart=True,
-        excess=excess,
-        boxes=tuple(hot_boxes(excess)),
-        strength=strength,
-        score=(strength - float(chance.mean())) / spread,
-        p=(1 + int((chance >= strength).sum())) / (1 + len(chance)),
-    )
+    return _beside(chance, _mean(seen.heat, rows) - rest, target=target, rows=rows, whole=whole, apart=True)
 
 
 def _by_itself(seen: Seen, target: int, rows: NDArray[np.intp], seed: int) -> Candidate:
     """A class that looks at one place, whatever the others do: beside its own maps, each moved at random."""
     rng = np.random.default_rng((seed, len(rows)))
     heat = seen.heat[_drawn(rows, rng)].astype(np.float64)
-    chance = np.array([strength_of(_moved(heat, rng).mean(axis=0) - 1 / heat[0].size) for _ in range(_NULLS)])
-    excess = _mean(seen.heat, rows) - 1 / heat[0].size
+    even = 1 / heat[0].size
+    chance = np.array([strength_of(_moved(heat, rng).mean(axis=0) - even) for _ in range(_NULLS)])
+    return _beside(chance, _mean(seen.heat, rows) - even, target=target, rows=rows, whole=True, apart=False)
+
+
+def _beside(chance: NDArray[np.float64], excess: NDArray[np.float64], **group: Unpack[_Group]) -> Candidate:
+    """A group of photos with what it has more, beside the strengths that chance gives."""
     strength = strength_of(excess)
     return Candidate(
-        target=target,
-        rows=rows,
-        whole=True,
-        apart=False,
+        **group,
         excess=excess,
         boxes=tuple(hot_boxes(excess)),
         strength=strength,
         score=(strength - float(chance.mean())) / max(float(chance.std()), _SPREAD),
         p=(1 + int((chance >= strength).sum())) / (1 + len(chance)),
     )
+
+
+class _Group(TypedDict):
+    """The fields of a `Candidate` that say which photos it is of."""
+
+    target: int
+    rows: NDArray[np.intp]
+    whole: bool
+    apart: bool
 
 
 def _moved(heat: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from gradsight.errors import InvalidArgument
-from gradsight.explaining.explainer import Explainer
+from gradsight.explaining.explainer import Explainer, as_explainer
 from gradsight.files import is_file
 from gradsight.models.as_model import ModelLike
 from gradsight.models.digest import digest_of
@@ -26,7 +26,7 @@ def explainer_of(manifest: Manifest, model: ModelLike | Explainer | None) -> tup
     if model is None and _runs_code(manifest.model or {}):
         # A run may come from anyone, and such a model is made by running code that it names.
         return None, ("the run's model is made by a function of somebody's: pass it, and suspects are tried out.",)
-    explainer = _explainer(load_model(ModelSpec.from_json(json.dumps(manifest.model))) if model is None else model)
+    explainer = as_explainer(load_model(ModelSpec.from_json(json.dumps(manifest.model))) if model is None else model)
     # The maps say where this model looked; what another one does without a place says nothing of them.
     digest = digest_of(explainer.model.model)
     if None not in (digest, manifest.weights) and digest != manifest.weights:
@@ -35,10 +35,6 @@ def explainer_of(manifest: Manifest, model: ModelLike | Explainer | None) -> tup
             f"Received: {explainer.name!r}. Pass the model that the run was made with, or run it again."
         )
     return explainer, ()
-
-
-def _explainer(model: ModelLike | Explainer) -> Explainer:
-    return model if isinstance(model, Explainer) else Explainer(model)
 
 
 def _runs_code(spec: Mapping[str, object]) -> bool:

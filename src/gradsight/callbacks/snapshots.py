@@ -23,6 +23,7 @@ from gradsight.explaining.layer_choice import LayerLike
 from gradsight.foreign import Inputs
 from gradsight.models.model import ABOUT, About
 from gradsight.names import distinct, safe
+from gradsight.results import drawing
 from gradsight.results.explanation import Explanation
 from gradsight.rules import Box, Each, Whole
 from gradsight.targets import TargetLike
@@ -34,9 +35,6 @@ Boxes: TypeAlias = Sequence[Sequence[Sequence[float]]]
 
 _HEIGHT = 160
 """Of each picture, in pixels."""
-
-_PAPER = (24, 24, 24)
-"""What heat is drawn on where there is no photo: dark, on which every colour map is seen."""
 
 
 class Explains(About, total=False):
@@ -195,7 +193,7 @@ class Snapshots:
             drawn = explanation.overlay(i, j, photo=photo, max_side=4 * self._height)
         elif len(explanation.input_size) == 2:
             heat = explanation.heat_image(i, j)
-            drawn = Image.alpha_composite(Image.new("RGBA", heat.size, (*_PAPER, 255)), heat).convert("RGB")
+            drawn = Image.alpha_composite(Image.new("RGBA", heat.size, (*drawing.PAPER, 255)), heat).convert("RGB")
         else:
             drawn = explanation.overlay(i, j)
         # All of one height, whatever the photos: rows of a filmstrip lie beside each other.
@@ -206,8 +204,12 @@ class Snapshots:
         """For each image and target the share of the heat that lies in the image's boxes."""
         if self._boxes is None:
             return {}
+        # All at once where there are no photos: a call of `heatmaps` makes those of all images.
+        maps = None if explanation.photos else explanation.heatmaps()
         return {
-            (i, j): share_in(_heat(explanation, i, j), self._boxes[i]) for i, j in _each(explanation) if self._boxes[i]
+            (i, j): share_in(explanation.on_photo(i, j) if maps is None else maps[i, j], self._boxes[i])
+            for i, j in _each(explanation)
+            if self._boxes[i]
         }
 
 
@@ -223,13 +225,6 @@ def share_in(heat: NDArray[np.floating], boxes: Sequence[Sequence[float]]) -> fl
     positive = np.clip(heat, 0, None)
     total = float(positive.sum())
     return float(positive[inside].sum()) / total if total else 0.0
-
-
-def _heat(explanation: Explanation, i: int, j: int) -> NDArray[np.float32]:
-    """In pixels of the photo, or of the input where there is none."""
-    if explanation.photos:
-        return explanation.on_photo(i, j)
-    return np.asarray(explanation.heatmaps()[i, j], np.float32)
 
 
 def _each(explanation: Explanation) -> Iterator[tuple[int, int]]:

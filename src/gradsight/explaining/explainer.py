@@ -286,3 +286,8 @@ class Explainer(Unchanging, Dissecting):
             GradsightError: with what was wrong, what was received and what to do.
         """
         return self._passes.ranked(inputs, self.targets if targets is None else targets)
+
+
+def as_explainer(model: ModelLike | Explainer) -> Explainer:
+    """An explainer as it is, or that of a model."""
+    return model if isinstance(model, Explainer) else Explainer(model)

@@ -29,7 +29,7 @@ _MOST_PIXELS = 1 << 26
 _FIRST = 4
 """So many are read before anything is known of how large they are."""
 
-_OF_ALL = (UnknownName, MissingDependency)
+OF_ALL = (UnknownName, MissingDependency)
 """Errors about what was asked for: each photo of a batch would fail so again."""
 
 
@@ -143,7 +143,7 @@ class Batches(Generic[P, Made]):
         # Before the halves run, which need the memory that its frames hold.
         without_frames(error)
         # Halves, not one by one: one bad photo among 32 then costs about ten passes instead of 32.
-        if len(slots) > 1 and not isinstance(error, _OF_ALL):
+        if len(slots) > 1 and not isinstance(error, OF_ALL):
             half = len(slots) // 2
             self._make_all(slots[:half])
             self._make_all(slots[half:])

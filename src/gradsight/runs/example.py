@@ -8,9 +8,9 @@ from pathlib import Path
 
 from gradsight import imaging
 from gradsight.results.example import example as explanation
-from gradsight.runs import fingerprint
+from gradsight.runs.item import Item
 from gradsight.runs.manifest import Manifest
-from gradsight.runs.maps import packed
+from gradsight.runs.rows import Labelling, rows_of
 from gradsight.runs.schema import RunRow
 from gradsight.runs.store import Store
 
@@ -36,31 +36,5 @@ def example(folder: str | os.PathLike[str]) -> Path:
 
 def _row(photo: Path) -> RunRow:
     """The one map of an example, of a photo of its own."""
-    # Written out, column by column: what a run keeps of an explanation can be read here.
-    made = explanation()
-    target = made.record().targets[0]
-    content, scale = packed(made.maps[0, 0])
-    return RunRow(
-        key=photo.name,
-        path=str(photo.absolute()),
-        fingerprint=fingerprint.of(photo),
-        width=60,
-        height=40,
-        target=0,
-        index=target.index,
-        target_label=target.label,
-        score=target.score,
-        layers=made.layers,
-        at=made.at,
-        method=made.method,
-        title=made.title,
-        map=content,
-        scale=scale,
-        shape=(2, 2),
-        input_size=(20, 20),
-        seen=(0.0, 0.0, 40.0, 60.0),
-        signed=target.signed,
-        peak=target.peak,
-        box=target.box,
-        area=target.area,
-    )
+    (row,) = rows_of([explanation()], Item(photo.name, photo, str(photo.absolute())), Labelling())
+    return row

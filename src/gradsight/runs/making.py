@@ -10,12 +10,11 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from gradsight.errors import MissingDependency, UnknownName
 from gradsight.explaining.asked import asked_of
 from gradsight.explaining.calls import of_prepared
 from gradsight.explaining.explainer import Explainer
 from gradsight.explaining.inputs import Prepared
-from gradsight.explaining.stream import Batches
+from gradsight.explaining.stream import OF_ALL, Batches
 from gradsight.photos import Failed, without_frames
 from gradsight.results.explanation import Explanation
 from gradsight.runs.features import Features, Pooled
@@ -25,9 +24,6 @@ from gradsight.runs.schema import RunRow
 
 _WAITING = 2
 """Batches whose rows are not made yet: an explanation holds the pixels of its photos."""
-
-_OF_ALL = (UnknownName, MissingDependency)
-"""Errors about what was asked for: each photo would fail so again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +88,7 @@ class Making:
                 # A photo that failed is a row too, in its place, so that a run has each photo once.
                 if not isinstance(outcome, Failed):
                     yield outcome
-                elif isinstance(outcome.error, _OF_ALL):
+                elif isinstance(outcome.error, OF_ALL):
                     raise outcome.error
                 else:
                     row = failed_row(outcome.photo.item, outcome.error, self._labelling)

@@ -107,7 +107,9 @@ def run(
         found = open_run(folder)
         failed = len(found.failed)
         store.finish(len(found) + failed, failed)
-    return open_run(folder)
+        found.manifest = store.manifest
+    # Not opened again: its keys are gone through already.
+    return found
 
 
 def _explain(explainer: Explainer, items: Items, engine: Engine, store: Store, tell: Tell | None) -> None:
