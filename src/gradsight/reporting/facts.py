@@ -15,12 +15,17 @@ Fact = tuple[str, str]
 """A term, and what it is."""
 
 
-def facts_of(run: Run) -> tuple[Fact, ...]:
-    """What the manifest of a run says; what it does not say is left out."""
-    return tuple((term, told) for term, told in _facts(run, run.manifest) if told)
+def facts_of(run: Run, failed: int) -> tuple[Fact, ...]:
+    """What the manifest of a run says; what it does not say is left out.
+
+    Args:
+        run: which one.
+        failed: how many of its photos failed.
+    """
+    return tuple((term, told) for term, told in _facts(run, run.manifest, failed) if told)
 
 
-def _facts(run: Run, manifest: Manifest) -> Iterator[Fact]:
+def _facts(run: Run, manifest: Manifest, failed: int) -> Iterator[Fact]:
     yield "Model", manifest.name
     yield "Loaded as", _told(manifest.model) or "its maker did not say how it is loaded"
     yield "Digest of its weights", manifest.weights or ""
@@ -30,7 +35,7 @@ def _facts(run: Run, manifest: Manifest) -> Iterator[Fact]:
     yield "Question", manifest.question
     yield "Photos from", manifest.source
     yield "Photos explained", f"{len(run):,}"
-    yield "Photos that failed", f"{len(run.failed):,}"
+    yield "Photos that failed", f"{failed:,}"
     yield "Part of the photos", "" if manifest.shard is None else "{} of {}".format(*manifest.shard)
     yield "Ended", "yes" if manifest.complete else "no: this is what was explained by now"
     yield "Missing", "; ".join(manifest.missing)

@@ -10,7 +10,7 @@ from gradsight.runs.schema import EXPLAINED, RunRow
 from gradsight.runs.table import rows_in
 
 _COLUMNS = (
-    "key", "status", "label", "label_index", "prediction", "prediction_label", "probability", "notes", "note_texts",
+    "key", "status", "error", "label", "label_index", "prediction", "prediction_label", "probability", "notes", "note_texts",
 )  # fmt: skip
 
 RIGHT, WRONG, UNKNOWN = "right", "wrong", "unknown"
@@ -41,10 +41,12 @@ class Listing:
     Attributes:
         entries: by key, in the order of the run.
         notes: by code and text, of how many maps each is true.
+        failed: (key, reason) of the photos that failed.
     """
 
     entries: dict[str, Entry]
     notes: dict[tuple[str, str], int]
+    failed: tuple[tuple[str, str], ...]
 
     def count(self, status: str) -> int:
         """How many photos are right, wrong or unknown."""
@@ -60,15 +62,17 @@ def listing_of(run: Run) -> Listing:
     """Go through the rows of a run."""
     entries: dict[str, Entry] = {}
     notes: Counter[tuple[str, str]] = Counter()
+    failed: dict[str, str] = {}
     for table in run.tables(_COLUMNS):
         for row in rows_in(table):
             if row.status != EXPLAINED:
+                failed[row.key] = row.error or "it failed"
                 continue
             notes.update(zip(row.notes, row.note_texts, strict=False))
             # What is said of a photo is the same in each of its rows.
             if row.key not in entries:
                 entries[row.key] = _entry(row)
-    return Listing(entries, dict(notes.most_common()))
+    return Listing(entries, dict(notes.most_common()), tuple(failed.items()))
 
 
 def _entry(row: RunRow) -> Entry:

@@ -16,7 +16,7 @@ from gradsight.models.as_model import ModelLike
 from gradsight.reporting.cards import Card, cards_of
 from gradsight.reporting.choosing import chosen
 from gradsight.reporting.facts import Fact, facts_of
-from gradsight.reporting.listing import listing_of
+from gradsight.reporting.listing import Listing, listing_of
 from gradsight.reporting.panels import Matrix, Panel, matrix_of, panels_of
 from gradsight.reporting.photos import Gallery, gallery_of
 from gradsight.reporting.words import left_out, missing, summary_of
@@ -34,15 +34,30 @@ class Beside:
         audit: of the run; None to make it.
         model: to try suspects out with; None for the one that the run names.
         suspects: at most so many are tried out.
-        shown: at most so many photos are shown.
-        room: bytes that its photos may take.
     """
 
     audit: Audit | None
     model: ModelLike | Explainer | None
     suspects: int
-    shown: int
-    room: int
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """A run that was looked at, before photos of it are chosen.
+
+    Attributes:
+        run: it.
+        listing: of its photos.
+        seen: what an audit looks at; None where there is nothing of that kind.
+        audit: what it found; None where none was possible.
+        limits: what else must be known.
+    """
+
+    run: Run
+    listing: Listing
+    seen: Seen | None
+    audit: Audit | None
+    limits: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,34 +105,44 @@ class OfRun:
         return any(view.signed for photo in self.gallery.photos for view in photo.views)
 
 
-def of_run(run: Run, beside: Beside) -> OfRun:
-    """Look at a run.
+def looked_at(run: Run, beside: Beside) -> Looked:
+    """Look at a run, which takes as long as its audit.
 
     Raises:
         GradsightError: the model or the audit that was given is not of this run.
     """
     listing = listing_of(run)
     seen, why = _seen(run)
-    audit, limits = _audit(run, seen, beside)
+    return Looked(run, listing, seen, _audit(run, listing, seen, beside), why)
+
+
+def of_run(looked: Looked, shown: int, room: int) -> OfRun:
+    """What is told of a run.
+
+    Args:
+        looked: at it.
+        shown: at most so many photos are shown.
+        room: bytes that they may take.
+    """
+    run, listing, seen, audit = looked.run, looked.listing, looked.seen, looked.audit
     findings = () if audit is None else audit.findings
-    gallery = gallery_of(run, listing, chosen(listing, findings, beside.shown), beside.room)
-    shown = {photo.key: photo for photo in gallery.photos}
+    gallery = gallery_of(run, listing, chosen(listing, findings, shown), room)
+    by_key = {photo.key: photo for photo in gallery.photos}
     matrix = None if seen is None else matrix_of(seen)
-    failed = run.failed
     return OfRun(
         run=run,
-        summary=summary_of(run, listing, audit),
-        cards={kind: cards_of(own, shown) for kind, own in _by_kind(findings).items()},
+        summary=summary_of(listing, audit),
+        cards={kind: cards_of(own, by_key) for kind, own in _by_kind(findings).items()},
         panels=() if seen is None else panels_of(seen, findings, gallery.photos),
         matrix=matrix,
         gallery=gallery,
         labels=_labels(gallery),
-        facts=facts_of(run),
+        facts=facts_of(run, len(listing.failed)),
         notes=tuple((text, count) for (_, text), count in listing.notes.items()),
-        limits=(*why, *limits, *(() if audit is None else audit.notes), *missing(gallery)),
+        limits=(*looked.limits, *(() if audit is None else audit.notes), *missing(gallery)),
         left_out=tuple(left_out(listing, gallery, matrix, 0 if seen is None else len(seen.of))),
-        failed=failed[:_FAILED],
-        failures=len(failed),
+        failed=listing.failed[:_FAILED],
+        failures=len(listing.failed),
     )
 
 
@@ -129,16 +154,14 @@ def _seen(run: Run) -> tuple[Seen | None, tuple[str, ...]]:
         return None, (f"Nothing is said about classes. {error}",)
 
 
-def _audit(run: Run, seen: Seen | None, beside: Beside) -> tuple[Audit | None, tuple[str, ...]]:
-    """The audit, and what must be known of it."""
+def _audit(run: Run, listing: Listing, seen: Seen | None, beside: Beside) -> Audit | None:
     if beside.audit is not None:
         _check(beside.audit, run, seen)
-        return beside.audit, ()
+        return beside.audit
     if seen is None:
-        return None, ()
+        return None
     explainer, why = _explainer(run, beside)
-    found = audited(seen, explainer, most=beside.suspects, notes=why, failed=run.failed, name=run.manifest.name)
-    return found, ()
+    return audited(seen, explainer, most=beside.suspects, notes=why, failed=listing.failed, name=run.manifest.name)
 
 
 def _explainer(run: Run, beside: Beside) -> tuple[Explainer | None, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ def rendered(values: Mapping[str, object]) -> Iterator[str]:
     Raises:
         MissingDependency: Jinja2 is not installed.
     """
+    need_jinja()
     environment = _environment()
     from markupsafe import Markup
 
@@ -64,8 +66,8 @@ def _text(name: str) -> str:
     return (files(_TEMPLATES) / "templates" / name).read_text(encoding="utf-8").strip()
 
 
+@cache
 def _environment() -> jinja2.Environment:
-    need_jinja()
     import jinja2
     from markupsafe import Markup
 

@@ -12,17 +12,20 @@ from gradsight.auditing.audit import Audit
 from gradsight.checks import optional, taken
 from gradsight.errors import InvalidArgument
 from gradsight.explaining.explainer import Explainer
-from gradsight.files import written
+from gradsight.files import write_bytes
 from gradsight.models.as_model import ModelLike
 from gradsight.reporting.given import Reported, opened
 from gradsight.reporting.of_evaluation import OfEvaluation, of_evaluation
-from gradsight.reporting.of_run import Beside, OfRun, of_run
+from gradsight.reporting.of_run import Beside, Looked, OfRun, looked_at, of_run
 from gradsight.reporting.page import need_jinja, rendered
 from gradsight.reporting.pictures import ramp_of
 from gradsight.rules import Instance, Name, Number, Text, Whole
 from gradsight.runs.opened import Run
 
 _MEGABYTE = 1_000_000
+
+_TRIES = 3
+"""So often the page is made anew, with fewer photos, where it is too large."""
 
 _FRAME = 300_000
 """Bytes kept for what is no photo: the page's own style, script and words."""
@@ -100,7 +103,7 @@ def report(
     path = Path(taken("out", out, Name(), "Pass out='report.html'."))
     title = taken("title", title, Text())
     suspects, shown = taken("suspects", suspects, Whole(0)), taken("shown", shown, Whole(0))
-    room = int(taken("megabytes", megabytes, Number(1, 1000), "Pass 20.") * _MEGABYTE)
+    room = int(taken("megabytes", megabytes, Number(0.5, 1000), "Pass 20.") * _MEGABYTE)
     optional("audit", audit, Instance(Audit, "a gs.Audit, as gs.audit gives it"))
     # Before minutes of work.
     need_jinja()
@@ -110,26 +113,39 @@ def report(
         raise InvalidArgument(
             f"`audit` is of one run, and {len(runs)} are reported. Received: {audit!r}. Leave it out, or report one."
         )
-    each = int((room - _FRAME) * _SHARE) // max(1, len(runs))
-    beside = Beside(audit, model, suspects, shown, each)
-    parts = [of_run(one, beside) if isinstance(one, Run) else of_evaluation(one) for one in found]
-    size = _write(path, title or _titled(parts), parts)
-    return Report(path, size, *_counts(parts), _notes(parts))
+    beside = Beside(audit, model, suspects)
+    looked = [looked_at(one, beside) if isinstance(one, Run) else of_evaluation(one) for one in found]
+    content, parts = _fitting(looked, title, shown, room)
+    write_bytes(path, content)
+    return Report(path, len(content), *_counts(parts), _notes(parts))
 
 
-def _write(path: Path, title: str, parts: Sequence[OfRun | OfEvaluation]) -> int:
+def _fitting(
+    looked: Sequence[Looked | OfEvaluation], title: str, shown: int, room: int
+) -> tuple[bytes, list[OfRun | OfEvaluation]]:
+    """The page, no larger than it may be, and what it tells."""
+    each = int((room - _FRAME) * _SHARE) // max(1, sum(isinstance(one, Looked) for one in looked))
+    for _ in range(_TRIES):
+        parts = [of_run(one, shown, each) if isinstance(one, Looked) else one for one in looked]
+        content = _page(title or _titled(parts), parts)
+        if len(content) <= room:
+            return content, parts
+        # Names of classes and files may be longer than anybody reckons with.
+        each = max(0, each - 2 * (len(content) - room))
+    raise InvalidArgument(
+        f"`megabytes` must be enough for what is told beside photos. Received: {room / _MEGABYTE:g} (float). Pass "
+        f"{len(content) / _MEGABYTE + 1:.0f}."
+    )
+
+
+def _page(title: str, parts: Sequence[OfRun | OfEvaluation]) -> bytes:
     values = {
         "title": title,
         "parts": [(f"p{i}", "run" if isinstance(part, OfRun) else "evaluation", part) for i, part in enumerate(parts)],
         "version": gradsight.__version__,
         "ramps": (ramp_of(signed=False), ramp_of(signed=True)),
     }
-    size = 0
-    # Piece by piece: the page is never in the memory twice.
-    with written(path) as file:
-        for piece in rendered(values):
-            size += file.write(piece.encode("utf-8", "backslashreplace"))
-    return size
+    return b"".join(piece.encode("utf-8", "backslashreplace") for piece in rendered(values))
 
 
 def _titled(parts: Sequence[OfRun | OfEvaluation]) -> str:

@@ -9,7 +9,6 @@ from gradsight.reporting.listing import RIGHT, WRONG, Listing
 from gradsight.reporting.panels import CLASSES, MATRIX, Matrix, photos
 from gradsight.reporting.photos import Gallery
 from gradsight.reporting.views import VIEWS
-from gradsight.runs.opened import Run
 
 _SENTENCES = 4
 """So many findings are in the summary."""
@@ -18,9 +17,9 @@ _WORTH = ("suspect", "change", "background", "error", "confusion")
 """What the summary tells of; where each class looks stands in its panel."""
 
 
-def summary_of(run: Run, listing: Listing, audit: Audit | None) -> tuple[str, ...]:
+def summary_of(listing: Listing, audit: Audit | None) -> tuple[str, ...]:
     """The summary, the most important first."""
-    return (*_verdict(audit), *_about(run, listing), *_found(audit))
+    return (*_verdict(audit), *_about(listing), *_found(audit))
 
 
 def _verdict(audit: Audit | None) -> Iterator[str]:
@@ -30,8 +29,8 @@ def _verdict(audit: Audit | None) -> Iterator[str]:
         yield audit.verdict
 
 
-def _about(run: Run, listing: Listing) -> Iterator[str]:
-    failed = len(run.failed)
+def _about(listing: Listing) -> Iterator[str]:
+    failed = len(listing.failed)
     yield (
         f"{photos(len(listing.entries))} {'was' if len(listing.entries) == 1 else 'were'} explained"
         + (f", and {failed:,} could not be: they are listed at the end." if failed else ".")

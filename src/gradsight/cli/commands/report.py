@@ -49,7 +49,7 @@ def report(
     title: Annotated[str, RESULT.option(metavar="TEXT", help="Of the page.")] = "",
     shown: Annotated[int, RESULT.option(metavar="N", min=0, help="How many photos are shown at most.")] = 400,
     megabytes: Annotated[
-        float, RESULT.option(metavar="N", min=1, help="The file is no larger: photos are made smaller, or fewer.")
+        float, RESULT.option(metavar="N", min=0.5, help="The file is no larger: photos are made smaller, or fewer.")
     ] = 20,
     out: Annotated[
         Path, RESULT.option("--out", "-o", metavar="FILE", parser=parsing.path, help="The file that is written.")
