@@ -10,7 +10,8 @@ from gradsight.runs.schema import EXPLAINED, RunRow
 from gradsight.runs.table import rows_in
 
 _COLUMNS = (
-    "key", "status", "error", "label", "label_index", "prediction", "prediction_label", "probability", "notes", "note_texts",
+    "key", "status", "error", "label", "label_index", "prediction", "prediction_label", "probability", "notes",
+    "note_texts",
 )  # fmt: skip
 
 RIGHT, WRONG, UNKNOWN = "right", "wrong", "unknown"
