@@ -1,6 +1,7 @@
 "use strict";
 // The page is whole without this: it filters photos, chooses maps and sets how strong their heat is.
 for (const element of document.querySelectorAll(".js")) element.hidden = false;
+for (const element of document.querySelectorAll(".without")) element.hidden = true;
 
 function choose(photo, number) {
   const views = photo.querySelectorAll(".view");
