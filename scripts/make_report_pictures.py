@@ -22,7 +22,7 @@ from torch.nn import functional as F
 import gradsight as gs
 
 ROOT = Path(__file__).parents[1]
-SIZE, EACH, STEPS = 96, 40, 160
+SIZE, EACH, STEPS = 96, 30, 90
 
 PLACES = {"cat": ((30, 150), (110, 270)), "cup": ((290, 380), (90, 270)), "edge": ((40, 370), (0, 20))}
 """Where parts of a class begin: rows, columns."""

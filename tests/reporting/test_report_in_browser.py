@@ -105,14 +105,14 @@ def test_photos_are_filtered_and_the_number_is_told(visit: Visit) -> None:
     assert "None fits" in count.inner_text()
     page.click("button[type=reset]")
     page.wait_for_function("document.querySelectorAll('.photo[hidden]').length === 0")
-    page.select_option("select[name=truth]", "cat")
-    page.select_option("select[name=guess]", "cat")
-    assert all(own.get_attribute("data-truth") == "cat" for own in page.locator(".photo:visible").all())
+    page.select_option("select[name=truth]", label="cat")
+    page.select_option("select[name=guess]", label="cat")
+    assert all(own.get_attribute("data-truth") == "class 0" for own in page.locator(".photo:visible").all())
 
 
 def test_a_number_of_the_table_shows_its_photos_by_keyboard_too(visit: Visit) -> None:
     page = visit.page
-    cell = page.locator("button.cell[data-truth=dog][data-guess=dog]")
+    cell = page.locator("button.cell[data-truth='class 1'][data-guess='class 1']")
     cell.focus()
     page.keyboard.press("Enter")
     assert cell.get_attribute("aria-pressed") == "true"

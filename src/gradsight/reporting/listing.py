@@ -27,12 +27,23 @@ class Entry:
         guess: what it was taken for; empty where the model gives no classes.
         probability: of the guess, in [0, 1]; None where there is none.
         status: `RIGHT`, `WRONG` or `UNKNOWN`.
+        truth: what tells its class from others: of two classes that are called alike too.
+        taken: the same of the guess.
     """
 
     label: str
     guess: str
     probability: float | None
     status: str
+    truth: str
+    taken: str
+
+
+def class_id(index: int | None, label: str | None) -> str:
+    """What tells a class from others: its number among the model's, or its name where it is none of them."""
+    if index is not None:
+        return f"class {index}"
+    return f"label {label}" if label else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,4 +92,11 @@ def _entry(row: RunRow) -> Entry:
         status = UNKNOWN
     else:
         status = RIGHT if row.label_index == row.prediction else WRONG
-    return Entry(row.label or "", row.prediction_label or "", row.probability, status)
+    return Entry(
+        label=row.label or "",
+        guess=row.prediction_label or "",
+        probability=row.probability,
+        status=status,
+        truth=class_id(row.label_index, row.label),
+        taken=class_id(row.prediction, row.prediction_label),
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from gradsight.auditing.audit import Audit, audited
 from gradsight.auditing.finding import Finding
@@ -21,6 +22,9 @@ from gradsight.reporting.panels import Matrix, Panel, matrix_of, panels_of
 from gradsight.reporting.photos import Gallery, gallery_of
 from gradsight.reporting.words import left_out, missing, summary_of
 from gradsight.runs.opened import Run
+
+Choices: TypeAlias = tuple[tuple[str, str], ...]
+"""What is chosen by, and how it is called."""
 
 _FAILED = 500
 """So many photos that failed are listed."""
@@ -71,7 +75,7 @@ class OfRun:
         panels: of the classes.
         matrix: what was taken for what; None where no class is known.
         gallery: the photos.
-        labels: the classes of the photos on the page, and what they were taken for, to choose from.
+        labels: the classes of the photos on the page, and what they were taken for, to choose from: `class_id`, name.
         facts: how the run was made.
         notes: (text, maps): what must be known of so many maps.
         limits: what else must be known.
@@ -86,7 +90,7 @@ class OfRun:
     panels: tuple[Panel, ...]
     matrix: Matrix | None
     gallery: Gallery
-    labels: tuple[tuple[str, ...], tuple[str, ...]]
+    labels: tuple[Choices, Choices]
     facts: tuple[Fact, ...]
     notes: tuple[tuple[str, int], ...]
     limits: tuple[str, ...]
@@ -195,7 +199,12 @@ def _by_kind(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
     return found
 
 
-def _labels(gallery: Gallery) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    truths = {photo.entry.label for photo in gallery.photos if photo.entry.label}
-    guesses = {photo.entry.guess for photo in gallery.photos if photo.entry.guess}
-    return tuple(sorted(truths)), tuple(sorted(guesses))
+def _labels(gallery: Gallery) -> tuple[Choices, Choices]:
+    entries = [photo.entry for photo in gallery.photos]
+    truths = {one.truth: one.label for one in entries if one.truth}
+    guesses = {one.taken: one.guess for one in entries if one.taken}
+    return _sorted(truths), _sorted(guesses)
+
+
+def _sorted(names: Mapping[str, str]) -> Choices:
+    return tuple(sorted(names.items(), key=lambda pair: pair[::-1]))

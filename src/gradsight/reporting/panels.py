@@ -11,7 +11,7 @@ from gradsight.auditing.facts import Confusion, Look, confusion, looks
 from gradsight.auditing.finding import Finding
 from gradsight.auditing.seen import UNKNOWN, Seen
 from gradsight.reporting.choosing import EXAMPLES
-from gradsight.reporting.listing import RIGHT, WRONG
+from gradsight.reporting.listing import RIGHT, WRONG, class_id
 from gradsight.reporting.pictures import heat_of
 from gradsight.reporting.views import Photo
 
@@ -33,6 +33,7 @@ class Panel:
 
     Attributes:
         label: its name.
+        taken: `class_id` of it.
         sentences: where it looks, and how often it is right, in words.
         mean: the mean map as a picture, and its alternative text.
         pairs: where it looks in photos of each class that were taken for it, in words.
@@ -43,6 +44,7 @@ class Panel:
     """
 
     label: str
+    taken: str
     sentences: tuple[str, ...]
     mean: tuple[str, str]
     pairs: tuple[str, ...]
@@ -58,12 +60,14 @@ class Cell:
 
     Attributes:
         guess: what photos were taken for.
+        ids: `class_id` of what they are, and of the guess.
         count: how many.
         shade: from 0 to 5, by the share of the class.
         right: they were taken for what they are.
     """
 
     guess: str
+    ids: tuple[str, str]
     count: int
     shade: int
     right: bool
@@ -91,14 +95,15 @@ def matrix_of(seen: Seen) -> Matrix | None:
         return None
     kept = _most_confused(found)
     labels = [seen.name(found.classes[i]) for i in kept]
+    ids = [class_id(found.classes[i], None) for i in kept]
     rows = []
-    for i, label in zip(kept, labels, strict=True):
+    for place, i in enumerate(kept):
         total = int(found.counts[i].sum())
         cells = tuple(
-            Cell(guess, int(found.counts[i, j]), _shade(found.counts[i, j], total), i == j)
-            for j, guess in zip(kept, labels, strict=True)
+            Cell(labels[at], (ids[place], ids[at]), int(found.counts[i, j]), _shade(found.counts[i, j], total), i == j)
+            for at, j in enumerate(kept)
         )
-        rows.append((label, cells, total))
+        rows.append((labels[place], cells, total))
     return Matrix(tuple(labels), tuple(rows), len(found.classes) - len(kept))
 
 
@@ -120,7 +125,7 @@ def panels_of(seen: Seen, findings: Sequence[Finding], photos: Sequence[Photo]) 
     by_guess: dict[str, list[Photo]] = {}
     # The surest first: they show best what the model takes the class for.
     for photo in sorted(photos, key=lambda one: -(one.entry.probability or 0)):
-        by_guess.setdefault(photo.entry.guess, []).append(photo)
+        by_guess.setdefault(photo.entry.taken, []).append(photo)
     several = sum(one.truth is None for one in found) > 1
     return tuple(
         _panel(seen, look, [one for one in found if one.target == look.target], several, findings, by_guess)
@@ -137,11 +142,12 @@ def _panel(
     by_guess: dict[str, list[Photo]],
 ) -> Panel:
     label = seen.name(look.target)
-    taken = by_guess.get(label, [])
+    taken = by_guess.get(class_id(look.target, label), [])
     # Of two or three photos a mean map is no more than these photos.
     pairs = [one for one in own if one.truth not in (None, look.target) and one.photos >= _FEW]
     return Panel(
         label=label,
+        taken=class_id(look.target, label),
         sentences=(*_counts(seen, look.target, label), *_looking(look, several=several)),
         mean=(heat_of(look.mean / max(look.mean.max(), 1e-12), signed=False), _mean_told(label, look)),
         pairs=tuple(_pair(seen, label, one) for one in sorted(pairs, key=lambda one: -one.photos)[:EXAMPLES]),

@@ -68,7 +68,7 @@ def left_out(listing: Listing, gallery: Gallery, matrix: Matrix | None, classes:
             "takes turns between classes. All figures are of all photos."
         )
     if shown:
-        yield f"Photos are made smaller, to {gallery.side} pixels along the longer side at most."
+        yield f"No photo has more than {gallery.side} pixels along its longer side here: larger ones were made smaller."
     if gallery.cut:
         yield f"Of {photos(gallery.cut)} not all maps are shown, but {VIEWS}."
     if classes > CLASSES:

@@ -48,7 +48,7 @@ function start(part) {
     form.reset();
     // A class without a photo on the page is no choice yet.
     for (const [select, value] of [[at.truth, truth], [at.guess, guess]]) {
-      if (value && ![...select.options].some((option) => option.value === value)) select.add(new Option(value, value));
+      if (value && ![...select.options].some((option) => option.value === value)) select.add(new Option("no photo on this page", value));
       select.value = value;
     }
     filter();
