@@ -134,7 +134,7 @@ def test_its_figures_are_those_of_the_run(plain: tuple[Path, Page]) -> None:
     cells = {own["aria-label"] for own in found.named("button", class_="cell")}
     names = reported.NAMES
     assert cells == {
-        f"{count} photo{'s' * (count != 1)} of {names[i]} taken for {names[j]}"
+        f"{count} photo{'s' * int(count != 1)} of {names[i]} taken for {names[j]}"
         for (i, j), count in np.ndenumerate(told.counts)
         if count
     }
@@ -241,7 +241,7 @@ def test_photos_that_moved_away_are_told_and_the_rest_stands(tmp_path: Path) -> 
 
 def test_without_classes_and_with_several_maps_of_a_photo(tmp_path: Path) -> None:
     found, _ = page(tmp_path, reported.run(tmp_path, 6, labels=False, targets=2))
-    assert "Of no photo it is known to which of the model's classes it belongs" in found.text
+    assert "It is known of no photo to which of the model's classes it belongs" in found.text
     assert not found.named("table")
     assert not [text for text in found.texts["h3"] if "errors" in text]
     selects = found.named("select", class_="views")
