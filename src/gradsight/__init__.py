@@ -42,6 +42,7 @@ _HOMES = {
     "Scores": "targets.scores",
     "Several": "targets",
     "Similarity": "targets",
+    "Report": "reporting.report",
     "Run": "runs.opened",
     "Sum": "targets",
     "Token": "targets",
@@ -68,6 +69,7 @@ _HOMES = {
     "Ray": "runs.engines.ray",
     "Recommendation": "evaluating.recommendation",
     "refine": "variants",
+    "report": "reporting.report",
     "run": "runs.run",
     "smooth": "variants",
     "source": "registry",
@@ -95,6 +97,7 @@ if TYPE_CHECKING:
     from gradsight.neurons import Concepts, Dissection, Neurons, TopActivating
     from gradsight.photos import Explained, Failed
     from gradsight.registry import method, source
+    from gradsight.reporting.report import Report, report
     from gradsight.results.comparison import Comparison
     from gradsight.results.explanation import Explanation
     from gradsight.results.note import Note
@@ -135,6 +138,7 @@ __all__ = [
     "Preprocess",
     "Ray",
     "Recommendation",
+    "Report",
     "Run",
     "Scores",
     "Several",
@@ -161,6 +165,7 @@ __all__ = [
     "open_run",
     "recommend",
     "refine",
+    "report",
     "run",
     "smooth",
     "source",

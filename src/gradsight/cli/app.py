@@ -21,6 +21,7 @@ from gradsight.cli.commands.metrics import metrics
 from gradsight.cli.commands.models import models
 from gradsight.cli.commands.neurons import neurons
 from gradsight.cli.commands.recommend import recommend
+from gradsight.cli.commands.report import report
 from gradsight.cli.commands.run import run
 from gradsight.cli.commands.show import show
 from gradsight.cli.commands.similar import similar
@@ -70,6 +71,7 @@ for _entry in (
     show,
     merge,
     audit,
+    report,
     neurons,
     caption,
     ask,
