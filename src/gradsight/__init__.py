@@ -29,6 +29,7 @@ _HOMES = {
     "Explainer": "explaining.explainer",
     "Explanation": "results.explanation",
     "Failed": "photos",
+    "Frame": "watching.frame",
     "Finding": "auditing.finding",
     "GradsightError": "errors",
     "ImageRecord": "results.records",
@@ -71,6 +72,7 @@ _HOMES = {
     "run": "runs.run",
     "smooth": "variants",
     "source": "registry",
+    "watch": "watching.watch",
 }
 
 if TYPE_CHECKING:
@@ -106,6 +108,8 @@ if TYPE_CHECKING:
     from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top, Within
     from gradsight.targets.scores import Scores
     from gradsight.variants import contrastive, eigen_smooth, fuse, refine, smooth
+    from gradsight.watching.frame import Frame
+    from gradsight.watching.watch import watch
 
 __all__ = [
     "Against",
@@ -124,6 +128,7 @@ __all__ = [
     "Explanation",
     "Failed",
     "Finding",
+    "Frame",
     "GradsightError",
     "ImageRecord",
     "Model",
@@ -164,6 +169,7 @@ __all__ = [
     "run",
     "smooth",
     "source",
+    "watch",
 ]
 
 
