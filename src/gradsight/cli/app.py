@@ -24,6 +24,7 @@ from gradsight.cli.commands.recommend import recommend
 from gradsight.cli.commands.run import run
 from gradsight.cli.commands.show import show
 from gradsight.cli.commands.similar import similar
+from gradsight.cli.commands.watch import watch
 from gradsight.cli.streams import need_stdout
 from gradsight.cli.terminal import mistakes, say
 from gradsight.cli.usage import Command, Commands
@@ -64,6 +65,7 @@ for _entry in (
     demo,
     explain,
     compare,
+    watch,
     evaluate,
     recommend,
     run,

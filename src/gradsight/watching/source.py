@@ -16,7 +16,7 @@ from gradsight.watching.ahead import Ahead
 from gradsight.watching.frame import Shot
 from gradsight.watching.video import Video, camera, video_at
 
-Watched: TypeAlias = "str | os.PathLike[str] | int | Iterable[object]"
+Watched: TypeAlias = "str | os.PathLike[str] | int | Iterable[object] | Source"
 """What can be watched: the path of a video or of a folder, the number of a camera, or any iterable of pictures."""
 
 Shots: TypeAlias = "Iterator[Shot | Failed[Shot]]"
@@ -143,6 +143,8 @@ def source_of(watched: Watched) -> Source:
     Raises:
         GradsightError: there is no such thing, or nothing in it that can be watched.
     """
+    if isinstance(watched, Film | Live | Folder | Given):
+        return watched
     if isinstance(watched, bool):
         raise _none(watched)
     if isinstance(watched, int):
