@@ -28,6 +28,7 @@ _HOMES = {
     "Explained": "photos",
     "Explainer": "explaining.explainer",
     "Explanation": "results.explanation",
+    "Explanations": "results.explanations",
     "Failed": "photos",
     "Frame": "watching.frame",
     "Finding": "auditing.finding",
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from gradsight.registry import method, source
     from gradsight.results.comparison import Comparison
     from gradsight.results.explanation import Explanation
+    from gradsight.results.explanations import Explanations
     from gradsight.results.note import Note
     from gradsight.results.records import ImageRecord
     from gradsight.runs.engines.ray import Ray
@@ -126,6 +128,7 @@ __all__ = [
     "Explained",
     "Explainer",
     "Explanation",
+    "Explanations",
     "Failed",
     "Finding",
     "Frame",

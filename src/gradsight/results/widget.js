@@ -6,6 +6,7 @@ const CURVE = 0.8;
 
 function labelled(text, control) {
   const label = document.createElement("label");
+  control.setAttribute("aria-label", text); // else the options of a list would be part of its name
   label.append(document.createTextNode(text + " "), control);
   return label;
 }

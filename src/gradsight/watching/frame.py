@@ -7,8 +7,10 @@ from typing import Unpack
 
 from PIL import Image
 
+from gradsight.checks import optional, taken
 from gradsight.results.explanation import Explanation
 from gradsight.results.pictures import Look
+from gradsight.rules import Instance, Number, Whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,12 @@ class Frame:
     time: float | None
     explanation: Explanation
     scale: float | None = None
+
+    def __post_init__(self) -> None:
+        taken("index", self.index, Whole(0))
+        taken("explanation", self.explanation, Instance(Explanation, "a gs.Explanation"))
+        optional("time", self.time, Number())
+        optional("scale", self.scale, Number(above=0))
 
     @property
     def strength(self) -> float:

@@ -41,6 +41,9 @@ _TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: I
 _ASPECTS = (Fraction(1, 4), Fraction(4))
 """Of pixels. What claims more than that is a mistake, and would make a picture of any size."""
 
+_MOST_OF_IT = 0.8
+"""Where the last frame is shown before that share of the time that a video claims, the rest is missing."""
+
 _LEAST_PACKETS = 2
 """A video says how many frames it has in its head; one fewer is how some encoders count."""
 
@@ -197,7 +200,7 @@ def _decoded(
 ) -> Iterator[Shot | Failed[Shot]]:
     av = needed()
     index, first, base = 0, None, stream.time_base or Fraction(1, 1000)
-    aspect, damage = _aspect(stream), None
+    aspect, damage, last = _aspect(stream), None, 0.0
     try:
         for packet in container.demux(stream):
             try:
@@ -208,12 +211,23 @@ def _decoded(
             for frame in frames:
                 first = frame.pts if first is None else first
                 time = None if frame.pts is None or first is None else float((frame.pts - first) * base)
+                last = time or last
                 yield _shot(frame, Shot(index, time, name), aspect)
                 index += 1
     except av.error.FFmpegError as error:
         damage = _reason(error)
-    if damage or (not is_live and index + _LEAST_PACKETS <= stream.frames):
+    claimed = 0.0 if is_live else _seconds(container, stream)
+    if damage or (not is_live and index + _LEAST_PACKETS <= stream.frames) or last < _MOST_OF_IT * claimed:
         yield Failed(Shot(index, None, name), ImageError(_cut_off(name, index, stream.frames, damage)))
+
+
+def _seconds(container: InputContainer, stream: VideoStream) -> float:
+    """How long the pictures of a video are, as it says itself; 0 where it does not."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    # Of all that is in it: sound may go on after the last picture.
+    alone = len(container.streams) == 1 and container.duration
+    return container.duration / 1_000_000 if alone and container.duration else 0.0
 
 
 def _shot(frame: VideoFrame, shot: Shot, aspect: Fraction) -> Shot | Failed[Shot]:
