@@ -24,9 +24,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
-import torchvision_shim
-
 import gradsight as gs
+import torchvision_shim
 from gradsight.photos import bundled_photo
 
 

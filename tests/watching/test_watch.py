@@ -154,7 +154,8 @@ def test_the_sampled_frames_are_those_of_their_times(panned: Path, monkeypatch: 
 def test_times_are_kept_where_the_rate_varies(tmp_path: Path, explainer: gs.Explainer) -> None:
     times = [Fraction(x, 100) for x in (0, 4, 9, 40, 41, 120)]
     path = record(tmp_path / "x.mkv", [scene(0.5)] * 6, times)
-    gs.watch(path, explainer).save(tmp_path / "y.mp4")
+    # The long wait between two frames is none that is missing.
+    assert gs.watch(path, explainer).save(tmp_path / "y.mp4").failed == 0
     assert [time for time, _ in frames_of(tmp_path / "y.mp4")] == pytest.approx([float(t) for t in times], abs=2e-4)
 
 
@@ -274,7 +275,7 @@ def test_a_camera_goes_through_the_same_reader(explainer: gs.Explainer, tmp_path
 
 
 def test_a_camera_that_is_not_there_is_told(explainer: gs.Explainer, monkeypatch: Any) -> None:
-    with pytest.raises((ImageError, InvalidArgument), match="There is no camera 97|cannot be reached"):
+    with pytest.raises((ImageError, InvalidArgument), match=r"There is no camera 97|cannot be reached"):
         gs.watch(97, explainer)
     monkeypatch.setattr(videos.sys, "platform", "plan9")
     with pytest.raises(InvalidArgument, match="cameras cannot be reached on this system"):

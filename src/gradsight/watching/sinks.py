@@ -15,7 +15,7 @@ from PIL import Image
 from gradsight import imaging
 from gradsight.errors import InvalidArgument, received
 from gradsight.files import is_file, is_folder, written
-from gradsight.watching.video import needed
+from gradsight.watching.decoded import needed
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
