@@ -205,7 +205,7 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: w.explainer(np.array(["a", "b"])), InvalidType, "`inputs` must be a batch"),
         (lambda w: w.explainer.dissect(w.concepts, quantile=math.nan), InvalidArgument, "`quantile` must be a number"),
     ],
-    "Explanations": [(lambda w: gs.Explanations([w.explanation, 5]), InvalidArgument, "`explanations` must be")],
+    "Explanations": [(lambda w: gs.Explanations([w.explanation, 5]), InvalidType, "`explanations` must be")],
     "Frame": [
         (lambda w: gs.Frame(0, None, 5), InvalidType, "`explanation` must be a gs.Explanation"),
         (lambda w: gs.Frame(0, None, w.explanation, scale=0), InvalidArgument, "`scale` must be a number above 0"),

@@ -20,7 +20,7 @@ class Explanations(tuple[Explanation, ...]):
     one: a plain tuple cannot show what is in it.
 
     Raises:
-        InvalidArgument: there is something else among them.
+        InvalidType: there is something else among them.
 
     >>> from gradsight.results.example import example
     >>> one = example()
