@@ -45,7 +45,8 @@ def in_terminal(answer: bytes = b"", **environment: str) -> bytes:
             os.environ.pop(name, None)
         os.environ.update({"TERM": "xterm-256color", "COLORTERM": "truecolor", **environment})
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 20, 60, 600, 400))
-        os.execv(sys.executable, [sys.executable, "-c", DRAW])
+        # With this environment alone: GNU readline sets COLUMNS behind Python's back.
+        os.execve(sys.executable, [sys.executable, "-c", DRAW], dict(os.environ))
     got = b""
     while select.select([master], [], [], 60)[0]:
         try:
