@@ -8,7 +8,7 @@ INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras bench-metrics bench-runs test-gpu test-rest test-browser slow proofs format house clean
+.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras bench-metrics bench-runs bench-watch test-gpu test-rest test-browser slow proofs format house clean
 
 # Keras is one engine a process.
 ENGINES ?= tensorflow jax torch
@@ -85,6 +85,9 @@ bench-runs: $(VENV)/.dev  ## time runs over a folder beside a bare loop, and oth
 test-browser: $(VENV)/.dev  ## run the tests that open pages in Chromium, which is installed if need be
 	@scripts/install_chromium.sh
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'browser and not slow' $(ARGS)
+
+bench-watch: $(VENV)/.dev  ## time watching a video beside plain inference
+	$(BIN)/python benchmarks/bench_watch.py $(ARGS)
 
 test-gpu: $(VENV)/.dev  ## run only the tests that need a GPU; the environment's PyTorch must be one for it
 	$(BIN)/python -m pytest -m gpu tests/gpu $(ARGS)

@@ -25,6 +25,7 @@ from gradsight.cli.commands.report import report
 from gradsight.cli.commands.run import run
 from gradsight.cli.commands.show import show
 from gradsight.cli.commands.similar import similar
+from gradsight.cli.commands.watch import watch
 from gradsight.cli.streams import need_stdout
 from gradsight.cli.terminal import mistakes, say
 from gradsight.cli.usage import Command, Commands
@@ -65,6 +66,7 @@ for _entry in (
     demo,
     explain,
     compare,
+    watch,
     evaluate,
     recommend,
     run,
