@@ -8,7 +8,7 @@ INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras bench-metrics bench-runs test-gpu test-rest test-release docs slow proofs format house clean
+.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras bench-metrics bench-runs test-gpu test-rest test-release test-types docs slow proofs format house clean
 
 # Keras is one engine a process.
 ENGINES ?= tensorflow jax torch
@@ -94,6 +94,9 @@ proofs: $(VENV)/.dev  ## kill runs and their workers, and measure their memory; 
 
 docs: $(VENV)/.docs  ## build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+test-types: $(VENV)/.dev  ## what a user's pyright says of the public API; it needs node
+	$(BIN)/pyright
 
 test-release: $(RELEASE)/.done  ## build wheel and sdist, install them in clean environments, use them
 	$(RELEASE)/bin/python scripts/check_release.py $(ARGS)

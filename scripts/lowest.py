@@ -1,6 +1,7 @@
 """Print the lowest versions that pyproject.toml allows, one requirement a line, for `make test-bounds`.
 
-Left out are the tools that check the code and build the site, and the peers that maps are compared with, which are pinned anyway.
+Left out are the tools that check the code and build site and release, and the peers that maps are compared with,
+which are pinned anyway.
 Versions given as arguments go before those declared: ``python scripts/lowest.py torch==2.13.0``.
 """
 
