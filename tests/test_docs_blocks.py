@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +19,7 @@ from typer.testing import CliRunner
 import gradsight as gs
 from conftest import ROOT
 from gradsight.cli.app import app
+from pages import blocks
 
 pytestmark = pytest.mark.pytorch
 
@@ -30,33 +27,11 @@ PHOTO = ROOT / "src/gradsight/data/cat_and_coffee.jpg"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
-class Block(NamedTuple):
-    """A block of a page: its language, its text, and how many lines are before it."""
-
-    language: str
-    text: str
-    before: int
-
-
-def blocks(page: Path) -> list[Block]:
-    text = page.read_text(encoding="utf-8")
-    found = re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    return [Block(one[1], one[2], text[: one.start(2)].count("\n")) for one in found]
-
-
 def commands(text: str) -> Iterator[list[str]]:
     """The lines of a shell, without their remarks."""
     for line in text.replace("\\\n", " ").splitlines():
         if line.startswith(("gradsight ", "python ", "srun ")):
             yield shlex.split(line.removeprefix("srun "), comments=True)
-
-
-def by_python(words: list[str], folder: Path) -> None:
-    """A command in a process of its own, for what imports Keras."""
-    env = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT / "src")}
-    call = words[1:] if words[0] == "python" else ["-m", *words]
-    done = subprocess.run([sys.executable, *call], cwd=folder, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (words, done.stderr)
 
 
 def play(page: str, folder: Path, names: dict[str, Any], instead: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -77,10 +52,8 @@ def play(page: str, folder: Path, names: dict[str, Any], instead: Mapping[str, s
 
 
 def typed(words: list[str], folder: Path) -> None:
-    if words[0] == "python" or "keras" in " ".join(words):
-        if importlib.util.find_spec("keras") is not None:
-            by_python(words, folder)
-    elif words[0] == "gradsight":
+    """Runs a command. What is of Keras is for a process of its own: tests/on_keras/test_keras_docs.py."""
+    if words[0] == "gradsight" and "model.keras" not in words:
         result = CliRunner().invoke(app, words[1:])
         assert result.exit_code == 0, (words, result.output)
 
@@ -164,9 +137,8 @@ def test_the_page_on_reading_names_every_note() -> None:
 
 def test_the_page_to_start_with_runs(here: Path) -> None:
     play("docs/start.md", here, {})
-    assert {"why.png", "model.pt", "model.pt2", "gradsight-out"} <= {path.name for path in here.iterdir()}
-    if importlib.util.find_spec("keras") is not None:
-        assert (here / "why-keras.png").is_file()
+    there = {path.name for path in here.iterdir()}
+    assert {"why.png", "model.pt", "model.pt2", "gradsight-out", "maps-of-my-model", "maps-of-program"} <= there
 
 
 @pytest.mark.parametrize("page", ["reading", "design"])
