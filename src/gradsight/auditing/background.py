@@ -170,9 +170,7 @@ def _reliance(
     )
 
 
-def _falls(
-    target: int, rows: NDArray[np.intp], tried: Tried
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+def _falls(target: int, rows: NDArray[np.intp], tried: Tried) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """By how much the class's probability falls without the object, and without the background, (n,) each."""
     pictures, used = tried.loader.pictures(rows, _TRIED)
     if not len(used):
