@@ -1,0 +1,177 @@
+"""The first tab: a photo, what the models say of it, and where they looked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import gradio as gr
+from gradio.components import Component
+
+from gradsight.pages.answer import Answer, answered
+from gradsight.pages.draw import Look, panels
+from gradsight.pages.lines import lines_of
+from gradsight.pages.served import model_of
+from gradsight.pages.web import markup
+from gradsight.pages.web.context import MODEL_QUEUE, Page, told
+from gradsight.pages.web.controls import (
+    EMPTY,
+    Controls,
+    Kept,
+    Looks,
+    Question,
+    controls_of,
+    layers_of,
+    look_of,
+    looks,
+    photo_place,
+)
+from gradsight.pages.web.questions import Home, PointQuestion, SidesQuestion
+
+
+@dataclass(frozen=True, eq=False)
+class _Outputs:
+    """What an answer is shown in."""
+
+    status: gr.HTML
+    kept: gr.State
+    shown: gr.HTML
+    notes: gr.HTML
+    chances: gr.HTML
+    which: gr.Dropdown
+    lines: gr.Textbox
+    sides: gr.HTML
+    uses: gr.HTML
+
+    @property
+    def all(self) -> list[Component]:
+        """As outputs of an event."""
+        return [*vars(self).values()]
+
+
+class PhotoTab:
+    """Its components, and what happens when they are used.
+
+    Args:
+        page: what it shows.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def build(self) -> None:
+        """Make the components; within a `gradio.Blocks`."""
+        page, kept = self._page, gr.State(None, time_to_live=3600)
+        first = next(iter(page.models.values()))
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=4, min_width=300):
+                photo = photo_place()
+                example = gr.Button("Try the example photo", size="sm", elem_id="example")
+                chances = gr.HTML("", elem_id="chances")
+                with gr.Accordion("What is explained", open=True):
+                    controls = controls_of(photo, first, list(page.models))
+            with gr.Column(scale=7, min_width=300):
+                status = gr.HTML(markup.message(EMPTY), elem_id="status")
+                shown = gr.HTML("", elem_id="maps")
+                with gr.Accordion("How it is drawn", open=True):
+                    look = looks()
+                notes = gr.HTML("", elem_id="notes")
+                uses = PointQuestion(page, controls, kept).build()
+                which, sides = SidesQuestion(page, controls, look, kept).build()
+                lines = Home(page, look, kept).build()
+        example.click(lambda: str(page.example), None, photo, api_visibility="private", queue=False)
+        self._on_answers(controls, look, _Outputs(status, kept, shown, notes, chances, which, lines, sides, uses))
+        self._on_looks(look, kept, [shown, sides, lines])
+
+    def _on_answers(self, controls: Controls, look: Looks, outputs: _Outputs) -> None:
+        chosen = (controls.other, controls.classes, controls.methods, controls.layers)
+        given = [*controls.all, *look.all]
+        gr.on(
+            [controls.photo.change, *(one.input for one in chosen), controls.top.release],
+            self.explain,
+            given,
+            outputs.all,
+            concurrency_id=MODEL_QUEUE,
+            trigger_mode="always_last",
+            api_visibility="private",
+        )
+        # One after the other: layers of the model before would be asked of this one.
+        changed = controls.model.input(
+            self.other_model, controls.model, [controls.classes, controls.layers], api_visibility="private", queue=False
+        )
+        changed.then(self.explain, given, outputs.all, concurrency_id=MODEL_QUEUE, api_visibility="private")
+
+    def _on_looks(self, look: Looks, kept: gr.State, outputs: list[Component]) -> None:
+        # A hand on the slider means it.
+        look.opacity.input(lambda: False, None, look.by_heat, api_visibility="private", queue=False)
+        gr.on(
+            [look.colormap.input, look.by_heat.change, look.boxes.input, look.opacity.input, look.threshold.input],
+            self.redraw,
+            [kept, *look.all],
+            outputs,
+            trigger_mode="always_last",
+            show_progress="hidden",
+            api_visibility="private",
+        )
+
+    def other_model(self, name: str) -> tuple[object, object]:
+        """The classes and layers of another model."""
+        served = model_of(self._page.models, name)
+        return gr.Dropdown(choices=served.classes, value=[]), gr.Dropdown(choices=layers_of(served), value=[])
+
+    def explain(self, *given: object) -> tuple[object, ...]:
+        """Ask the models about the photo."""
+        try:
+            question, look = Question.of(given[: Controls.COUNT]), look_of(given[Controls.COUNT :])
+            if question.photo is None:
+                return _nothing(markup.message(EMPTY))
+            answers = self._answers(question, question.photo)
+            return self._shown(answers, look)
+        except Exception as error:  # whatever it is: the visitor is told in words
+            return _nothing(markup.problem(told(error)))
+
+    def _answers(self, question: Question, path: str) -> tuple[Answer, ...]:
+        photo, limits, asked = self._page.photo(path), self._page.limits, question.asked
+        # Layers are the first model's; another one has others, and chooses for itself.
+        ways = [(question.model, asked), *([(question.other, replace(asked, layers=()))] if question.other else [])]
+        served = [(model_of(self._page.models, name), one) for name, one in ways]
+        return self._page.asking(lambda: tuple(answered(one, photo, asked, limits) for one, asked in served))
+
+    def _shown(self, answers: tuple[Answer, ...], look: Look) -> tuple[object, ...]:
+        notes = tuple(dict.fromkeys(note for one in answers for note in one.notes))
+        chances = "".join(markup.predictions(one.served.name, one.predictions) for one in answers)
+        best = gr.Dropdown(choices=answers[0].served.classes, value=answers[0].explanations[0].labels[0][0])
+        return (
+            "",
+            Kept(answers),
+            _maps(answers, look),
+            markup.notes(notes),
+            chances,
+            best,
+            _lines(answers, look),
+            "",
+            "",
+        )
+
+    def redraw(self, kept: Kept | None, *look: object) -> tuple[object, ...]:
+        """Draw what is kept in another way; no model is asked."""
+        if kept is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        try:
+            chosen = look_of(look)
+            sides = markup.figures(panels(kept.sides, chosen)) if kept.sides else gr.skip()
+            return _maps(kept.answers, chosen), sides, _lines(kept.answers, chosen)
+        except Exception as error:
+            return markup.problem(told(error)), gr.skip(), gr.skip()
+
+
+def _nothing(status: str) -> tuple[object, ...]:
+    """Words, and nothing of an answer before."""
+    return status, None, "", "", "", gr.skip(), "", "", ""
+
+
+def _maps(answers: tuple[Answer, ...], look: Look) -> str:
+    return "".join(markup.figures(panels(one, look)) for one in answers)
+
+
+def _lines(answers: tuple[Answer, ...], look: Look) -> str:
+    return "\n".join(lines_of(one, look) for one in answers)
