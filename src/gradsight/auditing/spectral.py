@@ -49,10 +49,10 @@ def spread(rows: Rows) -> NDArray[np.float64]:
     eigenmaps, 2003).
 
     Args:
-        rows: what is laid out; with fewer than four all lie in the middle.
+        rows: what is laid out; fewer than four lie side by side.
     """
     if len(rows) < 4:
-        return np.full((len(rows), 2), 0.5)
+        return np.stack([np.linspace(0.2, 0.8, len(rows)), np.full(len(rows), 0.5)], axis=1)
     _, vectors = _eigen(_affinity(rows), 2)
     # By ranks in part: a few rows far away would push all others into one dot.
     found = vectors[:, 1:3]

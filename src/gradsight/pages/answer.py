@@ -55,9 +55,22 @@ class Answer:
         return tuple(replace(one.record(), image=name) for one in self.explanations)
 
     @property
+    def shared(self) -> tuple[str, ...]:
+        """What the reader must know of all maps."""
+        every = self._every
+        return tuple(note for note in dict.fromkeys(sum(every, ())) if all(note in own for own in every))
+
+    @property
     def notes(self) -> tuple[str, ...]:
-        """What the reader must know, each once."""
-        return tuple(dict.fromkeys([*self.remarks, *(note for one in self.explanations for note in one.notes)]))
+        """What the reader must know: what could not be answered, and what is true of all maps or of some."""
+        return tuple(dict.fromkeys([*self.remarks, *self.shared, *sum(self._every, ())]))
+
+    @property
+    def _every(self) -> list[tuple[str, ...]]:
+        """The notes of each map."""
+        return [
+            tuple(note.text for note in own) for one in self.explanations for row in one.target_notes for own in row
+        ]
 
     def words(self) -> tuple[str, ...]:
         """Where each map is hot, in sentences."""

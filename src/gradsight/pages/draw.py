@@ -87,7 +87,9 @@ def panels(answer: Answer, look: Look, side: int = SIDE) -> tuple[Panel, ...]:
 
 def _panels(answer: Answer, explanation: Explanation, look: Look, side: int) -> Iterator[Panel]:
     record = explanation.record().to_dict()
-    chances = {one.index: one.probability for one in answer.predictions}
+    shared, chances = answer.shared, {one.index: one.probability for one in answer.predictions}
+    # What is true of all maps is told once, and not under each.
+    notes = explanation.target_notes[0] if explanation.target_notes else ((),) * len(record["targets"])
     for j, target in enumerate(record["targets"]):
         chance = chances.get(target["index"]) if not target["signed"] else None
         told = f"{target['label']}, {share(chance)}" if chance is not None else str(target["label"])
@@ -96,7 +98,7 @@ def _panels(answer: Answer, explanation: Explanation, look: Look, side: int) -> 
             title=told,
             detail=f"{record['title']} {wording.place(explanation.layers)}, {answer.served.name}",
             words=wording.where(target, record["size"]),
-            notes=tuple(note.text for note in explanation.target_notes[0][j]) if explanation.target_notes else (),
+            notes=tuple(note.text for note in notes[j] if note.text not in shared),
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gradsight.evaluating.evaluation import Evaluation
 from gradsight.evaluating.summary import Summary, told
 
-HEADINGS = ("Place", "Method", "Mean", "95 % interval", "Photos", "Chance of random doing as well")
+HEADINGS = ("Method", "Place", "Mean", "95 % interval", "Photos", "Chance of random doing as well")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +36,15 @@ def words_of(evaluation: Evaluation) -> tuple[str, ...]:
     """What was evaluated, and what must be known of it."""
     failed = tuple(f"{one.image} could not be measured: {one.reason}" for one in evaluation.failed[:5])
     left_out = tuple(f"{name} was left out: {why}" for name, why in evaluation.left_out)
-    about = f"Model {evaluation.model}, {len(evaluation.images)} photos, {len(evaluation.metrics)} metrics."
+    about = f"Model {evaluation.model}, {len(evaluation.images)} photos, by {', '.join(evaluation.metrics)}."
     return (about, *evaluation.notes, *left_out, *failed)
 
 
 def _row(one: Summary) -> tuple[str, ...]:
     name = told(one.layer, one.method)
     return (
-        "" if one.rank is None else str(one.rank),
         f"{name} (control)" if one.control else name,
+        "" if one.rank is None else str(one.rank),
         _number(one.mean),
         "too few photos" if math.isnan(one.low) else f"{_number(one.low)} to {_number(one.high)}",
         str(one.n),

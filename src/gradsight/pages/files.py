@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -14,6 +15,7 @@ from gradsight.names import distinct, safe
 from gradsight.pages.answer import Answer
 from gradsight.pages.draw import Look, panels
 from gradsight.pages.lines import lines_of
+from gradsight.results.explanation import Explanation
 
 _HEIGHT = 480
 """Of the pictures side by side, in pixels."""
@@ -27,6 +29,12 @@ def picture_of(answers: Sequence[Answer], look: Look) -> Image.Image:
         *((one.picture, [one.title, one.detail]) for a in answers for one in panels(a, look)),
     ]
     return imaging.strip(shown, height=_HEIGHT)
+
+
+def _of_copy(explanation: Explanation) -> Explanation:
+    """With positions of the copy of the photo that it holds: what is in one file fits together."""
+    photo, placed = explanation.photos[0], explanation.placements[0]
+    return replace(explanation, placements=(placed.resized((photo.height, photo.width)),))
 
 
 def write(answers: Sequence[Answer], look: Look, folder: Path, photo: str = "photo.jpg") -> tuple[Path, ...]:
@@ -50,7 +58,7 @@ def write(answers: Sequence[Answer], look: Look, folder: Path, photo: str = "pho
         stem = f"why-{name}" if len(answers) > 1 else "why"
         for number, explanation in enumerate(answer.explanations):
             made.append(folder / (f"{stem}-{number}.npz" if len(answer.explanations) > 1 else f"{stem}.npz"))
-            explanation.save(made[-1])
+            _of_copy(explanation).save(made[-1])
         records = [one.to_dict() for one in answer.records(photo)]
         for kind, text in ((".json", json.dumps(records, indent=1)), (".py", lines_of(answer, look, photo))):
             made.append(folder / f"{stem}{kind}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 import numpy as np
@@ -24,8 +26,24 @@ from gradsight.pages.web.context import MODEL_QUEUE, Page, told
 from gradsight.pages.web.evaluation_tab import NO_EVALUATION
 from gradsight.pages.web.run_tab import NO_RUN
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _ROWS = 1000
 """So many photos of a run are told at once."""
+
+
+def _answering(ask: Callable[P, T]) -> Callable[P, T]:
+    """A question whose error is told in words."""
+
+    @functools.wraps(ask)  # whose arguments and types Gradio reads
+    def asked(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return ask(*args, **kwargs)
+        except Exception as error:
+            raise gr.Error(told(error), print_exception=False) from error
+
+    return asked
 
 
 class Api:
@@ -45,6 +63,7 @@ class Api:
         for told_of in (self.models, self.run, self.run_map, self.evaluation):
             gr.api(told_of, api_name=told_of.__name__)
 
+    @_answering
     def explain(
         self,
         photo: dict,  # type: ignore[type-arg]  # Gradio makes the API's schema of it
@@ -66,17 +85,15 @@ class Api:
             layers: their names; chosen where there are none.
             look: colormap, opacity, threshold and boxes; {"pictures": false} leaves the pictures out.
         """
-        try:
-            chosen, pictures = _look(look)
-            served, asked = (
-                model_of(self._page.models, model),
-                Asked(tuple(classes), top, tuple(methods), tuple(layers)),
-            )
-            picture, limits = self._page.photo(_path(photo)), self._page.limits
-            return _plain(self._page.asking(lambda: answered(served, picture, asked, limits)), chosen, pictures)
-        except Exception as error:
-            raise _in_words(error) from error
+        chosen, pictures = _look(look)
+        served, asked = (
+            model_of(self._page.models, model),
+            Asked(tuple(classes), top, tuple(methods), tuple(layers)),
+        )
+        picture, limits = self._page.photo(_path(photo)), self._page.limits
+        return _plain(self._page.asking(lambda: answered(served, picture, asked, limits)), chosen, pictures)
 
+    @_answering
     def point(
         self,
         photo: dict,  # type: ignore[type-arg]
@@ -88,16 +105,14 @@ class Api:
         layer: str = "",
     ) -> dict:  # type: ignore[type-arg]
         """Which classes use a point of a photo, in pixels of it: a sentence, and a value for each class."""
-        try:
-            served = model_of(self._page.models, model)
-            asked = Asked(tuple(classes), 1, (method,), (layer,) if layer else ())
-            picture, limits = self._page.photo(_path(photo)), self._page.limits
-            found = self._page.asking(lambda: points_of(served, picture, asked, limits))
-            uses = [vars(use) for use in found.at(row, column)]
-            return {"words": found.words(row, column), "classes": uses}
-        except Exception as error:
-            raise _in_words(error) from error
+        served = model_of(self._page.models, model)
+        asked = Asked(tuple(classes), 1, (method,), (layer,) if layer else ())
+        picture, limits = self._page.photo(_path(photo)), self._page.limits
+        found = self._page.asking(lambda: points_of(served, picture, asked, limits))
+        uses = [vars(use) for use in found.at(row, column)]
+        return {"words": found.words(row, column), "classes": uses}
 
+    @_answering
     def sides(
         self,
         photo: dict,  # type: ignore[type-arg]
@@ -109,15 +124,13 @@ class Api:
         look: dict = {},  # type: ignore[type-arg]  # noqa: B006
     ) -> dict:  # type: ignore[type-arg]
         """What speaks for a class, what against it, and why it rather than another one; as `explain` answers."""
-        try:
-            chosen, pictures = _look(look)
-            served, asked = model_of(self._page.models, model), Asked((), 1, tuple(methods), tuple(layers))
-            picture, limits = self._page.photo(_path(photo)), self._page.limits
-            made = self._page.asking(lambda: sides_of(served, picture, asked, which, rather_than or None, limits))
-            return _plain(made, chosen, pictures)
-        except Exception as error:
-            raise _in_words(error) from error
+        chosen, pictures = _look(look)
+        served, asked = model_of(self._page.models, model), Asked((), 1, tuple(methods), tuple(layers))
+        picture, limits = self._page.photo(_path(photo)), self._page.limits
+        made = self._page.asking(lambda: sides_of(served, picture, asked, which, rather_than or None, limits))
+        return _plain(made, chosen, pictures)
 
+    @_answering
     def models(self) -> list[dict]:  # type: ignore[type-arg]
         """The models of the page, with their classes and the layers that can be explained."""
         return [
@@ -125,6 +138,7 @@ class Api:
             for one in self._page.models.values()
         ]
 
+    @_answering
     def run(
         self,
         label: str = "",
@@ -135,39 +149,28 @@ class Api:
         count: int = 100,
     ) -> dict:  # type: ignore[type-arg]
         """Photos of the run that fit a filter: how many there are, and a part of them."""
-        try:
-            if self._page.shelf is None:
-                raise InvalidArgument(NO_RUN)
-            found = self._page.shelf.chosen(Filter(label, wrong, low, high))
-            part = found[max(0, first) : max(0, first) + min(max(0, count), _ROWS)]
-            return {"count": len(found), "photos": [vars(card) for card in part]}
-        except Exception as error:
-            raise _in_words(error) from error
+        if self._page.shelf is None:
+            raise InvalidArgument(NO_RUN)
+        found = self._page.shelf.chosen(Filter(label, wrong, low, high))
+        part = found[max(0, first) : max(0, first) + min(max(0, count), _ROWS)]
+        return {"count": len(found), "photos": [vars(card) for card in part]}
 
+    @_answering
     def run_map(self) -> dict:  # type: ignore[type-arg]
         """The run's photos in a plane, by what the model looks at."""
-        try:
-            if self._page.shelf is None:
-                raise InvalidArgument(NO_RUN)
-            found = self._page.shelf.map
-            return {"keys": list(found.keys), "places": found.places.tolist(), "groups": found.groups.tolist()}
-        except Exception as error:
-            raise _in_words(error) from error
+        if self._page.shelf is None:
+            raise InvalidArgument(NO_RUN)
+        found = self._page.shelf.map
+        return {"keys": list(found.keys), "places": found.places.tolist(), "groups": found.groups.tolist()}
 
+    @_answering
     def evaluation(self, metric: str) -> dict:  # type: ignore[type-arg]
         """The figures of a metric of the evaluation, a row for each method and layer, the best first."""
-        try:
-            if self._page.evaluation is None:
-                raise InvalidArgument(NO_EVALUATION)
-            found = table_of(self._page.evaluation, metric)
-            rows = [list(row) for row in found.rows]
-            return {"words": list(words_of(self._page.evaluation)), "columns": list(HEADINGS), "rows": rows}
-        except Exception as error:
-            raise _in_words(error) from error
-
-
-def _in_words(error: Exception) -> gr.Error:
-    return gr.Error(told(error), print_exception=False)
+        if self._page.evaluation is None:
+            raise InvalidArgument(NO_EVALUATION)
+        found = table_of(self._page.evaluation, metric)
+        rows = [list(row) for row in found.rows]
+        return {"words": list(words_of(self._page.evaluation)), "columns": list(HEADINGS), "rows": rows}
 
 
 def _path(photo: Any) -> str:

@@ -38,7 +38,16 @@ SCRIPT = """
 def theme() -> gr.themes.Base:
     """Gradio's, with the fonts of the visitor's own system: nothing is fetched for it."""
     fonts = ["system-ui", "sans-serif"]
-    return gr.themes.Default(primary_hue=gr.themes.colors.blue, font=fonts, font_mono=["ui-monospace", "monospace"])
+    made = gr.themes.Default(primary_hue=gr.themes.colors.blue, font=fonts, font_mono=["ui-monospace", "monospace"])
+    # Gradio's own greys are too pale to be read by everybody.
+    return made.set(
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_label_text_color="*neutral_700",
+        block_title_text_color="*neutral_700",
+    )
 
 
 def blocks(page: Page) -> gr.Blocks:
@@ -49,6 +58,8 @@ def blocks(page: Page) -> gr.Blocks:
     """
     # Files that are an hour old are deleted: by then nobody looks at them.
     with gr.Blocks(title="gradsight", analytics_enabled=False, delete_cache=(600, 3600), fill_width=False) as made:
+        # Before the tabs, whose handlers would else take the names.
+        Api(page).build()
         gr.HTML(_HEAD)
         with gr.Tabs():
             with gr.Tab("Photo"):
@@ -59,6 +70,5 @@ def blocks(page: Page) -> gr.Blocks:
                 EvaluationTab(page).build()
         if opened is not None:
             opened(made)
-        Api(page).build()
     made.queue(max_size=page.limits.waiting, default_concurrency_limit=4, api_open=False)
     return made

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 from gradio.components import Component
+from gradio.data_classes import ImageData
 
 from gradsight import imaging
 from gradsight.pages.answer import Answer
@@ -14,7 +15,6 @@ from gradsight.pages.asked import Asked
 from gradsight.pages.draw import Look
 from gradsight.pages.points import Points
 from gradsight.pages.served import Served, methods
-from gradsight.pages.web.component import Photo
 
 EMPTY = "Choose a photo: drop it, paste it, or take the example."
 
@@ -55,7 +55,7 @@ class Question:
 class Controls:
     """What is asked with, in the order in which handlers get it."""
 
-    photo: Photo
+    photo: gr.Image
     model: gr.Dropdown
     other: gr.Dropdown
     classes: gr.Dropdown
@@ -87,13 +87,22 @@ class Looks:
         return [self.colormap, self.by_heat, self.opacity, self.threshold, self.boxes]
 
 
-def photo_place() -> Photo:
+def photo_place() -> gr.Image:
     """Where a photo is dropped, pasted, chosen and clicked on."""
     # No camera: nobody asks for one here, and a button for it would be one more to pass by keys.
-    return Photo(label="Photo", sources=["upload", "clipboard"], buttons=[], height=320, elem_id="photo")
+    made = gr.Image(label="Photo", sources=["upload", "clipboard"], buttons=[], height=320, elem_id="photo")
+    # Gradio would open it, whatever its size and kind. Not in a class of our own: beside the source of a component's
+    # class Gradio writes a file.
+    made.preprocess = _path
+    return made
 
 
-def controls_of(photo: Photo, first: Served, names: Sequence[str]) -> Controls:
+def _path(payload: ImageData | None) -> str | None:
+    """The path of the uploaded file, which Gradio has seen to lie in its upload folder."""
+    return None if payload is None else payload.path
+
+
+def controls_of(photo: gr.Image, first: Served, names: Sequence[str]) -> Controls:
     """The controls for a model, of several by their names."""
     several = len(names) > 1
     others = [("none", ""), *((name, name) for name in names)]
@@ -130,7 +139,7 @@ def layers_of(served: Served) -> list[str]:
 
 def looks() -> Looks:
     """How maps are drawn; made in the order in which they are seen."""
-    with gr.Row():
+    with gr.Row(elem_classes="gs-looks"):
         colormap = gr.Dropdown(
             imaging.colormaps(), value=imaging.DEFAULT, label="Colour map", min_width=150, elem_id="colours"
         )
@@ -138,7 +147,7 @@ def looks() -> Looks:
             True, label="Follow the heat", info="The hotter, the less of the photo.", min_width=150, elem_id="by-heat"
         )
         boxes = gr.Checkbox(False, label="Boxes", info="Around what is hot.", min_width=150, elem_id="boxes")
-    with gr.Row():
+    with gr.Row(elem_classes="gs-looks"):
         opacity = gr.Slider(0, 1, value=0.5, step=0.05, label="Opacity", min_width=150, elem_id="opacity")
         threshold = gr.Slider(
             0, 1, value=0, step=0.05, label="Threshold: heat below is left out", min_width=150, elem_id="threshold"

@@ -34,7 +34,7 @@ def image(picture: Image.Image, words: str) -> str:
 
 def figures(panels: Iterable[Panel]) -> str:
     """Pictures side by side, each with its words."""
-    return f'<div class="gs-grid">{"".join(map(_figure, panels))}</div>'
+    return f'<div class="gs-grid gs-said">{"".join(map(_figure, panels))}</div>'
 
 
 def _figure(panel: Panel) -> str:
@@ -55,7 +55,7 @@ def predictions(model: str, found: Sequence[Prediction]) -> str:
         f"</span></td><td>{share(one.probability)}</td></tr>"
         for one in found
     )
-    return f'<table class="gs-table gs-chances"><caption>{escaped(model)} says</caption><tbody>{rows}</tbody></table>'
+    return f'<table class="gs-table gs-chances gs-said"><caption>{escaped(model)} says</caption><tbody>{rows}</tbody></table>'
 
 
 def notes(sentences: Sequence[str]) -> str:
@@ -63,17 +63,17 @@ def notes(sentences: Sequence[str]) -> str:
     if not sentences:
         return ""
     items = "".join(f"<li>{escaped(_sentence(one))}</li>" for one in sentences)
-    return f'<div class="gs-notes"><strong>Before you trust the maps</strong><ul>{items}</ul></div>'
+    return f'<div class="gs-notes gs-said"><strong>Before you trust the maps</strong><ul>{items}</ul></div>'
 
 
 def message(words: str) -> str:
     """A sentence."""
-    return f'<p class="gs-message">{escaped(words)}</p>' if words else ""
+    return f'<p class="gs-message gs-said">{escaped(_sentence(words))}</p>' if words else ""
 
 
 def problem(words: str) -> str:
     """What went wrong; read out at once by screen readers."""
-    return f'<div class="gs-problem" role="alert">{escaped(words)}</div>'
+    return f'<div class="gs-problem gs-said" role="alert">{escaped(words)}</div>'
 
 
 def uses(words: str, found: Sequence[Use]) -> str:

@@ -62,19 +62,19 @@ class PhotoTab:
         """Make the components; within a `gradio.Blocks`."""
         page, kept = self._page, gr.State(None, time_to_live=3600)
         first = next(iter(page.models.values()))
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=4, min_width=300):
+        with gr.Row(equal_height=False, elem_classes="gs-photo"):
+            with gr.Column(scale=4, min_width=240, elem_classes="gs-part"):
                 photo = photo_place()
                 example = gr.Button("Try the example photo", size="sm", elem_id="example")
-                chances = gr.HTML("", elem_id="chances")
-                with gr.Accordion("What is explained", open=True):
+                chances = gr.HTML("", elem_id="chances", elem_classes="gs-quiet")
+                with gr.Accordion("What is explained", open=True, elem_id="what"):
                     controls = controls_of(photo, first, list(page.models))
-            with gr.Column(scale=7, min_width=300):
-                status = gr.HTML(markup.message(EMPTY), elem_id="status")
-                shown = gr.HTML("", elem_id="maps")
+            with gr.Column(scale=7, min_width=240, elem_classes="gs-part"):
+                status = gr.HTML(markup.message(EMPTY), elem_id="status", elem_classes="gs-quiet")
+                shown = gr.HTML("", elem_id="maps", elem_classes="gs-quiet")
                 with gr.Accordion("How it is drawn", open=True):
                     look = looks()
-                notes = gr.HTML("", elem_id="notes")
+                notes = gr.HTML("", elem_id="notes", elem_classes="gs-quiet")
                 uses = PointQuestion(page, controls, kept).build()
                 which, sides = SidesQuestion(page, controls, look, kept).build()
                 lines = Home(page, look, kept).build()
@@ -137,7 +137,7 @@ class PhotoTab:
         return self._page.asking(lambda: tuple(answered(one, photo, asked, limits) for one, asked in served))
 
     def _shown(self, answers: tuple[Answer, ...], look: Look) -> tuple[object, ...]:
-        notes = tuple(dict.fromkeys(note for one in answers for note in one.notes))
+        notes = tuple(dict.fromkeys(note for one in answers for note in (*one.remarks, *one.shared)))
         chances = "".join(markup.predictions(one.served.name, one.predictions) for one in answers)
         best = gr.Dropdown(choices=answers[0].served.classes, value=answers[0].explanations[0].labels[0][0])
         return (

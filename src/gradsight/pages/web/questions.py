@@ -38,8 +38,8 @@ class PointQuestion:
             with gr.Row():
                 row = gr.Number(0, label="Row", precision=0, minimum=0, min_width=90, elem_id="row")
                 column = gr.Number(0, label="Column", precision=0, minimum=0, min_width=90, elem_id="column")
-                ask = gr.Button("Ask about this point", min_width=160, elem_id="ask")
-            uses = gr.HTML("", elem_id="uses")
+                ask = gr.Button("Ask about this point", size="sm", min_width=160, elem_id="ask")
+            uses = gr.HTML("", elem_id="uses", elem_classes="gs-quiet")
         inputs, outputs = [*self._controls.all, self._kept, row, column], [uses, self._kept]
         ask.click(self.answer, inputs, outputs, concurrency_id=MODEL_QUEUE, api_visibility="private")
         clicked = self._controls.photo.select(_clicked, None, [row, column], api_visibility="private", queue=False)
@@ -88,8 +88,8 @@ class SidesQuestion:
                     min_width=180,
                     elem_id="rather",
                 )
-                show = gr.Button("Show both sides", min_width=160, elem_id="show-sides")
-            sides = gr.HTML("", elem_id="sides")
+                show = gr.Button("Show both sides", size="sm", min_width=160, elem_id="show-sides")
+            sides = gr.HTML("", elem_id="sides", elem_classes="gs-quiet")
         show.click(
             self.answer,
             [*self._controls.all, self._kept, which, rather, *self._looks.all],
@@ -110,7 +110,7 @@ class SidesQuestion:
         asked, limits = replace(question.asked, classes=()), self._page.limits
         other = str(rather) if rather else None
         made = self._page.asking(lambda: sides_of(served, photo, asked, str(which), other, limits))
-        shown = markup.figures(panels(made, look_of(look))) + markup.notes(made.notes)
+        shown = markup.figures(panels(made, look_of(look))) + markup.notes(made.shared)
         return shown, replace(kept, sides=made)
 
 
@@ -133,7 +133,7 @@ class Home:
                 label="The same in Python", lines=8, max_lines=16, interactive=False, buttons=["copy"], elem_id="lines"
             )
             make = gr.Button("Make files: picture, raw maps, JSON, Python", elem_id="make")
-            failed = gr.HTML("", elem_id="home")
+            failed = gr.HTML("", elem_id="home", elem_classes="gs-quiet")
             files = gr.File(label="Files", file_count="multiple", interactive=False, visible=False, elem_id="files")
         make.click(self.answer, [self._kept, *self._looks.all], [failed, files], api_visibility="private")
         return lines

@@ -60,16 +60,16 @@ class RunTab:
         if shelf is None:
             gr.HTML(markup.message(NO_RUN))
             return None
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=3, min_width=280):
+        with gr.Row(equal_height=False, elem_classes="gs-both"):
+            with gr.Column(scale=3, min_width=240):
                 filters = self._filters(shelf)
-            with gr.Column(scale=7, min_width=300):
+            with gr.Column(scale=7, min_width=240):
                 told = gr.HTML("", elem_id="found")
                 photos = gr.HTML("", js_on_load=_CLICKS, elem_id="gallery")
-                one = gr.HTML("", elem_id="one")
+                one = gr.HTML("", elem_id="one", elem_classes="gs-quiet")
                 with gr.Accordion("A map of the photos, by what the model looks at", open=False):
                     gr.Markdown("Photos whose heat lies alike are near each other. Click on a dot to see its photo.")
-                    lay = gr.Button("Lay the photos out", elem_id="lay")
+                    lay = gr.Button("Lay the photos out", size="sm", elem_id="lay")
                     plane = gr.HTML("", js_on_load=_CLICKS, elem_id="plane")
         lay.click(self.lay_out, None, [plane, filters.group], api_visibility="private", concurrency_limit=1)
         for clicked in (photos, plane):
@@ -133,7 +133,7 @@ class RunTab:
         picture, words = self._shelf.picture(card.key, _LARGE)
         shown = markup.problem(words) if picture is None else markup.image(picture, f"Heat on {card.key}: {words}")
         notes = markup.notes(self._shelf.notes(card.key)) if picture is not None else ""
-        title = markup.message(f"{card.key}: {card.words}. {words if picture is not None else ''}")
+        title = markup.message(f"{card.key}: {card.words}.") + (markup.message(words) if picture is not None else "")
         return f'<div class="gs-one" role="status">{title}{shown}{notes}</div>'
 
     @in_words(2)
