@@ -139,7 +139,7 @@ def test_a_signed_map_keeps_a_colour_map_of_two_ends(served: Served, photo: Imag
 def test_what_takes_too_long_is_refused_before_it_begins(served: Served, photo: Image.Image) -> None:
     with FlopCounterMode(display=False) as counted:
         with pytest.raises(InvalidArgument, match=r"over this page's limit of 60. Choose a method of fewer passes"):
-            answered(served, photo, Asked(methods=("rise", "scorecam")), LIMITS)
+            answered(served, photo, Asked(methods=("sscam",)), LIMITS)
         with pytest.raises(InvalidArgument, match="maps, over this page's limit of 24"):
             answered(served, photo, Asked(top=12, methods=("gradcam", "layercam", "hirescam")), LIMITS)
     assert counted.get_total_flops() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,13 @@ LEFT_OUT: tuple[str, ...] = ()
 """Rules of axe-core that Gradio itself breaks, and that nothing of ours can mend."""
 
 PATIENCE = 60_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def let_go() -> Iterator[None]:
+    """What Gradio and its client leave open is let go of here, where its warnings are expected."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")

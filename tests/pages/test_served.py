@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import io
 import json
 import re
@@ -35,6 +36,13 @@ pytestmark = [
 ]
 
 PHOTO = ROOT / "docs" / "cat_and_coffee.jpg"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def let_go() -> Iterator[None]:
+    """What Gradio and its client leave open is let go of here, where its warnings are expected."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +112,7 @@ def test_the_api_tells_of_the_run_and_the_evaluation(client: Client) -> None:
     [
         ({"model": "x"}, "There is no model of this page 'x'"),
         ({"methods": ["gradcan"]}, "Did you mean"),
-        ({"methods": ["rise", "scorecam"]}, "over this page's limit"),
+        ({"methods": ["sscam"]}, "over this page's limit"),
         ({"classes": ["wombats"]}, "There is no class"),
         ({"look": {"colormap": "plasm"}}, "There is no colour map"),
         ({"look": {"cmap": "plasma"}}, "`look` takes"),

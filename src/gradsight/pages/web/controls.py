@@ -19,19 +19,30 @@ from gradsight.pages.served import Served, methods
 EMPTY = "Choose a photo: drop it, paste it, or take the example."
 
 
-@dataclass(frozen=True, eq=False)
-class Kept:
+@dataclass(eq=False)
+class Visit:
     """What is kept for a visitor: the last answers, small, so that they are drawn again without a pass.
 
+    Several questions of a visitor may run at once. Each remembers the turn in which it began, and what it finds counts
+    only while that lasts: an answer about the photo before must not stand beside the new one.
+
     Attributes:
-        answers: one for each model.
+        turn: grows with each new question about a photo.
+        answers: one for each model; empty where there are none.
         points: where points are looked up; None until one is asked about.
         sides: for and against a class; None until it is asked for.
     """
 
-    answers: tuple[Answer, ...]
+    turn: int = 0
+    answers: tuple[Answer, ...] = ()
     points: Points | None = None
     sides: Answer | None = None
+
+    def begin(self) -> int:
+        """The turn of a new question, which ends those before."""
+        self.turn += 1
+        self.answers, self.points, self.sides = (), None, None
+        return self.turn
 
 
 @dataclass(frozen=True)

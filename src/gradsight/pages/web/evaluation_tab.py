@@ -33,9 +33,8 @@ class EvaluationTab:
         gr.HTML("".join(map(markup.message, words_of(found))))
         metric = gr.Dropdown(list(found.metrics), value=found.metrics[0], label="Metric", elem_id="metric")
         shown = gr.HTML(_table(found, found.metrics[0]), elem_id="figures")
-        gr.HTML(
-            markup.image(found.figure(), "Each method's mean and its interval, a panel for each metric"), elem_id="plot"
-        )
+        plot = markup.image(found.figure(), "Each method's mean and its interval, a panel for each metric")
+        gr.HTML(f'<div class="gs-scroll">{plot}</div>', elem_id="plot")
         metric.input(self.choose, metric, shown, api_visibility="private", show_progress="hidden")
 
     @in_words(1)

@@ -55,7 +55,8 @@ def predictions(model: str, found: Sequence[Prediction]) -> str:
         f"</span></td><td>{share(one.probability)}</td></tr>"
         for one in found
     )
-    return f'<table class="gs-table gs-chances gs-said"><caption>{escaped(model)} says</caption><tbody>{rows}</tbody></table>'
+    caption = f"<caption>{escaped(model)} says</caption>"
+    return f'<table class="gs-table gs-chances gs-said">{caption}<tbody>{rows}</tbody></table>'
 
 
 def notes(sentences: Sequence[str]) -> str:

@@ -16,9 +16,9 @@ from gradsight.pages.web.context import MODEL_QUEUE, Page, told
 from gradsight.pages.web.controls import (
     EMPTY,
     Controls,
-    Kept,
     Looks,
     Question,
+    Visit,
     controls_of,
     layers_of,
     look_of,
@@ -60,7 +60,7 @@ class PhotoTab:
 
     def build(self) -> None:
         """Make the components; within a `gradio.Blocks`."""
-        page, kept = self._page, gr.State(None, time_to_live=3600)
+        page, kept = self._page, gr.State(Visit(), time_to_live=3600)
         first = next(iter(page.models.values()))
         with gr.Row(equal_height=False, elem_classes="gs-photo"):
             with gr.Column(scale=4, min_width=240, elem_classes="gs-part"):
@@ -84,7 +84,7 @@ class PhotoTab:
 
     def _on_answers(self, controls: Controls, look: Looks, outputs: _Outputs) -> None:
         chosen = (controls.other, controls.classes, controls.methods, controls.layers)
-        given = [*controls.all, *look.all]
+        given = [*controls.all, outputs.kept, *look.all]
         gr.on(
             [controls.photo.change, *(one.input for one in chosen), controls.top.release],
             self.explain,
@@ -120,14 +120,20 @@ class PhotoTab:
 
     def explain(self, *given: object) -> tuple[object, ...]:
         """Ask the models about the photo."""
+        visit = given[Controls.COUNT]
+        assert isinstance(visit, Visit)
+        turn = visit.begin()
+        answers: tuple[Answer, ...] = ()
         try:
-            question, look = Question.of(given[: Controls.COUNT]), look_of(given[Controls.COUNT :])
-            if question.photo is None:
-                return _nothing(markup.message(EMPTY))
-            answers = self._answers(question, question.photo)
-            return self._shown(answers, look)
+            question, look = Question.of(given[: Controls.COUNT]), look_of(given[Controls.COUNT + 1 :])
+            answers = () if question.photo is None else self._answers(question, question.photo)
+            shown = _shown(visit, answers, look) if answers else _nothing(visit, markup.message(EMPTY))
         except Exception as error:  # whatever it is: the visitor is told in words
-            return _nothing(markup.problem(told(error)))
+            answers, shown = (), _nothing(visit, markup.problem(told(error)))
+        if visit.turn != turn:
+            return tuple(gr.skip() for _ in shown)
+        visit.answers = answers
+        return shown
 
     def _answers(self, question: Question, path: str) -> tuple[Answer, ...]:
         photo, limits, asked = self._page.photo(path), self._page.limits, question.asked
@@ -136,37 +142,30 @@ class PhotoTab:
         served = [(model_of(self._page.models, name), one) for name, one in ways]
         return self._page.asking(lambda: tuple(answered(one, photo, asked, limits) for one, asked in served))
 
-    def _shown(self, answers: tuple[Answer, ...], look: Look) -> tuple[object, ...]:
-        notes = tuple(dict.fromkeys(note for one in answers for note in (*one.remarks, *one.shared)))
-        chances = "".join(markup.predictions(one.served.name, one.predictions) for one in answers)
-        best = gr.Dropdown(choices=answers[0].served.classes, value=answers[0].explanations[0].labels[0][0])
-        return (
-            "",
-            Kept(answers),
-            _maps(answers, look),
-            markup.notes(notes),
-            chances,
-            best,
-            _lines(answers, look),
-            "",
-            "",
-        )
-
-    def redraw(self, kept: Kept | None, *look: object) -> tuple[object, ...]:
+    def redraw(self, visit: Visit, *look: object) -> tuple[object, ...]:
         """Draw what is kept in another way; no model is asked."""
-        if kept is None:
-            return gr.skip(), gr.skip(), gr.skip()
+        turn, answers, kept = visit.turn, visit.answers, visit.sides
+        nothing: tuple[object, ...] = (gr.skip(), gr.skip(), gr.skip())
         try:
             chosen = look_of(look)
-            sides = markup.figures(panels(kept.sides, chosen)) if kept.sides else gr.skip()
-            return _maps(kept.answers, chosen), sides, _lines(kept.answers, chosen)
+            sides = markup.figures(panels(kept, chosen)) if kept else gr.skip()
+            shown = (_maps(answers, chosen), sides, _lines(answers, chosen)) if answers else nothing
         except Exception as error:
-            return markup.problem(told(error)), gr.skip(), gr.skip()
+            shown = (markup.problem(told(error)), gr.skip(), gr.skip())
+        return shown if visit.turn == turn else nothing
 
 
-def _nothing(status: str) -> tuple[object, ...]:
+def _shown(visit: Visit, answers: tuple[Answer, ...], look: Look) -> tuple[object, ...]:
+    notes = tuple(dict.fromkeys(note for one in answers for note in (*one.remarks, *one.shared)))
+    chances = "".join(markup.predictions(one.served.name, one.predictions) for one in answers)
+    best = gr.Dropdown(choices=answers[0].served.classes, value=answers[0].explanations[0].labels[0][0])
+    maps, told_of = _maps(answers, look), markup.notes(notes)
+    return "", visit, maps, told_of, chances, best, _lines(answers, look), "", ""
+
+
+def _nothing(visit: Visit, status: str) -> tuple[object, ...]:
     """Words, and nothing of an answer before."""
-    return status, None, "", "", "", gr.skip(), "", "", ""
+    return status, visit, "", "", "", gr.skip(), "", "", ""
 
 
 def _maps(answers: tuple[Answer, ...], look: Look) -> str:

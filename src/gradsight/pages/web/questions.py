@@ -15,7 +15,7 @@ from gradsight.pages.served import model_of
 from gradsight.pages.sides import sides_of
 from gradsight.pages.web import markup
 from gradsight.pages.web.context import MODEL_QUEUE, Page, in_words
-from gradsight.pages.web.controls import EMPTY, Controls, Kept, Looks, Question, look_of
+from gradsight.pages.web.controls import EMPTY, Controls, Looks, Question, Visit, look_of
 from gradsight.pages.web.guard import COOKIE
 
 
@@ -49,13 +49,18 @@ class PointQuestion:
     @in_words(2)
     def answer(self, *given: object) -> tuple[object, ...]:
         """Which classes use a point; maps are made at the first point of a photo, and then looked up."""
-        question, path, kept = _of_photo(given)
+        question, path, visit = _of_photo(given)
+        turn = visit.turn
         row, column = (int(str(value or 0)) for value in given[Controls.COUNT + 1 :])
-        points = kept.points
+        points = visit.points
         if points is None:
             photo, served = self._page.photo(path), model_of(self._page.models, question.model)
             points = self._page.asking(lambda: points_of(served, photo, question.asked, self._page.limits))
-        return markup.uses(points.words(row, column), points.at(row, column)), replace(kept, points=points)
+        shown = markup.uses(points.words(row, column), points.at(row, column))
+        if visit.turn != turn:
+            return gr.skip(), gr.skip()
+        visit.points = points
+        return shown, visit
 
 
 class SidesQuestion:
@@ -102,7 +107,8 @@ class SidesQuestion:
     @in_words(2)
     def answer(self, *given: object) -> tuple[object, ...]:
         """Maps of both sides."""
-        question, path, kept = _of_photo(given)
+        question, path, visit = _of_photo(given)
+        turn = visit.turn
         which, rather, *look = given[Controls.COUNT + 1 :]
         if not which:
             raise InvalidArgument("Choose a class first.")
@@ -111,7 +117,10 @@ class SidesQuestion:
         other = str(rather) if rather else None
         made = self._page.asking(lambda: sides_of(served, photo, asked, str(which), other, limits))
         shown = markup.figures(panels(made, look_of(look))) + markup.notes(made.shared)
-        return shown, replace(kept, sides=made)
+        if visit.turn != turn:
+            return gr.skip(), gr.skip()
+        visit.sides = made
+        return shown, visit
 
 
 class Home:
@@ -139,27 +148,27 @@ class Home:
         return lines
 
     @in_words(2)
-    def answer(self, request: gr.Request, kept: Kept | None, *look: object) -> tuple[object, ...]:
+    def answer(self, request: gr.Request, visit: Visit, *look: object) -> tuple[object, ...]:
         """Files, which are given to this visitor alone."""
-        if kept is None:
+        if not visit.answers:
             raise InvalidArgument(EMPTY)
         # In Gradio's folder: from elsewhere it would copy them to where nobody knows whose they are.
         folder = self._page.folder / "home" / secrets.token_hex(16)
-        made = write(kept.answers, look_of(look), folder)
+        made = write(visit.answers, look_of(look), folder)
         self._page.owners.add(made, request.cookies.get(COOKIE, ""))
         return "", gr.File(value=[str(path) for path in made], visible=True)
 
 
-def _of_photo(given: tuple[object, ...]) -> tuple[Question, str, Kept]:
+def _of_photo(given: tuple[object, ...]) -> tuple[Question, str, Visit]:
     """What is asked of which photo, and what is kept of it.
 
     Raises:
         InvalidArgument: there is no photo, or nothing is kept of it any more.
     """
-    question, kept = Question.of(given[: Controls.COUNT]), given[Controls.COUNT]
-    if question.photo is None or not isinstance(kept, Kept):
+    question, visit = Question.of(given[: Controls.COUNT]), given[Controls.COUNT]
+    if question.photo is None or not isinstance(visit, Visit) or not visit.answers:
         raise InvalidArgument(EMPTY)
-    return question, question.photo, kept
+    return question, question.photo, visit
 
 
 def _clicked(event: gr.SelectData) -> tuple[int, int]:
