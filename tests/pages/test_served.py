@@ -35,8 +35,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-PHOTO = ROOT / "docs" / "cat_and_coffee.jpg"
-
 
 @pytest.fixture(scope="module", autouse=True)
 def let_go() -> Iterator[None]:
@@ -226,3 +224,36 @@ def test_nothing_of_a_page_is_left(tmp_path: Path) -> None:
         assert folder.stat().st_mode & 0o077 == 0
         assert Path(path).exists()
     assert not folder.exists()
+
+
+def test_what_a_killed_page_left_is_deleted_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+    import subprocess
+    import sys
+
+    from gradsight.pages import serving
+
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left, other = tmp_path / f"gradsight-page-{gone.pid}-x", tmp_path / f"gradsight-page-{os.getppid()}-x"
+    for folder in (left, other):
+        folder.mkdir()
+        (folder / "photo.png").write_bytes(b"x")
+    monkeypatch.setattr(serving.tempfile, "tempdir", str(tmp_path))
+    made = serving._own_folder()
+    assert made.parent == tmp_path
+    assert (left.exists(), other.exists()) == (False, True)
+
+
+def test_the_call_in_the_docs_runs(
+    page: str, photo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "docs/page.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    (tmp_path / "photo.jpg").write_bytes(Path(photo).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    exec(block.replace("http://127.0.0.1:7860", page), {})
+    told = capsys.readouterr().out
+    assert told.startswith("Egyptian cat")
+    assert "import gradsight as gs" in told
+    assert "is what speaks for" in told

@@ -25,6 +25,8 @@ from gradsight.runs.opened import Run
 HERE = ("127.0.0.1", "localhost", "::1")
 """Addresses that only this machine reaches."""
 
+_PREFIX = "gradsight-page-"
+
 _SHORTEST = 8
 """Letters of a password at least."""
 
@@ -130,9 +132,31 @@ def _running(shown: Shown, address: Address, folder: Path) -> Iterator[str]:
 
 def _own_folder() -> Path:
     """A new folder that only this user reads; it is deleted at the end, however the process ends by itself."""
-    folder = Path(tempfile.mkdtemp(prefix="gradsight-page-"))
+    _sweep(Path(tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what pages left that were killed: photos of their visitors."""
+    for left in folder.glob(f"{_PREFIX}*-*"):
+        number = left.name.removeprefix(_PREFIX).partition("-")[0]
+        # Of another user's it cannot be said, and nothing of it could be deleted.
+        if number.isdecimal() and left.is_dir() and not left.is_symlink() and not _runs(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    if os.name != "posix":  # elsewhere the question itself may end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _example(folder: Path) -> Path:
