@@ -6,7 +6,7 @@ import io
 import json
 import os
 import struct
-import time
+import threading
 import zlib
 from pathlib import Path
 
@@ -261,11 +261,18 @@ def test_files_hold_what_was_answered(served: Served, photo: Image.Image, tmp_pa
 
 
 def test_nobody_waits_without_end() -> None:
-    workers = Workers(1, 0.05)
-    with pytest.raises(InvalidArgument, match="no answer within this page's limit"):
-        workers.run(lambda: time.sleep(0.3))
-    time.sleep(0.3)
-    assert workers.run(lambda: 7) == 7
+    workers, begun = Workers(1, 0.2), []
+    ended = threading.Event()
+    for ask in (ended.wait, lambda: begun.append(1)):
+        with pytest.raises(InvalidArgument, match="no answer within this page's limit"):
+            workers.run(ask)
+    ended.set()
+    assert Workers(1, 60).run(lambda: 7) == 7
+    # What nobody waits for any more does not begin, and what has begun does not hold up the end of the process.
+    with pytest.raises(ZeroDivisionError):
+        Workers(1, 60).run(lambda: 1 // 0)
+    assert not begun
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name.startswith("page "))
     workers.close()
 
 

@@ -29,7 +29,7 @@ pytestmark = [
 LEFT_OUT: tuple[str, ...] = ()
 """Rules of axe-core that Gradio itself breaks, and that nothing of ours can mend."""
 
-PATIENCE = 60_000
+PATIENCE = 120_000
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import TypeVar
 
 from gradsight.errors import InvalidArgument
@@ -20,7 +22,11 @@ class Workers:
     """
 
     def __init__(self, count: int, seconds: float) -> None:
-        self._threads, self._seconds = ThreadPoolExecutor(count, thread_name_prefix="page"), seconds
+        self._seconds, self._count = seconds, count
+        self._asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        for number in range(count):
+            # Daemons, and no executor, whose threads are waited for at the end: a pass of minutes would hold up Ctrl-C.
+            threading.Thread(target=self._work, name=f"page {number}", daemon=True).start()
 
     def run(self, ask: Callable[[], T]) -> T:
         """What a function gives.
@@ -29,13 +35,15 @@ class Workers:
             InvalidArgument: it takes too long. It goes on, since nothing can stop a pass, and its thread is free after.
             Exception: whatever the function raises.
         """
-        asked = self._threads.submit(ask)
+        future: Future[T] = Future()
+        self._asked.put(lambda: _answer(future, ask))
         try:
-            return asked.result(self._seconds)
+            return future.result(self._seconds)
         except TimeoutError:
-            if asked.done():  # it raised such an error itself
+            if future.done():  # it raised such an error itself
                 raise
-            asked.cancel()
+            # What has not begun does not begin any more.
+            future.cancel()
             raise InvalidArgument(
                 f"There is no answer within this page's limit of {self._seconds:.0f} seconds. Ask again later, or for "
                 "fewer maps."
@@ -43,4 +51,18 @@ class Workers:
 
     def close(self) -> None:
         """End the threads, without waiting for what they are at."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for _ in range(self._count):
+            self._asked.put(None)
+
+    def _work(self) -> None:
+        while (answer := self._asked.get()) is not None:
+            answer()
+
+
+def _answer(future: Future[T], ask: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(ask())
+    except BaseException as error:  # a model may raise what is no Exception: who asked is told
+        future.set_exception(error)

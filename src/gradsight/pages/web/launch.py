@@ -43,6 +43,8 @@ def launch(page: Page, host: str, port: int | None, password: str | None) -> gr.
         theme=theme(),
         css_paths=[CSS],
         js=SCRIPT,
+        # Else it asks itself for the page, and gives up where that takes seconds or a proxy stands between.
+        _frontend=False,
         app_kwargs={"middleware": [Middleware(Guard, owners=page.owners)]},
     )
     return made
