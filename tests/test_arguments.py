@@ -205,6 +205,12 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: w.explainer(np.array(["a", "b"])), InvalidType, "`inputs` must be a batch"),
         (lambda w: w.explainer.dissect(w.concepts, quantile=math.nan), InvalidArgument, "`quantile` must be a number"),
     ],
+    "Explanations": [(lambda w: gs.Explanations([w.explanation, 5]), InvalidType, "`explanations` must be")],
+    "Frame": [
+        (lambda w: gs.Frame(0, None, 5), InvalidType, "`explanation` must be a gs.Explanation"),
+        (lambda w: gs.Frame(0, None, w.explanation, scale=0), InvalidArgument, "`scale` must be a number above 0"),
+        (lambda w: gs.Frame(0, None, w.explanation).overlay(alpha=1), InvalidType, "It is called `opacity` here"),
+    ],
     "Finding": [
         (lambda w: gs.Finding(kind="bug", sentence="a"), UnknownName, "no kind 'bug'"),
         (lambda w: gs.Finding(kind="look", sentence=5), InvalidType, "`sentence` must be a text"),
@@ -335,6 +341,17 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: gs.ask([w.photo], "a", model=w.answering), InvalidType, "`photo` must be one photo"),
     ],
     "caption": [(lambda w: gs.caption(w.photo, model=5), InvalidType, "`model` must be the name of a model source")],
+    "watch": [
+        (lambda w: gs.watch([w.photo], w.explainer, scale="best"), UnknownName, "no scale 'best'"),
+        (lambda w: gs.watch([w.photo], w.explainer, every=0), InvalidArgument, "`every` must be a whole number"),
+        (lambda w: gs.watch([w.photo], w.explainer, targets=[0]), InvalidArgument, "`targets` must be one for all"),
+        (lambda w: gs.watch([w.photo], w.explainer, method=["edge"]), InvalidArgument, "must be one for a video"),
+        (lambda w: gs.watch(5.5, w.explainer), InvalidType, "`source` must be the path of a video"),
+        (lambda w: gs.watch(-1, w.explainer), InvalidArgument, "`source` must be the number of a camera"),
+        (lambda w: gs.watch("none.mp4", w.explainer), ImageError, "There is no file 'none.mp4'"),
+        (lambda w: gs.watch([w.photo], w.explainer).save("x.gif"), InvalidArgument, "`path` must end in .mp4"),
+        (lambda w: gs.watch([w.photo], w.explainer).save("x.mp4", alpha=1), InvalidType, "no argument `alpha`"),
+    ],
     "Within": [
         (lambda w: gs.Within("cat", box=(1, 2, 3)), InvalidArgument, "`box`"),
         (lambda w: gs.Within(None, box=(1, 2, 3, 4)), InvalidType, "`which`"),

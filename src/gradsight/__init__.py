@@ -28,7 +28,9 @@ _HOMES = {
     "Explained": "photos",
     "Explainer": "explaining.explainer",
     "Explanation": "results.explanation",
+    "Explanations": "results.explanations",
     "Failed": "photos",
+    "Frame": "watching.frame",
     "Finding": "auditing.finding",
     "GradsightError": "errors",
     "ImageRecord": "results.records",
@@ -73,6 +75,7 @@ _HOMES = {
     "run": "runs.run",
     "smooth": "variants",
     "source": "registry",
+    "watch": "watching.watch",
 }
 
 if TYPE_CHECKING:
@@ -100,6 +103,7 @@ if TYPE_CHECKING:
     from gradsight.reporting.report import Report, report
     from gradsight.results.comparison import Comparison
     from gradsight.results.explanation import Explanation
+    from gradsight.results.explanations import Explanations
     from gradsight.results.note import Note
     from gradsight.results.records import ImageRecord
     from gradsight.runs.engines.ray import Ray
@@ -109,6 +113,8 @@ if TYPE_CHECKING:
     from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top, Within
     from gradsight.targets.scores import Scores
     from gradsight.variants import contrastive, eigen_smooth, fuse, refine, smooth
+    from gradsight.watching.frame import Frame
+    from gradsight.watching.watch import watch
 
 __all__ = [
     "Against",
@@ -125,8 +131,10 @@ __all__ = [
     "Explained",
     "Explainer",
     "Explanation",
+    "Explanations",
     "Failed",
     "Finding",
+    "Frame",
     "GradsightError",
     "ImageRecord",
     "Model",
@@ -169,6 +177,7 @@ __all__ = [
     "run",
     "smooth",
     "source",
+    "watch",
 ]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import gradsight as gs
+from gradsight.cli.commands.app import app as page
 from gradsight.cli.commands.ask import ask
 from gradsight.cli.commands.audit import audit
 from gradsight.cli.commands.caption import caption
@@ -25,6 +26,7 @@ from gradsight.cli.commands.report import report
 from gradsight.cli.commands.run import run
 from gradsight.cli.commands.show import show
 from gradsight.cli.commands.similar import similar
+from gradsight.cli.commands.watch import watch
 from gradsight.cli.streams import need_stdout
 from gradsight.cli.terminal import mistakes, say
 from gradsight.cli.usage import Command, Commands
@@ -65,6 +67,7 @@ for _entry in (
     demo,
     explain,
     compare,
+    watch,
     evaluate,
     recommend,
     run,
@@ -72,6 +75,7 @@ for _entry in (
     merge,
     audit,
     report,
+    page,
     neurons,
     caption,
     ask,
