@@ -259,6 +259,25 @@ def test_a_run_in_which_all_failed_is_reported(tmp_path: Path) -> None:
     assert "There is no photo to show." in found.text
 
 
+def test_what_an_audit_found_is_told_with_its_figures_and_places(tmp_path: Path) -> None:
+    run = reported.run(tmp_path, 6)
+    found, _ = page(tmp_path, run, audit=reported.audit(6, ["cat/0.png", "gone.png"]))
+    assert found.text.count("1 confirmed shortcut (cat): 6 photos, model model.") == 1
+    heads = [" ".join(text.split()) for text in found.texts["h4"]]
+    assert heads == [
+        "Confirmed: cat", "Other in the other run: cat", "Background: cat", "Not confirmed: cat", "Not tried out: cat",
+    ]  # fmt: skip
+    assert found.text.count("0.4, 95 % interval 0.3 to 0.5 (20 photos)") == 2
+    assert "-0.1 (3 photos: too few for an interval)" in found.text
+    # The place as shares of the photo, which has 90 x 60 pixels.
+    boxes = found.named("rect", class_="box light")
+    assert len(boxes) == 4
+    assert all((own["x"], own["y"], own["width"], own["height"]) == ("22.5", "30.0", "45.0", "30.0") for own in boxes)
+    assert "it looks at the middle" not in found.text, "that stands in the panel of the class"
+    # On one scale: 0 is at the same place in all bars of a list.
+    assert len({own["x1"] for own in found.named("line", class_="zero")}) <= 3
+
+
 def test_an_evaluation_has_its_figures_and_says_what_they_are_worth(tmp_path: Path) -> None:
     measured = evaluation()
     found, made = page(tmp_path, measured)
