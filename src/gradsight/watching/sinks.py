@@ -61,8 +61,8 @@ class Opener(Protocol):
         """Open it."""
 
 
-def opener_of(path: Path, form: Form) -> Opener:
-    """What writes to a path, by its ending.
+def opener_of(path: Path, form: Form, name: str = "`path`") -> Opener:
+    """What writes to a path, by its ending; ``name`` is what the path is called where it is given.
 
     Raises:
         InvalidArgument: nothing is written under such a name.
@@ -80,10 +80,10 @@ def opener_of(path: Path, form: Form) -> Opener:
             return partial(_encoded, path, _Codec("libwebp_anim", "webp", {"quality": str(form.quality)}), form)
         if ending in _OTHERS:
             raise InvalidArgument(
-                f"`path` must end in {', '.join(VIDEOS)} or {ANIMATED}, or name a folder. {received(str(path))}"
+                f"{name} must end in {', '.join(VIDEOS)} or {ANIMATED}, or name a folder. {received(str(path))}"
             )
         if is_file(path):
-            raise InvalidArgument(f"`path` must be a folder, and {str(path)!r} is a file. Name a video: 'x.mp4'.")
+            raise InvalidArgument(f"{name} must be a folder, and {str(path)!r} is a file. Name a video: 'x.mp4'.")
     return partial(_folder, path, form)
 
 
