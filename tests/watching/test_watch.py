@@ -224,6 +224,8 @@ def test_a_folder_is_a_video_of_its_pictures(tmp_path: Path, explainer: gs.Expla
     done = gs.watch(tmp_path / "in", explainer).save(tmp_path / "out", rate=5)
     assert (done.frames, done.failed) == (3, 1)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["000000.jpg", "000001.jpg", "000002.jpg"]
+    with pytest.raises(InvalidArgument, match="has frames of an earlier call"):
+        gs.watch(tmp_path / "in", explainer).save(tmp_path / "out")
     gs.watch(tmp_path / "in", explainer).save(tmp_path / "x.mp4", rate=5)
     assert [time for time, _ in frames_of(tmp_path / "x.mp4")] == pytest.approx([0, 0.2, 0.6])
 

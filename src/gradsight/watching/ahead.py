@@ -18,6 +18,9 @@ _MOST = 16
 _MOST_PIXELS = 1 << 25
 """Of all frames that wait, some 100 MB."""
 
+_LONGEST = 5.0
+"""Seconds that a camera is waited for to end."""
+
 Item = Shot | Failed[Shot]
 
 
@@ -63,8 +66,8 @@ class Ahead:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        # Waited for: it holds the file, or the camera, open.
-        self._thread.join()
+        # Waited for, since it holds the file open; a camera that gives nothing more would be waited for always.
+        self._thread.join(_LONGEST if self._newest else None)
         self._waiting.clear()
 
     def _read(self) -> None:

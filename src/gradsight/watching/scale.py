@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeAlias
 
 from gradsight.photos import Explained, Failed
@@ -19,7 +19,7 @@ SCALE: Rule[str | float] = Either[str | float]((Choice(WORDS, "scale", "Or pass 
 SAMPLES = 16
 """Frames that the scale of a video is found from, evenly over all of it: a twentieth of ten seconds."""
 
-Explaining: TypeAlias = "Callable[[Iterable[Shot]], Iterable[Explained[Shot] | Failed[Shot]]]"
+Explaining: TypeAlias = "Callable[[Iterable[Shot]], Generator[Explained[Shot] | Failed[Shot], None, None]]"
 
 
 class Scale:

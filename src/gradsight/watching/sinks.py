@@ -84,7 +84,17 @@ def opener_of(path: Path, form: Form, name: str = "`path`") -> Opener:
             )
         if is_file(path):
             raise InvalidArgument(f"{name} must be a folder, and {str(path)!r} is a file. Name a video: 'x.mp4'.")
+    # Fewer frames than before would leave the rest of those behind them.
+    if is_file(path / _picture(0)):
+        raise InvalidArgument(
+            f"{name} has frames of an earlier call, {str(path)!r}. Name another folder, or remove it."
+        )
     return partial(_folder, path, form)
+
+
+def _picture(number: int) -> str:
+    # By their number, so that every tool finds their order.
+    return f"{number:06d}.jpg"
 
 
 @contextmanager
@@ -94,8 +104,7 @@ def _folder(path: Path, form: Form) -> Iterator[Add]:
     def add(picture: Image.Image, time: float) -> None:
         nonlocal count
         del time
-        # By their number, so that every tool finds their order.
-        imaging.save(picture, path / f"{count:06d}.jpg", quality=form.quality)
+        imaging.save(picture, path / _picture(count), quality=form.quality)
         count += 1
 
     yield add

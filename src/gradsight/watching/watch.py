@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from types import TracebackType
 from typing import Literal, Self, Unpack
 
@@ -89,10 +90,11 @@ class Watching:
         failures: deque[Failed[Shot]] = deque()
         shots = self._shots = self.source.shots()
         try:
-            for done in self._explain(_whole(shots, failures, self._every)):
-                while failures and failures[0].photo.index < done.photo.index:
-                    yield failures.popleft()
-                yield done if isinstance(done, Failed) else _frame(done, scale)
+            with closing(self._explain(_whole(shots, failures, self._every))) as explained:
+                for done in explained:
+                    while failures and failures[0].photo.index < done.photo.index:
+                        yield failures.popleft()
+                    yield done if isinstance(done, Failed) else _frame(done, scale)
             yield from failures
         finally:
             close = getattr(shots, "close", None)
@@ -158,7 +160,7 @@ def watch(
         )
     size = batch_size or (1 if found.is_live else "auto")
 
-    def explain(shots: Iterable[Shot]) -> Iterator[Explained[Shot] | Failed[Shot]]:
+    def explain(shots: Iterable[Shot]) -> Generator[Explained[Shot] | Failed[Shot], None, None]:
         # Closed with the generator: its threads hold frames.
         with explainer.stream(shots, batch_size=size, targets=targets, method=method, layer=layer) as stream:
             yield from stream
