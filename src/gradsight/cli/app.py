@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import gradsight as gs
+from gradsight.cli.commands.app import app as page
 from gradsight.cli.commands.ask import ask
 from gradsight.cli.commands.audit import audit
 from gradsight.cli.commands.caption import caption
@@ -74,6 +75,7 @@ for _entry in (
     merge,
     audit,
     report,
+    page,
     neurons,
     caption,
     ask,
