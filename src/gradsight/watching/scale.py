@@ -37,6 +37,7 @@ class Scale:
         """That of the next frame; None where it is drawn by its own strength."""
         if self.kind == "own":
             return None
+        # Before anything was hot there is nothing to divide by.
         if self.kind == "running" or not self.value:
             self.value = max(self.value, strongest(explanation))
         return self.value or None
@@ -52,11 +53,13 @@ def scale_of(asked: str | float, source: Source, explain: Explaining) -> Scale:
     """
     if not isinstance(asked, str):
         return Scale(asked, "fixed")
+    # Both need no look ahead.
     if asked != "video":
         return Scale(0.0, asked)
     samples = source.samples(SAMPLES)
     if samples is None:  # there is no second look at it
         return Scale(0.0, "running")
+    # Frames that fail are told where they come; here they are no samples.
     found = [strongest(done.explanation) for done in explain(samples) if isinstance(done, Explained)]
     value = max(found, default=0.0)
     return Scale(value, "fixed" if value else "running")

@@ -73,6 +73,7 @@ def opener_of(path: Path, form: Form, name: str = "`path`") -> Opener:
         if ending in VIDEOS:
             needed()
             # The quality that x264 counts downwards: 90 is what nobody tells from the original.
+            # The fastest presets are a fifth quicker yet, and a file twice as large.
             options = {"crf": str(round(51 - 0.37 * form.quality)), "preset": "superfast"}
             return partial(_encoded, path, _Codec("libx264", VIDEOS[ending], options), form)
         if ending == ANIMATED:
@@ -151,6 +152,7 @@ class _Encoder:
             InvalidArgument: it is too large, or cannot be encoded.
         """
         av = needed()
+        # With the first picture, whose size is that of all.
         stream = self._stream = self._stream or self._begun(picture)
         frame = av.VideoFrame.from_image(_on_canvas(picture, (stream.width, stream.height)))
         frame = frame.reformat(format="yuv420p", dst_colorspace=_BT709)
@@ -180,6 +182,7 @@ class _Encoder:
         context = stream.codec_context
         context.time_base = _CLOCK
         context.colorspace = context.color_primaries = context.color_trc = _BT709
+        # The processors are the model's.
         context.thread_count = 1
         return stream
 
@@ -188,6 +191,7 @@ def _on_canvas(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     """A picture of another size, as large as fits, on black; a line that is missing is the one beside it again."""
     if picture.size == size:
         return picture
+    # Black, as players show what is beside a picture of another shape.
     width, height = picture.size
     canvas = Image.new("RGB", size)
     if size[0] - width in (0, 1) and size[1] - height in (0, 1):

@@ -152,12 +152,14 @@ def watch(
     scale, every = taken("scale", scale, SCALE), taken("every", every, Whole(1), "Pass 2 for every second frame.")
     if batch_size is not None:
         taken("batch_size", batch_size, BATCH_SIZE, "Pass 32.")
+    # Before the model, which may take seconds to load.
     found = source_of(source)
     explainer = as_explainer(model)
     if asked_of(explainer, targets, method, layer).several:
         raise InvalidArgument(
             f"`method` and `layer` must be one for a video. {received((method, layer))} Pass method='gradcam'."
         )
+    # A camera's frames would wait for others to fill a batch.
     size = batch_size or (1 if found.is_live else "auto")
 
     def explain(shots: Iterable[Shot]) -> Generator[Explained[Shot] | Failed[Shot], None, None]:
