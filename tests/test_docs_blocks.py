@@ -165,7 +165,7 @@ def test_the_six_lines_of_pytorch_run(page: str, here: Path, monkeypatch: pytest
 def test_the_page_on_migrating_runs(here: Path, capsys: Any) -> None:
     torch.manual_seed(0)
     play("docs/migrating.md", here, {})
-    assert "(1, 3, 224, 224)" in capsys.readouterr().out
+    assert "[1, 3, 224, 224]" in capsys.readouterr().out
 
 
 # Pages that need models which are downloaded, or that are large: small ones stand for them.
