@@ -8,7 +8,7 @@ INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras bench-metrics bench-runs test-gpu test-rest test-release test-types docs slow proofs format house clean
+.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras bench-metrics bench-runs bench-page bench-watch test-gpu test-rest test-browser test-release test-types docs slow proofs format house clean
 
 # Keras is one engine a process.
 ENGINES ?= tensorflow jax torch
@@ -82,6 +82,17 @@ bench-keras: $(VENV)/.dev  ## time gradsight on each engine of Keras
 
 bench-runs: $(VENV)/.dev  ## time runs over a folder beside a bare loop, and other libraries in a loop
 	$(BIN)/python benchmarks/bench_runs.py $(ARGS)
+
+bench-page: $(VENV)/.dev  ## time the page beside a plain pass, and sixteen clients at once
+	$(BIN)/python benchmarks/bench_page.py $(ARGS)
+
+# One process: each has a browser of its own.
+test-browser: $(VENV)/.dev  ## run the tests that open pages in Chromium, which is installed if need be
+	@scripts/install_chromium.sh
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'browser and not slow' $(ARGS)
+
+bench-watch: $(VENV)/.dev  ## time watching a video beside plain inference
+	$(BIN)/python benchmarks/bench_watch.py $(ARGS)
 
 test-gpu: $(VENV)/.dev  ## run only the tests that need a GPU; the environment's PyTorch must be one for it
 	$(BIN)/python -m pytest -m gpu tests/gpu $(ARGS)
