@@ -31,7 +31,8 @@ def commands(text: str) -> Iterator[list[str]]:
     """The lines of a shell, without their remarks."""
     for line in text.replace("\\\n", " ").splitlines():
         if line.startswith(("gradsight ", "python ", "srun ")):
-            yield shlex.split(line.removeprefix("srun "), comments=True)
+            words = shlex.split(line.removeprefix("srun "), comments=True)
+            yield words[: words.index(">")] if ">" in words else words
 
 
 def play(page: str, folder: Path, names: dict[str, Any], instead: Mapping[str, str] | None = None) -> dict[str, Any]:
