@@ -16,6 +16,7 @@ import numpy
 import pytest
 import torch
 
+import browsers
 import frameworks
 from gradsight.metric_registry import METRICS
 from gradsight.registry import METHODS, SOURCES
@@ -79,6 +80,13 @@ def subprocess_env() -> dict[str, str]:
     """The environment for a Python process that may import torchvision, as a dict for ``subprocess.run(env=...)``."""
     paths = [str(TESTS / "support/site"), str(TESTS / "support"), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium, for tests marked `browser`."""
+    with browsers.chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(autouse=True)

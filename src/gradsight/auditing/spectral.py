@@ -42,6 +42,26 @@ def clusters(rows: Rows, most: int = 4, seed: int = 0) -> NDArray[np.intp]:
     return _kmeans(embedded / np.maximum(lengths, 1e-12), count, seed)
 
 
+def spread(rows: Rows) -> NDArray[np.float64]:
+    """(n, 2): a place in a plane for each row, those that are alike near each other, in [0, 1].
+
+    The two vectors after the first of the same Laplacian that groups are found by (Belkin and Niyogi, Laplacian
+    eigenmaps, 2003).
+
+    Args:
+        rows: what is laid out; fewer than four lie side by side.
+    """
+    if len(rows) < 4:
+        return np.stack([np.linspace(0.2, 0.8, len(rows)), np.full(len(rows), 0.5)], axis=1)
+    _, vectors = _eigen(_affinity(rows), 2)
+    # By ranks in part: a few rows far away would push all others into one dot.
+    found = vectors[:, 1:3]
+    ranks = found.argsort(axis=0).argsort(axis=0) / (len(rows) - 1)
+    low, high = found.min(axis=0), found.max(axis=0)
+    plain = (found - low) / np.where(high > low, high - low, 1)
+    return np.asarray((ranks + plain) / 2, np.float64)
+
+
 def joined(heat: Rows, features: Rows | None) -> Rows:
     """Where and what as one row: distances of both count alike.
 

@@ -81,6 +81,19 @@ def looked_at(source: Readable) -> Image.Image:
     )
 
 
+def size_of(content: bytes) -> tuple[int, int]:
+    """(width, height) that the header of a picture's file says; nothing is decoded, and it may be turned yet.
+
+    Raises:
+        ImageError: as `read_image`, of what the header shows.
+    """
+    name = f"These {len(content)} bytes"
+    with _damage(name):
+        picture = _identify(io.BytesIO(content), content[:16]) if content else None
+    # What is wrong with the others, `read_image` has the words for.
+    return looked_at(content).size if picture is None else picture.size
+
+
 def read_opacity(path: str | Path) -> NDArray[np.uint8] | None:
     """Read how opaque the pixels of a picture are, upright as `read_image` gives them.
 
