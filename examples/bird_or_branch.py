@@ -17,8 +17,8 @@ from torch import nn
 
 import gradsight as gs
 
-SIZE = 96
-PREPROCESS = gs.Preprocess(SIZE, mean=0.5, std=0.25)
+SIZE = 160
+PREPROCESS = gs.Preprocess(SIZE, mean=0.498, std=0.502)
 
 
 def part(folder: Path, held_out: bool) -> list[Path]:
@@ -55,25 +55,20 @@ def paste(data: Path, folder: Path, held_out: bool, count: int, typical: float, 
     return folder
 
 
-def network(classes: int) -> nn.Sequential:
-    """Maps of the last convolution have 12 x 12 positions."""
-    parts: list[nn.Module] = []
-    for before, after in ((3, 16), (16, 32), (32, 64)):
-        parts += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
-    parts += [nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU()]
-    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
-
-
 def train(folder: Path, names: list[str], epochs: int) -> nn.Module:
+    """An ImageNet network that stays as it is, EfficientNet-Lite0, and a new last layer for what it sees."""
     torch.manual_seed(0)
+    net = gs.load_model("demo").model
     paths = sorted(folder.glob("photos/*/*.png"))
-    pixels = torch.from_numpy(np.stack([PREPROCESS(path) for path in paths]))
     classes = torch.tensor([names.index(path.parent.name) for path in paths])
-    net = network(len(names))
-    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-3)
+    with torch.no_grad():
+        batches = (torch.from_numpy(PREPROCESS(path))[None] for path in paths)
+        seen = torch.cat([net.extract_features(batch).mean((2, 3)) for batch in batches])
+    net._fc = nn.Linear(seen.shape[1], len(names))
+    optimizer = torch.optim.AdamW(net._fc.parameters(), lr=2e-3, weight_decay=1e-2)
     for _ in range(epochs):
-        for batch in torch.randperm(len(pixels)).split(32):
-            loss = nn.functional.cross_entropy(net(pixels[batch]), classes[batch])
+        for batch in torch.randperm(len(seen)).split(32):
+            loss = nn.functional.cross_entropy(net._fc(seen[batch]), classes[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -100,15 +95,15 @@ def main(arguments: list[str] | None = None) -> None:
     )
     source.add_argument("--data", type=Path, help="a folder with objects/CLASS and backgrounds/CLASS")
     parser.add_argument("--out", type=Path, default=Path("gradsight-out/bird_or_branch"))
-    parser.add_argument("--photos", type=int, default=120, help="to train on, of each class")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--photos", type=int, default=80, help="to train on, of each class; half as many for the test")
+    parser.add_argument("--epochs", type=int, default=30)
     asked = parser.parse_args(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)
     data = synthetic.cutouts(asked.out / "data") if asked.synthetic else asked.data
     names = sorted(path.name for path in (data / "objects").iterdir())
 
     # 1. The same test photos for both: half of the things lie on a background that goes with another class.
-    test = paste(data, asked.out / "test", True, 40, typical=0.5, seed=1)
+    test = paste(data, asked.out / "test", True, asked.photos // 2, typical=0.5, seed=1)
 
     # 2. One network learns from typical backgrounds, the other from any: that is the repair.
     runs, explainers = {}, {}

@@ -38,7 +38,7 @@ def keras_recipe(model: Any, pixels: np.ndarray, index: int, layer: str = "block
     import keras
     import tensorflow as tf
 
-    both = keras.Model(model.input, [model.get_layer(layer).output, model.output])
+    both = keras.Model(model.inputs[0], [model.get_layer(layer).output, model.outputs[0]])
     with tf.GradientTape() as tape:
         activations, scores = both(pixels[None])
         score = scores[:, index]

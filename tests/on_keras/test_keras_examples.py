@@ -11,6 +11,7 @@ import pytest
 
 import example_scripts
 import gradsight as gs
+from gradsight.models.digest import digest_of
 
 # Keras on JAX and PyTorch: NumPy warns of how it copies their arrays.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
@@ -31,6 +32,16 @@ def test_bean_sorter(tmp_path: Path, capsys) -> None:
     # Sixteen positions a side, as the network's words say, and names that a reader knows again.
     assert run[0].maps.shape == (1, 1, 16, 16)
     assert all(key.partition("/")[0] in ("angular_leaf_spot", "bean_rust", "healthy") for key in run.images)
+
+
+def test_a_file_that_is_loaded_twice_is_the_same_model_whatever_random_numbers_it_draws(tmp_path: Path) -> None:
+    # A run goes on, and is audited, by the digest: on PyTorch the states of Dropout's numbers once belonged to it.
+    kinds = [keras.layers.Input((6, 6, 3)), keras.layers.Conv2D(2, 3), keras.layers.GlobalAveragePooling2D()]
+    keras.Sequential([*kinds, keras.layers.Dropout(0.5), keras.layers.Dense(2)]).save(tmp_path / "m.keras")
+    once, again = (gs.load_model(tmp_path / "m.keras").model for _ in range(2))
+    assert digest_of(once) == digest_of(again)
+    again.layers[0].kernel.assign(again.layers[0].kernel + 1)
+    assert digest_of(once) != digest_of(again)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the recipe is written for TensorFlow")

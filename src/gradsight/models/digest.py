@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradsight.foreign import Module
+from gradsight.models.keras.backend import is_keras
 
 
 def digest_of(model: Module) -> str | None:
@@ -20,7 +21,9 @@ def digest_of(model: Module) -> str | None:
         The digest; the same wherever the weights lie and whatever process asks. None for what has no weights to ask.
     """
     found = hashlib.sha256()
-    pieces = _of_torch(model) if hasattr(model, "state_dict") else _of_keras(model)
+    # Keras first: on PyTorch its models are modules too, whose states hold random numbers of Dropout and the like.
+    of_torch = hasattr(model, "state_dict") and not is_keras(model)
+    pieces = _of_torch(model) if of_torch else _of_keras(model)
     is_empty = True
     for name, content in pieces:
         found.update(f"{name}\0".encode())
