@@ -74,7 +74,8 @@ def choose(page: Page, where: str, typed: str, whole: str) -> None:
     """Choose one of a list by typing a part of it."""
     page.locator(f"{where} input").first.click()
     # Over what is chosen already, which would else be a part of what is looked for.
-    page.locator(f"{where} input").first.fill(typed)
+    page.keyboard.press("Control+a")
+    page.keyboard.type(typed)
     page.get_by_role("option", name=whole, exact=True).first.wait_for(timeout=PATIENCE)
     page.get_by_role("option", name=whole, exact=True).first.click()
 
