@@ -75,7 +75,7 @@ def latency(page: str, rounds: int) -> None:
     """An answer beside a plain pass, one after the other."""
     from gradio_client import Client
 
-    client = Client(page, verbose=False)
+    client = Client(page, verbose=False, httpx_kwargs={"timeout": 120})
     uploaded = _uploaded(page, Path(_photo()).read_bytes())
     forwards, answers, inside = [], [], []
     for _ in range(rounds + 2):
