@@ -8,7 +8,7 @@ INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras bench-metrics bench-runs bench-page test-gpu test-rest test-browser slow proofs format house clean
+.PHONY: help demo test test-torch test-keras test-bounds quick check bench bench-keras bench-metrics bench-runs bench-page bench-watch test-gpu test-rest test-browser test-release test-types docs slow proofs format house clean
 
 # Keras is one engine a process.
 ENGINES ?= tensorflow jax torch
@@ -49,6 +49,8 @@ test-keras: $(VENV)/.dev  ## run the tests on one engine of Keras; ENGINE=jax, F
 # The lowest versions that pyproject.toml allows, in an environment of their own; others by LOWEST="torch==2.13.0 torchvision==0.28.0".
 BOUNDS := .venv-lowest
 LOWEST ?=
+# What builds a release, in an environment of its own.
+RELEASE := .venv-release
 BOUNDS_TESTS := tests/methods/test_methods.py tests/models/test_models.py tests/models/test_models_files.py \
 	tests/models/test_models_timm.py tests/models/test_models_huggingface.py tests/models/test_models_onnx.py \
 	tests/models/test_hostile_models.py tests/test_files.py tests/cli/test_cli.py
@@ -89,6 +91,9 @@ test-browser: $(VENV)/.dev  ## run the tests that open pages in Chromium, which 
 	@scripts/install_chromium.sh
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'browser and not slow' $(ARGS)
 
+bench-watch: $(VENV)/.dev  ## time watching a video beside plain inference
+	$(BIN)/python benchmarks/bench_watch.py $(ARGS)
+
 test-gpu: $(VENV)/.dev  ## run only the tests that need a GPU; the environment's PyTorch must be one for it
 	$(BIN)/python -m pytest -m gpu tests/gpu $(ARGS)
 
@@ -98,6 +103,15 @@ slow: $(VENV)/.dev  ## run only the tests marked slow
 proofs: $(VENV)/.dev  ## kill runs and their workers, and measure their memory; some 20 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -s tests/runs $(ARGS)
 
+docs: $(VENV)/.docs  ## build the documentation site into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+test-types: $(VENV)/.dev  ## what a user's pyright says of the public API; it needs node
+	$(BIN)/pyright
+
+test-release: $(RELEASE)/.done  ## build wheel and sdist, install them in clean environments, use them
+	$(RELEASE)/bin/python scripts/check_release.py $(ARGS)
+
 format: $(VENV)/.dev  ## format, and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -106,7 +120,7 @@ house:  ## print how the code stands, in figures; the tests hold most of them
 	$(PYTHON) scripts/measure_house.py $(ARGS)
 
 clean:  ## remove .venv, caches and build output
-	rm -rf $(VENV) $(BOUNDS) build dist gradsight-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(BOUNDS) $(RELEASE) build dist site gradsight-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is the last thing that venv writes, so its presence means that the environment is whole.
@@ -122,6 +136,17 @@ $(BOUNDS)/.done: pyproject.toml scripts/lowest.py
 	$(PYTHON) -m venv --clear $(BOUNDS)
 	$(PYTHON) scripts/lowest.py $(LOWEST) > $(BOUNDS)/lowest.txt
 	$(BOUNDS)/bin/python -m pip install -qq --disable-pip-version-check --requirement $(BOUNDS)/lowest.txt --editable .
+	@touch $@
+
+# Only what builds the site: it reads the code, and does not import it.
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing what builds the site into $(VENV) ..."
+	$(PIP) install -qq --constraint constraints.txt $(shell $(PYTHON) scripts/group.py docs)
+	@touch $@
+
+$(RELEASE)/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(RELEASE)
+	$(RELEASE)/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt $(shell $(PYTHON) scripts/group.py release)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt tests/no-deps.txt | $(BIN)/pip

@@ -1,6 +1,7 @@
 """Print the lowest versions that pyproject.toml allows, one requirement a line, for `make test-bounds`.
 
-Left out are the tools that check the code and the peers that maps are compared with, which are pinned anyway.
+Left out are the tools that check the code and build site and release, and the peers that maps are compared with,
+which are pinned anyway.
 Versions given as arguments go before those declared: ``python scripts/lowest.py torch==2.13.0``.
 """
 
@@ -20,7 +21,8 @@ DECLARED = re.compile(r"(?P<name>[\w.-]+)(?:\[[^]]*\])?\s*(?:>=|==)\s*(?P<versio
 
 def lowest(project: dict[str, object], given: dict[str, str]) -> list[str]:
     """The requirements, in the order of letters."""
-    extras = [line for name, lines in project["optional-dependencies"].items() if name != "dev" for line in lines]
+    groups = project["optional-dependencies"].items()
+    extras = [line for name, lines in groups if name not in ("dev", "docs", "release") for line in lines]
     declared = [DECLARED.match(line) for line in (*project["dependencies"], *extras)]
     versions = {found["name"]: found["version"] for found in declared if found and found["name"] not in LEFT_OUT}
     return sorted(f"{name}=={version}" for name, version in (versions | given).items())

@@ -16,23 +16,10 @@ from gradsight.variants import VARIANTS, as_method
 
 ROOT = Path(__file__).parents[1]
 PAGE, README = ROOT / "docs/methods.md", ROOT / "README.md"
+PROSE = ROOT / "scripts/methods_page.md"
 START, END = "<!-- methods: made by scripts/make_methods_page.py -->", "<!-- end of methods -->"
 
-_HEAD = """# Methods
-
-Made from the registry by `scripts/make_methods_page.py`; `gradsight methods` prints the same.
-
-![Every method on the bundled photo](methods.jpg)
-
-The picture is made by `scripts/make_methods_picture.py`, which runs `gradsight compare`. A row of it is a method, a
-column a class, and every map is scaled by itself: how strong one method's map is says nothing about another's.
-
-Maps are raw and signed, as the paper's formula gives them before any display; drawing cuts them at 0. *Passes*
-are those of the model for one image, with c channels of the layer and k targets. A forward pass is one, of the whole
-model or of the part behind the layer; a backward pass from the scores to the image is one for each target. The one
-batched backward pass to the layer, which Grad-CAM and its kin take, is not counted.
-
-"""
+COSTS, PLACES, FAITHFUL = ROOT / "docs/costs.md", ROOT / "docs/localisation.md", ROOT / "docs/evaluate.md"
 
 _SCOPES = {
     "layer": "## At a layer\n\nThe map has the layer's positions.",
@@ -89,9 +76,31 @@ def variants() -> str:
     return "\n".join(lines)
 
 
+def figures(path: Path, row: str) -> dict[str, tuple[str, ...]]:
+    """What a page's table says of each method, found by a pattern of its rows."""
+    found = re.findall(row, path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name: tuple(rest) for name, *rest in found}
+
+
+def measured() -> str:
+    """Rows of the methods with their figures, as other pages have them."""
+    times = figures(COSTS, r"^\| `(\w+)` \| ([^|]*) \| ([\d.]+) \|")
+    places = figures(PLACES, r"^\| (\w+) \| ([\d.]+) \[")
+    faithful = figures(FAITHFUL, r"^\| `(\w+)` " + r"\| ([\d.]+) \[[^]]*\]\*? " * 3 + r"\|$")
+    rows = []
+    for name in METHODS:
+        setting, time = times.get(name, ("", "-"))
+        setting = setting.removeprefix("anew").removeprefix(", ").strip()
+        cells = (f"{time} ({setting})" if setting else time, *places.get(name, "-"), *faithful.get(name, "---"))
+        if set(cells) != {"-"}:
+            rows.append(f"| `{name}` | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def page() -> str:
     """The text of docs/methods.md."""
-    return _HEAD + "\n\n".join((*(table(scope) for scope in _SCOPES), variants())) + "\n"
+    tables = "\n\n".join((*(table(scope) for scope in _SCOPES), variants()))
+    return PROSE.read_text(encoding="utf-8").replace("{measured}", measured()).replace("{tables}", tables)
 
 
 def readme(text: str) -> str:

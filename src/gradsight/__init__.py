@@ -28,7 +28,9 @@ _HOMES = {
     "Explained": "photos",
     "Explainer": "explaining.explainer",
     "Explanation": "results.explanation",
+    "Explanations": "results.explanations",
     "Failed": "photos",
+    "Frame": "watching.frame",
     "Finding": "auditing.finding",
     "GradsightError": "errors",
     "ImageRecord": "results.records",
@@ -42,6 +44,7 @@ _HOMES = {
     "Scores": "targets.scores",
     "Several": "targets",
     "Similarity": "targets",
+    "Report": "reporting.report",
     "Run": "runs.opened",
     "Sum": "targets",
     "Token": "targets",
@@ -68,9 +71,11 @@ _HOMES = {
     "Ray": "runs.engines.ray",
     "Recommendation": "evaluating.recommendation",
     "refine": "variants",
+    "report": "reporting.report",
     "run": "runs.run",
     "smooth": "variants",
     "source": "registry",
+    "watch": "watching.watch",
 }
 
 if TYPE_CHECKING:
@@ -95,8 +100,10 @@ if TYPE_CHECKING:
     from gradsight.neurons import Concepts, Dissection, Neurons, TopActivating
     from gradsight.photos import Explained, Failed
     from gradsight.registry import method, source
+    from gradsight.reporting.report import Report, report
     from gradsight.results.comparison import Comparison
     from gradsight.results.explanation import Explanation
+    from gradsight.results.explanations import Explanations
     from gradsight.results.note import Note
     from gradsight.results.records import ImageRecord
     from gradsight.runs.engines.ray import Ray
@@ -106,6 +113,8 @@ if TYPE_CHECKING:
     from gradsight.targets import Against, Box, Classes, Contrast, Pixels, Several, Similarity, Sum, Token, Top, Within
     from gradsight.targets.scores import Scores
     from gradsight.variants import contrastive, eigen_smooth, fuse, refine, smooth
+    from gradsight.watching.frame import Frame
+    from gradsight.watching.watch import watch
 
 __all__ = [
     "Against",
@@ -122,8 +131,10 @@ __all__ = [
     "Explained",
     "Explainer",
     "Explanation",
+    "Explanations",
     "Failed",
     "Finding",
+    "Frame",
     "GradsightError",
     "ImageRecord",
     "Model",
@@ -135,6 +146,7 @@ __all__ = [
     "Preprocess",
     "Ray",
     "Recommendation",
+    "Report",
     "Run",
     "Scores",
     "Several",
@@ -161,9 +173,11 @@ __all__ = [
     "open_run",
     "recommend",
     "refine",
+    "report",
     "run",
     "smooth",
     "source",
+    "watch",
 ]
 
 

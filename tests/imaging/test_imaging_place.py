@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy import ndimage
 from gradsight import limits
 from gradsight.errors import ImageError, InvalidArgument, InvalidType, ModelError, UnknownName
 from gradsight.imaging import Placement, Preprocess, Region, cut, region, resize
+from gradsight.imaging.resample import product
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
@@ -515,3 +517,27 @@ def test_wrong_maps_and_thresholds_are_refused() -> None:
         region(np.zeros((2, 3, 4, 5)))
     with pytest.raises(InvalidArgument, match="threshold"):
         region(np.ones((3, 4)), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "new"), [((7, 500), 0, 375), ((3, 60, 900), 1, 40), ((900, 224), 1, 500), ((5, 9), 0, 3)]
+)
+def test_no_product_is_large_enough_to_wake_other_threads(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], axis: int, new: int
+) -> None:
+    """OpenBLAS's threads spin for work once they are awake, beside those of the model."""
+    rng = np.random.default_rng(0)
+    matrix, values = rng.random((new, shape[axis])), rng.random(shape, np.float32)
+    sizes: list[int] = []
+    multiply = np.matmul
+
+    def counted(left: Any, right: Any, out: Any = None) -> Any:
+        sizes.append(left.shape[-2] * left.shape[-1] * right.shape[-1])
+        return multiply(left, right, out=out)
+
+    monkeypatch.setattr(np, "matmul", counted)
+    made = product(matrix, values, axis)
+    assert sizes
+    assert max(sizes) <= 4 * 65536  # below it OpenBLAS stays on the thread that asks
+    assert sum(sizes) * (shape[0] if len(shape) == 3 else 1) == math.prod(shape) * new
+    np.testing.assert_allclose(made, np.moveaxis(np.tensordot(matrix, values, (1, axis)), 0, axis), rtol=1e-5)

@@ -90,7 +90,9 @@ def test_eight_bit_modes_keep_black_and_white(mode: str) -> None:
 def test_colours_survive_files(mode: str, kind: str) -> None:
     picture = Image.fromarray(marked())
     picture = picture.quantize(8) if mode == "P" else picture.convert(mode)
-    assert np.abs(pixels(saved(picture, kind)).astype(int) - marked()).max() <= 3
+    # Pillow 12 does not read what it writes as YCbCr without compression.
+    options = {"compression": "tiff_lzw"} if mode == "YCbCr" else {}
+    assert np.abs(pixels(saved(picture, kind, **options)).astype(int) - marked()).max() <= 3
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16B", "I"])

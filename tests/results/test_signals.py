@@ -168,7 +168,7 @@ def test_a_long_signal_needs_no_matrix() -> None:
     from gradsight.imaging import resample
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resample, "_MATRIX", 0)
+        patch.setattr(resample, "_CELLS", 0)
         np.testing.assert_allclose(imaging.resize(small, (7, 90)), short, atol=1e-12)
 
 

@@ -216,6 +216,9 @@ def test_a_manifest_is_the_same_after_json_and_lists_are_tuples(tmp_path: Path) 
     long = stores.manifest(model={"labels": ["word"] * 1000})
     (difference,) = long.differs(made)[:1]
     assert len(difference) < 250
+    # The command line names a batch size to the explainer too, which decides over no row.
+    other = stores.manifest(explain=manifests.plain(ExplainSpec(("gradcam",), batch_size=2)))
+    assert not stores.manifest(explain=manifests.plain(ExplainSpec(("gradcam",)))).differs(other)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from gradsight.evaluating.items import known_of
 from gradsight.explaining.explainer import Explainer
 from gradsight.files import write_bytes
 from gradsight.models.as_model import ModelLike
+from gradsight.results import html
 from gradsight.rules import Each, Instance, Name, Text, Whole
 from gradsight.runs.opened import Run, open_run
 
@@ -115,6 +116,11 @@ class Audit:
     def __repr__(self) -> str:
         counts = f"findings: {len(self.findings)}, confirmed: {len(self.confirmed)}"
         return f"Audit({self.model!r}, photos: {self.photos}, {counts})"
+
+    def _repr_html_(self) -> str:
+        """Shown by notebooks: the verdict, and a line for each finding."""
+        verdict, *others = map(html.escaped, self.lines)
+        return f"<p><strong>{verdict}</strong></p><ul>{''.join(f'<li>{line}</li>' for line in others)}</ul>"
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write ``findings.jsonl``, a line for each finding, into a folder, which is made if need be.

@@ -21,6 +21,9 @@ from gradsight.significance import Interval, interval
 _TRIED = 40
 """So many photos of a class are tried without object and without background."""
 
+_COLOURED = 16
+"""Of so many photos of each class the mean colour is taken."""
+
 _WORST = 12
 
 _LARGE = 0.9
@@ -100,12 +103,39 @@ def objects_of(seen: Seen, marks: Sequence[Marks | None], classes: Mapping[str, 
 def reliances(seen: Seen, objects: Objects, loader: Loader | None) -> tuple[Reliance, ...]:
     """How far each class is decided by the background; without a loader by its heat alone."""
     shares = {row: _on_object(seen, row, region) for row, region in objects.regions.items()}
+    tried = None if loader is None else Tried(loader, objects, _colour(seen, loader))
     found = []
     for target, rows in seen.of.items():
         own = np.array([row for row in rows if row in shares], np.intp)
         if len(own):
-            found.append(_reliance(seen, (target, own), shares, objects, loader))
+            found.append(_reliance(seen, (target, own), shares, objects, tried))
     return tuple(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """What photos are changed with.
+
+    Attributes:
+        loader: reads them, and asks the model.
+        objects: where the objects are.
+        colour: (c, 1, 1), what the background becomes.
+    """
+
+    loader: Loader
+    objects: Objects
+    colour: NDArray[np.float32]
+
+
+def _colour(seen: Seen, loader: Loader) -> NDArray[np.float32]:
+    """The mean colour of photos of all classes, each class as much as another, (c, 1, 1)."""
+    # Not of one class alone: the mean of photos of cows is that of meadows, and says meadow still.
+    means = []
+    for rows in seen.of.values():
+        pictures, used = loader.pictures(rows, _COLOURED)
+        if len(used):
+            means.append(pictures.mean(axis=(0, 2, 3)))
+    return np.mean(means, axis=0)[:, None, None] if means else np.zeros((1, 1, 1), np.float32)
 
 
 def _on_object(seen: Seen, row: int, region: NDArray[np.bool_]) -> float:
@@ -119,13 +149,13 @@ def _reliance(
     which: tuple[int, NDArray[np.intp]],
     shares: Mapping[int, float],
     objects: Objects,
-    loader: Loader | None,
+    tried: Tried | None,
 ) -> Reliance:
     target, rows = which
     own = np.array([shares[int(row)] for row in rows])
     known, right = seen.labels[rows] != UNKNOWN, seen.labels[rows] == seen.predictions[rows]
     # Right and wrong are told apart by heat alone: there are too few wrong ones to try things on.
-    falls = None if loader is None else _falls(target, rows, objects, loader)
+    falls = None if tried is None else _falls(target, rows, tried)
     return Reliance(
         target=target,
         photos=len(rows),
@@ -140,18 +170,16 @@ def _reliance(
     )
 
 
-def _falls(
-    target: int, rows: NDArray[np.intp], objects: Objects, loader: Loader
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+def _falls(target: int, rows: NDArray[np.intp], tried: Tried) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """By how much the class's probability falls without the object, and without the background, (n,) each."""
-    pictures, used = loader.pictures(rows, _TRIED)
+    pictures, used = tried.loader.pictures(rows, _TRIED)
     if not len(used):
         return None
     # Only those that could be read again have a picture.
-    regions = [objects.regions[int(row)] for row in used]
-    before = loader.scorer.probabilities(pictures)[:, target]
-    changed = [without_object(pictures, regions), without_background(pictures, regions)]
-    after = [loader.scorer.probabilities(each)[:, target] for each in changed]
+    regions = [tried.objects.regions[int(row)] for row in used]
+    before = tried.loader.scorer.probabilities(pictures)[:, target]
+    changed = [without_object(pictures, regions), without_background(pictures, regions, tried.colour)]
+    after = [tried.loader.scorer.probabilities(each)[:, target] for each in changed]
     return before - after[0], before - after[1]
 
 
@@ -161,11 +189,11 @@ def without_object(pictures: Pictures, regions: Sequence[NDArray[np.bool_]]) -> 
     return np.stack(made).astype(np.float32)
 
 
-def without_background(pictures: Pictures, regions: Sequence[NDArray[np.bool_]]) -> Pictures:
-    """Photos with the mean colour of all photos in the place of what is no object."""
-    # Not the photo's own mean: that of a green meadow still says meadow.
-    mean = pictures.mean(axis=(0, 2, 3))[:, None, None]
-    return np.stack([np.where(region, picture, mean) for picture, region in zip(pictures, regions, strict=True)])
+def without_background(
+    pictures: Pictures, regions: Sequence[NDArray[np.bool_]], colour: NDArray[np.float32]
+) -> Pictures:
+    """Photos with one colour, (c, 1, 1), in the place of what is no object."""
+    return np.stack([np.where(region, picture, colour) for picture, region in zip(pictures, regions, strict=True)])
 
 
 def _share(falls: tuple[NDArray[np.float64], NDArray[np.float64]]) -> float:

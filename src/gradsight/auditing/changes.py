@@ -114,7 +114,7 @@ def of_changes(seen: Seen, found: tuple[Change, ...]) -> Iterator[Finding]:
     """A finding for each class."""
     for one in found:
         label = seen.name(one.target)
-        by_label = f", {one.mended} of them right now and {one.broken} wrong now" if one.mended + one.broken else ""
+        by_label = f", {one.mended} of them right there and {one.broken} wrong there" if one.mended + one.broken else ""
         yield Finding(
             kind="change",
             label=label,

@@ -52,6 +52,11 @@ def hot_boxes(heat: NDArray[np.floating]) -> list[Box]:
 
     A ring, such as a frame's, has its four edges as boxes.
     """
+    return [box for whole in hot_areas(heat) for box in _edges(whole)]
+
+
+def hot_areas(heat: NDArray[np.floating]) -> list[Box]:
+    """The same, with one box around a ring too."""
     highest = heat.max(initial=0)
     if highest <= 0:
         return []
@@ -68,7 +73,7 @@ def hot_boxes(heat: NDArray[np.floating]) -> list[Box]:
         )
         if held >= _LEAST_HEAT:
             found.append((held, box))
-    return [box for _, whole in sorted(found, reverse=True) for box in _edges(whole)]
+    return [box for _, box in sorted(found, reverse=True)]
 
 
 def _edges(box: Box) -> list[Box]:

@@ -11,7 +11,7 @@ from gradsight.auditing.background import Reliance
 from gradsight.auditing.candidates import FEWEST, LEVEL, Candidate
 from gradsight.auditing.facts import Confusion, Look, Mistake
 from gradsight.auditing.finding import PHOTOS, Finding
-from gradsight.auditing.places import hot_boxes, named
+from gradsight.auditing.places import hot_areas, named
 from gradsight.auditing.seen import Seen
 from gradsight.auditing.suspects import ALIKE, Suspect
 from gradsight.significance import Interval
@@ -114,8 +114,8 @@ def _by_outcome(one: Reliance) -> str:
 def of_mistakes(seen: Seen, found: Sequence[Mistake]) -> Iterator[Finding]:
     """A finding for each confident error, with what the model looked at."""
     for one in found:
-        # The hottest area alone: a sentence with all of them says nothing.
-        boxes = hot_boxes(seen.heat[one.row])
+        # The area with most heat alone: a sentence with all of them says nothing.
+        boxes = hot_areas(seen.heat[one.row])
         box = seen.on_photos([one.row], boxes[0]) if boxes else None
         place = named(box) if box else "nothing in particular"
         # A run of one class for all photos has no maps of what they were taken for.

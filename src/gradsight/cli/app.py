@@ -22,9 +22,11 @@ from gradsight.cli.commands.metrics import metrics
 from gradsight.cli.commands.models import models
 from gradsight.cli.commands.neurons import neurons
 from gradsight.cli.commands.recommend import recommend
+from gradsight.cli.commands.report import report
 from gradsight.cli.commands.run import run
 from gradsight.cli.commands.show import show
 from gradsight.cli.commands.similar import similar
+from gradsight.cli.commands.watch import watch
 from gradsight.cli.streams import need_stdout
 from gradsight.cli.terminal import mistakes, say
 from gradsight.cli.usage import Command, Commands
@@ -65,12 +67,14 @@ for _entry in (
     demo,
     explain,
     compare,
+    watch,
     evaluate,
     recommend,
     run,
     show,
     merge,
     audit,
+    report,
     page,
     neurons,
     caption,

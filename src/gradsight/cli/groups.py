@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, get_type_hints
 import typer
 
 from gradsight.cli.terminal import mistakes
+from gradsight.cli.viewing import viewing
 
 Body = Callable[..., int | None]
 """A command: it returns its exit status, None for 0."""
@@ -61,7 +62,9 @@ def grouped(body: Body) -> Callable[..., None]:
 
     def run(**values: Any) -> None:
         # Groups are made inside: what they refuse is a mistake in the usage like any other.
-        with mistakes(quiet=values.get("quiet", False)):
+        alone = values.get("as_json", False) or values.get("quiet", False)
+        shown = viewing(opened=values.get("opened", False), preview=values.get("preview", False), alone=alone)
+        with mistakes(quiet=values.get("quiet", False)), shown:
             given = {name: _filled(kind, values) for name, kind in groups.items()}
             # A group may be called like one of its options.
             others = {name: value for name, value in values.items() if name in hints and name not in groups}

@@ -15,8 +15,8 @@ from gradsight.cli.output import Form
 if TYPE_CHECKING:
     from gradsight.registry import Method
 
-_SAME_RESULT = {"batch_size", "device"}
-"""Options that change how long it takes and not what comes out."""
+_SAME_RESULT = {"batch_size", "device", "opened", "preview"}
+"""Options that change how long it takes and what is shown, and not what comes out."""
 
 
 def loaded(model: ModelOptions, picture: PictureOptions) -> gs.Model:

@@ -15,6 +15,7 @@ from gradsight.cli.options import ReplyOptions
 from gradsight.cli.outcomes import each
 from gradsight.cli.output import Output
 from gradsight.cli.terminal import complain, say, say_json, say_table
+from gradsight.cli.viewing import made
 from gradsight.errors import ImageError
 from gradsight.explaining.notes import of_preprocess
 from gradsight.files import is_file
@@ -81,6 +82,7 @@ def tell_neurons(explainer: gs.Explainer, targets: Any, asked: Asked, output: Ou
             # The label alone has up to 60 letters, and file systems take 255 bytes.
             file = f"{asked.photo.stem[:60]}.neurons.{label}.png"
             imaging.save(_drawn(exciting, neurons, explanation), output.folder / file)
+            made(output.folder / file)
         if reply.as_json:
             say_json({"image": asked.photo.name, **_record(neurons, explanation, exciting), "file": file})
         else:

@@ -14,6 +14,7 @@ from gradsight import imaging
 from gradsight.cli import earlier
 from gradsight.cli.options import Look
 from gradsight.cli.terminal import to_json
+from gradsight.cli.viewing import made
 from gradsight.errors import InvalidArgument
 from gradsight.files import exists, is_folder, write_bytes
 from gradsight.photos import Photo
@@ -148,6 +149,7 @@ class Output:
             # Not made smaller as a picture is: its words would go with it.
             drawn_sheet = sheet(explanations, **self.look, max_side=self.form.max_side)
             imaging.save(drawn_sheet, self.folder / file, quality=self.form.quality)
+            made(self.folder / file, whole=True)
             records = [{**record, "figure": file} for record in records]
         # `demo` has none: it has nothing to resume.
         if self.asked:
@@ -176,6 +178,7 @@ class Output:
 
     def _save(self, picture: Image.Image, file: str) -> None:
         imaging.save(picture, self.folder / file, quality=self.form.quality, max_side=self.form.max_side)
+        made(self.folder / file)
 
 
 @dataclass(frozen=True)
@@ -226,6 +229,7 @@ class OneFile:
         """
         picture = sheet(explanations, **self.look, max_side=self.form.max_side)
         imaging.save(picture, self.path, quality=self.form.quality)
+        made(self.path, whole=True)
         return [_plain(explanation, photo, file=self.place) for explanation in explanations]
 
 

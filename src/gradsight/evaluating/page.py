@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from gradsight import imaging
 from gradsight.errors import printable
 from gradsight.evaluating.rows import Unmeasured
 from gradsight.results import html
@@ -18,7 +17,7 @@ _TOLD = 5
 
 def page_of(figure: Image.Image, notes: Sequence[str], failed: Sequence[Unmeasured]) -> str:
     """The picture, the notes and the first photos that failed, as HTML."""
-    picture = html.inline(imaging.encoded(figure, "JPEG"), figure.size, "methods by metrics")
+    picture = html.inline(html.small(figure, html.LARGE), figure.size, "methods by metrics")
     told = [*notes, *(f"{one.image}: {one.reason}" for one in failed[:_TOLD])]
     if len(failed) > _TOLD:
         told.append(f"… and {len(failed) - _TOLD} more failed")

@@ -23,6 +23,7 @@ from gradsight.explaining.calls import explained, streamed
 from gradsight.explaining.diagnosing import asked_with
 from gradsight.explaining.dissecting import Dissecting
 from gradsight.explaining.layer_choice import LayerLike, Layers, Studies, names_of, several
+from gradsight.explaining.origins import remembered
 from gradsight.explaining.passes import Passes
 from gradsight.explaining.spec import GRID, ExplainSpec
 from gradsight.explaining.stream import Stream
@@ -231,7 +232,7 @@ class Explainer(Unchanging, Dissecting):
             GradsightError: with what was wrong, what was received and what to do.
         """
         asked = asked_with(diagnose, asked_of(self, targets, method, layer))
-        made = explained(self._passes, inputs, asked)
+        made = remembered(explained(self._passes, inputs, asked), self)
         return Explanations(made) if asked.several else made[0]
 
     def stream(

@@ -169,7 +169,7 @@ class Preprocess:
 
     def laid_out(self, channels_last: bool) -> Preprocess:
         """The same with the axes of the model's images."""
-        return replace(self, channels_last=channels_last)
+        return self if self.channels_last == channels_last else replace(self, channels_last=channels_last)
 
     def record(self) -> dict[str, Any]:
         """What is done with a picture, as plain values for JSON; None for what does not apply."""

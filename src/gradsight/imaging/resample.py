@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
@@ -18,8 +19,15 @@ Floats: TypeAlias = NDArray[np.floating]
 _BAND = 1 << 18
 """Pixels of a large picture that are looked at at once: their floats stay in the processor's cache."""
 
-_MATRIX = 1 << 22
-"""The most weights that an axis is resized with as a product; a signal's matrix would not fit into memory."""
+_CELLS = 64
+"""The most cells of an axis that is resized as a product; of more, two neighbours each are quicker than a matrix."""
+
+_ALONE = 1 << 18
+"""The most multiplications that OpenBLAS does on the thread that asks for them. Its other threads, once woken, go on
+spinning for work, and take the processors away from PyTorch's: a run over photos took twice as long."""
+
+_ROWS = 16
+"""Fewer rows than these are multiplied one by one, and slowly."""
 
 
 def resize(values: Floats, size: Sequence[int]) -> Floats:
@@ -114,17 +122,32 @@ def apply(matrices: Sequence[NDArray[np.float64]], values: Floats) -> Floats:
 def _resampled(positions: NDArray[np.float64], values: Floats, axis: int) -> Floats:
     """One axis interpolated at positions, in units of its cells."""
     cells = values.shape[axis]
-    if len(positions) * cells <= _MATRIX:
+    if cells <= _CELLS:
         return product(interpolation(positions, cells), values, axis)
     return _gathered(positions, values, axis)
 
 
 def product(matrix: NDArray[np.float64], values: Floats, axis: int) -> Floats:
-    """One axis multiplied by its matrix."""
+    """One axis multiplied by its matrix, on the thread that calls."""
     values = _floating(values)
     # In the precision of the values: a float64 matrix would make a float64 picture of a float32 map.
     weights = matrix.astype(values.dtype)
-    made: Floats = np.moveaxis(np.moveaxis(values, axis, -1) @ weights.T, -1, axis)
+    if axis % values.ndim == values.ndim - 1:
+        return _multiplied(np.atleast_2d(values), weights.T).reshape(*values.shape[:-1], len(weights))
+    return np.moveaxis(_multiplied(weights, np.moveaxis(values, axis, -2)), -2, axis)
+
+
+def _multiplied(left: Floats, right: Floats) -> Floats:
+    """(..., m, k) times (..., k, n), by blocks that no other thread is woken for."""
+    m, k, n = *left.shape[-2:], right.shape[-1]
+    if m * k * n <= _ALONE:
+        return np.asarray(np.matmul(left, right))
+    columns = max(1, min(n, _ALONE // (k * _ROWS)))
+    rows = max(1, _ALONE // (k * columns))
+    made = np.empty((*np.broadcast_shapes(left.shape[:-2], right.shape[:-2]), m, n), left.dtype)
+    for i, j in itertools.product(range(0, m, rows), range(0, n, columns)):
+        block = ..., slice(i, i + rows), slice(j, j + columns)
+        np.matmul(left[..., block[1], :], right[..., block[2]], out=made[block])
     return made
 
 

@@ -197,7 +197,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         picture = self.figure()
-        return html.inline(imaging.encoded(picture, "JPEG"), picture.size, f"{self.name or 'photo'}, compared")
+        return html.inline(html.small(picture, html.LARGE), picture.size, f"{self.name or 'photo'}, compared")
 
 
 def said_by(explanation: Explanation) -> str:

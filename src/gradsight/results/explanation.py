@@ -14,20 +14,20 @@ from gradsight.checks import index as index_of
 from gradsight.checks import taken
 from gradsight.errors import InvalidArgument, received
 from gradsight.neurons import Dissection, Neurons, ranked
-from gradsight.results import html, storage
-from gradsight.results.pictures import Pictures
+from gradsight.results import storage
 from gradsight.results.records import ImageRecord, RegionRecord, TargetRecord
+from gradsight.results.shown import Shown
 from gradsight.rules import Name
 from gradsight.values import items_in
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
-class Explanation(Pictures):
+class Explanation(Shown):
     """Maps of n images and k targets from one method, at one layer, at several, or of the input itself.
 
     It never changes. What it can do is said in floors, each on top of the other: what it holds (`results.maps`), heat
-    (`results.heat`), regions (`results.regions`), pictures (`results.pictures`).
+    (`results.heat`), regions (`results.regions`), pictures (`results.pictures`), notebooks (`results.shown`).
 
     Attributes:
         maps: (n, k, *s) float32: raw and signed, at the layer's resolution.
@@ -209,34 +209,6 @@ class Explanation(Pictures):
             InvalidArgument: there is no such file, or `save` did not write it.
         """
         return cls(**storage.read(taken("path", path, Name())))
-
-    @property
-    def heading(self) -> str:
-        """The method, the layer and the model, in words.
-
-        >>> from gradsight.results.example import example
-        >>> example().heading
-        'Grad-CAM at layer layer4, model example'
-        """
-        return f"{self.title or self.method} {_where(self.layers)}, model {self.model}"
-
-    def __repr__(self) -> str:
-        at = f"layer={self.layer!r}" if self.layer is not None else f"layers={self.layers!r}"
-        return (
-            f"Explanation(method={self.method!r}, {at if self.layers else 'of the input'}, "
-            f"maps={tuple(self.maps.shape)}, labels={self.labels if len(self.labels) < 4 else '...'})"
-        )
-
-    def _repr_html_(self) -> str:
-        """Shown by notebooks: photos with their overlays, or the heat of a signal or volume, and the notes."""
-        return html.of_one(self)
-
-
-def _where(layers: Sequence[str]) -> str:
-    """What maps are of, in words."""
-    if not layers:
-        return "of the image itself"
-    return f"at layer {layers[0]}" if len(layers) == 1 else f"at layers {', '.join(layers)}"
 
 
 def joined(parts: Sequence[Explanation]) -> Explanation:

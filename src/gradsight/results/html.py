@@ -27,6 +27,9 @@ _HEIGHT = 200
 _BYTES = 40_000
 """Of the JPEG of one strip; as text it is a third more, and with its words stays under 60 kB."""
 
+LARGE = 70_000
+"""Of the JPEG of a picture that is alone and has words in it; as text under 100 kB."""
+
 _QUALITIES = (85, 70, 55, 40)
 
 
@@ -72,7 +75,7 @@ def _rest(count: int, shown: int) -> Iterator[str]:
 
 def _image(picture: Image.Image, names: str) -> str:
     """A picture inside of the page; its size is said, so that the page does not jump when it is there."""
-    return inline(_small(picture), picture.size, names)
+    return inline(small(picture), picture.size, names)
 
 
 def inline(data: bytes, size: tuple[int, int], names: str) -> str:
@@ -85,12 +88,12 @@ def inline(data: bytes, size: tuple[int, int], names: str) -> str:
     )
 
 
-def _small(picture: Image.Image) -> bytes:
-    """A picture as JPEG, as good as goes into `_BYTES`."""
+def small(picture: Image.Image, most: int = _BYTES) -> bytes:
+    """A picture as JPEG, as good as goes into so many bytes."""
     while True:
         for quality in _QUALITIES:
             data = imaging.encoded(picture, "JPEG", quality=quality)
-            if len(data) <= _BYTES:
+            if len(data) <= most:
                 return data
         # Noise does not compress: then it is made smaller, and the browser enlarges it again.
         picture = imaging.shrunk(picture, max(1, max(picture.size) * 3 // 4))

@@ -159,10 +159,18 @@ def differences(there: Manifest, now: Manifest, names: Iterable[str] = tuple(_WO
         names: of the fields that count.
     """
     # By their JSON, in which a tuple is a list: one of the two was read from a file.
-    mine, theirs = (json.loads(one.to_json()) for one in (there, now))
+    mine, theirs = (_deciding(json.loads(one.to_json())) for one in (there, now))
     for name in names:
         if mine[name] != theirs[name] and not (name in _SETTLED and None in (mine[name], theirs[name])):
             yield f"{_WORDS.get(name, name)}: {_both(mine[name], theirs[name])}"
+
+
+def _deciding(plain: dict[str, object]) -> dict[str, object]:
+    """Without how many copies of a photo a method passes at once: memory and time, and no row."""
+    explain = plain["explain"]
+    if isinstance(explain, dict):
+        plain["explain"] = {name: value for name, value in explain.items() if name != "batch_size"}
+    return plain
 
 
 def _both(there: object, now: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     import pyarrow
     from pyarrow.compute import Expression
 
-Test: TypeAlias = Union[str, "Expression", Callable[[RunRow], bool]]
+ArrowExpression: TypeAlias = Any
+"""A ``pyarrow.compute.Expression``: pyarrow has no types, and a user's checker must not call ours unknown for that."""
+
+Test: TypeAlias = str | ArrowExpression | Callable[[RunRow], bool]
 """What may be asked of a row."""
 
 HEAVY = ("map", "features")

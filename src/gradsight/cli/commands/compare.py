@@ -76,6 +76,7 @@ def compare(
     from gradsight.cli.output import check_file
     from gradsight.cli.targets import targets_of
     from gradsight.cli.terminal import progress, to_json
+    from gradsight.cli.viewing import made
     from gradsight.comparing import fitting, ordered, rows
     from gradsight.files import write_bytes
     from gradsight.results.comparison import SCALE, SUFFIXES
@@ -106,6 +107,7 @@ def compare(
     found = [row for some in progress(steps, costly + (costly < len(chosen))) for row in some]
     comparison = ordered(found, chosen, photo.name, scale, look["colormap"], look["opacity"]).in_shell()
     comparison.save(path)
+    made(path, whole=True)
     records = [row if "error" in row else {**row, "file": path.name} for row in comparison.records()]
     write_bytes(record, f"{to_json(records, indent=2)}\n".encode())
     _tell(comparison, path, reply)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from gradsight.cli import parsing
 from gradsight.cli.groups import command
-from gradsight.cli.options import RESULT, ReplyOptions
+from gradsight.cli.options import RESULT, ReplyOptions, ViewOptions
 
 _CREDIT = "Photos: Stéfan van der Walt (cat), Rachel Michetti and Pikolo Espresso Bar (coffee); CC0 1.0."
 
@@ -18,9 +18,12 @@ def demo(
         Path, RESULT.option("--out", "-o", metavar="DIR", parser=parsing.path, help="The folder to write to.")
     ] = Path("gradsight-out"),
     *,
+    view: ViewOptions,
     reply: ReplyOptions,
 ) -> None:
     """Explain a bundled photo with the embedded model."""
+    # What `--open` and `--preview` show is known by what is written (`viewing`).
+    del view
     import gradsight as gs
     from gradsight.cli.output import Output
     from gradsight.cli.showing import show

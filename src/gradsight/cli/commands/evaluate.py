@@ -9,7 +9,7 @@ import typer
 
 from gradsight.cli import parsing
 from gradsight.cli.groups import command
-from gradsight.cli.options import RESULT, AxesOptions, ClassifierOptions, JsonOptions, PictureOptions
+from gradsight.cli.options import RESULT, AxesOptions, ClassifierOptions, JsonOptions, PictureOptions, ViewOptions
 from gradsight.cli.options.measuring import MeasureOptions, PlaceOptions
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def evaluate(
     overwrite: Annotated[
         bool, RESULT.option("--overwrite", help="Replace what was measured by other settings in DIR.")
     ] = False,
+    view: ViewOptions,
     reply: JsonOptions,
 ) -> int:
     """Measure how far the maps of methods can be trusted, on a folder of photos.
@@ -51,6 +52,8 @@ def evaluate(
     Into DIR go results.json, results.parquet and the plot results.png. The target of a photo is the class that its
     folder is called like, or else, with --boxes, the classes that their labels mean, or else the model's best class.
     """
+    # What they show is known by what is written (`viewing`).
+    del view
     from gradsight.cli import making
     from gradsight.cli.measuring import Keeping, labels_of, measured
     from gradsight.cli.terminal import complain, told
@@ -100,9 +103,11 @@ def evaluate(
 
 def _finish(evaluation: Evaluation, out: Path, reply: JsonOptions, failed: list[Unmeasured]) -> int:
     from gradsight.cli.terminal import complain, say, say_json
+    from gradsight.cli.viewing import made
     from gradsight.evaluating.files import record
 
     evaluation.save(out)
+    made(out / "results.png", whole=True)
     for name, reason in evaluation.left_out:
         complain(f"{name} is left out: {reason}", "Note")
     if reply.as_json:

@@ -16,6 +16,7 @@ from gradsight.cli.options import (
     PictureOptions,
     ReplyOptions,
     TargetOptions,
+    ViewOptions,
 )
 
 
@@ -70,12 +71,15 @@ def neurons(
     axes: AxesOptions,
     model: ClassifierOptions,
     picture: PictureOptions,
+    view: ViewOptions,
     reply: ReplyOptions,
 ) -> int:
     """Say which channels a decision rested on, name them by concepts, and draw the photos that excite them.
 
     Into DIR go PHOTO.neurons.CLASS.png for each class, and dissection.npz, which names channels without the photos.
     """
+    # What they show is known by what is written (`viewing`).
+    del view
     from gradsight.cli import making
     from gradsight.cli.given import one_photo
     from gradsight.cli.neurons import Asked, tell_neurons

@@ -86,6 +86,7 @@ def _sheet(chosen: Run, out: Path, files: FileOptions, look: Look, reply: JsonOp
     from gradsight import imaging
     from gradsight.cli.output import check_file
     from gradsight.cli.terminal import say, say_json
+    from gradsight.cli.viewing import made
     from gradsight.runs.drawn import contact_sheet
 
     check_file(out)
@@ -93,6 +94,7 @@ def _sheet(chosen: Run, out: Path, files: FileOptions, look: Look, reply: JsonOp
     if files.max_side is not None:
         picture = imaging.shrunk(picture, files.max_side)
     imaging.save(picture, out, quality=files.quality)
+    made(out, whole=True)
     for one in missing:
         _complain(one)
     if reply.as_json:
@@ -106,6 +108,7 @@ def _folder(chosen: Run, out: Path, files: FileOptions, look: Look, reply: JsonO
     """A picture of each map; how many images could not be drawn."""
     from gradsight.cli.output import Output
     from gradsight.cli.terminal import progress, say, say_json
+    from gradsight.cli.viewing import made
     from gradsight.runs.drawn import overlays
 
     Output(out)  # it sees whether the folder can be written to
@@ -113,6 +116,8 @@ def _folder(chosen: Run, out: Path, files: FileOptions, look: Look, reply: JsonO
     failed = 0
     for one in progress(drawn, len(chosen)):
         failed += one.error is not None
+        for file in one.files:
+            made(file)
         if one.error is not None:
             _complain(one)
         elif reply.as_json:

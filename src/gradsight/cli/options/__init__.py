@@ -15,6 +15,7 @@ from gradsight.cli.options.result import (
     Look,
     PhotosOptions,
     ReplyOptions,
+    ViewOptions,
 )
 from gradsight.cli.options.what import AxesOptions, LookOptions, TargetOptions
 
@@ -39,4 +40,5 @@ __all__ = [
     "PictureOptions",
     "ReplyOptions",
     "TargetOptions",
+    "ViewOptions",
 ]

@@ -30,7 +30,19 @@ class Look(TypedDict):
 
 
 @dataclass(frozen=True)
-class DrawingOptions:
+class ViewOptions:
+    """Whether what was drawn is shown too."""
+
+    opened: Annotated[
+        bool, RESULT.option("--open", help="Show the picture in the system's viewer; of several, their folder.")
+    ] = False
+    preview: Annotated[
+        bool, RESULT.option("--preview", help="Draw it in the terminal too, in its own graphics or in coloured blocks.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class DrawingOptions(ViewOptions):
     """How maps are drawn on photos."""
 
     colormap: Annotated[

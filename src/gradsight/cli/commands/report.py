@@ -1,0 +1,116 @@
+"""``gradsight report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gradsight.cli import parsing
+from gradsight.cli.groups import command
+from gradsight.cli.options import MODEL, RESULT, WHAT, JsonOptions
+from gradsight.cli.options.measuring import PlaceOptions
+from gradsight.errors import InvalidArgument, received
+
+if TYPE_CHECKING:
+    from gradsight.auditing.audit import Audit
+    from gradsight.evaluating.evaluation import Evaluation
+    from gradsight.runs.opened import Run
+
+Folders = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN|EVALUATION", parser=parsing.path, help="Folders of runs and of evaluations."),
+]
+
+
+@command("gradsight report run --out report.html")
+def report(
+    of: Folders,
+    places: PlaceOptions,
+    *,
+    model: Annotated[
+        str | None,
+        MODEL.option(
+            "--model", "-m", metavar="MODEL", help="The run's model; the one that the run names if not given."
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        WHAT.option(metavar="RUN2", parser=parsing.path, help="Another run of the photos: what is other there."),
+    ] = None,
+    photos: Annotated[
+        Path | None,
+        WHAT.option(metavar="DIR", parser=parsing.path, help="Where the photos are now, if they were moved."),
+    ] = None,
+    most: Annotated[
+        int, WHAT.option(metavar="N", min=0, help="How many suspects are tried out at most; 0 takes no model.")
+    ] = 24,
+    title: Annotated[str, RESULT.option(metavar="TEXT", help="Of the page.")] = "",
+    shown: Annotated[int, RESULT.option(metavar="N", min=0, help="How many photos are shown at most.")] = 400,
+    megabytes: Annotated[
+        float, RESULT.option(metavar="N", min=0.5, help="The file is no larger: photos are made smaller, or fewer.")
+    ] = 20,
+    out: Annotated[
+        Path, RESULT.option("--out", "-o", metavar="FILE", parser=parsing.path, help="The file that is written.")
+    ] = Path("report.html"),
+    reply: JsonOptions,
+) -> int:
+    """Write runs and evaluations as one HTML file, which opens anywhere without a network.
+
+    A summary in words, what the audit found, each class, confusions, and photos with their heat to search and filter;
+    of an evaluation its tables with intervals, and what they say.
+    """
+    import gradsight as gs
+    from gradsight.cli.output import check_file
+    from gradsight.cli.terminal import complain, say, say_json, waiting
+
+    check_file(out)
+    opened = _opened(of, photos)
+    with waiting("looking at what is there, and trying suspects out"):
+        audit = _audit(opened, places, model, against, most)
+        made = gs.report(
+            *opened, out=out, model=model, audit=audit, title=title, suspects=most, shown=shown, megabytes=megabytes
+        )
+    for note in made.notes:
+        complain(note, "Note")
+    if reply.as_json:
+        say_json({"file": str(made.path), "bytes": made.size, "shown": made.shown, "photos": made.photos})
+    else:
+        say("Open ", (str(made.path), "bold cyan"), f", {made.size / 1e6:.1f} MB")
+    return 0
+
+
+def _opened(of: list[Path], photos: Path | None) -> list[Run | Evaluation]:
+    from gradsight.reporting.given import opened
+    from gradsight.runs.opened import Run, open_run
+
+    found = opened(of)
+    # Opened again, where the photos are elsewhere: an evaluation has none.
+    return [open_run(one.folder, photos=photos) if photos and isinstance(one, Run) else one for one in found]
+
+
+def _audit(
+    opened: list[Run | Evaluation], places: PlaceOptions, model: str | None, against: Path | None, most: int
+) -> Audit | None:
+    """The audit where something is known beside the run; None where the report makes its own."""
+    import gradsight as gs
+    from gradsight.runs.opened import Run
+
+    if not (places.boxes or places.masks or against):
+        return None
+    runs = [one for one in opened if isinstance(one, Run)]
+    if len(runs) != 1:
+        raise InvalidArgument(
+            f"--boxes, --masks and --against are for one run, and {len(runs)} are reported. "
+            f"{received([str(one.folder) for one in runs])} Report each by itself."
+        )
+    return gs.audit(
+        runs[0],
+        model,
+        boxes=places.boxes,
+        masks=places.masks,
+        class_map=places.class_map,
+        against=against,
+        most=most,
+    )

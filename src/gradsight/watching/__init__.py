@@ -1,0 +1,1 @@
+"""Videos, cameras and folders of pictures: what a model looks at, frame by frame."""

@@ -1,0 +1,101 @@
+"""Frames that a thread reads while others are explained."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Self
+
+from PIL import Image
+
+from gradsight.photos import Failed
+from gradsight.watching.frame import Shot
+
+_MOST = 16
+"""Frames that wait."""
+
+_MOST_PIXELS = 1 << 25
+"""Of all frames that wait, some 100 MB."""
+
+Item = Shot | Failed[Shot]
+
+
+class Ahead:
+    """Frames in their order, decoded by a thread of their own; no more of them wait than a few.
+
+    Args:
+        shots: what the thread goes through.
+        newest: of a camera: while nobody asks, older frames are dropped, so that what is seen is what is there now.
+
+    Attributes:
+        dropped: how many frames were.
+    """
+
+    def __init__(self, shots: Iterator[Item], *, newest: bool = False) -> None:
+        self.dropped = 0
+        self._shots, self._newest = shots, newest
+        self._waiting: deque[Item] = deque()
+        self._changed = threading.Condition()
+        self._ended = self._closed = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._read, name="gradsight-decoding", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Item:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ended)
+            if self._waiting:
+                item = self._waiting.popleft()
+                self._changed.notify_all()
+                return item
+        # After the frames before it, which are whole.
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        raise StopIteration
+
+    def close(self) -> None:
+        """End the thread; what it has read is forgotten."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        # Waited for: it holds the file, or the camera, open.
+        self._thread.join()
+        self._waiting.clear()
+
+    def _read(self) -> None:
+        try:
+            for item in self._shots:
+                if not self._put(item):
+                    break
+        except BaseException as error:  # it belongs to whoever asks for the frames
+            self._error = error
+        finally:
+            close = getattr(self._shots, "close", None)
+            if close is not None:
+                close()
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _put(self, item: Item) -> bool:
+        """Let an item wait; whether more are wanted."""
+        with self._changed:
+            if self._newest:
+                self.dropped += len(self._waiting)
+                self._waiting.clear()
+            else:
+                most = min(_MOST, max(2, _MOST_PIXELS // _pixels(item)))
+                self._changed.wait_for(lambda: self._closed or len(self._waiting) < most)
+            self._waiting.append(item)
+            self._changed.notify_all()
+            return not self._closed
+
+
+def _pixels(item: Item) -> int:
+    source = item.source if isinstance(item, Shot) else None
+    return max(1, source.width * source.height) if isinstance(source, Image.Image) else 1
