@@ -108,7 +108,7 @@ def cell(stream: TextIO) -> tuple[int, int]:
 
 def kitty(picture: Image.Image, columns: int) -> str:
     """A picture in kitty's protocol, ``columns`` cells wide."""
-    # As PNG, which it decodes itself: raw pixels would be ten times as many bytes over the line.
+    # As PNG, which it decodes itself: raw pixels would be many more bytes over the line.
     content = imaging.encoded(imaging.shrunk(picture.convert("RGB"), _MOST_SIDE), "PNG")
     text = base64.b64encode(content).decode("ascii")
     pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]

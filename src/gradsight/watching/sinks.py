@@ -73,7 +73,7 @@ def opener_of(path: Path, form: Form, name: str = "`path`") -> Opener:
         if ending in VIDEOS:
             needed()
             # The quality that x264 counts downwards: 90 is what nobody tells from the original.
-            # The fastest presets are a fifth quicker yet, and a file twice as large.
+            # A quick one: the processors are needed by the model.
             options = {"crf": str(round(51 - 0.37 * form.quality)), "preset": "superfast"}
             return partial(_encoded, path, _Codec("libx264", VIDEOS[ending], options), form)
         if ending == ANIMATED:
