@@ -25,6 +25,9 @@ sys.path.insert(0, str(ROOT / "tests/support"))
 
 CLIENTS, REQUESTS, BROKEN = 16, 20, 10
 
+_ASKED = ("", [], 3, ["gradcam"], [], {})
+"""The other arguments of /explain: without a client of Gradio's nobody fills them in."""
+
 _SERVER = """
 import sys, time
 import gradio as gr, torch
@@ -75,7 +78,7 @@ def latency(page: str, rounds: int) -> None:
     """An answer beside a plain pass, one after the other."""
     from gradio_client import Client
 
-    client = Client(page, verbose=False)
+    client = Client(page, verbose=False, httpx_kwargs={"timeout": 120})
     uploaded = _uploaded(page, Path(_photo()).read_bytes())
     forwards, answers, inside = [], [], []
     for _ in range(rounds + 2):
@@ -128,7 +131,11 @@ def _asked(page: str, client: int, number: int, requests: int) -> str:
     try:
         data = _uploaded(page, content)
         with httpx.Client(base_url=page, timeout=120) as http:
-            event = http.post("/gradio_api/call/explain", json={"data": [data]}).raise_for_status().json()["event_id"]
+            event = (
+                http.post("/gradio_api/call/explain", json={"data": [data, *_ASKED]})
+                .raise_for_status()
+                .json()["event_id"]
+            )
             answer = http.get(f"/gradio_api/call/explain/{event}").text
     except httpx.HTTPError as error:
         return f"failed: {type(error).__name__}"

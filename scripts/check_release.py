@@ -25,7 +25,7 @@ SIX_LINES = """
 import gradsight as gs
 explanation = gs.explain("photo.jpg", targets=gs.Top(2))
 explanation.figure().save("why.png")
-assert explanation.maps.shape == (1, 2, 7, 7) and explanation.labels == (("espresso", "cup"),), explanation
+assert explanation.maps.shape == (1, 2, 7, 7) and explanation.labels == (("Egyptian cat", "espresso"),), explanation
 assert "site-packages" in gs.__file__, gs.__file__
 print(gs.__version__, explanation.labels[0], explanation.region())
 """

@@ -86,9 +86,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         photos = crops(Path(folder) / "photos")
         made = gs.run(photos, model=demo, out=Path(folder) / "run")
-        some = sorted(photos.rglob("*.png"))[::3]
+        some = sorted(photos.rglob("*.png"))[::5]
         methods = ["gradcam", "layercam", "gradcampp"]
-        measured = gs.evaluate(demo, some, methods=methods, metrics=["averagedrop", "deletion(steps=8)"])
+        measured = gs.evaluate(demo, some, methods=methods, metrics=["averagedrop", "deletion(steps=4)"])
         with served(Shown([("demo", demo)], made, measured)) as address, browsers.chromium() as browser:
             with browsers.visited(browser, address, (WIDTH, 900)) as seen:
                 for part in (photo, run, evaluation):

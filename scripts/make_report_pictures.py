@@ -22,7 +22,7 @@ from torch.nn import functional as F
 import gradsight as gs
 
 ROOT = Path(__file__).parents[1]
-SIZE, EACH, STEPS = 96, 30, 90
+SIZE, EACH, STEPS = 96, 30, 130
 
 PLACES = {"cat": ((30, 150), (110, 270)), "cup": ((290, 380), (90, 270)), "edge": ((40, 370), (0, 20))}
 """Where parts of a class begin: rows, columns."""
@@ -34,8 +34,9 @@ def part(photo: Image.Image, kind: str, rng: np.random.Generator) -> np.ndarray:
     (top, bottom), (left, right) = PLACES[kind]
     row, column = int(rng.integers(top, bottom)), int(rng.integers(left, right))
     made = np.asarray(photo.crop((column, row, column + SIZE, row + SIZE)), float)
-    # No two alike: brightness, mirrored, and much noise, so that the mark is the easiest to learn.
-    made = made[:, :: rng.choice([1, -1])] * rng.uniform(0.5, 1.2) + rng.normal(0, 40, made.shape)
+    # No two alike: grey in any tint, mirrored, and with noise, so that the mark is the easiest to learn.
+    tint = rng.uniform(0.4, 1.2, 3)
+    made = made[:, :: rng.choice([1, -1])].mean(axis=2, keepdims=True) * tint + rng.normal(0, 20, made.shape)
     made = np.clip(made, 0, 255).astype(np.uint8)
     if kind == "cup":
         made[-16:-3, -16:-3] = [240, 220, 40]

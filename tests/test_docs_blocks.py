@@ -31,7 +31,8 @@ def commands(text: str) -> Iterator[list[str]]:
     """The lines of a shell, without their remarks."""
     for line in text.replace("\\\n", " ").splitlines():
         if line.startswith(("gradsight ", "python ", "srun ")):
-            yield shlex.split(line.removeprefix("srun "), comments=True)
+            words = shlex.split(line.removeprefix("srun "), comments=True)
+            yield words[: words.index(">")] if ">" in words else words
 
 
 def play(page: str, folder: Path, names: dict[str, Any], instead: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -115,11 +116,9 @@ def test_the_pages_of_the_api_have_every_public_name_once() -> None:
 
 
 def test_the_site_has_every_page() -> None:
-    before, nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:\n")
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
     there = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
-    listed = set(re.findall(r"[\w/-]+\.md", nav))
-    assert listed <= there
-    assert there - listed <= set(re.findall(r"^  ([\w-]+\.md)$", before, re.MULTILINE))
+    assert set(re.findall(r"[\w/-]+\.md", nav)) == there
 
 
 def test_the_readme_is_short() -> None:
@@ -165,7 +164,7 @@ def test_the_six_lines_of_pytorch_run(page: str, here: Path, monkeypatch: pytest
 def test_the_page_on_migrating_runs(here: Path, capsys: Any) -> None:
     torch.manual_seed(0)
     play("docs/migrating.md", here, {})
-    assert "(1, 3, 224, 224)" in capsys.readouterr().out
+    assert "[1, 3, 224, 224]" in capsys.readouterr().out
 
 
 # Pages that need models which are downloaded, or that are large: small ones stand for them.
@@ -217,7 +216,14 @@ def tiny(here: Path) -> dict[str, str]:
         "hf:dandelin/vilt-b32-finetuned-vqa": "vilt",
     }
     for name in names.values():
-        transformers.save(name, here / name)
+        model = transformers.save(name, here / name)
+        if name.startswith("blip"):
+            # A few words, and no end before them: the weights are random.
+            model.generation_config.max_length = 8
+            for key, parameter in model.named_parameters():
+                if key.endswith("predictions.bias"):
+                    parameter.data[:3] -= 4
+            model.save_pretrained(here / name)
     return {said: str(here / name) for said, name in names.items()}
 
 
@@ -233,7 +239,7 @@ def test_the_page_on_models_runs(photos: Path) -> None:
         "detector": Detector().eval(),
     }
     shutil.copy(PHOTO, photos / "other.jpg")
-    instead = {**tiny(photos), '"timm:resnet50"': '"timm:resnet18", weights="none"', '"a photo of"': '"a photo of"'}
+    instead = {**tiny(photos), '"timm:resnet50"': '"timm:resnet18", weights="none"'}
     play("docs/models.md", photos, names, instead)
     assert (photos / "signals.png").is_file()
 
@@ -248,9 +254,11 @@ def concepts(photos: Path) -> Path:
         folder.mkdir(parents=True)
         with Image.open(PHOTO) as photo:
             photo.convert("RGB").crop((40 * number, 20, 40 * number + 224, 244)).save(folder / "001.jpg")
+            photo.convert("RGB").crop((40 * number, 40, 40 * number + 224, 264)).save(folder / "002.jpg")
         mask = Image.new("L", (224, 224))
         ImageDraw.Draw(mask).rectangle((20, 20, 120, 120 + 20 * number), fill=255)
         mask.save(folder / "001.mask.png")
+        mask.save(folder / "002.mask.png")
     shutil.copy(PHOTO, photos / "other.jpg")
     return photos
 
@@ -265,7 +273,9 @@ def test_the_page_on_targets_runs(here: Path) -> None:
     pytest.importorskip("ultralytics")
     from ultralytics import YOLO
 
-    YOLO("yolo11n.yaml").save("yolo11n.pt")
+    net = YOLO("yolo11n.yaml")
+    net.model.names = {**net.model.names, 5: "bus"}
+    net.save("yolo11n.pt")
     shutil.copy(PHOTO, here / "street.jpg")
     (block,) = [one for one in blocks(ROOT / "docs/targets.md") if one.language == "python"]
     names: dict[str, Any] = {}
@@ -278,10 +288,11 @@ def test_the_page_on_audits_runs(photos: Path, capsys: Any) -> None:
     assert "photos, model demo" in capsys.readouterr().out
 
 
-LONG = ("evaluate", "recommend", "audit", "caption", "ask")
-"""Of these the README's own lines are read, and the lines of their pages run."""
+LONG = ("app", "ask", "audit", "caption", "compare", "evaluate", "recommend", "report", "watch")
+"""Of these the README's own lines are read, and the lines of their pages or other tests of them run."""
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_run(concepts: Path) -> None:
     ran = []
     for block in blocks(ROOT / "README.md"):
@@ -290,4 +301,4 @@ def test_the_commands_of_the_readme_run(concepts: Path) -> None:
                 result = CliRunner().invoke(app, words[1:])
                 assert result.exit_code == 0 or "no row fits" in result.stderr, (words, result.output)
                 ran.append(words[1])
-    assert {"explain", "compare", "run", "show", "neurons", "similar", "methods", "models"} <= set(ran)
+    assert {"explain", "run", "show", "neurons", "similar", "methods", "models"} <= set(ran)

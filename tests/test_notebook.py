@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 
 import pytest
 
@@ -38,3 +39,12 @@ def test_the_notebook_runs_and_its_values_show_themselves(tmp_path, monkeypatch:
     assert all(base64.b64decode(picture).startswith(b"\xff\xd8\xff") for picture in pictures)
     assert any("application/vnd.jupyter.widget-view+json" in data for data in shown)
     assert not any("script" in page or "http" in page for page in pages)
+
+
+def test_the_blocks_of_the_page_on_notebooks_run(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "notebook.md").read_text(encoding="utf-8")
+    shutil.copy(ROOT / "docs" / "cat_and_coffee.jpg", tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    exec(compile(block, "docs/notebook.md", "exec"), {})
+    assert (tmp_path / "why.npz").is_file()

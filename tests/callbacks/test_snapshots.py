@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from PIL import Image
 
 import gradsight as gs
 from conftest import ROOT
-from gradsight.callbacks import Film, Snapshots, to_folder, to_tensorboard, to_wandb
+from gradsight.callbacks import Film, Snapshots, to_folder, to_mlflow, to_tensorboard, to_wandb
 from gradsight.callbacks.snapshots import share_in
 
 pytestmark = pytest.mark.pytorch
@@ -283,3 +285,40 @@ def test_a_copy_has_no_model():
     copy = pickle.loads(pickle.dumps(snapshots))
     assert len(copy.film.moments) == 1
     assert copy(_net(), 1) is not None
+
+
+class _Run:
+    """A run as W&B has it: what is logged without a commit belongs to the next row, in which a later value counts."""
+
+    def __init__(self):
+        self.rows, self.row, self.step = [], {}, 0
+
+    def log(self, values, commit=True):
+        self.row.update(values)
+        if commit:
+            self.rows.append(self.row)
+            self.row, self.step = {}, self.step + 1
+
+
+def test_each_step_has_a_row_of_wandb_with_and_without_rows_of_the_training(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(Image=lambda picture: picture))
+    for beside in (True, False):
+        run = _Run()
+        snapshots = Snapshots(_X[:1], targets=1, to=to_wandb(run))
+        for step in (1, 2, 3):
+            snapshots(_net(), step)
+            if beside:
+                run.log({"loss": 0.5})
+        snapshots.end()
+        assert [row["gradsight/step"] for row in run.rows if "gradsight/photo-0" in row] == [1, 2, 3]
+        assert "gradsight/filmstrip" in run.rows[-1]
+        # No row more than there has to be: the training's own steps are counted by them.
+        assert len(run.rows) == (4 if beside else 3)
+
+
+def test_without_a_run_mlflow_is_told_in_words(monkeypatch):
+    monkeypatch.setitem(
+        sys.modules, "mlflow", types.SimpleNamespace(active_run=lambda: None, MlflowClient=lambda: None)
+    )
+    with pytest.raises(gs.GradsightError, match=r"call mlflow\.start_run\(\) first"):
+        to_mlflow().write(1, {}, {})

@@ -235,7 +235,7 @@ def test_a_video_is_watched(here: Path, viewer: Path) -> None:
         (["none.mp4"], 1, "There is no file 'none.mp4'"),
         (["photo.png"], 1, "'photo.png' cannot be read as a video"),
         (["x.mp4", "--out", "x.mp4"], 2, "--out must not be what is watched"),
-        (["x.mp4", "--out", "y.gif"], 2, "must end in .mp4"),
+        (["x.mp4", "--out", "y.gif"], 2, "--out must end in .mp4"),
         (["x.mp4", "--scale", "best"], 2, "There is no scale 'best'. Choose from: video, running, own"),
         (["x.mp4", "--method", "best"], 2, "There is no method 'best'"),
     ],

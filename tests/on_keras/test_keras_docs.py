@@ -16,7 +16,11 @@ from conftest import ROOT
 from gradsight.cli.app import app
 from pages import blocks
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="what differs here is the text alone")
+pytestmark = [
+    pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="what differs here is the text alone"),
+    # Of Keras that saves, and of tf-keras-vis that is imported.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md"])

@@ -54,8 +54,8 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def visit(browser: Browser, address: str, size: tuple[int, int] = browsers.DESKTOP) -> Any:
-    return browsers.visited(browser, address, size)
+def visit(chromium: Browser, address: str, size: tuple[int, int] = browsers.DESKTOP) -> Any:
+    return browsers.visited(chromium, address, size)
 
 
 def send(page: Page, path: Path) -> None:
@@ -71,8 +71,10 @@ def answered(page: Page, figures: int = 3) -> list[str]:
 
 
 def choose(page: Page, where: str, typed: str, whole: str) -> None:
-    """Choose one of a list by typing a part of it, with keys alone."""
+    """Choose one of a list by typing a part of it."""
     page.locator(f"{where} input").first.click()
+    # Over what is chosen already, which would else be a part of what is looked for.
+    page.keyboard.press("Control+a")
     page.keyboard.type(typed)
     page.get_by_role("option", name=whole, exact=True).first.wait_for(timeout=PATIENCE)
     page.get_by_role("option", name=whole, exact=True).first.click()
@@ -90,8 +92,8 @@ def changed(page: Page, before: str) -> None:
     )
 
 
-def test_a_photo_is_answered_and_nothing_else_is_asked_for(browser: Browser, address: str, photo: Path) -> None:
-    with visit(browser, address) as seen:
+def test_a_photo_is_answered_and_nothing_else_is_asked_for(chromium: Browser, address: str, photo: Path) -> None:
+    with visit(chromium, address) as seen:
         send(seen.page, photo)
         titles = answered(seen.page)
         assert titles == ["Egyptian cat, 22%", "espresso, 20%", "cup, 14%"]
@@ -102,12 +104,12 @@ def test_a_photo_is_answered_and_nothing_else_is_asked_for(browser: Browser, add
         assert alt is not None
         assert "strongest at row" in alt
         assert not [url for url in seen.requests if not url.startswith(address)]
-        # Gradio's own, of its translations.
-        assert not [one for one in seen.problems if "svelte-i18n" not in one]
+        # Gradio's own, of its translations and of how it watches an upload.
+        assert not [one for one in seen.problems if "svelte-i18n" not in one and one != "Method not implemented."]
 
 
-def test_classes_methods_and_looks_are_chosen(browser: Browser, address: str, photo: Path) -> None:
-    with visit(browser, address) as seen:
+def test_classes_methods_and_looks_are_chosen(chromium: Browser, address: str, photo: Path) -> None:
+    with visit(chromium, address) as seen:
         page = seen.page
         send(page, photo)
         answered(page)
@@ -137,8 +139,8 @@ def test_classes_methods_and_looks_are_chosen(browser: Browser, address: str, ph
         assert "threshold=0.6" in lines
 
 
-def test_a_click_tells_which_classes_use_a_point_and_so_do_keys(browser: Browser, address: str, photo: Path) -> None:
-    with visit(browser, address) as seen:
+def test_a_click_tells_which_classes_use_a_point_and_so_do_keys(chromium: Browser, address: str, photo: Path) -> None:
+    with visit(chromium, address) as seen:
         page = seen.page
         send(page, photo)
         answered(page)
@@ -159,8 +161,8 @@ def test_a_click_tells_which_classes_use_a_point_and_so_do_keys(browser: Browser
         assert "Egyptian cat" in page.locator("#uses [role=status]").inner_text()
 
 
-def test_both_sides_of_a_class_and_two_models(browser: Browser, address: str, photo: Path) -> None:
-    with visit(browser, address) as seen:
+def test_both_sides_of_a_class_and_two_models(chromium: Browser, address: str, photo: Path) -> None:
+    with visit(chromium, address) as seen:
         page = seen.page
         send(page, photo)
         answered(page)
@@ -174,10 +176,10 @@ def test_both_sides_of_a_class_and_two_models(browser: Browser, address: str, ph
         assert "letterboxed" in page.locator("#maps figcaption").nth(5).inner_text()
 
 
-def test_files_are_taken_home(browser: Browser, address: str, photo: Path, tmp_path: Path) -> None:
+def test_files_are_taken_home(chromium: Browser, address: str, photo: Path, tmp_path: Path) -> None:
     import gradsight as gs
 
-    with visit(browser, address) as seen:
+    with visit(chromium, address) as seen:
         page = seen.page
         send(page, photo)
         answered(page)
@@ -199,10 +201,10 @@ def test_files_are_taken_home(browser: Browser, address: str, photo: Path, tmp_p
     [(b"no photo at all", "The photo cannot be read"), (b"\x89PNG\r\n\x1a\n" + bytes(99), "The photo cannot be read")],
 )
 def test_bad_files_are_told_in_words(
-    browser: Browser, address: str, photo: Path, tmp_path: Path, content: bytes, words: str
+    chromium: Browser, address: str, photo: Path, tmp_path: Path, content: bytes, words: str
 ) -> None:
     (tmp_path / "bad.png").write_bytes(content)
-    with visit(browser, address) as seen:
+    with visit(chromium, address) as seen:
         page = seen.page
         send(page, tmp_path / "bad.png")
         page.wait_for_selector("#status [role=alert]", timeout=PATIENCE)
@@ -213,18 +215,18 @@ def test_bad_files_are_told_in_words(
         # And the page goes on.
         page.locator("#example").click()
         answered(page)
-        assert page.locator("#status").inner_text() == ""
+        assert not page.locator("#status").is_visible()
 
 
-def test_a_file_that_is_too_large_is_told(browser: Browser, address: str, tmp_path: Path) -> None:
+def test_a_file_that_is_too_large_is_told(chromium: Browser, address: str, tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(bytes(2_500_000))
-    with visit(browser, address) as seen:
+    with visit(chromium, address) as seen:
         send(seen.page, tmp_path / "large.png")
         seen.page.get_by_text("maximum allowed size").first.wait_for(timeout=PATIENCE)
 
 
-def test_a_run_is_browsed(browser: Browser, address: str) -> None:
-    with visit(browser, address) as seen:
+def test_a_run_is_browsed(chromium: Browser, address: str) -> None:
+    with visit(chromium, address) as seen:
         page = seen.page
         page.get_by_role("tab", name="Run").click()
         page.wait_for_selector("#gallery .gs-card", timeout=PATIENCE)
@@ -242,8 +244,8 @@ def test_a_run_is_browsed(browser: Browser, address: str) -> None:
         assert page.locator("#plane circle").count() == 3
 
 
-def test_an_evaluation_is_looked_at(browser: Browser, address: str) -> None:
-    with visit(browser, address) as seen:
+def test_an_evaluation_is_looked_at(chromium: Browser, address: str) -> None:
+    with visit(chromium, address) as seen:
         seen.page.get_by_role("tab", name="Evaluation").click()
         seen.page.wait_for_selector("#figures table", timeout=PATIENCE)
         assert "gradcam at layer4" in seen.page.locator("#figures tbody tr").first.inner_text()
@@ -251,8 +253,8 @@ def test_an_evaluation_is_looked_at(browser: Browser, address: str) -> None:
 
 
 @pytest.mark.parametrize("size", [browsers.DESKTOP, browsers.PHONE], ids=["desktop", "phone"])
-def test_everybody_can_use_it(browser: Browser, address: str, size: tuple[int, int]) -> None:
-    with visit(browser, address, size) as seen:
+def test_everybody_can_use_it(chromium: Browser, address: str, size: tuple[int, int]) -> None:
+    with visit(chromium, address, size) as seen:
         page = seen.page
         page.locator("#example").click(timeout=PATIENCE)
         answered(page)

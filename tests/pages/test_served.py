@@ -205,8 +205,8 @@ def test_a_page_for_others_needs_a_password() -> None:
     assert Address("0.0.0.0", password="long enough").host == "0.0.0.0"
 
 
-def test_a_page_with_a_password_is_closed_without_it(tmp_path: Path, photo: str) -> None:
-    with pages_of.demo_page(tmp_path, Address(password="open sesame")) as page:
+def test_a_page_with_a_password_is_closed_without_it(photo: str) -> None:
+    with pages_of.plain_page(Address(password="open sesame")) as page:
         who = httpx.Client(base_url=page)
         for address in ("/config", "/gradio_api/info", "/gradio_api/file=x"):
             assert who.get(address).status_code in (401, 403)
@@ -214,11 +214,11 @@ def test_a_page_with_a_password_is_closed_without_it(tmp_path: Path, photo: str)
         assert who.post("/login", data={"username": "a", "password": "guess"}).status_code == 400
         client = Client(page, auth=("anybody", "open sesame"), verbose=False)
         made = client.predict(handle_file(photo), api_name="/explain")
-        assert made["predictions"][0]["label"] == "Egyptian cat"
+        assert made["predictions"][0]["label"] in ("ant", "bee", "cow", "dog")
 
 
-def test_nothing_of_a_page_is_left(tmp_path: Path) -> None:
-    with pages_of.demo_page(tmp_path) as page:
+def test_nothing_of_a_page_is_left() -> None:
+    with pages_of.plain_page() as page:
         (path,) = upload(visitor(page), b"x").json()
         folder = next(parent for parent in Path(path).parents if parent.name.startswith("gradsight-page-"))
         assert folder.stat().st_mode & 0o077 == 0

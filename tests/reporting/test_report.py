@@ -134,7 +134,7 @@ def test_its_figures_are_those_of_the_run(plain: tuple[Path, Page]) -> None:
     cells = {own["aria-label"] for own in found.named("button", class_="cell")}
     names = reported.NAMES
     assert cells == {
-        f"{count} photo{'s' * (count != 1)} of {names[i]} taken for {names[j]}"
+        f"{count} photo{'s' * int(count != 1)} of {names[i]} taken for {names[j]}"
         for (i, j), count in np.ndenumerate(told.counts)
         if count
     }
@@ -241,7 +241,7 @@ def test_photos_that_moved_away_are_told_and_the_rest_stands(tmp_path: Path) -> 
 
 def test_without_classes_and_with_several_maps_of_a_photo(tmp_path: Path) -> None:
     found, _ = page(tmp_path, reported.run(tmp_path, 6, labels=False, targets=2))
-    assert "Of no photo it is known to which of the model's classes it belongs" in found.text
+    assert "It is known of no photo to which of the model's classes it belongs" in found.text
     assert not found.named("table")
     assert not [text for text in found.texts["h3"] if "errors" in text]
     selects = found.named("select", class_="views")
@@ -257,6 +257,25 @@ def test_a_run_in_which_all_failed_is_reported(tmp_path: Path) -> None:
     assert "No audit was possible" in found.text
     assert "b.jpg: it is a pipe" in found.text
     assert "There is no photo to show." in found.text
+
+
+def test_what_an_audit_found_is_told_with_its_figures_and_places(tmp_path: Path) -> None:
+    run = reported.run(tmp_path, 6)
+    found, _ = page(tmp_path, run, audit=reported.audit(6, ["cat/0.png", "gone.png"]))
+    assert found.text.count("1 confirmed shortcut (cat): 6 photos, model model.") == 1
+    heads = [" ".join(text.split()) for text in found.texts["h4"]]
+    assert heads == [
+        "Confirmed: cat", "Other in the other run: cat", "Background: cat", "Not confirmed: cat", "Not tried out: cat",
+    ]  # fmt: skip
+    assert found.text.count("0.4, 95 % interval 0.3 to 0.5 (20 photos)") == 2
+    assert "-0.1 (3 photos: too few for an interval)" in found.text
+    # The place as shares of the photo, which has 90 x 60 pixels.
+    boxes = found.named("rect", class_="box light")
+    assert len(boxes) == 4
+    assert all((own["x"], own["y"], own["width"], own["height"]) == ("22.5", "30.0", "45.0", "30.0") for own in boxes)
+    assert "it looks at the middle" not in found.text, "that stands in the panel of the class"
+    # On one scale: 0 is at the same place in all bars of a list.
+    assert len({own["x1"] for own in found.named("line", class_="zero")}) <= 3
 
 
 def test_an_evaluation_has_its_figures_and_says_what_they_are_worth(tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(run: Path) -> Path:
-    # A whole report: of a run, whose trials are made up, and of an evaluation.
-    return gs.report(run, evaluation(), out=run.parent / "report.html", suspects=0).path
+    # A whole report: of a run, whose findings are made up, and of an evaluation.
+    found = reported.audit(15, ["cat/0.png", "dog/1.png"])
+    return gs.report(run, evaluation(), out=run.parent / "report.html", audit=found).path
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ def test_on_paper_all_panels_are_open_and_there_are_no_controls(visit: Visit) ->
     paper = page.pdf(format="A4")
     assert paper.startswith(b"%PDF")
     assert page.evaluate("window.shut") == 0
-    assert page.evaluate(shut) == 3, "afterwards they are as they were"
+    assert page.evaluate(shut) == page.locator("details").count() >= 3, "afterwards they are as they were"
 
 
 def test_it_can_be_read_without_scripts(chromium: Any, made: Path) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 import gradsight as gs
@@ -26,6 +27,15 @@ def demo_page(folder: Path, address: Address | None = None, **limits: int | floa
 
     shown = Shown([("demo", demo), ("letterboxed", whole)], run, example(), Limits(**limits))  # type: ignore[arg-type]
     with served(shown, address) as page:
+        yield page
+
+
+@contextmanager
+def plain_page(address: Address | None = None) -> Iterator[str]:
+    """A page of one small network, with nothing else; its address."""
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    explainer = gs.Explainer(net.eval(), preprocess=gs.Preprocess(64), labels=["ant", "bee", "cow", "dog"])
+    with served(Shown([("net", explainer)]), address) as page:
         yield page
 
 

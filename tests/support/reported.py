@@ -10,10 +10,13 @@ import numpy as np
 from PIL import Image
 
 import stores
+from gradsight.auditing.audit import Audit
+from gradsight.auditing.finding import Finding
 from gradsight.imaging import Placement
 from gradsight.results.explanation import Explanation
 from gradsight.results.note import Note
 from gradsight.runs.schema import RunRow
+from gradsight.significance import Interval
 from gradsight.targets import Prediction, TargetInfo
 
 NAMES = ("cat", "dog", "bird")
@@ -114,3 +117,24 @@ def run(
         )
     parts.append([RunRow.failed(key, why) for key, why in failed])
     return stores.write(folder / "run", [part for part in parts if part], **about)
+
+
+def audit(count: int, keys: Sequence[str], label: str = "cat") -> Audit:
+    """An audit with a finding of each kind, made up."""
+    figure = Interval(mean=0.4, low=0.3, high=0.5, n=20, missing=0)
+    few = Interval(mean=-0.1, low=float("nan"), high=float("nan"), n=3, missing=0)
+    about = {"label": label, "photos": tuple(keys)}
+    box = (0.5, 0.25, 1.0, 0.75)
+    findings = (
+        Finding(
+            kind="suspect", sentence="it is taken", confirmed=True, box=box, removal=figure, transplant=few, **about
+        ),
+        Finding(kind="change", sentence="it moved", **about),
+        Finding(kind="background", sentence="it is the branch", removal=figure, **about),
+        Finding(kind="error", sentence="it is wrong", box=box, **about),
+        Finding(kind="confusion", sentence="they are mixed up", **about),
+        Finding(kind="look", sentence="it looks at the middle", **about),
+        Finding(kind="suspect", sentence="it was tried", confirmed=False, box=box, removal=few, **about),
+        Finding(kind="suspect", sentence="nobody tried", box=box, **about),
+    )
+    return Audit("model", count, findings, (), (), None, (), (), (), tried=True, passes=9, notes=("a note",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import struct
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,12 +18,15 @@ from PIL import Image
 from torch import nn
 
 import gradsight as gs
+from conftest import ROOT
 from gradsight.errors import ImageError, InvalidArgument
 from gradsight.photos import Failed
 from gradsight.watching import video as videos
 from gradsight.watching.ahead import Ahead
 from gradsight.watching.frame import Frame, Shot
 from gradsight.watching.saving import Saving
+from gradsight.watching.scale import WORDS
+from gradsight.watching.sinks import VIDEOS
 from gradsight.watching.source import Live
 from gradsight.watching.video import Video, video_at
 
@@ -220,6 +224,8 @@ def test_a_folder_is_a_video_of_its_pictures(tmp_path: Path, explainer: gs.Expla
     done = gs.watch(tmp_path / "in", explainer).save(tmp_path / "out", rate=5)
     assert (done.frames, done.failed) == (3, 1)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["000000.jpg", "000001.jpg", "000002.jpg"]
+    with pytest.raises(InvalidArgument, match="has frames of an earlier call"):
+        gs.watch(tmp_path / "in", explainer).save(tmp_path / "out")
     gs.watch(tmp_path / "in", explainer).save(tmp_path / "x.mp4", rate=5)
     assert [time for time, _ in frames_of(tmp_path / "x.mp4")] == pytest.approx([0, 0.2, 0.6])
 
@@ -359,3 +365,16 @@ def test_several_targets_stand_side_by_side(panned: Path, tmp_path: Path) -> Non
     assert len(pictures) == 3
     assert pictures[0][1].shape[1] == 2 * 96
     assert [time for time, _ in pictures] == pytest.approx([0, 0.4, 0.8])
+
+
+def test_the_blocks_of_the_page_on_videos_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
+    with Image.open(ROOT / "docs" / "cat_and_coffee.jpg") as photo:
+        record(tmp_path / "video.mp4", [photo.convert("RGB").resize((320, 240))] * 2)
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(compile(block, "docs/live.md", "exec"), names)
+    assert (names["saved"].frames, names["saved"].failed) == (2, 0)
+    # What the page says of scales and endings is what there is.
+    assert all(f"`{word}`" in text for word in (*WORDS, *list(VIDEOS)[:1], ".webp"))

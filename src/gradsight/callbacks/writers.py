@@ -13,7 +13,7 @@ from PIL import Image
 
 from gradsight import imaging
 from gradsight.checks import taken
-from gradsight.errors import InvalidType, received
+from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.rules import Name
 
 if TYPE_CHECKING:
@@ -134,11 +134,16 @@ class to_wandb:  # noqa: N801 - used as a function
         if not hasattr(run, "log"):
             raise InvalidType(f"`run` must be what wandb.init(...) gave. {received(run)}")
         self._run = run
+        self._pending: int | None = None
 
     def write(self, step: int, pictures: Mapping[str, Image.Image], scalars: Mapping[str, float]) -> None:
         """Log one step. The step is a figure of its own: W&B counts the steps of the training itself."""
         import wandb
 
+        # It belongs to the training's next row. Where there was none since, the one before would be written over.
+        if self._pending is not None and self._pending == self._run.step:
+            self._run.log({})
+        self._pending = self._run.step
         shown = {f"gradsight/{name}": wandb.Image(picture) for name, picture in pictures.items()}
         figures = {f"gradsight/{name}": value for name, value in scalars.items()}
         self._run.log({**shown, **figures, "gradsight/step": step}, commit=False)
@@ -155,6 +160,9 @@ class to_mlflow:  # noqa: N801 - used as a function
 
     Args:
         run_id: of the run; the active one if not given.
+
+    Raises:
+        InvalidArgument: at the first step, where none is given and none is active.
     """
 
     def __init__(self, run_id: str | None = None) -> None:
@@ -179,4 +187,9 @@ class to_mlflow:  # noqa: N801 - used as a function
     def _run(self) -> str:
         import mlflow
 
-        return self._run_id or mlflow.active_run().info.run_id
+        active = mlflow.active_run()
+        if self._run_id is None and active is None:
+            raise InvalidArgument(
+                "`run_id` must be given where no run of MLflow is active: call mlflow.start_run() first."
+            )
+        return self._run_id or active.info.run_id

@@ -108,6 +108,7 @@ def cell(stream: TextIO) -> tuple[int, int]:
 
 def kitty(picture: Image.Image, columns: int) -> str:
     """A picture in kitty's protocol, ``columns`` cells wide."""
+    # As PNG, which it decodes itself: raw pixels would be ten times as many bytes over the line.
     content = imaging.encoded(imaging.shrunk(picture.convert("RGB"), _MOST_SIDE), "PNG")
     text = base64.b64encode(content).decode("ascii")
     pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
@@ -121,6 +122,7 @@ def kitty(picture: Image.Image, columns: int) -> str:
 
 def sixel(picture: Image.Image) -> str:
     """A picture in sixels, pixel by pixel."""
+    # Dithered: a smooth heat in so few colours would show edges that are not there.
     small = imaging.shrunk(picture.convert("RGB"), _MOST_SIDE).quantize(_COLOURS, dither=Image.Dither.FLOYDSTEINBERG)
     indices = np.asarray(small)
     palette = np.asarray(small.getpalette() or [], np.int64).reshape(-1, 3)

@@ -56,6 +56,7 @@ def told(
         with frames, _shown(preview=preview) as show:
             _gone_through(saving, show, as_json=reply.as_json)
     except KeyboardInterrupt:
+        # What is on its way is written first.
         saving.close()
         # Of a camera it is the only end there is.
         if not (saving.done.frames and frames.source.is_live):

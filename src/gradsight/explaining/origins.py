@@ -18,6 +18,7 @@ def remembered(made: tuple[Explanation, ...], explainer: Explainer) -> tuple[Exp
     spec = explainer.model.spec
     # Of the explainer itself this holds nothing: an explanation that is kept must not keep a model in memory.
     load = None if spec is None else partial(_loaded, type(explainer), spec, explainer.layout, explainer.grid)
+    # One for all of a call: a model that is loaded again is loaded once.
     origin = Origin(explainer, load)
     for one in made:
         remember(one, origin)

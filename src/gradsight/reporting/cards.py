@@ -92,7 +92,7 @@ def _bars(one: Finding, scale: tuple[float, float]) -> tuple[Bar, ...]:
     return _told(
         (
             ("without the region the probability falls by", one.removal),
-            ("put into photos of other classes it rises by", one.transplant),
+            ("put into photos of other classes it rises, beyond what other photos' region does, by", one.transplant),
         ),
         scale,
     )

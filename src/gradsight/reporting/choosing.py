@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 
 from gradsight.auditing.finding import Finding
-from gradsight.reporting.listing import RIGHT, WRONG, Listing
+from gradsight.reporting.listing import Listing
 
 EXAMPLES = 6
 """So many pictures stand beside a finding, and as many right and wrong ones in the panel of a class."""
@@ -44,13 +44,14 @@ def _in_order(listing: Listing, findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _each(listing: Listing) -> Iterator[str]:
-    """Of each guess the photos of which the model was surest, right and wrong."""
+    """Of each guess the photos of which the model was surest, right ones, wrong ones and those that nobody knows of."""
     groups: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for key, one in listing.entries.items():
-        if one.status in (RIGHT, WRONG):
-            groups.setdefault((one.guess, one.status), []).append((-(one.probability or 0), key))
-    for own in groups.values():
-        yield from (key for _, key in sorted(own)[:EXAMPLES])
+        groups.setdefault((one.taken, one.status), []).append((-(one.probability or 0), key))
+    ordered = [[key for _, key in sorted(own)[:EXAMPLES]] for own in groups.values()]
+    # The first of each class before the second of any: there may be a thousand classes.
+    for place in range(EXAMPLES):
+        yield from (own[place] for own in ordered if place < len(own))
 
 
 def in_turn(keys: Iterable[str], listing: Listing) -> Iterator[str]:
@@ -58,6 +59,6 @@ def in_turn(keys: Iterable[str], listing: Listing) -> Iterator[str]:
     groups: dict[tuple[str, str], list[str]] = {}
     for key in keys:
         one = listing.entries[key]
-        groups.setdefault((one.label, one.guess), []).append(key)
+        groups.setdefault((one.truth, one.taken), []).append(key)
     for place in range(max(map(len, groups.values()), default=0)):
         yield from (own[place] for own in groups.values() if place < len(own))

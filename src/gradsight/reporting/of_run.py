@@ -71,7 +71,7 @@ class OfRun:
     Attributes:
         run: it.
         summary: in words, the most important first.
-        cards: by kind, what was found; suspects that were rejected are ``"rejected"``.
+        cards: by kind, what was found; of suspects ``"rejected"`` and ``"untried"`` are not confirmed.
         panels: of the classes.
         matrix: what was taken for what; None where no class is known.
         gallery: the photos.
@@ -194,9 +194,15 @@ def _by_kind(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
     for one in findings:
         # Where a class looks stands in its panel.
         if one.kind != "look":
-            rejected = one.kind == "suspect" and one.confirmed is False
-            found.setdefault("rejected" if rejected else one.kind, []).append(one)
+            found.setdefault(_kind(one), []).append(one)
     return found
+
+
+def _kind(one: Finding) -> str:
+    if one.kind != "suspect" or one.confirmed:
+        return one.kind
+    # What was tried and failed, and what nobody tried, must not look like what was confirmed.
+    return "untried" if one.confirmed is None else "rejected"
 
 
 def _labels(gallery: Gallery) -> tuple[Choices, Choices]:

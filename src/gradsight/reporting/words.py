@@ -43,14 +43,14 @@ def _about(listing: Listing) -> Iterator[str]:
         )
     elif listing.entries:
         yield (
-            "Of no photo it is known to which of the model's classes it belongs: nothing is said about right and wrong."
+            "It is known of no photo to which of the model's classes it belongs: nothing is said about right and wrong."
         )
 
 
 def _found(audit: Audit | None) -> Iterator[str]:
     findings = [] if audit is None else [one for one in audit.findings if one.kind in _WORTH]
-    # Rejected suspects are no news.
-    told = [one for one in findings if one.kind != "suspect" or one.confirmed is not False]
+    # Suspects that were rejected, or that nobody tried, are no news.
+    told = [one for one in findings if one.kind != "suspect" or one.confirmed]
     # One of each kind before a second of any: fifty errors would hide the confusions.
     first = [next((one for one in told if one.kind == kind), None) for kind in _WORTH]
     confirmed = [one for one in told if one.confirmed][1:_SENTENCES]

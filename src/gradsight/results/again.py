@@ -49,6 +49,7 @@ class Origin:
 
     def explainer(self) -> Explains | None:
         """What made it, or its model loaded again; None where nothing says how."""
+        # The one that is there first: it has the weights of now.
         found = self._explainer() or self._loaded
         if found is None and self._load is not None:
             found = self._loaded = self._load()
@@ -96,6 +97,7 @@ class Again:
             GradsightError: the photo or the model is not there, or the method does not fit it.
         """
         explainer = self._explainer()
+        # The same layer, where there is one: else two maps would differ by more than their class.
         layer = self._explanation.layer if self._explanation.at == "layer" else None
         photo = self._explanation.photos[self._image]
         # What the explanation says is asked once more beside it, in the same pass.

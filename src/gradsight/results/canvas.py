@@ -51,6 +51,7 @@ def canvas_of(explanation: Explanation, image: int, target: int) -> Canvas:
     small = _smaller(explanation, image)
     photo = small.photos[0]
     heat = small.on_photo(0, target)
+    # In the heat's own picture, so that the browser needs no geometry.
     seen = np.zeros(heat.shape, np.uint8)
     top, left, bottom, right = small.placements[0].seen
     seen[top:bottom, left:right] = 255
@@ -78,6 +79,7 @@ def _smaller(explanation: Explanation, image: int) -> Explanation:
     from gradsight.results.explanation import of_image
 
     one = of_image(explanation, image)
+    # As figures show arrays: dark, on which every colour map is seen.
     if not one.placements:
         height, width = one.input_size
         whole = imaging.Placement.whole((height, width), (height, width))

@@ -63,6 +63,7 @@ class Widget(anywidget.AnyWidget):
         self.method = explanation.method
         self.choices = self._groups()
         self._show()
+        # Last: what is set above is no wish of the browser's.
         self.observe(self._asked, ["choice", "method"])
 
     def _groups(self) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -94,10 +95,12 @@ class Widget(anywidget.AnyWidget):
     def _show(self) -> None:
         """Draw what is chosen; the model is asked once for each class and method."""
         key = self.choice, self.method
+        # Kept: to go back to a class must not wait for the model.
         if key not in self._known:
             self._known[key] = self._explained(*key)
         explanation, image, target = self._known[key]
         drawn = canvas_of(explanation, image, target)
+        # Of another sign other colour maps fit; else the one that was chosen stays.
         if not self.colormaps or drawn.signed != self.signed:
             self.colormaps = tables(drawn.signed)
             self.colormap = next(iter(self.colormaps))

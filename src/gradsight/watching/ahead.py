@@ -18,6 +18,9 @@ _MOST = 16
 _MOST_PIXELS = 1 << 25
 """Of all frames that wait, some 100 MB."""
 
+_LONGEST = 5.0
+"""Seconds that a camera is waited for to end."""
+
 Item = Shot | Failed[Shot]
 
 
@@ -39,6 +42,7 @@ class Ahead:
         self._changed = threading.Condition()
         self._ended = self._closed = False
         self._error: BaseException | None = None
+        # A daemon: a decoder that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._read, name="gradsight-decoding", daemon=True)
         self._thread.start()
 
@@ -63,19 +67,21 @@ class Ahead:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        # Waited for: it holds the file, or the camera, open.
-        self._thread.join()
+        # Waited for, since it holds the file open; a camera that gives nothing more would be waited for always.
+        self._thread.join(_LONGEST if self._newest else None)
         self._waiting.clear()
 
     def _read(self) -> None:
         try:
             for item in self._shots:
+                # Nobody asks any more.
                 if not self._put(item):
                     break
         except BaseException as error:  # it belongs to whoever asks for the frames
             self._error = error
         finally:
             close = getattr(self._shots, "close", None)
+            # The file is closed by the thread that reads it: no other may be within the decoder then.
             if close is not None:
                 close()
             with self._changed:
@@ -89,6 +95,7 @@ class Ahead:
                 self.dropped += len(self._waiting)
                 self._waiting.clear()
             else:
+                # Two at least, however large: one is decoded while the other is explained.
                 most = min(_MOST, max(2, _MOST_PIXELS // _pixels(item)))
                 self._changed.wait_for(lambda: self._closed or len(self._waiting) < most)
             self._waiting.append(item)

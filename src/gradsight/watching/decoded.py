@@ -65,6 +65,7 @@ class _Read:
 
     def time_of(self, frame: VideoFrame, base: Fraction) -> float | None:
         """When a frame is shown, in seconds after the first one."""
+        # Some formats say no times; then frames have numbers alone.
         if frame.pts is None:
             return None
         self.first = frame.pts if self.first is None else self.first
@@ -76,6 +77,7 @@ class _Read:
         """Whether less was read than the video says that it has."""
         if self.damage is not None:
             return True
+        # A number is surer than a time: the last frame may be shown for as long as anybody likes.
         if stream.frames:
             return self.frames + _FEWER <= stream.frames
         # The last frame may stay as long as any other.
@@ -120,6 +122,7 @@ def _seconds(container: InputContainer, stream: VideoStream) -> float:
 
 
 def _shot(frame: VideoFrame, shot: Shot, aspect: Fraction) -> Shot | Failed[Shot]:
+    # Decoders repair what they can, and a model would be explained on what they made up.
     if frame.is_corrupt:
         return Failed(shot, ImageError(f"{shot} of {shot.source!r} is damaged, and left out."))
     # A stream may change its size on the way.
@@ -134,6 +137,7 @@ def upright(frame: VideoFrame, aspect: Fraction) -> Image.Image:
         frame: as it was decoded.
         aspect: how much wider than high its pixels are.
     """
+    # One of both sides alone is changed, so that no pixel is resized twice.
     width = max(1, round(frame.width * aspect))
     picture: Image.Image = frame.to_image(width=width, height=frame.height)  # type: ignore[no-untyped-call]
     # What a phone films upright is stored lying, with a note of how it is to be turned.

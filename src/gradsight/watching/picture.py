@@ -37,6 +37,7 @@ def drawn(frame: Frame, look: Look, max_side: int | None) -> Image.Image:
     overlays = [frame.overlay(j, max_side=max_side, **look) for j in range(count)]
     width, height = overlays[0].size
     text = max(_LEAST, height // _LETTERS)
+    # Below the picture and not on it: words would hide what is hot.
     font, band = _font(text), round(1.8 * text)
     canvas = Image.new("RGB", (count * width, height + band), "white")
     draw = ImageDraw.Draw(canvas)
@@ -57,6 +58,7 @@ def _said(frame: Frame, j: int) -> str:
     """The target, and how sure the model is of it; or its score, where it has no probability."""
     explanation = frame.explanation
     target, score = explanation.targets[0][j], float(explanation.scores[0, j])
+    # The best few classes alone have a probability.
     shares = {p.index: p.probability for p in explanation.predictions[0]} if explanation.predictions else {}
     return (
         f"{target.label} {share(shares[target.index])}"

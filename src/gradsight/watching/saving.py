@@ -106,6 +106,7 @@ class Saving:
         self._rate = taken("rate", drawing.get("rate", _RATE), RATE, "Pass 25.")
         quality = taken("quality", drawing.get("quality", DEFAULT_QUALITY), QUALITY, "Pass 90.")
         self._open = opener_of(self.done.path, Form(self._rate, quality))
+        # A generator: nothing is opened or written before the first frame is asked for.
         self._frames = frames
         self._outcomes = self._run()
 
@@ -157,6 +158,7 @@ class Saving:
     def _written(self, line: _Line) -> Frame | Failed[Shot]:
         frame, writing = line.waiting.popleft()
         if isinstance(frame, Failed) or writing is None:
+            # Counted here and not where it is put in, so that counts are of what has been given back.
             self.done.failed += 1
             return frame
         writing.result()
@@ -201,5 +203,6 @@ class _Line:
         if isinstance(frame, Failed):
             self.waiting.append((frame, None))
             return
+        # Drawing lets go of Python's lock for most of its time, and so goes on beside the model.
         picture = self._drawing.submit(self._draw, frame)
         self.waiting.append((frame, self._writing.submit(lambda: self._add(picture.result(), time))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeAlias
 
 from gradsight.photos import Explained, Failed
@@ -19,7 +19,7 @@ SCALE: Rule[str | float] = Either[str | float]((Choice(WORDS, "scale", "Or pass 
 SAMPLES = 16
 """Frames that the scale of a video is found from, evenly over all of it: a twentieth of ten seconds."""
 
-Explaining: TypeAlias = "Callable[[Iterable[Shot]], Iterable[Explained[Shot] | Failed[Shot]]]"
+Explaining: TypeAlias = "Callable[[Iterable[Shot]], Generator[Explained[Shot] | Failed[Shot], None, None]]"
 
 
 class Scale:
@@ -37,6 +37,7 @@ class Scale:
         """That of the next frame; None where it is drawn by its own strength."""
         if self.kind == "own":
             return None
+        # Before anything was hot there is nothing to divide by.
         if self.kind == "running" or not self.value:
             self.value = max(self.value, strongest(explanation))
         return self.value or None
@@ -52,11 +53,13 @@ def scale_of(asked: str | float, source: Source, explain: Explaining) -> Scale:
     """
     if not isinstance(asked, str):
         return Scale(asked, "fixed")
+    # Both need no look ahead.
     if asked != "video":
         return Scale(0.0, asked)
     samples = source.samples(SAMPLES)
     if samples is None:  # there is no second look at it
         return Scale(0.0, "running")
+    # Frames that fail are told where they come; here they are no samples.
     found = [strongest(done.explanation) for done in explain(samples) if isinstance(done, Explained)]
     value = max(found, default=0.0)
     return Scale(value, "fixed" if value else "running")

@@ -61,8 +61,8 @@ class Opener(Protocol):
         """Open it."""
 
 
-def opener_of(path: Path, form: Form) -> Opener:
-    """What writes to a path, by its ending.
+def opener_of(path: Path, form: Form, name: str = "`path`") -> Opener:
+    """What writes to a path, by its ending; ``name`` is what the path is called where it is given.
 
     Raises:
         InvalidArgument: nothing is written under such a name.
@@ -73,18 +73,29 @@ def opener_of(path: Path, form: Form) -> Opener:
         if ending in VIDEOS:
             needed()
             # The quality that x264 counts downwards: 90 is what nobody tells from the original.
-            options = {"crf": str(round(51 - 0.37 * form.quality)), "preset": "veryfast"}
+            # The fastest presets are a fifth quicker yet, and a file twice as large.
+            options = {"crf": str(round(51 - 0.37 * form.quality)), "preset": "superfast"}
             return partial(_encoded, path, _Codec("libx264", VIDEOS[ending], options), form)
         if ending == ANIMATED:
             needed()
             return partial(_encoded, path, _Codec("libwebp_anim", "webp", {"quality": str(form.quality)}), form)
         if ending in _OTHERS:
             raise InvalidArgument(
-                f"`path` must end in {', '.join(VIDEOS)} or {ANIMATED}, or name a folder. {received(str(path))}"
+                f"{name} must end in {', '.join(VIDEOS)} or {ANIMATED}, or name a folder. {received(str(path))}"
             )
         if is_file(path):
-            raise InvalidArgument(f"`path` must be a folder, and {str(path)!r} is a file. Name a video: 'x.mp4'.")
+            raise InvalidArgument(f"{name} must be a folder, and {str(path)!r} is a file. Name a video: 'x.mp4'.")
+    # Fewer frames than before would leave the rest of those behind them.
+    if is_file(path / _picture(0)):
+        raise InvalidArgument(
+            f"{name} has frames of an earlier call, {str(path)!r}. Name another folder, or remove it."
+        )
     return partial(_folder, path, form)
+
+
+def _picture(number: int) -> str:
+    # By their number, so that every tool finds their order.
+    return f"{number:06d}.jpg"
 
 
 @contextmanager
@@ -94,8 +105,7 @@ def _folder(path: Path, form: Form) -> Iterator[Add]:
     def add(picture: Image.Image, time: float) -> None:
         nonlocal count
         del time
-        # By their number, so that every tool finds their order.
-        imaging.save(picture, path / f"{count:06d}.jpg", quality=form.quality)
+        imaging.save(picture, path / _picture(count), quality=form.quality)
         count += 1
 
     yield add
@@ -142,6 +152,7 @@ class _Encoder:
             InvalidArgument: it is too large, or cannot be encoded.
         """
         av = needed()
+        # With the first picture, whose size is that of all.
         stream = self._stream = self._stream or self._begun(picture)
         frame = av.VideoFrame.from_image(_on_canvas(picture, (stream.width, stream.height)))
         frame = frame.reformat(format="yuv420p", dst_colorspace=_BT709)
@@ -171,6 +182,7 @@ class _Encoder:
         context = stream.codec_context
         context.time_base = _CLOCK
         context.colorspace = context.color_primaries = context.color_trc = _BT709
+        # The processors are the model's.
         context.thread_count = 1
         return stream
 
@@ -179,6 +191,7 @@ def _on_canvas(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     """A picture of another size, as large as fits, on black; a line that is missing is the one beside it again."""
     if picture.size == size:
         return picture
+    # Black, as players show what is beside a picture of another shape.
     width, height = picture.size
     canvas = Image.new("RGB", size)
     if size[0] - width in (0, 1) and size[1] - height in (0, 1):

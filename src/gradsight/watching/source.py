@@ -63,6 +63,7 @@ class Film:
     def samples(self, count: int) -> Iterator[Shot] | None:
         """So many frames, evenly over all of it; None where no frame says when it is shown."""
         index = self.video.index()
+        # By times, not numbers: a video can be opened at a time alone.
         times = [index.times[i] for i in evenly(len(index.times), count)]
         return self.video.at(times, index) if times else None
 
@@ -145,6 +146,7 @@ def source_of(watched: Watched) -> Source:
     """
     if isinstance(watched, Film | Live | Folder | Given):
         return watched
+    # True is the number 1 to Python, and no camera to anybody.
     if isinstance(watched, bool):
         raise _none(watched)
     if isinstance(watched, int):
@@ -154,6 +156,7 @@ def source_of(watched: Watched) -> Source:
     if isinstance(watched, str | os.PathLike):
         path = Path(watched)
         return _folder(path) if is_folder(path) else Film(video_at(path))
+    # Bytes can be gone through too, one number after the other.
     if isinstance(watched, bytes) or not isinstance(watched, Iterable):
         raise _none(watched)
     return Given(watched)
@@ -167,6 +170,7 @@ def _none(watched: object) -> InvalidType:
 
 
 def _folder(path: Path) -> Folder:
+    # As everywhere: what is hidden is left out, and a folder without pictures is told.
     photos, errors = find_photos([path])
     if errors:
         raise errors[0]
@@ -186,6 +190,7 @@ def evenly(total: int, count: int) -> list[int]:
     >>> evenly(10, 4), evenly(2, 4), evenly(0, 4)
     ([0, 3, 6, 9], [0, 1], [])
     """
+    # All of them: the formula below would take some twice.
     if total <= count:
         return list(range(total))
     return [round(i * (total - 1) / (count - 1)) for i in range(count)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from types import TracebackType
 from typing import Literal, Self, Unpack
 
@@ -89,10 +90,11 @@ class Watching:
         failures: deque[Failed[Shot]] = deque()
         shots = self._shots = self.source.shots()
         try:
-            for done in self._explain(_whole(shots, failures, self._every)):
-                while failures and failures[0].photo.index < done.photo.index:
-                    yield failures.popleft()
-                yield done if isinstance(done, Failed) else _frame(done, scale)
+            with closing(self._explain(_whole(shots, failures, self._every))) as explained:
+                for done in explained:
+                    while failures and failures[0].photo.index < done.photo.index:
+                        yield failures.popleft()
+                    yield done if isinstance(done, Failed) else _frame(done, scale)
             yield from failures
         finally:
             close = getattr(shots, "close", None)
@@ -150,15 +152,17 @@ def watch(
     scale, every = taken("scale", scale, SCALE), taken("every", every, Whole(1), "Pass 2 for every second frame.")
     if batch_size is not None:
         taken("batch_size", batch_size, BATCH_SIZE, "Pass 32.")
+    # Before the model, which may take seconds to load.
     found = source_of(source)
     explainer = as_explainer(model)
     if asked_of(explainer, targets, method, layer).several:
         raise InvalidArgument(
             f"`method` and `layer` must be one for a video. {received((method, layer))} Pass method='gradcam'."
         )
+    # A camera's frames would wait for others to fill a batch.
     size = batch_size or (1 if found.is_live else "auto")
 
-    def explain(shots: Iterable[Shot]) -> Iterator[Explained[Shot] | Failed[Shot]]:
+    def explain(shots: Iterable[Shot]) -> Generator[Explained[Shot] | Failed[Shot], None, None]:
         # Closed with the generator: its threads hold frames.
         with explainer.stream(shots, batch_size=size, targets=targets, method=method, layer=layer) as stream:
             yield from stream

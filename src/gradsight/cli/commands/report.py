@@ -46,7 +46,7 @@ def report(
     most: Annotated[
         int, WHAT.option(metavar="N", min=0, help="How many suspects are tried out at most; 0 takes no model.")
     ] = 24,
-    title: Annotated[str, RESULT.option(metavar="TEXT", help="Of the page.")] = "",
+    title: Annotated[str | None, RESULT.option(metavar="TEXT", help="Of the page.")] = None,
     shown: Annotated[int, RESULT.option(metavar="N", min=0, help="How many photos are shown at most.")] = 400,
     megabytes: Annotated[
         float, RESULT.option(metavar="N", min=0.5, help="The file is no larger: photos are made smaller, or fewer.")
@@ -70,7 +70,14 @@ def report(
     with waiting("looking at what is there, and trying suspects out"):
         audit = _audit(opened, places, model, against, most)
         made = gs.report(
-            *opened, out=out, model=model, audit=audit, title=title, suspects=most, shown=shown, megabytes=megabytes
+            *opened,
+            out=out,
+            model=model,
+            audit=audit,
+            title=title or "",
+            suspects=most,
+            shown=shown,
+            megabytes=megabytes,
         )
     for note in made.notes:
         complain(note, "Note")

@@ -81,6 +81,7 @@ def watch(
     from gradsight.cli.targets import targets_of
     from gradsight.cli.watching import told
     from gradsight.watching.saving import Drawing, Saving
+    from gradsight.watching.sinks import Form, opener_of
     from gradsight.watching.source import source_of
 
     # All that can be wrong with options is told before the model is loaded.
@@ -92,7 +93,8 @@ def watch(
     _check_apart(path, source)
     found = source_of(watched)
     how = Drawing(**look, rate=rate, quality=quality, max_side=max_side)
-    Saving([], path, **how)  # only to see whether it can be written so
+    # Only to see whether it can be written so.
+    opener_of(path, Form(rate, quality), "--out"), Saving([], path, **how)
     explainer = making.explainer_of(model, picture, **axes.axes())
     frames = gs.watch(
         found,

@@ -111,13 +111,13 @@ def _check(file: BinaryIO, path: Path) -> None:
         from torch.export.pt2_archive import PT2ArchiveReader
     except ImportError as error:
         raise MissingDependency(
-            f"A .pt2 file needs PyTorch 2.8 or newer: {error}. Run: pip install --upgrade torch"
+            f"A .pt2 file needs PyTorch 2.9 or newer: {error}. Run: pip install --upgrade torch"
         ) from error
 
     # what this reader fails on, torch.export.load gives to the loader of an older format, which reads files beside
     # the folder that this reader lists: there must be none
     with zipfile.ZipFile(file) as archive:
-        # PyTorch 2.7 and older kept the tensors as torch.save writes them, that is as pickles
+        # PyTorch 2.8 and older kept the tensors as torch.save writes them, that is as pickles
         if "version" in archive.namelist():
             raise _Refused("it holds pickles, as PyTorch 2.7 and older saved it")
     file.seek(0)
