@@ -75,7 +75,7 @@ def keras_network(weights: Path | None) -> tuple[gs.Explainer, Any]:
     if weights is None:
         print("Without --weights this Xception has random weights: the numbers can be compared, the maps mean nothing.")
         keras.utils.set_random_seed(0)
-    model = keras.applications.Xception(weights=weights, classifier_activation=None)
+    model = keras.applications.Xception(weights=weights and str(weights), classifier_activation=None)
     made = gs.Preprocess(299, fit="squash", mean=0.5, std=0.5, channels_last=True)
     known = gs.Model(model, made, labels=gs.load_model("demo").labels, name="Xception")
     return gs.Explainer(known, layer="block14_sepconv2_act"), keras_recipe
@@ -112,6 +112,9 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         photos = sorted(asked.data.iterdir()) if asked.data.is_dir() else [asked.data]
     explainer, recipe = torch_network() if asked.network == "torch" else keras_network(asked.weights)
+    for name in asked.classes or ():
+        if name not in (explainer.labels or ()):
+            parser.error(f"--classes: there is no class {name!r}")
     for photo in photos:
         # 1. What does the network say at all? A map of a class that it gives no probability says little.
         best = explainer(photo, targets=gs.Top(2))
