@@ -10,10 +10,12 @@ import torch
 
 import shortcuts
 from gradsight.auditing.audit import audited
+from gradsight.auditing.candidates import Candidate
 from gradsight.auditing.interventions import Shown
 from gradsight.auditing.loading import Loader
 from gradsight.auditing.scoring import Scorer
-from gradsight.auditing.trying import Trying
+from gradsight.auditing.suspects import Suspect
+from gradsight.auditing.trying import Trying, suspects
 
 pytestmark = pytest.mark.pytorch
 
@@ -45,6 +47,32 @@ def test_what_only_covers_the_shortcut_of_another_class_is_none(marked) -> None:
     # Another place is nobody's.
     far = replace(bare, box=(0.0, 0.0, 0.2, 0.2))
     assert [one.covers for one in trying.told_apart([mark, far])] == [None, None]
+
+
+def test_of_many_places_that_were_tried_one_is_not_confirmed_by_chance(marked, monkeypatch) -> None:
+    seen, explainer, found = marked
+    (mark,) = (one for one in found.suspects if one.confirmed)
+    assert mark.chance < 0.01
+    made = Candidate(
+        target=0,
+        rows=seen.of[0],
+        whole=True,
+        apart=True,
+        excess=np.ones((16, 16)),
+        boxes=(mark.box,),
+        strength=9,
+        score=9,
+        p=0.01,
+    )
+
+    def tried(count: int) -> list[Suspect]:
+        places = [replace(mark, chance=0.01, box=(i / 10, 0.0, (i + 1) / 10, 0.1)) for i in range(count)]
+        monkeypatch.setattr(Trying, "of_class", lambda self, own: iter(places))
+        return suspects(seen, [made], Loader(seen, Scorer(explainer)))
+
+    assert [one.confirmed for one in tried(1)] == [True]
+    # Ten places of which each has an effect that chance has in one of a hundred.
+    assert not any(one.confirmed for one in tried(10))
 
 
 class Frame(shortcuts.Colours):

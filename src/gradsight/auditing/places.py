@@ -184,8 +184,13 @@ def named(box: Box) -> str:
     one = down or across
     if not one:
         return "the middle" if area(box) < 0.5 else "most of the photo"
-    at_edge = (top < 0.02 or bottom > 0.98) if down else (left < 0.02 or right > 0.98)
+    # Half of the photo is no edge of it, though it begins there.
+    at_edge = _touches(top, bottom) if down else _touches(left, right)
     return f"the {one} {'edge' if at_edge else 'part'}"
+
+
+def _touches(start: float, stop: float) -> bool:
+    return (start < 0.02 or stop > 0.98) and stop - start <= 1 / 3
 
 
 def _third(centre: float, length: float, words: tuple[str, str]) -> str:

@@ -18,8 +18,14 @@ of a class has about twice the effect of others; planted marks had 4 to 200 time
 LARGEST = 0.15
 """No larger region is confirmed: what fills the photo is what the photo shows."""
 
+CHANCE = 0.05
+"""What chance does as often, of all that was tried, is not confirmed."""
+
 LEAST = 0.01
 """By so much the probability rises at least: less changes no answer, however sure it is."""
+
+LEAST_OF_PLACE = 0.05
+"""By so much where the pixels there differ: the upper edge of a street often shows a sky, which says a little."""
 
 ALIKE = 0.5
 """Pixels that vary by half as much as at the same place in other classes are similar."""
@@ -50,6 +56,7 @@ class Suspect:
         times: how many times the rise of log-odds by other regions of the size, of which a quarter do more.
         alike: how much less the pixels there vary over the photos than over those of other classes: 1 where they are
             the same, 0 where they vary as much, down to -1 where they vary and others do not.
+        chance: how often chance alone has such effects, both of them, corrected for all that was tried (Holm).
         covers: a class whose own shortcut lies there, where this one is raised only since that is covered; else None.
     """
 
@@ -67,6 +74,7 @@ class Suspect:
     transplant_beyond: Interval
     times: float
     alike: float
+    chance: float = 0.0
     covers: int | None = None
 
     @property
@@ -92,8 +100,9 @@ class Suspect:
         )
         yield (
             ("in other photos it does not raise the class", not self.transplant.low > 0),
-            ("it raises the class too little to change answers", not self.transplant.mean >= LEAST),
+            ("it raises the class too little to change answers", not self.transplant.mean >= self._least),
             ("other regions of its size raise the class as well", not self._stands_out),
+            ("of as many places that were tried one does as much by chance", not self.chance <= CHANCE),
             ("it raises the class only where it covers what another class relies on", self.covers is not None),
         )
         yield (
@@ -103,6 +112,10 @@ class Suspect:
                 not (at_border(self.box) or self.alike >= ALIKE),
             ),
         )
+
+    @property
+    def _least(self) -> float:
+        return LEAST if self.alike >= ALIKE else LEAST_OF_PLACE
 
     @property
     def _stands_out(self) -> bool:

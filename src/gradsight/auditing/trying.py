@@ -17,7 +17,7 @@ from gradsight.auditing.places import Box, area, around, elsewhere, overlap, str
 from gradsight.auditing.seen import Seen
 from gradsight.auditing.suspects import ALIKE, STANDS_OUT, Suspect, in_order
 from gradsight.auditing.things import thing_in
-from gradsight.significance import interval
+from gradsight.significance import holm, interval, paired
 
 _SEARCHED, _PROVEN = 16, 40
 """How many photos the box is found on, and on how many others it is proven."""
@@ -52,7 +52,10 @@ def suspects(seen: Seen, found: Sequence[Candidate], loader: Loader, most: int =
         # Whole classes first: what all photos share is seen best in all of them.
         own = sorted((one for one in worth if one.target == target), key=lambda one: not one.whole)
         tried += list(trying.of_class(own))
-    return trying.told_apart(in_order(tried))
+    # Photos that a place was not found on are a test of it; of twenty tests one would hold by chance.
+    corrected = holm([one.chance for one in tried])
+    fair = [replace(one, chance=p) for one, p in zip(tried, corrected, strict=True)]
+    return trying.told_apart(in_order(fair))
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +232,19 @@ def _proven(seen: Seen, found: tuple[Candidate, NDArray[np.intp]], shown: Shown,
         transplant_beyond=interval(gained[0] - gained[1:].mean(axis=0)),
         times=_times(gained),
         alike=shown.alike(own),
+        # All that the verdict says: both effects, and each beyond that of other regions.
+        chance=max(
+            _more(shown.unchanged, removed[0]),
+            _more(losses[0], losses[1:].mean(axis=0)),
+            _more(patched[0][0], patched[0][1]),
+            _more(gained[0], gained[1:].mean(axis=0)),
+        ),
     )
+
+
+def _more(one: Figures, other: Figures) -> float:
+    """How often chance alone makes one figure so much larger than the other."""
+    return paired(one, other, alternative="greater").p
 
 
 def _times(gained: Sequence[Figures] | Figures) -> float:

@@ -46,6 +46,7 @@ def of_suspects(seen: Seen, found: Sequence[Suspect]) -> Iterator[Finding]:
                 "size": one.size,
                 "times": one.times,
                 "alike": one.alike,
+                "chance": one.chance,
                 "moving": float(one.moving),
             },
         )
