@@ -16,6 +16,7 @@ import shortcuts
 from gradsight.auditing import background
 from gradsight.auditing.audit import Beside, audited
 from gradsight.auditing.candidates import Candidate
+from gradsight.auditing.finding import Finding
 from gradsight.auditing.interventions import Shown, put
 from gradsight.auditing.loading import Loader
 from gradsight.auditing.places import around, shared
@@ -88,6 +89,19 @@ def test_a_place_that_the_model_ignores_is_no_shortcut(marked) -> None:
     assert not audited(seen, explainer).confirmed
 
 
+def test_of_each_kind_the_strongest_are_printed(run, capsys, monkeypatch) -> None:
+    folder, _ = run
+    errors = [Finding(kind="error", sentence=f"error {i}", strength=1 - i / 100) for i in range(50)]
+    many = replace(gs.audit(folder), findings=(*errors, Finding(kind="look", sentence="where it looks")))
+    monkeypatch.setattr(gs, "audit", lambda *args, **kwargs: many)
+    assert _status(["audit", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert "error 7\n" in out
+    assert "error 8\n" not in out
+    assert "where it looks" in out
+    assert "42 more of kind error" in out
+
+
 def test_patches_are_put_at_their_own_places_and_nothing_else_changes() -> None:
     rng = np.random.default_rng(0)
     source, into = rng.random((2, 2, 3, 8, 8)).astype(np.float32)
@@ -121,7 +135,7 @@ def test_few_photos_confirm_nothing(marked) -> None:
 def test_sentences_hold_for_one_class_one_photo_and_maps_of_other_classes(marked) -> None:
     seen, _, _ = marked
     (look,) = (one for one in audited(_part(seen, seen.of[0][:1]), None).findings if one.kind == "look")
-    assert "in 1 photo it looks" in look.sentence
+    assert "in 1 photo taken for it the model looks" in look.sentence
     assert "other classes" not in look.sentence
     # Taken for another class than the one that all maps are of.
     wrong = replace(seen, predictions=np.full(len(seen), 1), probabilities=np.full(len(seen), 0.99))
@@ -272,7 +286,10 @@ def test_findings_are_lines_of_json_and_statuses(run, capsys, monkeypatch, tmp_p
     words = ["audit", str(folder), "--model", "marks:build"]
     assert _status([*words, "--json", "--out", str(tmp_path / "out"), "--fail-on", "suspects"]) == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    first = lines[0]
+    verdict, first = lines[:2]
+    assert (verdict["kind"], verdict["confirmed"], verdict["figures"]["photos"]) == ("verdict", True, 96)
+    assert verdict["sentence"].startswith("1 confirmed shortcut (mark)")
+    assert {tuple(line) for line in lines} == {tuple(first)}
     assert (first["kind"], first["class"], first["confirmed"]) == ("suspect", "mark", True)
     assert first["transplant"]["low"] > 0.3
     assert all(0 <= side <= 1 for side in first["box"])
@@ -280,6 +297,12 @@ def test_findings_are_lines_of_json_and_statuses(run, capsys, monkeypatch, tmp_p
     assert [json.loads(line) for line in written] == lines
     assert _status([*words, "--most", "0"]) == 0
     assert "Nothing was tried out" in capsys.readouterr().out
+    # A run whose model nobody names has a note, which is a line as well.
+    assert _status(["audit", str(folder), "--json"]) == 0
+    verdict, *_, note = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (verdict["kind"], verdict["confirmed"]) == ("verdict", None)
+    assert note["kind"] == "note"
+    assert "pass it" in note["sentence"]
     assert _status([*words, "--fail-on", "errors"]) == 2
 
 

@@ -8,7 +8,18 @@ import pytest
 from gradsight.auditing import facts
 from gradsight.auditing.candidates import candidates
 from gradsight.auditing.heat import averaged, border_share, centre_share, corner_shares, grid_of, scatter, shares
-from gradsight.auditing.places import around, at_border, elsewhere, halves, hot_boxes, named, pixels, shared
+from gradsight.auditing.places import (
+    around,
+    at_border,
+    elsewhere,
+    halves,
+    hot_boxes,
+    named,
+    overlap,
+    pixels,
+    shared,
+    strips,
+)
 from gradsight.auditing.seen import Seen
 from gradsight.auditing.spectral import clusters, joined
 from gradsight.errors import InvalidArgument
@@ -159,3 +170,18 @@ def test_confusions_and_confident_errors() -> None:
 def test_columns_of_other_lengths_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="`predictions` must have one entry for each of the 2 photos"):
         seen(np.repeat(EVEN, 2, axis=0), np.zeros(3, np.intp), np.zeros(2, np.intp))
+
+
+def test_edges_that_boxes_touch_are_tried_whole_and_each_once() -> None:
+    corner, middle = (0.0, 0.75, 0.25, 1.0), (0.3, 0.3, 0.6, 0.6)
+    upper, right = (0.0, 0.0, 0.125, 1.0), (0.0, 0.875, 1.0, 1.0)
+    assert strips([middle]) == []
+    assert strips([corner, middle, corner]) == [upper, right]
+    assert upper not in strips([corner, upper])
+    assert strips([(0.5, 0.0, 1.0, 0.4)]) == [(0.0, 0.0, 1.0, 0.125), (0.875, 0.0, 1.0, 1.0)]
+
+
+def test_how_far_boxes_overlap_is_told_of_the_smaller_one() -> None:
+    assert overlap((0.0, 0.0, 0.5, 1.0), (0.25, 0.0, 0.5, 0.5)) == 1
+    assert overlap((0.25, 0.0, 0.5, 0.5), (0.0, 0.25, 0.5, 1.0)) == pytest.approx(0.5)
+    assert overlap((0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0)) == 0

@@ -48,10 +48,15 @@ def test_a_place_that_does_both_and_stands_out_is_confirmed() -> None:
         ({"removal_beyond": effect(1, float("nan"))}, "without it"),
         ({"transplant": effect(0.1, -0.1)}, "does not raise"),
         ({"transplant": effect(0.005, 0.004)}, "too little"),
+        ({"transplant": effect(0.045, 0.03), "alike": 0.4}, "too little"),
         ({"transplant_beyond": effect(0.1, -0.1)}, "other regions"),
         ({"times": 2.4}, "other regions"),
+        ({"removal": effect(0.1, -0.1)}, "does not fall"),
+        ({"chance": 0.06}, "by chance"),
+        ({"chance": float("nan")}, "by chance"),
+        ({"covers": 1}, "covers what another class relies on"),
         ({"size": 0.2}, "so large"),
-        ({"box": (0.4, 0.4, 0.6, 0.6), "alike": 0.4}, "in the middle"),
+        ({"box": (0.4, 0.4, 0.6, 0.6), "alike": 0.4}, "into the middle"),
     ],
 )
 def test_each_reason_alone_is_enough_against_it(changed: dict, reason: str) -> None:
@@ -59,6 +64,16 @@ def test_each_reason_alone_is_enough_against_it(changed: dict, reason: str) -> N
     assert not one.confirmed
     (why,) = one.why_not
     assert reason in why
+
+
+def test_of_each_kind_of_reason_the_first_is_told() -> None:
+    nothing = effect(0.0, -0.1)
+    one = replace(SURE, removal=nothing, removal_beyond=nothing, transplant=nothing, times=1.0, size=0.5, covers=1)
+    assert one.why_not == (
+        "without it the class's probability does not fall",
+        "in other photos it does not raise the class",
+        "it is so large that it may be what the class is about",
+    )
 
 
 def test_the_same_pixels_in_the_middle_are_a_shortcut() -> None:

@@ -13,7 +13,7 @@ from gradsight.auditing.background import Objects, Reliance, objects_of, relianc
 from gradsight.auditing.candidates import candidates
 from gradsight.auditing.changes import Change, changes, of_changes
 from gradsight.auditing.facts import Confusion, Look, Mistake, confusion, looks, mistakes
-from gradsight.auditing.finding import Finding, in_order
+from gradsight.auditing.finding import Finding, in_order, line_of
 from gradsight.auditing.loading import Loader
 from gradsight.auditing.model_of_run import explainer_of
 from gradsight.auditing.of_run import seen_of_run
@@ -123,7 +123,7 @@ class Audit:
         return f"<p><strong>{verdict}</strong></p><ul>{''.join(f'<li>{line}</li>' for line in others)}</ul>"
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``findings.jsonl``, a line for each finding, into a folder, which is made if need be.
+        """Write ``findings.jsonl``, the lines of `to_dicts`, into a folder, which is made if need be.
 
         Raises:
             InvalidArgument: it cannot be written.
@@ -133,8 +133,18 @@ class Audit:
         write_bytes(Path(taken("folder", folder, Name())) / "findings.jsonl", lines.encode())
 
     def to_dicts(self) -> list[dict[str, object]]:
-        """The findings as plain values, one for each line of JSON, the strongest first."""
-        return [one.to_dict() for one in self.findings]
+        """All of it as plain values, one for each line of JSON: the verdict, the findings, the strongest first, notes.
+
+        Each has the keys of `Finding.to_dict`; the verdict's and the notes' ``kind`` are ``verdict`` and ``note``. The
+        verdict is ``confirmed`` as suspects are: None where nothing was tried.
+        """
+        counts = {"photos": self.photos, "confirmed": len(self.confirmed), "passes": self.passes}
+        sure = bool(self.confirmed) if self.tried else None
+        return [
+            line_of("verdict", self.verdict, confirmed=sure, figures=counts),
+            *(one.to_dict() for one in self.findings),
+            *(line_of("note", note) for note in self.notes),
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +187,7 @@ def audit(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     print(gs.audit(example(folder)))  # doctest: +ELLIPSIS
     Nothing was tried out, so that no shortcut is confirmed or ruled out: 2 photos, model example.
-    tabby cat: in 2 photos it looks at no one place: ...
+    tabby cat: in 2 photos taken for it the model looks at no one place: ...
 
     Args:
         run: a run, or its folder.

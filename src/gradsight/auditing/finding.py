@@ -69,16 +69,30 @@ class Finding:
     def to_dict(self) -> dict[str, object]:
         """The finding as plain values for a line of JSON; what is not known is None."""
         return {
-            "kind": self.kind,
+            **line_of(self.kind, self.sentence, confirmed=self.confirmed, figures=self.figures),
             "class": self.label,
             "box": None if self.box is None else [round(side, 4) for side in self.box],
-            "confirmed": self.confirmed,
             "removal": _ends(self.removal),
             "transplant": _ends(self.transplant),
             "photos": list(self.photos),
-            "figures": {name: _number(value) for name, value in self.figures.items()},
-            "sentence": self.sentence,
         }
+
+
+def line_of(
+    kind: str, sentence: str, *, confirmed: bool | None = None, figures: Mapping[str, float] | None = None
+) -> dict[str, object]:
+    """A line of JSON of what is about no class and no photo, with the keys of one that is."""
+    return {
+        "kind": kind,
+        "class": "",
+        "box": None,
+        "confirmed": confirmed,
+        "removal": None,
+        "transplant": None,
+        "photos": [],
+        "figures": {name: _number(value) for name, value in (figures or {}).items()},
+        "sentence": sentence,
+    }
 
 
 def in_order(findings: list[Finding]) -> tuple[Finding, ...]:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.auditing.places import Box, pixels
+from gradsight.auditing.places import Box, pixels, wider
 from gradsight.auditing.scoring import Pictures, Scorer
 from gradsight.cached import cached_property
 from gradsight.cases.imputing import imputed
@@ -24,7 +24,7 @@ Figures = NDArray[np.float64]
 Boxes: TypeAlias = Sequence[Box]
 """The region in each photo of the class: the same in all, or where the thing is in each."""
 
-_MARGIN = 0.02
+MARGIN = 0.02
 """A region is taken out with so much more at each side: what is left of a mark would be smeared into its place."""
 
 
@@ -73,11 +73,9 @@ class Shown:
         return np.concatenate([self._filled(self.own[i : i + 1], box) for i, box in enumerate(boxes)])
 
     def _filled(self, pictures: Pictures, box: Box) -> Pictures:
-        top, left, bottom, right = box
-        grown = (max(0, top - _MARGIN), max(0, left - _MARGIN), min(1, bottom + _MARGIN), min(1, right + _MARGIN))
         # Smooth, and from all sides: a grey box would be a thing of its own.
         removed = np.zeros(self.size, bool)
-        removed[pixels(grown, self.size)] = True
+        removed[pixels(wider(box, MARGIN), self.size)] = True
         # All photos at once, as channels of one: the equations are solved once for all of them.
         filled = imputed(pictures.reshape(-1, *self.size), removed)
         return filled.reshape(pictures.shape).astype(np.float32)
@@ -97,12 +95,13 @@ class Shown:
     def alike(self, boxes: Boxes) -> float:
         """How much less the class's pixels vary there, from photo to photo, than those of other classes.
 
-        1 where they are the same in every photo, 0 where they vary as much, below 0 where they vary more.
+        1 where they are the same in every photo, 0 where they vary as much, down to -1 where only they vary.
         """
         # The same places in other photos, whatever is there.
         turns = [boxes[i % len(boxes)] for i in range(len(self.others))]
         own, others = _varies(self.own, boxes), _varies(self.others, turns)
-        return 1 - own / max(others, 1e-9)
+        # By the larger: where others are the same in every photo there is nothing to divide by.
+        return (others - own) / max(others, own, 1e-9)
 
 
 def _varies(pictures: Pictures, boxes: Boxes) -> float:

@@ -36,8 +36,7 @@ def narrowed(shown: Shown, starts: Sequence[Box]) -> Box | None:
         None where no box has an effect.
     """
     effects = [effect(shown, box) for box in starts]
-    # By the root of the area, between the effect itself, for which the largest wins, and the effect for its area.
-    order = sorted(range(len(starts)), key=lambda i: -effects[i] / area(starts[i]) ** 0.5)
+    order = sorted(range(len(starts)), key=lambda i: -for_size(effects[i], starts[i]))
     if not order or effects[order[0]] <= 0:
         return None
     box, whole = starts[order[0]], effects[order[0]]
@@ -46,6 +45,12 @@ def narrowed(shown: Shown, starts: Sequence[Box]) -> Box | None:
     for cuts, kept in ((halves, _KEPT), (trims, _TRIMMED)):
         box, whole = _cut(shown, (box, whole), least, cuts, kept)
     return box
+
+
+def for_size(found: float, box: Box) -> float:
+    """An effect beside the size of its box."""
+    # By the root of the area, between the effect itself, for which the largest wins, and the effect for its area.
+    return float(found / area(box) ** 0.5)
 
 
 def _cut(

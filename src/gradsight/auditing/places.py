@@ -25,6 +25,10 @@ _DEEP = 0.25
 """How deep such edges are, before they are narrowed."""
 
 
+_THIN = 1 / 8
+"""How deep the edges of a photo are that are tried as a whole."""
+
+
 def area(box: Box) -> float:
     """The share of the photo.
 
@@ -89,6 +93,16 @@ def _edges(box: Box) -> list[Box]:
     ]
 
 
+def strips(boxes: Sequence[Box]) -> list[Box]:
+    """The whole edges of the photo that boxes touch: a frame is hot at its corners, which are no place of their own.
+
+    >>> strips([(0.0, 0.2, 0.3, 0.4)])
+    [(0.0, 0.0, 0.125, 1.0)]
+    """
+    ends = ((0.0, 0.0, _THIN, 1.0), (0.0, 0.0, 1.0, _THIN), (1 - _THIN, 0.0, 1.0, 1.0), (0.0, 1 - _THIN, 1.0, 1.0))
+    return [edge for i, edge in enumerate(ends) if edge not in boxes and any(box[i] == i // 2 for box in boxes)]
+
+
 def halves(box: Box) -> Iterator[Box]:
     """The halves of a box at its four sides, and the two in the middle."""
     top, left, bottom, right = box
@@ -136,6 +150,22 @@ def shared(one: Box, other: Box) -> float:
     return max(0.0, high) * max(0.0, wide)
 
 
+def overlap(one: Box, other: Box) -> float:
+    """The share of the smaller of two boxes that lies in the other."""
+    # Of the smaller box: a mark within a band along the edge is the same thing.
+    return shared(one, other) / min(area(one), area(other))
+
+
+def wider(box: Box, margin: float) -> Box:
+    """A box with a margin at each side, within the photo.
+
+    >>> wider((0.0, 0.5, 0.25, 0.75), 0.25)
+    (0.0, 0.25, 0.5, 1.0)
+    """
+    top, left, bottom, right = box
+    return max(0.0, top - margin), max(0.0, left - margin), min(1.0, bottom + margin), min(1.0, right + margin)
+
+
 def at_border(box: Box) -> bool:
     """Whether all of a box lies in the outer quarter at one side, where things that photos are of seldom are."""
     top, left, bottom, right = box
@@ -159,8 +189,13 @@ def named(box: Box) -> str:
     one = down or across
     if not one:
         return "the middle" if area(box) < 0.5 else "most of the photo"
-    at_edge = (top < 0.02 or bottom > 0.98) if down else (left < 0.02 or right > 0.98)
+    # Half of the photo is no edge of it, though it begins there.
+    at_edge = _touches(top, bottom) if down else _touches(left, right)
     return f"the {one} {'edge' if at_edge else 'part'}"
+
+
+def _touches(start: float, stop: float) -> bool:
+    return (start < 0.02 or stop > 0.98) and stop - start <= 1 / 3
 
 
 def _third(centre: float, length: float, words: tuple[str, str]) -> str:

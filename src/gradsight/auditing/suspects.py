@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.auditing.places import Box, area, at_border, shared
+from gradsight.auditing.places import Box, at_border, overlap
 from gradsight.significance import Interval
 
 STANDS_OUT = 2.5
@@ -18,11 +18,20 @@ of a class has about twice the effect of others; planted marks had 4 to 200 time
 LARGEST = 0.15
 """No larger region is confirmed: what fills the photo is what the photo shows."""
 
+CHANCE = 0.05
+"""What chance does as often, of all that was tried, is not confirmed."""
+
 LEAST = 0.01
 """By so much the probability rises at least: less changes no answer, however sure it is."""
 
+LEAST_OF_PLACE = 0.05
+"""By so much where the pixels there differ: the upper edge of a street often shows a sky, which says a little."""
+
 ALIKE = 0.5
-"""Pixels that vary by half as much as at the same place in other classes are nearly the same thing."""
+"""Pixels that vary by half as much as at the same place in other classes are similar."""
+
+SAME = 0.8
+"""Those that vary by a fifth are nearly the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +55,9 @@ class Suspect:
         transplant_beyond: the rise of its log-odds beyond that by other regions of the size.
         times: how many times the rise of log-odds by other regions of the size, of which a quarter do more.
         alike: how much less the pixels there vary over the photos than over those of other classes: 1 where they are
-            the same, 0 or less where they vary as much.
+            the same, 0 where they vary as much, down to -1 where they vary and others do not.
+        chance: how often chance alone has such effects, both of them, corrected for all that was tried (Holm).
+        covers: a class whose own shortcut lies there, where this one is raised only since that is covered; else None.
     """
 
     target: int
@@ -63,31 +74,48 @@ class Suspect:
     transplant_beyond: Interval
     times: float
     alike: float
+    chance: float = 0.0
+    covers: int | None = None
 
     @property
     def why_not(self) -> tuple[str, ...]:
         """What speaks against a shortcut, in words; nothing where it is confirmed."""
-        return tuple(words for words, holds in self._against() if holds)
+        # Of each kind the first: what takes nothing from the class takes no more than other places either.
+        found = (next((words for words, holds in kind if holds), "") for kind in self._against())
+        return tuple(words for words in found if words)
 
     @property
     def confirmed(self) -> bool:
         """Taking the region out and putting it in both change the answer, as no other place of the class does."""
         return not self.why_not
 
-    def _against(self) -> Iterator[tuple[str, bool]]:
+    def _against(self) -> Iterator[tuple[tuple[str, bool], ...]]:
         # `not >`: an interval of too few photos has NaN as ends, and confirms nothing.
         yield (
-            "without it the class loses no more than without other regions of its size",
-            not self.removal_beyond.low > 0,
+            ("without it the class's probability does not fall", not self.removal.low > 0),
+            (
+                "without it the class loses no more than without other regions of its size",
+                not self.removal_beyond.low > 0,
+            ),
         )
-        yield "in other photos it does not raise the class", not self.transplant.low > 0
-        yield "it raises the class too little to change answers", not self.transplant.mean >= LEAST
-        yield "other regions of its size raise the class as well", not self._stands_out
-        yield "it is so large that it may be what the class is about", self.size > LARGEST
         yield (
-            "it lies in the middle, and shows something else in each photo, as what the class is about does",
-            not (at_border(self.box) or self.alike >= ALIKE),
+            ("in other photos it does not raise the class", not self.transplant.low > 0),
+            ("it raises the class too little to change answers", not self.transplant.mean >= self._least),
+            ("other regions of its size raise the class as well", not self._stands_out),
+            ("of as many places that were tried one does as much by chance", not self.chance <= CHANCE),
+            ("it raises the class only where it covers what another class relies on", self.covers is not None),
         )
+        yield (
+            ("it is so large that it may be what the class is about", self.size > LARGEST),
+            (
+                "it reaches into the middle, and shows something else in each photo, as what the class is about does",
+                not (at_border(self.box) or self.alike >= ALIKE),
+            ),
+        )
+
+    @property
+    def _least(self) -> float:
+        return LEAST if self.alike >= ALIKE else LEAST_OF_PLACE
 
     @property
     def _stands_out(self) -> bool:
@@ -111,6 +139,4 @@ def _strength(one: Suspect) -> float:
 
 
 def _same(one: Suspect, other: Suspect) -> bool:
-    # Of the smaller box: a mark within a band along the edge is the same thing.
-    common = shared(one.box, other.box)
-    return one.target == other.target and common >= 0.5 * min(area(one.box), area(other.box))
+    return one.target == other.target and overlap(one.box, other.box) >= 0.5

@@ -85,10 +85,12 @@ def thing_in(own: Pictures, others: Pictures, peaks: NDArray[np.float64], region
     if not len(windows):
         return None
     found = [[_nearest(picture, windows, region) for picture in part] for part in (own, others)]
-    ours, theirs = (np.stack([one[0] for one in part]) <= _SAME for part in found)
+    left_over = [np.stack([one[0] for one in part]) for part in found]
+    ours, theirs = (part <= _SAME for part in left_over)
     # A photo whose own window it is counts as well: one of two dozen.
     shares = ours.mean(axis=0) - theirs.mean(axis=0)
-    best = int(shares.argmax())
+    # Of those found as often the one that fits best: half of a mark and half of what is behind it fits none well.
+    best = int(np.lexsort((np.minimum(left_over[0], 1).mean(axis=0), -shares))[0])
     if ours[:, best].mean() < _FEWEST or theirs[:, best].mean() > _MOST:
         return None
     places = [(int(rows[best]), int(columns[best])) for _, (rows, columns) in found[0]]

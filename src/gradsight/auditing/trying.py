@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.auditing.candidates import LEVEL, Candidate
 from gradsight.auditing.heat import inside, share_in
-from gradsight.auditing.interventions import Boxes, Shown
+from gradsight.auditing.interventions import MARGIN, Boxes, Figures, Shown
 from gradsight.auditing.loading import Loader
-from gradsight.auditing.narrowing import effect, gains, log_odds, narrowed
-from gradsight.auditing.places import Box, area, around, elsewhere
+from gradsight.auditing.narrowing import effect, for_size, gains, log_odds, narrowed
+from gradsight.auditing.places import Box, area, around, elsewhere, overlap, strips, wider
 from gradsight.auditing.seen import Seen
-from gradsight.auditing.suspects import Suspect, in_order
+from gradsight.auditing.suspects import ALIKE, STANDS_OUT, Suspect, in_order
 from gradsight.auditing.things import thing_in
-from gradsight.significance import interval
+from gradsight.significance import holm, interval, paired
 
 _SEARCHED, _PROVEN = 16, 40
 """How many photos the box is found on, and on how many others it is proven."""
@@ -52,7 +52,10 @@ def suspects(seen: Seen, found: Sequence[Candidate], loader: Loader, most: int =
         # Whole classes first: what all photos share is seen best in all of them.
         own = sorted((one for one in worth if one.target == target), key=lambda one: not one.whole)
         tried += list(trying.of_class(own))
-    return in_order(tried)
+    # Photos that a place was not found on are a test of it; of twenty tests one would hold by chance.
+    corrected = holm([one.chance for one in tried])
+    fair = [replace(one, chance=p) for one, p in zip(tried, corrected, strict=True)]
+    return trying.told_apart(in_order(fair))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +88,29 @@ class Trying:
                 yield thing
                 break
 
+    def told_apart(self, found: Sequence[Suspect]) -> list[Suspect]:
+        """The same, and of each place whether its class is raised only since another class's shortcut is covered."""
+        told: list[Suspect] = []
+        for one in found:
+            sure = [other for other in told if other.confirmed and one.confirmed and other.target != one.target]
+            # Narrowed boxes of one mark may lie side by side, a pixel each.
+            rivals = [other.target for other in sure if overlap(one.box, wider(other.box, MARGIN)) >= 0.5]
+            told.append(replace(one, covers=rivals[0]) if rivals and self._covers(one, rivals) else one)
+        # Those that are not confirmed any more go behind those that are.
+        return in_order(told)
+
+    def _covers(self, one: Suspect, rivals: Sequence[int]) -> bool:
+        """Whether a place does nothing in photos that are not of the classes whose shortcut lies there."""
+        others = self._others(one.target)
+        plain = others[~np.isin(self.seen.targets[others], rivals) & ~np.isin(self.seen.labels[others], rivals)]
+        rng = self._random(one.target, len(plain))
+        shown = self.loader.shown(one.target, rng.permutation(one.rows), rng.permutation(plain), _PROVEN)
+        # Without a third class only its pixels can tell: a mark of its own, or whatever is there.
+        if shown is None or one.moving:
+            return one.alike < ALIKE
+        places = [one.box, *elsewhere(one.box, _PLACES, rng)]
+        return not _times([gains(shown.with_patches([box] * len(shown.own))) for box in places]) >= STANDS_OUT
+
     def _place(self, candidate: Candidate) -> Suspect | None:
         """What comes of a place; None where it cannot be tried, or does nothing at all."""
         rng = self._random(candidate.target, len(candidate.rows))
@@ -97,7 +123,7 @@ class Trying:
         proof = self.loader.shown(candidate.target, fresh, others[len(others) // 2 :], _PROVEN)
         if search is None or proof is None:
             return None
-        box = narrowed(search, _standing_out(search, _grown(candidate), rng))
+        box = narrowed(search, _standing_out(search, _starts(search, _grown(candidate)), rng))
         if box is None:
             return None
         places = [[place] * len(proof.own) for place in elsewhere(box, _PLACES, rng)]
@@ -167,6 +193,12 @@ def _grown(candidate: Candidate) -> list[Box]:
     ]
 
 
+def _starts(shown: Shown, boxes: Sequence[Box]) -> list[Box]:
+    """The boxes, and the photo's edges that they touch where these do more for their size: of a frame, or a strip."""
+    best = max(for_size(effect(shown, box), box) for box in boxes)
+    return [*boxes, *(edge for edge in strips(boxes) if for_size(effect(shown, edge), edge) > best)]
+
+
 def _standing_out(shown: Shown, boxes: Sequence[Box], rng: np.random.Generator) -> list[Box]:
     """Those of several boxes that do more than two of their size elsewhere: the rest is not worth the narrowing."""
     return [
@@ -184,8 +216,6 @@ def _proven(seen: Seen, found: tuple[Candidate, NDArray[np.intp]], shown: Shown,
     # By log-odds, since a model that is sure of a class by other things too is hardly less sure without the mark.
     losses = log_odds(shown.unchanged) - log_odds(removed)
     gained = np.stack([gains(each) for each in patched])
-    # Not the largest: a box elsewhere may meet another part of the same frame, or of the edge that a logo moves along.
-    usual = float(np.quantile(gained[1:].mean(axis=1), 0.75))
     box = around(own)
     return Suspect(
         target=candidate.target,
@@ -200,6 +230,25 @@ def _proven(seen: Seen, found: tuple[Candidate, NDArray[np.intp]], shown: Shown,
         transplant=interval(patched[0][0] - patched[0][1]),
         removal_beyond=interval(losses[0] - losses[1:].mean(axis=0)),
         transplant_beyond=interval(gained[0] - gained[1:].mean(axis=0)),
-        times=float(gained[0].mean()) / max(usual, _NOTHING),
+        times=_times(gained),
         alike=shown.alike(own),
+        # All that the verdict says: both effects, and each beyond that of other regions.
+        chance=max(
+            _more(shown.unchanged, removed[0]),
+            _more(losses[0], losses[1:].mean(axis=0)),
+            _more(patched[0][0], patched[0][1]),
+            _more(gained[0], gained[1:].mean(axis=0)),
+        ),
     )
+
+
+def _more(one: Figures, other: Figures) -> float:
+    """How often chance alone makes one figure so much larger than the other."""
+    return paired(one, other, alternative="greater").p
+
+
+def _times(gained: Sequence[Figures] | Figures) -> float:
+    """How many times the rise of log-odds by other regions, (places, n) of which the first is the region's."""
+    found = np.mean(gained, axis=1)
+    # Not the largest: a box elsewhere may meet another part of the same frame, or of the edge that a logo moves along.
+    return float(found[0]) / max(float(np.quantile(found[1:], 0.75)), _NOTHING)

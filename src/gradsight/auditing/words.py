@@ -9,15 +9,20 @@ from numpy.typing import NDArray
 
 from gradsight.auditing.background import Reliance
 from gradsight.auditing.candidates import FEWEST, LEVEL, Candidate
-from gradsight.auditing.facts import Confusion, Look, Mistake
+from gradsight.auditing.facts import Confusion, Look, Mistake, look_of
 from gradsight.auditing.finding import PHOTOS, Finding
 from gradsight.auditing.places import hot_areas, named
 from gradsight.auditing.seen import Seen
-from gradsight.auditing.suspects import ALIKE, Suspect
+from gradsight.auditing.suspects import ALIKE, LARGEST, SAME, Suspect
 from gradsight.significance import Interval
 
 _CONFUSED = 5
 """So many pairs of classes are told."""
+
+_EVEN = "(even heat: 25 % and 36 %)"
+
+_FEW = 3
+"""More classes with few photos than these are told in one sentence."""
 
 
 def of_suspects(seen: Seen, found: Sequence[Suspect]) -> Iterator[Finding]:
@@ -41,22 +46,34 @@ def of_suspects(seen: Seen, found: Sequence[Suspect]) -> Iterator[Finding]:
                 "size": one.size,
                 "times": one.times,
                 "alike": one.alike,
+                "chance": one.chance,
                 "moving": float(one.moving),
             },
         )
 
 
 def _suspected(one: Suspect, label: str, place: str) -> str:
-    # Whether pixels or a place are the same tells a reader what to look for.
-    thing = "nearly the same pixels" if one.alike >= ALIKE else "something"
-    where = f"at varying places of {place}" if one.moving else f"at {place}"
-    seen = f"{thing} {where} ({one.size:.1%} of the photo)"
-    if one.confirmed:
+    if not one.confirmed:
+        # What fills the photo is no thing at a place.
+        seen = place if one.size > LARGEST else _thing(one, place)
         return (
-            f"{label} relies on {seen}: without it the probability falls by {_told(one.removal)}, and put into "
-            f"photos of other classes it raises it by {_told(one.transplant)} more than what is there in other photos."
+            f"{label} looks at {seen} ({one.size:.1%} of the photo), but it is no confirmed shortcut: "
+            f"{'; '.join(one.why_not)}."
         )
-    return f"{label} looks at {seen}, but it is no confirmed shortcut: {'; '.join(one.why_not)}."
+    them, they_raise = ("them", "they raise") if one.alike >= ALIKE else ("it", "it raises")
+    return (
+        f"{label} relies on {_thing(one, place)} ({one.size:.1%} of the photo): without {them} the probability falls "
+        f"by {_told(one.removal)}, and put into photos of other classes {they_raise} it by {_told(one.transplant)} "
+        "more than what is there in other photos."
+    )
+
+
+def _thing(one: Suspect, place: str) -> str:
+    # Whether pixels or a place are the same tells a reader what to look for.
+    thing = "something"
+    if one.alike >= ALIKE:
+        thing = "nearly the same pixels" if one.alike >= SAME else "similar pixels"
+    return f"{thing} {'at varying places of' if one.moving else 'at'} {place}"
 
 
 def of_candidates(seen: Seen, found: Sequence[Candidate]) -> Iterator[Finding]:
@@ -143,33 +160,60 @@ def of_confusion(seen: Seen, found: Confusion) -> Iterator[Finding]:
         yield Finding(
             kind="confusion",
             label=seen.name(truth),
-            sentence=f"{count} of {totals[truth]} photos of {seen.name(truth)} were taken for {seen.name(guess)}.",
+            sentence=(
+                f"{count} of {totals[truth]} photos of {seen.name(truth)} {'was' if count == 1 else 'were'} taken for "
+                f"{seen.name(guess)}."
+            ),
             strength=float(count / totals[truth]),
             photos=_keys(seen, rows),
         )
 
 
 def of_looks(seen: Seen, found: Sequence[Look]) -> Iterator[Finding]:
-    """A finding for each class: where it looks."""
-    several = sum(one.truth is None for one in found) > 1
-    for one in found:
-        # Pairs of class and true class are in `looks`; as sentences they would be a page of them.
-        if one.truth is not None:
-            continue
+    """A finding for each class: where it looks; and one for all that have too few photos to tell."""
+    # Pairs of class and true class are in `looks`; as sentences they would be a page of them.
+    classes = [one for one in found if one.truth is None]
+    few = [one for one in classes if one.photos < FEWEST]
+    # Of few classes each is told, whatever it is worth: there is no page of them.
+    alone = classes if len(few) <= _FEW else [one for one in classes if one.photos >= FEWEST]
+    for one in alone:
         label = seen.name(one.target)
         # Beside no other class nothing is elsewhere.
-        apart = f"; {one.apart:.0%} of it lies elsewhere than that of other classes" if several else ""
+        apart = f"; {one.apart:.0%} of it lies elsewhere than that of other classes" if len(classes) > 1 else ""
+        rows = seen.of[one.target]
+        # A run may have maps of one class for all photos, whatever they were taken for.
+        taken = " taken for it" if (seen.predictions[rows] == one.target).all() else ""
         yield Finding(
             kind="look",
             label=label,
             sentence=(
-                f"{label}: in {_photos(one.photos)} it looks at {one.place}: {one.centre:.0%} of its heat is in the "
-                f"middle quarter of the photo, {one.border:.0%} at the border (even heat: 25 % and 36 %){apart}."
+                f"{label}: in {_photos(one.photos)}{taken} the model looks at {one.place}: {one.centre:.0%} of the "
+                f"heat is in the middle quarter of the photo, {one.border:.0%} at the border {_EVEN}{apart}."
             ),
             strength=one.apart,
-            photos=_keys(seen, seen.of[one.target]),
+            photos=_keys(seen, rows),
             figures={"centre": one.centre, "border": one.border, "scatter": one.scatter, "apart": one.apart},
         )
+    if len(alone) < len(classes):
+        yield _of_few(seen, few)
+
+
+def _of_few(seen: Seen, few: Sequence[Look]) -> Finding:
+    """Classes with a few photos each, in one sentence: beside each other they say as much as one class."""
+    rows = np.concatenate([seen.of[one.target] for one in few])
+    # The same words as of a class, and of no class.
+    look = look_of(seen, rows, few[0].target)
+    names = ", ".join(seen.name(one.target) for one in few[:_FEW])
+    return Finding(
+        kind="look",
+        sentence=(
+            f"{len(few)} classes have fewer than {FEWEST} photos each ({names} and others), too few to say where each "
+            f"looks: in all {_photos(look.photos)} of them the model looks at {look.place}, with {look.centre:.0%} of "
+            f"the heat in the middle quarter of the photo and {look.border:.0%} at the border {_EVEN}."
+        ),
+        photos=_keys(seen, rows),
+        figures={"classes": len(few), "centre": look.centre, "border": look.border, "scatter": look.scatter},
+    )
 
 
 def of_limits(seen: Seen, failed: Sequence[tuple[str, str]], gone: Mapping[str, str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +15,8 @@ from gradsight.cli.options.measuring import PlaceOptions
 if TYPE_CHECKING:
     from gradsight.auditing.audit import Audit
 
-_SHOWN = 20
-"""So many findings are printed; --json and findings.jsonl have all of them."""
+_SHOWN = 8
+"""So many findings of each kind are printed; --json and findings.jsonl have all of them."""
 
 
 @command("gradsight audit run")
@@ -88,7 +89,14 @@ def _say(found: Audit) -> None:
     from gradsight.cli.terminal import say
 
     say((found.verdict, "bold"))
-    for one in found.findings[:_SHOWN]:
-        say(f"  {one.kind}: ", one.sentence)
-    if len(found.findings) > _SHOWN:
-        say(f"  and {len(found.findings) - _SHOWN} more, which --json prints.")
+    told = Counter[str]()
+    for one in found.findings:
+        told[one.kind] += 1
+        # Of each kind the strongest: fifty confident errors would hide where the classes look.
+        if told[one.kind] <= _SHOWN:
+            say(f"  {one.kind}: ", one.sentence)
+    hidden = {kind: count - _SHOWN for kind, count in told.items() if count > _SHOWN}
+    if hidden:
+        say(
+            f"  and {', '.join(f'{count} more of kind {kind}' for kind, count in hidden.items())}, which --json prints."
+        )
