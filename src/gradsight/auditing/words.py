@@ -56,10 +56,8 @@ def _suspected(one: Suspect, label: str, place: str) -> str:
     if not one.confirmed:
         # What fills the photo is no thing at a place.
         seen = place if one.size > LARGEST else _thing(one, place)
-        return (
-            f"{label} looks at {seen} ({one.size:.1%} of the photo), but it is no confirmed shortcut: "
-            f"{'; '.join(one.why_not)}."
-        )
+        share = f"{one.size:.1%} of {'it' if seen == 'most of the photo' else 'the photo'}"
+        return f"{label} looks at {seen} ({share}), but it is no confirmed shortcut: {'; '.join(one.why_not)}."
     them, they_raise = ("them", "they raise") if one.alike >= ALIKE else ("it", "it raises")
     return (
         f"{label} relies on {_thing(one, place)} ({one.size:.1%} of the photo): without {them} the probability falls "
