@@ -286,7 +286,7 @@ def test_findings_are_lines_of_json_and_statuses(run, capsys, monkeypatch, tmp_p
     words = ["audit", str(folder), "--model", "marks:build"]
     assert _status([*words, "--json", "--out", str(tmp_path / "out"), "--fail-on", "suspects"]) == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    verdict, first = lines[:2]
+    first, verdict = lines[0], lines[-1]
     assert (verdict["kind"], verdict["confirmed"], verdict["figures"]["photos"]) == ("verdict", True, 96)
     assert verdict["sentence"].startswith("1 confirmed shortcut (mark)")
     assert {tuple(line) for line in lines} == {tuple(first)}
@@ -299,7 +299,7 @@ def test_findings_are_lines_of_json_and_statuses(run, capsys, monkeypatch, tmp_p
     assert "Nothing was tried out" in capsys.readouterr().out
     # A run whose model nobody names has a note, which is a line as well.
     assert _status(["audit", str(folder), "--json"]) == 0
-    verdict, *_, note = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    *_, verdict, note = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert (verdict["kind"], verdict["confirmed"]) == ("verdict", None)
     assert note["kind"] == "note"
     assert "pass it" in note["sentence"]

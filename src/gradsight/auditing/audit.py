@@ -133,7 +133,7 @@ class Audit:
         write_bytes(Path(taken("folder", folder, Name())) / "findings.jsonl", lines.encode())
 
     def to_dicts(self) -> list[dict[str, object]]:
-        """All of it as plain values, one for each line of JSON: the verdict, the findings, the strongest first, notes.
+        """All of it as plain values, one for each line of JSON: the findings, the strongest first, the verdict, notes.
 
         Each has the keys of `Finding.to_dict`; the verdict's and the notes' ``kind`` are ``verdict`` and ``note``. The
         verdict is ``confirmed`` as suspects are: None where nothing was tried.
@@ -141,8 +141,8 @@ class Audit:
         counts = {"photos": self.photos, "confirmed": len(self.confirmed), "passes": self.passes}
         sure = bool(self.confirmed) if self.tried else None
         return [
-            line_of("verdict", self.verdict, confirmed=sure, figures=counts),
             *(one.to_dict() for one in self.findings),
+            line_of("verdict", self.verdict, confirmed=sure, figures=counts),
             *(line_of("note", note) for note in self.notes),
         ]
 
@@ -187,7 +187,7 @@ def audit(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     print(gs.audit(example(folder)))  # doctest: +ELLIPSIS
     Nothing was tried out, so that no shortcut is confirmed or ruled out: 2 photos, model example.
-    tabby cat: in 2 photos taken for it the model looks at no one place: ...
+    tabby cat: in 2 photos the model looks at no one place: ...
 
     Args:
         run: a run, or its folder.

@@ -19,7 +19,7 @@ from gradsight.significance import Interval
 _CONFUSED = 5
 """So many pairs of classes are told."""
 
-_EVEN = "(even heat: 25 % and 36 %)"
+_EVEN = "(even heat: 25% and 36%)"
 
 _FEW = 3
 """More classes with few photos than these are told in one sentence."""

@@ -37,7 +37,9 @@ def app(
 
     # Whatever can be wrong with the options is told before models are loaded.
     address, limits, wanted = where.address(), most.limits(), models.each()
-    picture.loading(), [one.loading() for one in wanted]
+    picture.loading()
+    for one in wanted:
+        one.loading()
     need_gradio()
     opened = None if run is None else gs.open_run(run, photos=photos)
     measured = None if evaluation is None else gs.Evaluation.load(evaluation)
