@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from gradsight.cli import parsing
 from gradsight.cli.commands.show import RunFolder
 from gradsight.cli.groups import command
-from gradsight.cli.options import MODEL, RESULT, WHAT, JsonOptions
-from gradsight.cli.options.measuring import PlaceOptions
+from gradsight.cli.options import RESULT, WHAT, JsonOptions
+from gradsight.cli.options.measuring import AuditOptions
 
 if TYPE_CHECKING:
     from gradsight.auditing.audit import Audit
@@ -22,23 +22,8 @@ _SHOWN = 8
 @command("gradsight audit run")
 def audit(
     run: RunFolder,
-    places: PlaceOptions,
+    about: AuditOptions,
     *,
-    model: Annotated[
-        str | None,
-        MODEL.option(
-            "--model", "-m", metavar="MODEL", help="The run's model; the one that the run names if not given."
-        ),
-    ] = None,
-    against: Annotated[
-        Path | None,
-        WHAT.option(metavar="RUN2", parser=parsing.path, help="Another run of the photos: what is other there."),
-    ] = None,
-    photos: Annotated[
-        Path | None,
-        WHAT.option(metavar="DIR", parser=parsing.path, help="Where the photos are now, if they were moved."),
-    ] = None,
-    most: Annotated[int, WHAT.option(metavar="N", min=0, help="How many suspects are tried out at most.")] = 24,
     seed: Annotated[int, WHAT.option(metavar="N", min=0, help="Of the photos that are drawn.")] = 0,
     out: Annotated[
         Path | None,
@@ -61,18 +46,9 @@ def audit(
     from gradsight.rules import Choice
 
     optional("--fail-on", fail_on, Choice(("suspects",), "reason"))
-    opened = gs.open_run(run, photos=photos)
+    opened = gs.open_run(run, photos=about.photos)
     with waiting("trying suspects out"):
-        found = gs.audit(
-            opened,
-            model,
-            boxes=places.boxes,
-            masks=places.masks,
-            class_map=places.class_map,
-            against=against,
-            most=most,
-            seed=seed,
-        )
+        found = about.audit(opened, seed=seed)
     if out is not None:
         found.save(out)
     if reply.as_json:

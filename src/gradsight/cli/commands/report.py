@@ -9,8 +9,8 @@ import typer
 
 from gradsight.cli import parsing
 from gradsight.cli.groups import command
-from gradsight.cli.options import MODEL, RESULT, WHAT, JsonOptions
-from gradsight.cli.options.measuring import PlaceOptions
+from gradsight.cli.options import RESULT, JsonOptions
+from gradsight.cli.options.measuring import AuditOptions
 from gradsight.errors import InvalidArgument, received
 
 if TYPE_CHECKING:
@@ -27,25 +27,8 @@ Folders = Annotated[
 @command("gradsight report run --out report.html")
 def report(
     of: Folders,
-    places: PlaceOptions,
+    about: AuditOptions,
     *,
-    model: Annotated[
-        str | None,
-        MODEL.option(
-            "--model", "-m", metavar="MODEL", help="The run's model; the one that the run names if not given."
-        ),
-    ] = None,
-    against: Annotated[
-        Path | None,
-        WHAT.option(metavar="RUN2", parser=parsing.path, help="Another run of the photos: what is other there."),
-    ] = None,
-    photos: Annotated[
-        Path | None,
-        WHAT.option(metavar="DIR", parser=parsing.path, help="Where the photos are now, if they were moved."),
-    ] = None,
-    most: Annotated[
-        int, WHAT.option(metavar="N", min=0, help="How many suspects are tried out at most; 0 takes no model.")
-    ] = 24,
     title: Annotated[str | None, RESULT.option(metavar="TEXT", help="Of the page.")] = None,
     shown: Annotated[int, RESULT.option(metavar="N", min=0, help="How many photos are shown at most.")] = 400,
     megabytes: Annotated[
@@ -66,16 +49,16 @@ def report(
     from gradsight.cli.terminal import complain, say, say_json, waiting
 
     check_file(out)
-    opened = _opened(of, photos)
+    opened = _opened(of, about.photos)
     with waiting("looking at what is there, and trying suspects out"):
-        audit = _audit(opened, places, model, against, most)
+        audit = _audit(opened, about)
         made = gs.report(
             *opened,
             out=out,
-            model=model,
+            model=about.model,
             audit=audit,
             title=title or "",
-            suspects=most,
+            suspects=about.most,
             shown=shown,
             megabytes=megabytes,
         )
@@ -97,14 +80,11 @@ def _opened(of: list[Path], photos: Path | None) -> list[Run | Evaluation]:
     return [open_run(one.folder, photos=photos) if photos and isinstance(one, Run) else one for one in found]
 
 
-def _audit(
-    opened: list[Run | Evaluation], places: PlaceOptions, model: str | None, against: Path | None, most: int
-) -> Audit | None:
+def _audit(opened: list[Run | Evaluation], about: AuditOptions) -> Audit | None:
     """The audit where something is known beside the run; None where the report makes its own."""
-    import gradsight as gs
     from gradsight.runs.opened import Run
 
-    if not (places.boxes or places.masks or against):
+    if not (about.boxes or about.masks or about.against):
         return None
     runs = [one for one in opened if isinstance(one, Run)]
     if len(runs) != 1:
@@ -112,12 +92,4 @@ def _audit(
             f"--boxes, --masks and --against are for one run, and {len(runs)} are reported. "
             f"{received([str(one.folder) for one in runs])} Report each by itself."
         )
-    return gs.audit(
-        runs[0],
-        model,
-        boxes=places.boxes,
-        masks=places.masks,
-        class_map=places.class_map,
-        against=against,
-        most=most,
-    )
+    return about.audit(runs[0])
