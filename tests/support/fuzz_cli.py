@@ -6,6 +6,7 @@ the same version.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -344,12 +345,23 @@ Run = Callable[[Line], tuple[Any, str, str]]
 """From a command line to its status, stdout and stderr."""
 
 
-def in_process(line: Line) -> tuple[Any, str, str]:
-    """Run by Typer's runner, which is quick; a page ends as soon as it is there."""
+@contextmanager
+def without_pages() -> Iterator[None]:
+    """`gradsight app` does all but to put the page on the network, and ends.
+
+    A server keeps the streams of the runner, and Gradio leaves loops open that the end of a process would close.
+    """
+    page, command = contextlib.nullcontext("http://127.0.0.1:7860"), import_module("gradsight.cli.commands.app")
     with (
-        within(LONGEST),
-        mock.patch.object(import_module("gradsight.cli.commands.app"), "_until_ended", return_value=0),
+        mock.patch.object(import_module("gradsight.pages.serving"), "served", return_value=page),
+        mock.patch.object(command, "_until_ended", return_value=0),
     ):
+        yield
+
+
+def in_process(line: Line) -> tuple[Any, str, str]:
+    """Run by Typer's runner, which is quick."""
+    with within(LONGEST), without_pages():
         result = CliRunner().invoke(app, line.arguments)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
