@@ -352,11 +352,11 @@ def test_a_damaged_picture_is_an_error_or_a_picture(kind: str, seed: int) -> Non
 
 def test_pillows_own_limit_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    for kind in ("TIFF", "WEBP"):
-        stream = io.BytesIO()
-        photo().save(stream, kind)
-        with pytest.raises(ImageError, match=r"is too large: .*1200 pixels.*PIL\.Image\.MAX_IMAGE_PIXELS"):
-            read_image(stream.getvalue())
+    # Of a WebP Pillow asks from version 13 on; before, only `PIL.Image.open` did.
+    stream = io.BytesIO()
+    photo().save(stream, "TIFF")
+    with pytest.raises(ImageError, match=r"is too large: .*1200 pixels.*PIL\.Image\.MAX_IMAGE_PIXELS"):
+        read_image(stream.getvalue())
 
 
 _MEASURED = """
