@@ -16,6 +16,8 @@ ENGINE ?= tensorflow
 KERAS_TESTS := tests/methods/test_methods.py tests/metrics/test_metrics.py tests/on_keras
 # JAX compiles for seconds what others run at once.
 JAX_CORE := tests/methods/test_methods.py
+# What runs the docs and the worked projects; `make test` is to stay under 15 minutes on two cores.
+PAGES := tests/examples tests/test_docs_blocks.py
 # One thread a process, since there are two processes.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
@@ -31,13 +33,14 @@ demo: $(VENV)/.demo  ## explain the bundled photo with the embedded model
 test: $(VENV)/.dev  ## run the tests, on Keras with each engine; without those of `make test-rest`
 	@for engine in $(filter-out jax,$(ENGINES)); do $(MAKE) --no-print-directory test-keras ENGINE=$$engine || exit 1; done
 	@$(MAKE) --no-print-directory test-keras ENGINE=jax FILES=$(JAX_CORE)
-	$(PYTEST) $(ARGS)
+	$(PYTEST) $(addprefix --ignore=,$(PAGES)) $(ARGS)
 
-# What shows once more, on JAX, what other engines show, and what other libraries give.
-test-rest: $(VENV)/.dev  ## run the rest of the tests on JAX, and those beside other libraries
+# What shows once more, on JAX, what other engines show, what other libraries give, and that docs and projects run.
+test-rest: $(VENV)/.dev  ## run the rest of the tests on JAX, those beside other libraries, and the blocks of the docs
 	@$(MAKE) --no-print-directory test-keras ENGINE=jax FILES="$(filter-out $(JAX_CORE),$(KERAS_TESTS))"
 	@$(MAKE) --no-print-directory test-keras ENGINE=tensorflow ARGS="-m 'peers and not slow'"
 	$(PYTEST) -m 'peers and not slow' $(ARGS)
+	$(PYTEST) $(PAGES)
 
 test-torch: $(VENV)/.dev  ## run the tests on PyTorch; ARGS=FILE one of them
 	$(PYTEST) $(ARGS)
