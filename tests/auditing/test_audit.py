@@ -33,8 +33,7 @@ SIDE = shortcuts.SIDE
 
 @pytest.fixture(scope="module")
 def marked() -> tuple:
-    seen, explainer = shortcuts.explained(shortcuts.Mark(), shortcuts.marked)
-    return seen, explainer, audited(seen, explainer)
+    return shortcuts.audited_mark()
 
 
 def test_a_mark_that_decides_is_confirmed_and_its_box_is_the_mark(marked) -> None:

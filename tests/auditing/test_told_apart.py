@@ -24,8 +24,7 @@ SIDE = shortcuts.SIDE
 
 @pytest.fixture(scope="module")
 def marked() -> tuple:
-    seen, explainer = shortcuts.explained(shortcuts.Mark(), shortcuts.marked)
-    return seen, explainer, audited(seen, explainer)
+    return shortcuts.audited_mark()
 
 
 def test_what_only_covers_the_shortcut_of_another_class_is_none(marked) -> None:

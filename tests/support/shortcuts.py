@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 import gradsight as gs
+from gradsight.auditing.audit import Audit, audited
 from gradsight.auditing.seen import Seen, seen_of
 
 SIDE = 32
@@ -116,3 +117,9 @@ def explained(
         seen, failed = seen_of(stream, labels=classes.tolist(), names=LABELS)
     assert not failed
     return seen, explainer
+
+
+def audited_mark() -> tuple[Seen, gs.Explainer, Audit]:
+    """What was seen of photos with a mark, by what, and what an audit finds."""
+    seen, explainer = explained(Mark(), marked)
+    return seen, explainer, audited(seen, explainer)

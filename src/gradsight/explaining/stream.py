@@ -6,9 +6,9 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
+from gradsight.closing import Closing
 from gradsight.errors import MissingDependency, UnknownName
 from gradsight.explaining.batch_sizes import BatchSize
 from gradsight.explaining.inputs import Prepared
@@ -33,7 +33,7 @@ OF_ALL = (UnknownName, MissingDependency)
 """Errors about what was asked for: each photo of a batch would fail so again."""
 
 
-class Batches(Generic[P, Made]):
+class Batches(Closing[Made | Failed[P]], Generic[P, Made]):
     """One result, or a `Failed`, for each photo, in the photos' order, whatever is made of them.
 
     Nothing is read before the first is asked for. Of what is read, no more is kept than about two batches.
@@ -58,26 +58,7 @@ class Batches(Generic[P, Made]):
         self._make = make
         self._size = BatchSize(batch_size)
         self._block_of = block_of or (lambda _: 0)
-        # A generator: nothing of it runs before the first photo is asked for.
-        self._outcomes = self._run(photos, prepare)
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Made | Failed[P]:
-        return next(self._outcomes)
-
-    def close(self) -> None:
-        """End the threads that read ahead; what they have read is forgotten."""
-        self._outcomes.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+        super().__init__(self._run(photos, prepare))
 
     @property
     def batch_size(self) -> int:

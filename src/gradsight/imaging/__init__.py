@@ -7,7 +7,7 @@ from gradsight.imaging.colour import DEFAULT, DIVERGING, NAME, colorize, colorma
 from gradsight.imaging.fit import PARTS, Preprocess, name_of
 from gradsight.imaging.grid import Row, grid
 from gradsight.imaging.legend import Legend, draw_legend, with_legends
-from gradsight.imaging.overlay import MAX_SIDE, OPACITY, Paint, draw, outlined, overlay, shrunk, transparent
+from gradsight.imaging.overlay import MAX_SIDE, OPACITY, Paint, dimmed, draw, outlined, overlay, shrunk, transparent
 from gradsight.imaging.panel import HEIGHT, stacked, strip
 from gradsight.imaging.placement import Placement
 from gradsight.imaging.read import SUFFIXES, read_image, read_marked, read_opacity
@@ -39,6 +39,7 @@ __all__ = [
     "colorize",
     "colormap",
     "colormaps",
+    "dimmed",
     "display_max",
     "draw",
     "draw_legend",

@@ -166,6 +166,19 @@ def draw(image: Image.Image, heat: Rows, paint: Paint, *, seen: tuple[int, int, 
     return drawn
 
 
+def dimmed(photo: Image.Image, seen: tuple[int, int, int, int]) -> Image.Image:
+    """A photo (RGB) without heat, grey and dark where the model did not see it, as `draw` has it.
+
+    Args:
+        photo: no larger than a screen.
+        seen: as in `overlay`.
+    """
+    top, left, bottom, right = seen
+    drawn = _dimmed(photo)
+    drawn.paste(photo.crop((left, top, right, bottom)), (left, top))
+    return drawn
+
+
 def transparent(heat: Rows, size: tuple[int, int], paint: Paint) -> Image.Image:
     """A heatmap of ``size`` (height, width) alone, transparent where there is nothing of it: an RGBA picture."""
     drawn = Image.new("RGBA", size[::-1])

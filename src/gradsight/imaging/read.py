@@ -68,7 +68,7 @@ def looked_at(source: Readable) -> Image.Image:
     if isinstance(source, (str, os.PathLike)):
         return _read_path(Path(source), to_rgb)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _read_stream(io.BytesIO(source), f"These {len(source)} bytes", to_rgb)
+        return read_content(source, f"These {len(source)} bytes")
     if isinstance(source, Image.Image):
         return _of_picture(source, f"This PIL image ({source.mode})")
     if isinstance(source, np.ndarray):
@@ -81,17 +81,21 @@ def looked_at(source: Readable) -> Image.Image:
     )
 
 
-def size_of(content: bytes) -> tuple[int, int]:
+def read_content(content: bytes | bytearray | memoryview, name: str) -> Image.Image:
+    """As `read_image`, of the bytes of a file that errors call ``name``."""
+    return _read_stream(io.BytesIO(content), name, to_rgb)
+
+
+def size_of(content: bytes, name: str) -> tuple[int, int]:
     """(width, height) that the header of a picture's file says; nothing is decoded, and it may be turned yet.
 
     Raises:
         ImageError: as `read_image`, of what the header shows.
     """
-    name = f"These {len(content)} bytes"
     with _damage(name):
         picture = _identify(io.BytesIO(content), content[:16]) if content else None
-    # What is wrong with the others, `read_image` has the words for.
-    return looked_at(content).size if picture is None else picture.size
+    # What is wrong with the others, `read_content` has the words for.
+    return read_content(content, name).size if picture is None else picture.size
 
 
 def read_opacity(path: str | Path) -> NDArray[np.uint8] | None:

@@ -19,6 +19,7 @@ from gradsight.errors import GradsightError, unknown
 from gradsight.locks import Lock
 from gradsight.results import wording
 from gradsight.results.explanation import Explanation
+from gradsight.results.explanations import each_of
 from gradsight.results.wording import share
 from gradsight.rules import Number
 from gradsight.runs.opened import Run
@@ -200,8 +201,7 @@ class Shelf:
 
     def _explanation(self, key: str) -> Explanation:
         with self._lock:  # rows are read from files that one thread opens at a time
-            found = self.run[key]
-        return found if isinstance(found, Explanation) else found[0]
+            return each_of(self.run[key])[0]
 
 
 def _numbered(values: Sequence[Suspect], number: int, kind: str) -> Suspect:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from PIL import Image
 
 from gradsight.errors import ImageError
-from gradsight.imaging.read import read_image, size_of
+from gradsight.imaging.read import read_content, size_of
 from gradsight.pages.limits import Limits
 
-_NAMED = re.compile(r"^These \d+ bytes")
-"""How the reader of pictures calls what has no name."""
+_NAME = "The photo"
+"""How errors call it: the visitor sent a photo, and knows nothing of bytes."""
 
 
 def read_photo(path: str | os.PathLike[str], limits: Limits) -> Image.Image:
@@ -39,14 +38,10 @@ def read_photo(path: str | os.PathLike[str], limits: Limits) -> Image.Image:
 
 def of_bytes(content: bytes, limits: Limits) -> Image.Image:
     """As `read_photo`, from the bytes of a file."""
-    try:
-        width, height = size_of(content)
-        if width * height > limits.pixels:
-            raise ImageError(_too_large(f"{width} x {height} pixels", f"{limits.pixels:,} pixels"))
-        return read_image(content)
-    except ImageError as error:
-        # The visitor sent a photo, and knows nothing of bytes.
-        raise ImageError(_NAMED.sub("The photo", str(error))) from error
+    width, height = size_of(content, _NAME)
+    if width * height > limits.pixels:
+        raise ImageError(_too_large(f"{width} x {height} pixels", f"{limits.pixels:,} pixels"))
+    return read_content(content, _NAME)
 
 
 def _too_large(amount: str, limit: str) -> str:

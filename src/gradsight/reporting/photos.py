@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from gradsight.reporting.listing import Listing
 from gradsight.reporting.views import VIEWS, Photo, photo_of
-from gradsight.results.explanation import Explanation
+from gradsight.results.explanations import each_of
 from gradsight.runs.opened import Run
 
 _SIDES = ((384, 80), (288, 76), (224, 72), (160, 66), (112, 60))
@@ -47,7 +47,7 @@ def gallery_of(run: Run, listing: Listing, keys: Sequence[str], room: int) -> Ga
     made: list[Photo] = []
     taken, cut = 0, 0
     for key in keys:
-        explained = _explanations(run, key)
+        explained = each_of(run[key])
         photo = photo_of(explained, key, listing.entries[key], (side, quality))
         # Later ones may be smaller, but a gap in the order of what matters could not be explained.
         if taken + photo.bytes > room:
@@ -64,13 +64,8 @@ def _fitting(run: Run, listing: Listing, keys: Sequence[str], room: int) -> tupl
     # Evenly over all of them: the first are examples of one finding.
     tried = keys[:: max(1, len(keys) // _TRIED)][:_TRIED]
     for size in _SIDES:
-        mean = sum(photo_of(_explanations(run, key), key, listing.entries[key], size).bytes for key in tried)
+        mean = sum(photo_of(each_of(run[key]), key, listing.entries[key], size).bytes for key in tried)
         # A tenth of room, since a few photos do not tell all.
         if 1.1 * mean * len(keys) <= room * max(1, len(tried)):
             return size
     return _SIDES[-1]
-
-
-def _explanations(run: Run, key: str) -> tuple[Explanation, ...]:
-    found = run[key]
-    return (found,) if isinstance(found, Explanation) else tuple(found)

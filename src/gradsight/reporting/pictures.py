@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from functools import cache
 from typing import TypeAlias
@@ -13,6 +12,7 @@ from PIL import Image, features
 
 from gradsight import imaging
 from gradsight.auditing.heat import averaged
+from gradsight.results.html import address
 
 Rect: TypeAlias = tuple[float, float, float, float]
 """(left, top, width, height) in pixels of the photo, as SVG has it."""
@@ -23,11 +23,6 @@ _LEVELS = 65
 _FINER, _LEAST, _MOST = 4, 28, 96
 """A heat picture has four pixels for each cell of the map, so that colours between two cells are those of an overlay,
 and sides from 28 to 96: a finer map is averaged."""
-
-
-def inline(content: bytes, kind: str) -> str:
-    """The content of a file as an address: the page needs no other file."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def photo_of(photo: Image.Image, placement: imaging.Placement | None, side: int, quality: int) -> str:
@@ -42,14 +37,9 @@ def photo_of(photo: Image.Image, placement: imaging.Placement | None, side: int,
     small = imaging.shrunk(photo, side)
     if placement is not None:
         seen = placement.resized((small.height, small.width)).seen
-        # With no heat at all the part that was seen stays as it is.
-        small = imaging.draw(small, lambda rows: _nothing(rows, small.width), imaging.Paint(), seen=seen)
+        small = imaging.dimmed(small, seen)
     form = _form()
-    return inline(imaging.encoded(small, form, quality=quality), form.lower())
-
-
-def _nothing(rows: slice, width: int) -> NDArray[np.float32]:
-    return np.zeros((rows.stop - rows.start, width), np.float32)
+    return address(imaging.encoded(small, form, quality=quality), form.lower())
 
 
 @cache
@@ -75,7 +65,7 @@ def heat_of(heat: NDArray[np.floating], *, signed: bool) -> str:
     picture, file = Image.fromarray(levels), io.BytesIO()
     picture.putpalette(colours)
     picture.save(file, "PNG", transparency=opaque, compress_level=9)
-    return inline(file.getvalue(), "png")
+    return address(file.getvalue(), "png")
 
 
 def _size(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -99,4 +89,4 @@ def ramp_of(*, signed: bool) -> str:
     wide = np.tile(values, (12, 1))
     paint = imaging.Paint(imaging.DIVERGING if signed else imaging.DEFAULT, signed=signed)
     paper = Image.new("RGB", (120, 12), (128, 128, 128))
-    return inline(imaging.encoded(imaging.draw(paper, wide.__getitem__, paint), "PNG"), "png")
+    return address(imaging.encoded(imaging.draw(paper, wide.__getitem__, paint), "PNG"), "png")

@@ -15,6 +15,7 @@ from gradsight.reporting import pictures
 from gradsight.reporting.listing import Entry
 from gradsight.reporting.pictures import Rect
 from gradsight.results.explanation import Explanation
+from gradsight.results.html import address
 
 VIEWS = 12
 """So many maps of a photo are shown."""
@@ -186,7 +187,7 @@ def _heat(explanation: Explanation, j: int, extent: tuple[int, int], side: int) 
     whole = (0.0, 0.0, float(extent[0]), float(extent[1]))
     if not _is_picture(explanation):
         drawn = _drawn(explanation, j, side)
-        return "" if drawn is None else pictures.inline(imaging.encoded(drawn, "PNG"), "png"), whole
+        return "" if drawn is None else address(imaging.encoded(drawn, "PNG"), "png"), whole
     heat = explanation.heatmaps(size=explanation.maps.shape[2:])[0, j]
     found = pictures.heat_of(heat, signed=explanation.targets[0][j].signed)
     if not explanation.placements:

@@ -58,9 +58,7 @@ def canvas_of(explanation: Explanation, image: int, target: int) -> Canvas:
     levels = np.rint(255 * np.stack([np.clip(heat, 0, 1), np.clip(-heat, 0, 1)])).astype(np.uint8)
     channels = Image.fromarray(np.dstack([levels[0], levels[1], seen]))
     # Grey where the model saw nothing, as in an overlay: the browser only adds the heat.
-    dimmed = imaging.draw(
-        photo, lambda rows: np.zeros_like(heat[rows]), imaging.Paint(), seen=(top, left, bottom, right)
-    )
+    dimmed = imaging.dimmed(photo, (top, left, bottom, right))
     return Canvas(
         photo=imaging.encoded(dimmed, "JPEG", quality=85),
         heat=imaging.encoded(imaging.shrunk(channels, _HEAT_SIDE), "PNG"),

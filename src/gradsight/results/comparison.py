@@ -209,8 +209,7 @@ def said_by(explanation: Explanation) -> str:
 
 
 def _columns(explanation: Explanation) -> list[list[str]]:
-    # The best few classes alone have a probability; another target is told by its score.
-    shares = {p.index: p.probability for p in explanation.predictions[0]} if explanation.predictions else {}
+    shares = wording.chances(explanation)
     return [
         [
             target.label,

@@ -37,3 +37,8 @@ class Explanations(tuple[Explanation, ...]):
     def _repr_html_(self) -> str:
         """Shown by notebooks: the explanations one under the other."""
         return html.of_several(self)
+
+
+def each_of(found: Explanation | Explanations) -> tuple[Explanation, ...]:
+    """One explanation or several, as several."""
+    return (found,) if isinstance(found, Explanation) else found

@@ -81,11 +81,15 @@ def _image(picture: Image.Image, names: str) -> str:
 def inline(data: bytes, size: tuple[int, int], names: str) -> str:
     """A JPEG inside of the page, shown at ``size`` (width, height), with words for who cannot see it."""
     # In the page itself: a notebook that is sent to somebody must show its pictures without other files.
-    text = base64.b64encode(data).decode("ascii")
     return (
         f'<img alt="{escaped(names)}" width="{size[0]}" height="{size[1]}" style="max-width:100%;height:auto" '
-        f'src="data:image/jpeg;base64,{text}">'
+        f'src="{address(data)}">'
     )
+
+
+def address(content: bytes, kind: str = "jpeg") -> str:
+    """The file of a picture as an address that holds all of it."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def small(picture: Image.Image, most: int = _BYTES) -> bytes:

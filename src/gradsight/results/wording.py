@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradsight.results.explanation import Explanation
 
 _AXES = {1: ("sample",), 2: ("row", "column"), 3: ("slice", "row", "column")}
 
@@ -19,6 +22,11 @@ def share(value: float) -> str:
         return "not a number" if math.isnan(value) else "infinite"
     # "0%" of what is not 0 would read as "not at all".
     return f"{value:.0%}" if value >= 0.005 or not value else "<1%"
+
+
+def chances(explanation: Explanation) -> dict[int, float]:
+    """The probabilities of an explanation's first image by class; the best few classes alone have one."""
+    return {one.index: one.probability for one in explanation.predictions[0]} if explanation.predictions else {}
 
 
 def place(layers: Sequence[str]) -> str:

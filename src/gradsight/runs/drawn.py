@@ -15,6 +15,7 @@ from gradsight.errors import GradsightError, InvalidArgument, printable
 from gradsight.names import key as shared
 from gradsight.photos import cut
 from gradsight.results.explanation import Explanation
+from gradsight.results.explanations import each_of
 from gradsight.results.files import overlay_names
 from gradsight.results.pictures import Look
 from gradsight.results.sheet import legends
@@ -70,7 +71,7 @@ def overlays(
     """
     used: dict[str, int] = {}
     for key, explained in run.items():
-        explanations = _several(explained)
+        explanations = each_of(explained)
         stem = _stem(key, used)
         ending = suffix or (".jpg" if Path(key).suffix.lower() in (".jpg", ".jpeg", ".jfif") else ".png")
         files = []
@@ -103,7 +104,7 @@ def contact_sheet(run: Run, **look: Unpack[Look]) -> tuple[Image.Image, tuple[Dr
     signed: list[bool] = []
     missing: list[Drawn] = []
     for key, explained in run.items():
-        for explanation in _several(explained):
+        for explanation in each_of(explained):
             try:
                 panels += _panels(key, explanation, look)
             except GradsightError as error:
@@ -117,10 +118,6 @@ def contact_sheet(run: Run, **look: Unpack[Look]) -> tuple[Image.Image, tuple[Dr
     font = ImageFont.load_default(_TEXT)
     wide = _at_least(picture, _WIDTH)
     return imaging.with_legends(wide, legends(signed, look.get("colormap")), font, _TEXT), tuple(missing)
-
-
-def _several(explained: object) -> list[Explanation]:
-    return [explained] if isinstance(explained, Explanation) else list(explained)  # type: ignore[call-overload]
 
 
 def _panels(key: str, explanation: Explanation, look: Look) -> list[tuple[Image.Image, list[str]]]:

@@ -16,7 +16,7 @@ from gradsight.errors import ImageError, InvalidArgument, MissingDependency, pri
 from gradsight.files import is_file, is_folder
 from gradsight.results import html
 from gradsight.results.explanation import Explanation
-from gradsight.results.explanations import Explanations
+from gradsight.results.explanations import Explanations, each_of
 from gradsight.rules import Name, Whole
 from gradsight.runs.index import Index, indexed
 from gradsight.runs.looking import Looking
@@ -266,7 +266,7 @@ class Run:
         # A few: a notebook keeps every picture in its file.
         shown: list[Explanation] = []
         for explained in self[:_SHOWN]:
-            shown += [explained] if isinstance(explained, Explanation) else explained
+            shown += each_of(explained)
         return f"<p>{html.escaped(repr(self))}</p>{html.of_several(shown)}"
 
 

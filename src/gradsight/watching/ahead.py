@@ -80,10 +80,8 @@ class Ahead:
         except BaseException as error:  # it belongs to whoever asks for the frames
             self._error = error
         finally:
-            close = getattr(self._shots, "close", None)
             # The file is closed by the thread that reads it: no other may be within the decoder then.
-            if close is not None:
-                close()
+            let_go(self._shots)
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
@@ -101,6 +99,13 @@ class Ahead:
             self._waiting.append(item)
             self._changed.notify_all()
             return not self._closed
+
+
+def let_go(shots: Iterator[Item]) -> None:
+    """Close what frames come from, if it can be closed: pictures of the user's may come from any iterator."""
+    close = getattr(shots, "close", None)
+    if close is not None:
+        close()
 
 
 def _pixels(item: Item) -> int:

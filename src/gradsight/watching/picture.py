@@ -8,7 +8,7 @@ from typing import TypedDict
 from PIL import Image, ImageDraw, ImageFont
 
 from gradsight.imaging.panel import INK, Font, shortened
-from gradsight.results.wording import share
+from gradsight.results.wording import chances, share
 from gradsight.watching.frame import Frame
 
 _LETTERS = 26
@@ -58,8 +58,7 @@ def _said(frame: Frame, j: int) -> str:
     """The target, and how sure the model is of it; or its score, where it has no probability."""
     explanation = frame.explanation
     target, score = explanation.targets[0][j], float(explanation.scores[0, j])
-    # The best few classes alone have a probability.
-    shares = {p.index: p.probability for p in explanation.predictions[0]} if explanation.predictions else {}
+    shares = chances(explanation)
     return (
         f"{target.label} {share(shares[target.index])}"
         if target.index in shares

@@ -15,6 +15,7 @@ from typing import Self, TypedDict, Unpack
 from PIL import Image
 
 from gradsight.checks import optional, taken
+from gradsight.closing import Closing
 from gradsight.errors import InvalidArgument, InvalidType
 from gradsight.imaging import MAX_SIDE, Paint
 from gradsight.imaging.write import DEFAULT_QUALITY, QUALITY
@@ -73,7 +74,7 @@ class Saved:
     seconds: float = 0.0
 
 
-class Saving:
+class Saving(Closing[Frame | Failed[Shot]]):
     """Frames on their way into a file or a folder: each is given back when it is written, in their order.
 
     However it ends, by an error, Ctrl-C or `close`, what was written until then is kept.
@@ -106,19 +107,8 @@ class Saving:
         self._rate = taken("rate", drawing.get("rate", _RATE), RATE, "Pass 25.")
         quality = taken("quality", drawing.get("quality", DEFAULT_QUALITY), QUALITY, "Pass 90.")
         self._open = opener_of(self.done.path, Form(self._rate, quality))
-        # A generator: nothing is opened or written before the first frame is asked for.
         self._frames = frames
-        self._outcomes = self._run()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Frame | Failed[Shot]:
-        return next(self._outcomes)
-
-    def close(self) -> None:
-        """End it; what was written is kept."""
-        self._outcomes.close()
+        super().__init__(self._run())
 
     def _run(self) -> Generator[Frame | Failed[Shot], None, None]:
         ended: BaseException | None = None

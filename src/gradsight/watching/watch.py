@@ -6,10 +6,10 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from types import TracebackType
-from typing import Literal, Self, Unpack
+from typing import Literal, Unpack
 
 from gradsight.checks import taken
+from gradsight.closing import Closing
 from gradsight.errors import InvalidArgument, received
 from gradsight.explaining.asked import asked_of
 from gradsight.explaining.explainer import Explainer, as_explainer
@@ -20,13 +20,14 @@ from gradsight.photos import Explained, Failed
 from gradsight.rules import Whole
 from gradsight.targets import TargetLike
 from gradsight.variants import MethodLike
+from gradsight.watching.ahead import let_go
 from gradsight.watching.frame import Frame, Shot
 from gradsight.watching.saving import Drawing, Saved, Saving
 from gradsight.watching.scale import SCALE, Explaining, Scale, scale_of
 from gradsight.watching.source import Source, Watched, source_of
 
 
-class Watching:
+class Watching(Closing[Frame | Failed[Shot]]):
     """The frames of a video, each a `Frame` or a `Failed`, made as they are asked for; see `watch`.
 
     Attributes:
@@ -39,26 +40,7 @@ class Watching:
         self.scale: Scale | None = None
         self._explain, self._asked, self._every = explain, scale, every
         self._shots: Iterator[Shot | Failed[Shot]] | None = None
-        # A generator: nothing is read before the first frame is asked for.
-        self._frames = self._run()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Frame | Failed[Shot]:
-        return next(self._frames)
-
-    def close(self) -> None:
-        """End the threads that read ahead, and let go of the file or the camera."""
-        self._frames.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+        super().__init__(self._run())
 
     @property
     def dropped(self) -> int:
@@ -97,9 +79,7 @@ class Watching:
                     yield done if isinstance(done, Failed) else _frame(done, scale)
             yield from failures
         finally:
-            close = getattr(shots, "close", None)
-            if close is not None:
-                close()
+            let_go(shots)
 
 
 def watch(

@@ -94,7 +94,8 @@ def watch(
     found = source_of(watched)
     how = Drawing(**look, rate=rate, quality=quality, max_side=max_side)
     # Only to see whether it can be written so.
-    opener_of(path, Form(rate, quality), "--out"), Saving([], path, **how)
+    opener_of(path, Form(rate, quality), "--out")
+    Saving([], path, **how)
     explainer = making.explainer_of(model, picture, **axes.axes())
     frames = gs.watch(
         found,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 
 from PIL import Image
@@ -11,7 +10,7 @@ from gradsight import imaging
 from gradsight.pages.browsing import Card, RunMap
 from gradsight.pages.draw import Panel
 from gradsight.pages.points import Use
-from gradsight.results.html import escaped
+from gradsight.results.html import address, escaped
 from gradsight.results.wording import share
 from gradsight.targets import Prediction
 
@@ -23,8 +22,7 @@ _COLOURS = ("#3b6fb6", "#c2571a", "#3a7d44", "#8e4a9e", "#a8323e", "#5f6b0f", "#
 
 def source_of(picture: Image.Image) -> str:
     """A picture as the address of itself."""
-    data = imaging.encoded(picture, "JPEG", quality=_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}"
+    return address(imaging.encoded(picture, "JPEG", quality=_QUALITY))
 
 
 def image(picture: Image.Image, words: str) -> str:
