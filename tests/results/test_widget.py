@@ -76,6 +76,18 @@ def test_colours_and_opacity_ask_no_model() -> None:
     assert len(widget.photo) + len(widget.heat) + len(json.dumps(widget.colormaps)) < 100_000
 
 
+def test_of_both_signs_what_speaks_against_lies_in_a_channel_of_its_own() -> None:
+    explanation = explainer()(photo(), targets=gs.Contrast(0, 2))
+    widget = explanation.widget()
+    # The photo is red at the left, green in the middle, and blue at the right.
+    heat = heat_of(widget)
+    middle, left, right = heat.shape[0] // 2, heat.shape[1] // 6, -heat.shape[1] // 6
+    assert widget.signed
+    assert heat[middle, left, 0] > 200 > 50 > heat[middle, left, 1]
+    assert heat[middle, right, 1] > 200 > 50 > heat[middle, right, 0]
+    assert (heat[..., 2] == 255).all()
+
+
 def test_without_its_model_it_says_so_and_with_one_it_goes_on(tmp_path: Path) -> None:
     own = explainer()
     own(photo(), targets=0).save(tmp_path / "x.npz")
