@@ -13,6 +13,7 @@ from conftest import ROOT
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
+jupyter_core = pytest.importorskip("jupyter_core.utils")
 pytest.importorskip("anywidget")
 
 pytestmark = pytest.mark.pytorch
@@ -28,7 +29,11 @@ def test_the_notebook_runs_and_its_values_show_themselves(tmp_path, monkeypatch:
     client = nbclient.NotebookClient(
         book, timeout=250, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     )
-    client.execute()
+    try:
+        client.execute()
+    finally:
+        # The event loop that nbclient ran in, which it leaves open.
+        jupyter_core.ensure_event_loop().close()
     shown = [output["data"] for cell in book.cells for output in cell.get("outputs", ()) if "data" in output]
     pages = [data["text/html"] for data in shown if "text/html" in data]
     assert len(pages) == 5

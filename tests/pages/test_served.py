@@ -217,6 +217,17 @@ def test_a_page_with_a_password_is_closed_without_it(photo: str) -> None:
         assert made["predictions"][0]["label"] in ("ant", "bee", "cow", "dog")
 
 
+def test_starting_a_page_leaves_no_event_loop_open() -> None:
+    def unused() -> set[int]:
+        kinds = (value for value in gc.get_objects() if type(value).__name__ == "_UnixSelectorEventLoop")
+        return {id(loop) for loop in kinds if not (loop.is_running() or loop.is_closed())}
+
+    gc.collect()
+    before = unused()
+    with pages_of.plain_page():
+        assert unused() <= before
+
+
 def test_nothing_of_a_page_is_left() -> None:
     with pages_of.plain_page() as page:
         (path,) = upload(visitor(page), b"x").json()

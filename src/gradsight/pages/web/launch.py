@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Callable
+from functools import partial
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -23,7 +25,8 @@ def launch(page: Page, host: str, port: int | None, password: str | None) -> gr.
         password: that visitors need; None for none.
     """
     made = blocks(page)
-    made.launch(
+    start = partial(
+        made.launch,
         server_name=host,
         server_port=port,
         auth=_checking(password) if password else None,
@@ -47,7 +50,21 @@ def launch(page: Page, host: str, port: int | None, password: str | None) -> gr.
         _frontend=False,
         app_kwargs={"middleware": [Middleware(Guard, owners=page.owners)]},
     )
+    _in_a_loop(start)
     return made
+
+
+def _in_a_loop(start: Callable[[], object]) -> None:
+    # Where none runs, Gradio makes event loops for this thread, and leaves them open.
+    async def started() -> None:
+        start()
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(started())
+    else:
+        start()
 
 
 def _checking(password: str) -> Callable[[str, str], bool]:
