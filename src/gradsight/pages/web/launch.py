@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Callable
-from functools import partial
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -24,9 +23,21 @@ def launch(page: Page, host: str, port: int | None, password: str | None) -> gr.
         port: its port; None for a free one from 7860 on.
         password: that visitors need; None for none.
     """
+
+    # Where no event loop runs, Gradio makes some for this thread, and leaves them open.
+    async def started() -> gr.Blocks:
+        return _launched(page, host, port, password)
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(started())
+    return _launched(page, host, port, password)
+
+
+def _launched(page: Page, host: str, port: int | None, password: str | None) -> gr.Blocks:
     made = blocks(page)
-    start = partial(
-        made.launch,
+    made.launch(
         server_name=host,
         server_port=port,
         auth=_checking(password) if password else None,
@@ -50,21 +61,7 @@ def launch(page: Page, host: str, port: int | None, password: str | None) -> gr.
         _frontend=False,
         app_kwargs={"middleware": [Middleware(Guard, owners=page.owners)]},
     )
-    _in_a_loop(start)
     return made
-
-
-def _in_a_loop(start: Callable[[], object]) -> None:
-    # Where none runs, Gradio makes event loops for this thread, and leaves them open.
-    async def started() -> None:
-        start()
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        asyncio.run(started())
-    else:
-        start()
 
 
 def _checking(password: str) -> Callable[[str, str], bool]:
