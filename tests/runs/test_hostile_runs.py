@@ -309,3 +309,14 @@ def test_a_key_is_shown_without_what_a_terminal_obeys(tmp_path: Path) -> None:
         run[0].overlay()
     assert str(caught.value).isprintable()
     assert Manifest.read(folder).name == "\x1b[2J"
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"sides": ("a",)}, "`sides` must be two or none"), ({"sides": ("a", "b", "c")}, "`sides` must be two or none"),
+    ({"sides": ("a", "b" * 200_000)}, "200000 letters"), ({"written": "x" * 200_000}, "200000 letters"),
+    ({"notes": ("zero_map",)}, "1 `notes` and 0 `note_texts`"),
+])  # fmt: skip
+def test_rows_that_could_not_be_drawn_are_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    folder = stores.write(tmp_path / "run", [stores.plain_rows(["a"], **(PHOTO | change))])
+    with pytest.raises(InvalidArgument, match=words):
+        open_run(folder)[0]

@@ -103,7 +103,7 @@ def _fields(rows: Sequence[RunRow], manifest: Manifest) -> dict[str, Any]:
         "target_notes": (tuple(_notes(row) for row in rows),),
         "title": first.title or "",
         "question": manifest.question,
-        "written": () if first.written is None else (first.written,),
+        "written": () if first.written is None else (contents.text(first.written, "written"),),
         "preprocess": manifest.preprocess,
     }
 
@@ -125,10 +125,15 @@ def _target(row: RunRow) -> TargetInfo:
         raise ValueError("a row has no name of its target")
     # It is drawn: a text without end, or a box far away, would take minutes.
     label = contents.text(row.target_label, "target_label")
-    return TargetInfo(row.index, label, row.sides, taken("place", row.place or (), PLACE))
+    if len(row.sides) not in (0, 2):
+        raise ValueError(f"`sides` must be two or none, and there are {len(row.sides)}")
+    sides = tuple(contents.text(side, "sides") for side in row.sides)
+    return TargetInfo(row.index, label, sides, taken("place", row.place or (), PLACE))
 
 
 def _notes(row: RunRow) -> tuple[Note, ...]:
+    if len(row.notes) != len(row.note_texts):
+        raise ValueError(f"there are {len(row.notes)} `notes` and {len(row.note_texts)} `note_texts`")
     return tuple(Note(code, text) for code, text in zip(row.notes, row.note_texts, strict=True))
 
 
