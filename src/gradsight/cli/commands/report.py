@@ -49,6 +49,9 @@ def report(
     from gradsight.cli.terminal import complain, say, say_json, waiting
 
     check_file(out)
+    # Before shortcuts are tried out, which takes minutes.
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise InvalidArgument(f"--out must end in .html. {received(str(out))} Name report.html.")
     opened = _opened(of, about.photos)
     with waiting("looking at what is there, and trying suspects out"):
         audit = _audit(opened, about)
