@@ -70,9 +70,7 @@ def _explanation(rows: Sequence[RunRow], manifest: Manifest, photos: Found | Non
         plain = Explanation(**_fields(rows, manifest))
         placement, regions = _placement(rows[0]), (tuple(map(_region, rows)),)
     except (GradsightError, TypeError, ValueError) as error:
-        raise InvalidArgument(
-            f"the rows of {rows[0].key!r} make no explanation: {one_line(error)}. They are damaged: get the run again."
-        ) from error
+        raise damaged(rows[0], error) from error
     held = {**vars(plain), "regions": regions}
     # An array or a signal lies on no photo.
     if placement is None:
@@ -81,6 +79,13 @@ def _explanation(rows: Sequence[RunRow], manifest: Manifest, photos: Found | Non
     # Read when it is drawn: a run of a million photos is looked through without opening one.
     return StoredExplanation._of_call(
         {**held, "placements": (placement,)}, {"photos": partial(_photo, rows[0], photos)}
+    )
+
+
+def damaged(row: RunRow, error: Exception) -> InvalidArgument:
+    """What is told of rows that do not fit each other."""
+    return InvalidArgument(
+        f"the rows of {row.key!r} make no explanation: {one_line(error)}. They are damaged: get the run again."
     )
 
 
