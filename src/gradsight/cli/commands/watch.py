@@ -77,11 +77,12 @@ def watch(
     the end. With --json a line is printed for each frame. However it ends, what was done until then is kept.
     """
     import gradsight as gs
+    from gradsight.checks import taken
     from gradsight.cli import making
     from gradsight.cli.targets import targets_of
     from gradsight.cli.watching import told
     from gradsight.files import check_apart
-    from gradsight.watching.saving import Drawing, Saving
+    from gradsight.watching.saving import RATE, Drawing, Saving
     from gradsight.watching.sinks import Form, opener_of
     from gradsight.watching.source import source_of
 
@@ -93,6 +94,7 @@ def watch(
     path = out or Path("gradsight-out") / f"{_stem(source, camera)}.watch.mp4"
     check_apart(path, [] if source is None else [source], "--out", "what is watched")
     found = source_of(watched)
+    taken("--fps", rate, RATE, "Pass --fps 25.")
     how = Drawing(**look, rate=rate, quality=quality, max_side=max_side)
     # Only to see whether it can be written so.
     opener_of(path, Form(rate, quality), "--out")
