@@ -90,7 +90,8 @@ def run(
         GradsightError: with what was wrong, what was received and what to do; ``out`` holds a run of something else, or
             is written by another process; no photo can be explained so.
     """
-    check_words(how, [*How.__annotations__], "run")
+    about = "What is known of the model, such as preprocess=, goes with it: gs.run(photos, gs.Explainer(model, ...))."
+    check_words(how, [*How.__annotations__], "run", about)
     explainer = _explainer(model, methods, layers, targets)
     check_for_all(explainer.targets)
     size = taken("batch_size", how.get("batch_size", "auto"), BATCH_SIZE, "Pass 32, or 'auto'.")
