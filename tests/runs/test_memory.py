@@ -14,7 +14,9 @@ FEW, MANY = 1_000, 20_000
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("engine", [["local"], ["ray", "--workers", "2"]], ids=["local", "ray"])
+@pytest.mark.parametrize(
+    "engine", [["local", "--workers", "1"], ["local", "--workers", "2"], ["ray", "--workers", "2"]]
+)
 def test_twenty_times_the_photos_take_the_memory_of_a_thousand(engine: list[str], tmp_path: Path) -> None:
     found = sorted(running.photos(tmp_path / "photos", 200).rglob("*.png"))
     peaks = {}
