@@ -25,7 +25,9 @@ def test_twenty_times_the_photos_take_the_memory_of_a_thousand(engine: list[str]
         names = (str(found[i % len(found)]) for i in range(count))
         (tmp_path / f"{count}.txt").write_text("\n".join(names) + "\n")
         words = running.command(tmp_path / f"{count}.txt", tmp_path / f"run{count}", "--engine", *engine)
-        peaks[count] = running.peak(words)
+        ever, at_once = running.peaks(words)
+        # Of Ray's processes those that live at one moment: it ends and starts some that have nothing to do.
+        peaks[count] = at_once if engine[0] == "ray" else ever
         assert len(set(running.rows(tmp_path / f"run{count}")["key"].to_pylist())) == count
     print(engine, peaks)
     assert peaks[MANY] < 1.05 * peaks[FEW], peaks
