@@ -90,7 +90,7 @@ def measured() -> str:
     rows = []
     for name in METHODS:
         setting, time = times.get(name, ("", "-"))
-        setting = setting.removeprefix("anew").removeprefix(", ").strip()
+        setting = setting.removeprefix("later").removeprefix(", ").strip()
         cells = (f"{time} ({setting})" if setting else time, *places.get(name, "-"), *faithful.get(name, "---"))
         if set(cells) != {"-"}:
             rows.append(f"| `{name}` | {' | '.join(cells)} |")
