@@ -32,7 +32,7 @@ class Local:
         """Explain all photos and write their rows; see `Engine.explain`."""
         with ThreadPoolExecutor(1, thread_name_prefix="gradsight-writing") as thread:
             parts = _Parts(work, thread)
-            with Making(work.explainer, work.plan, features=work.features) as making:
+            with Making(work.explainer, work.plan, features=work.features, begun=work.begun) as making:
                 try:
                     for made in making.each(work.photos):
                         work.count.add(made.failed)
