@@ -116,7 +116,7 @@ def _explain(explainer: Explainer, items: Items, engine: Engine, store: Store, t
     """Explain what is not done."""
     manifest = store.manifest
     photos = left(numbered(items, manifest.shard), store.done)
-    # Photos that may be endless, or given once: what is tried out here is explained again below.
+    # Photos that may be endless, or given once: those that are tried out here are explained below.
     first = list(islice(photos, FIRST))
     if not first:
         return
@@ -127,7 +127,8 @@ def _explain(explainer: Explainer, items: Items, engine: Engine, store: Store, t
     # Before the first part: a call that goes on must cut the photos in the same way.
     store.save(replace(manifest, batch_size=plan.batch_size, part_size=plan.part_size, layers=layers))
     now = Progress(total=_total(items, manifest), before=len(store.done))
-    engine.explain(Work(explainer, chain(first, photos), items, plan, store, manifest.features, Count(now, tell)))
+    told, ahead = Count(now, tell), chain(first, photos)
+    engine.explain(Work(explainer, ahead, items, plan, store, manifest.features, told, trial.begun))
 
 
 def _planned(manifest: Manifest, batch_size: int) -> Plan:

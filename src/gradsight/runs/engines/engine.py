@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from gradsight.errors import unknown
 from gradsight.explaining.explainer import Explainer
+from gradsight.runs.begun import Begun
 from gradsight.runs.items import Items
 from gradsight.runs.plan import Numbered, Plan
 from gradsight.runs.progress import Count
@@ -28,6 +29,7 @@ class Work:
         store: what writes parts (`Store.write`, or `Store.parts` in another process), and knows what is done.
         features: whether rows have features.
         count: is told of photos and parts as they are done.
+        begun: what is done of the first photos; an engine elsewhere does it again.
     """
 
     explainer: Explainer
@@ -37,6 +39,7 @@ class Work:
     store: Store
     features: bool
     count: Count
+    begun: Begun = field(default_factory=Begun)
 
 
 class Engine(Protocol):

@@ -193,6 +193,7 @@ class _Worker:
     _own: ClassVar[_Worker]
 
     def __init__(self, work: Work, done: SimpleQueue[bool]) -> None:
+        # Without what the trial has begun: that was computed on several threads, and the last digits may differ.
         self._making = Making(work.explainer, work.plan, features=work.features)
         self._done = done
 

@@ -97,7 +97,7 @@ def _fitting(work: Work, threads: int) -> int:
 
 def _counted(work: Work) -> Generator[Made, None, None]:
     """What comes of each photo in this process."""
-    with Making(work.explainer, work.plan, features=work.features) as making:
+    with Making(work.explainer, work.plan, features=work.features, begun=work.begun) as making:
         for made in making.each(work.photos):
             work.count.add(made.failed)
             yield made
