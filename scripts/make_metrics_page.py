@@ -37,17 +37,14 @@ def values(metric: Metric) -> str:
     """Which values it has, and which of them are good."""
     low, high = metric.range
     said = f"{low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more"
-    return f"{metric.better} is better; {said if math.isfinite(low) else 'any number'}"
+    return f"{metric.better.capitalize()} is better, {said if math.isfinite(low) else 'any number'}."
 
 
 def row(metric: Metric) -> str:
     scored = f" Scores the {metric.scores}." if metric.scores else ""
     cells = (
         f"`{metric.name}`",
-        metric.title,
-        methods.linked(metric.source),
-        f"{metric.summary}{scored}",
-        values(metric),
+        methods.titled(metric.title, metric.source, f"{metric.summary}{scored} {values(metric)}"),
         str(metric.passes),
         methods.options(metric.function),
     )
@@ -56,7 +53,7 @@ def row(metric: Metric) -> str:
 
 def page() -> str:
     """The text of docs/metrics.md."""
-    head = "| name | title | source | what | values | passes | options |\n|---|---|---|---|---|---|---|"
+    head = "| name | what | passes | options |\n|---|---|---|---|"
     parts = [_TOP]
     for measures, words in _OF.items():
         rows = [row(metric) for metric in METRICS.values() if metric.measures == measures]
