@@ -60,7 +60,7 @@ def train(seen: torch.Tensor, classes: torch.Tensor, epochs: int = 60) -> nn.Lin
 
 
 def row_of(explanation: gs.Explanation, image: int) -> Image.Image:
-    """A photo with its class, and the map of each class with its score, in one row; `figure` sets four in a row."""
+    """A photo with its class, and the map of each class with its score, in one row."""
     cells = [(explanation.photos[image], explanation.predictions[image][0].label)]
     for j, (label, score) in enumerate(zip(explanation.labels[image], explanation.scores[image], strict=True)):
         cells.append((explanation.overlay(image, j), f"{label} {score:+.1f}"))
