@@ -110,7 +110,7 @@ docs: $(VENV)/.docs  ## build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test-types: $(VENV)/.dev  ## what a user's pyright says of the public API; it needs node
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 test-release: $(RELEASE)/.done  ## build wheel and sdist, install them in clean environments, use them
 	$(RELEASE)/bin/python scripts/check_release.py $(ARGS)
