@@ -114,7 +114,7 @@ docs: $(VENV)/.docs  ## build the documentation site into site/
 test-types: $(VENV)/.dev  ## what a user's pyright says of the public API; it needs node
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-test-release: $(RELEASE)/.done  ## build wheel and sdist, install them in clean environments, use them
+test-release: $(RELEASE)/.done  ## build wheel and sdist, install them in clean environments, use them; ARGS=--newest
 	$(RELEASE)/bin/python scripts/check_release.py $(ARGS)
 
 format: $(VENV)/.dev  ## format, and mend what ruff can mend
