@@ -46,7 +46,7 @@ class Engine(Protocol):
     def name(self) -> str:
         """As it is asked for."""
 
-    def check(self, explainer: Explainer, items: Items) -> None:
+    def check(self, explainer: Explainer, items: Items, /) -> None:
         """See that it can do this, before anything is written.
 
         Raises:
