@@ -32,9 +32,9 @@ print(gs.__version__, explanation.labels[0], explanation.region())
 from importlib.metadata import version
 print(*(f"{name} {version(name)}" for name in ("torch", "numpy", "scipy", "pillow")), sep=", ")
 """
-# What needs neither another framework nor another library: methods, axioms, targets, regions, files.
+# What needs neither another framework nor another library: methods, axioms, targets, explanations, files.
 CORE = ("tests/methods/test_methods.py", "tests/methods/test_axioms.py", "tests/targets/test_targets.py")
-CORE += ("tests/results/test_regions.py", "tests/test_files.py")
+CORE += ("tests/results/test_explanation.py", "tests/test_files.py")
 TOOLS = ("pytest", "pytest-timeout", "hypothesis")
 NAMES = "import gradsight as gs; [getattr(gs, name) for name in gs.__all__ if name not in ('Ray',)]"
 
