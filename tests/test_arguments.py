@@ -266,6 +266,7 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: w.explanation.save(w.path / "a.npz"), InvalidArgument, "cannot be written"),
         (lambda w: gs.Explanation.load(5), InvalidType, "`path` must be a path"),
     ],
+    "Local": [(lambda w: gs.Local(workers=0), InvalidArgument, "`workers` must be a whole number")],
     "Model": [
         (lambda w: gs.Model(w.model, feed=5), InvalidType, "`feed` must be a function"),
         (lambda w: gs.Model(w.model, scores="a"), InvalidType, "`scores` must be a gs.Scores"),

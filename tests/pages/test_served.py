@@ -239,6 +239,9 @@ def test_a_page_with_a_password_is_closed_without_it(photo: str) -> None:
         client = Client(page, auth=("anybody", "open sesame"), verbose=False)
         made = client.predict(handle_file(photo), api_name="/explain")
         assert made["predictions"][0]["label"] in ("ant", "bee", "cow", "dog")
+        tried = [who.post("/login", data={"username": "a", "password": "guess"}).status_code for _ in range(12)]
+        assert set(tried[:8]) == {400}
+        assert tried[-1] == 429
 
 
 def test_starting_a_page_leaves_no_event_loop_open() -> None:

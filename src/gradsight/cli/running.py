@@ -70,8 +70,11 @@ def span(seconds: float) -> str:
 
 @contextmanager
 def _bar(console: Console) -> Iterator[Tell]:
-    with Progress(BarColumn(), TextColumn("{task.description}"), console=console, transient=True) as bar:
+    columns = BarColumn(), TextColumn("{task.description}")
+    # Without a thread of its own, which would keep copies of this process from being made (`runs.engines.forked`).
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task("the first photos are tried", total=None)
+        bar.refresh()
 
         def tell(now: Now) -> None:
             _advance(bar, task, now)
@@ -80,7 +83,7 @@ def _bar(console: Console) -> Iterator[Tell]:
 
 
 def _advance(bar: Progress, task: TaskID, now: Now) -> None:
-    bar.update(task, total=now.total, completed=now.before + now.done, description=words(now))
+    bar.update(task, total=now.total, completed=now.before + now.done, description=words(now), refresh=True)
 
 
 @contextmanager

@@ -45,6 +45,9 @@ class StoredExplanation(Explanation):
         image, target = self._at(image, target)
         return self.regions[image][target]
 
+    def _regions(self, image: int) -> list[Region | None]:
+        return list(self.regions[image]) if self.regions else super()._regions(image)
+
 
 def explanations_of(rows: Sequence[RunRow], manifest: Manifest, photos: Found | None) -> tuple[Explanation, ...]:
     """The explanations of one image: one for each layer and method, in the order of their rows.
