@@ -214,6 +214,10 @@ class Backend(Protocol):
         """Whether images are (n, *positions, channels)."""
 
     @property
+    def compiles_by_size(self) -> bool:
+        """Whether another number of images costs another compilation of the model."""
+
+    @property
     def one_graph(self) -> bool:
         """Whether a pass with a rule gives the gradients of layers, of the image, and by every rule."""
 

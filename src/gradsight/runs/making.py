@@ -49,6 +49,10 @@ class Making:
         plan: how they are cut.
         features: whether rows have features.
 
+    Attributes:
+        prepare: reads a photo and makes the model's input of it.
+        compiles_by_size: whether another number of photos costs another compilation of the model.
+
     Raises:
         GradsightError: the explainer takes no photos, or targets are a list with one for each.
     """
@@ -61,6 +65,7 @@ class Making:
             asked = asked._replace(methods=self._features.methods)
         self._explain = of_prepared(explainer._passes, asked)
         self.prepare = explainer._passes.preparing()
+        self.compiles_by_size = explainer._model.backend().compiles_by_size
         self._labelling = Labelling(explainer.labels)
         self._plan = plan
         # One thread: rows are made in the order of the batches, beside the model and not beside each other.

@@ -23,7 +23,7 @@ from gradsight.runs.items import Items, Label, items_of
 from gradsight.runs.making import Making
 from gradsight.runs.manifest import Manifest
 from gradsight.runs.opened import Run, open_run
-from gradsight.runs.plan import Plan, left, numbered
+from gradsight.runs.plan import Numbered, Plan, left, numbered
 from gradsight.runs.progress import Count, Progress, Tell
 from gradsight.runs.store import Store
 from gradsight.runs.trial import FIRST, tried
@@ -122,12 +122,20 @@ def _explain(explainer: Explainer, items: Items, engine: Engine, store: Store, t
         return
     # Of this process: photos that cannot be explained are told before any engine begins.
     with Making(explainer, Plan(1), features=manifest.features) as making:
-        trial = tried(making, first, manifest.batch_size)
+        trial = tried(making, first, manifest.batch_size, _left(first, items, store))
     plan, layers = _planned(manifest, trial.batch_size), _same_layers(manifest, trial.layers)
     # Before the first part: a call that goes on must cut the photos in the same way.
     store.save(replace(manifest, batch_size=plan.batch_size, part_size=plan.part_size, layers=layers))
     now = Progress(total=_total(items, manifest), before=len(store.done))
     engine.explain(Work(explainer, chain(first, photos), items, plan, store, manifest.features, Count(now, tell)))
+
+
+def _left(first: Sequence[Numbered], items: Items, store: Store) -> int | None:
+    """How many photos are not done; None where nobody knows."""
+    total = _total(items, store.manifest)
+    if len(first) < FIRST:
+        return len(first)
+    return None if total is None else max(len(first), total - len(store.done))
 
 
 def _planned(manifest: Manifest, batch_size: int) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,17 +32,27 @@ class Trial:
 FIRST = 32
 """So many photos are tried at most."""
 
+_SHARE = 16
+"""A trial explains one photo in so many of a run, which explains them again: of a short run it is all that it gains."""
+
+_USUAL = 4
+"""Taken untried where there is no room for a trial of it: most models on a processor are done with four."""
+
+_COMPILED = 2048
+"""Of so few photos a run takes less time than it takes to compile a model for another number of them."""
+
 _SECONDS = 10.0
 """The batch size is looked for no longer: of a slow model a larger batch gains little."""
 
 
-def tried(making: Making, photos: Sequence[Numbered], batch_size: int | None) -> Trial:
+def tried(making: Making, photos: Sequence[Numbered], batch_size: int | None, count: int | None = None) -> Trial:
     """See that photos can be explained, and find the number that is quickest.
 
     Args:
         making: explains them.
         photos: the first ones of the run.
         batch_size: the number, where it is known; None where it is to be found.
+        count: how many photos the run explains; None where nobody knows.
 
     Raises:
         GradsightError: no photo can be explained, and that is not for the photos.
@@ -50,16 +61,20 @@ def tried(making: Making, photos: Sequence[Numbered], batch_size: int | None) ->
     if found is None:
         return Trial(batch_size or 1)
     first, layers = found
-    return Trial(_quickest(making, photos, first) if batch_size is None else batch_size, layers)
+    return Trial(_quickest(making, photos, first, count) if batch_size is None else batch_size, layers)
 
 
-def _quickest(making: Making, photos: Sequence[Numbered], first: Prepared) -> int:
-    """How many photos like the first one pass the model at once quickest."""
+def _quickest(making: Making, photos: Sequence[Numbered], first: Prepared, count: int | None) -> int:
+    """How many photos like the first one pass the model at once quickest, as far as a trial pays in such a run."""
+    if making.compiles_by_size and count is not None and count < _COMPILED:
+        return 1  # for which the first photo has compiled it
+    most = math.inf if count is None else count // _SHARE
     # Read as they are needed: most models on a processor are done with four.
     more = _alike(making, photos, first)
     ready: list[Prepared] = []
     size, began = BatchSize("auto"), time.monotonic()
-    while not size.settled and time.monotonic() - began < _SECONDS:
+    explained = 0
+    while not size.settled and time.monotonic() - began < _SECONDS and explained + size.now <= most:
         ready += islice(more, max(0, size.now - len(ready)))
         # The same ones again where there are not so many: it is their number that takes time.
         batch = list(islice(cycle(ready or [first]), size.now))
@@ -70,8 +85,10 @@ def _quickest(making: Making, photos: Sequence[Numbered], first: Prepared) -> in
             without_frames(error)
             break  # for want of memory, or for a photo: the run meets it again, and tells of it there
         size.timed(len(batch), time.perf_counter() - start)
+        explained += len(batch)
+    untried = not size.settled and size.now <= _USUAL and explained + size.now > most
     size.end()
-    return size.now
+    return _USUAL if untried else size.now
 
 
 def _first(making: Making, photos: Iterable[Numbered]) -> tuple[Prepared, tuple[str, ...]] | None:

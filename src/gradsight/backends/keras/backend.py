@@ -42,6 +42,7 @@ class KerasBackend(KerasAttends, ModelBackend[KerasForward]):
 
     ops = OPS
     mark = "/"
+    compiles_by_size = keras.backend.backend() == "jax"
     numpy = staticmethod(numpy_of)
     full_precision = staticmethod(full_precision)
     is_coarse = staticmethod(is_coarse)

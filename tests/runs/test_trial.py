@@ -1,0 +1,62 @@
+"""The trial before a run: how many photos it explains, and what number it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradsight.runs.item import Item
+from gradsight.runs.plan import numbered
+from gradsight.runs.trial import FIRST, tried
+
+
+class Counting:
+    """Explains nothing, by a clock that it moves itself: a batch takes ``fixed`` seconds, and one for each photo."""
+
+    def __init__(self, clock: list[float], fixed: float, *, compiles_by_size: bool) -> None:
+        self.clock, self.fixed, self.compiles_by_size = clock, fixed, compiles_by_size
+        self.sizes: list[int] = []
+
+    def prepare(self, _photo: object) -> Any:
+        return SimpleNamespace(array=np.zeros((3, 2, 2), np.float32))
+
+    def whole(self, *_: object) -> list[Any]:
+        return [SimpleNamespace(layers=("last",))]
+
+    def explained(self, batch: Sequence[object]) -> None:
+        self.sizes.append(len(batch))
+        self.clock[0] += self.fixed + len(batch)
+
+
+@pytest.mark.parametrize(("count", "compiles", "size", "most"), [
+    (None, False, 32, 254),
+    (10_000, False, 32, 254),
+    (480, False, 8, 30),
+    (100, False, 4, 6),
+    (32, False, 4, 2),
+    (1, False, 4, 0),
+    (2000, True, 1, 0),
+    (10_000, True, 32, 254),
+])  # fmt: skip
+def test_a_short_run_is_no_longer_for_its_trial(
+    count: int | None, compiles: bool, size: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("time.monotonic", lambda: 0.0)
+    making: Any = Counting(clock, 2.0, compiles_by_size=compiles)
+    photos = list(numbered(Item(f"{i}", b"") for i in range(FIRST)))
+    trial = tried(making, photos, None, count)
+    assert (trial.batch_size, trial.layers) == (size, ("last",))
+    assert sum(making.sizes) <= most
+
+
+def test_a_number_that_is_given_is_not_looked_for() -> None:
+    making: Any = Counting([0.0], 2.0, compiles_by_size=False)
+    photos = list(numbered([Item("one", b"")]))
+    assert tried(making, photos, 6, 1).batch_size == 6
+    assert making.sizes == []
