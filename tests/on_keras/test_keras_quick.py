@@ -31,21 +31,21 @@ CALLS: list[tuple[Call, Call]] = [
 ]
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int32", "bool"])
-@pytest.mark.parametrize("calls", CALLS)
-def test_the_quick_way_gives_the_same_bits(calls: tuple[Call, Call], dtype: str) -> None:
-    values = np.random.default_rng(0).standard_normal((2, 3, 4, 4)) * 9
-    x = ops.convert_to_tensor(values.astype("float32" if dtype == "bfloat16" else dtype))
-    x = ops.cast(x, dtype)
+def outcome(call: Call, by: Any, x: Any) -> Any:
+    """What a call gives as NumPy with its type, or the kind of its error, as of a sum of truth values times a number."""
     try:
-        expected = calls[1](ops, x)
-    except Exception as error:  # such as a sum of truth values times a number
-        with pytest.raises(type(error)):
-            calls[0](OPS, x)
-        return
-    given = calls[0](OPS, x)
-    assert given.dtype == expected.dtype
-    np.testing.assert_array_equal(np.asarray(given), np.asarray(expected))
+        made = call(by, x)
+    except Exception as error:
+        return type(error)
+    return made.dtype, ops.convert_to_numpy(ops.cast(made, "float64"))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int32", "bool"])
+def test_the_quick_way_gives_the_same_bits(dtype: str) -> None:
+    values = np.random.default_rng(0).standard_normal((2, 3, 4, 4)) * 9
+    x = ops.cast(ops.convert_to_tensor(values), dtype)
+    for quick, usual in CALLS:
+        np.testing.assert_equal(outcome(quick, OPS, x), outcome(usual, ops, x))
 
 
 def test_of_nothing_there_is_no_maximum() -> None:

@@ -217,6 +217,10 @@ class ModelBackend(Attends[ForwardT], Unlearning, ABC):
     def outputs(self, inputs: Inputs) -> Outputs:
         """Run the model."""
 
+    def outputs_again(self, forward: ForwardT, inputs: Inputs) -> Outputs:  # noqa: ARG002 - for backends that keep graphs
+        """Run the model on other inputs of the kind of a pass, by what was made for that pass where it serves."""
+        return self.outputs(inputs)
+
     @abstractmethod
     def run(
         self,
