@@ -32,7 +32,7 @@ CALLS: list[tuple[Call, Call]] = [
 
 
 def outcome(call: Call, by: Any, x: Any) -> Any:
-    """What a call gives as NumPy with its type, or the kind of its error, as of a sum of truth values times a number."""
+    """What a call gives as NumPy with its type, or the kind of its error."""
     try:
         made = call(by, x)
     except Exception as error:
