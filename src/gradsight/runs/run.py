@@ -77,11 +77,11 @@ def run(
         targets: what to explain, as in `Explainer`, the same for each photo.
         **how: ``labels``: one for each photo, in place of those that the source says. ``batch_size``: how many photos
             pass the model at once; ``"auto"``, the default, finds the quickest number before the first photo, by one
-            photo in sixteen at most, and a run keeps it when it is gone on with. ``features=True`` keeps the layer's activations under each hot area, to
-            compare what a model looked at (`RunRow`). ``engine``: ``"local"``, this process, or ``"ray"`` or a `Ray`,
-            the workers of a cluster. ``shard``: (i, n) for the i-th of n parts of the photos, counted from 1, each in a
-            run of its own; `merge_runs` makes one of them. ``progress`` is called with a `runs.progress.Progress` a few
-            times a second, and with each part that is written.
+            photo in sixteen at most, and a run keeps it when it is gone on with. ``features=True`` keeps the layer's
+            activations under each hot area, to compare what a model looked at (`RunRow`). ``engine``: ``"local"``, this
+            process, or ``"ray"`` or a `Ray`, the workers of a cluster. ``shard``: (i, n) for the i-th of n parts of the
+            photos, counted from 1, each in a run of its own; `merge_runs` makes one of them. ``progress`` is called
+            with a `runs.progress.Progress` a few times a second, and with each part that is written.
 
     Returns:
         The run, as `open_run` opens it.
