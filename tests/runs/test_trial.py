@@ -60,3 +60,15 @@ def test_a_number_that_is_given_is_not_looked_for() -> None:
     photos = list(numbered([Item("one", b"")]))
     assert tried(making, photos, 6, 1).batch_size == 6
     assert making.sizes == []
+
+
+def test_a_number_that_fails_is_not_taken() -> None:
+    class Failing(Counting):
+        def explained(self, batch: Sequence[object]) -> None:
+            if len(batch) > 1:
+                raise MemoryError
+            super().explained(batch)
+
+    photos = list(numbered(Item(f"{i}", b"") for i in range(FIRST)))
+    making: Any = Failing([0.0], 2.0, compiles_by_size=False)
+    assert tried(making, photos, None, 48).batch_size == 1
