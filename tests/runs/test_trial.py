@@ -71,4 +71,4 @@ def test_a_number_that_fails_is_not_taken() -> None:
 
     photos = list(numbered(Item(f"{i}", b"") for i in range(FIRST)))
     making: Any = Failing([0.0], 2.0, compiles_by_size=False)
-    assert tried(making, photos, None, 48).batch_size == 1
+    assert tried(making, photos, None, 100).batch_size == 1
