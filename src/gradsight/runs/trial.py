@@ -83,7 +83,6 @@ def _quickest(making: Making, photos: Sequence[Numbered], first: Prepared, count
             making.explained(batch)
         except Exception as error:
             without_frames(error)
-            size.too_large()
             break  # for want of memory, or for a photo: the run meets it again, and tells of it there
         size.timed(len(batch), time.perf_counter() - start)
         explained += len(batch)
