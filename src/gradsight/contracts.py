@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gradsight.attention import Attending
 from gradsight.foreign import Array, Inputs, Module, Ops, Outputs
 from gradsight.layers import Layer, Seen
+from gradsight.rows import CountsRows
 from gradsight.rows import Rows as Rows
 from gradsight.targets import Reading, ScoreSpec
 
@@ -27,8 +28,7 @@ Part: TypeAlias = tuple[int, str]
 """Of a layer that gives several tensors that could be maps: how many, and where the one that is meant is."""
 
 Reads: TypeAlias = str | tuple[tuple[int, bool], ...]
-"""What targets read of a model's output: ``"classes"``, its class scores, or which of its tensors, and whether of
-more than one channel."""
+"""What targets read of an output: ``"classes"``, or which of its tensors, and whether of more than one channel."""
 
 Resolve: TypeAlias = Callable[[NDArray[np.float64] | None, Outputs], ScoreSpec]
 """``(logits, outputs) -> targets``, what is explained of a model's output; ``logits`` are its class scores
@@ -187,7 +187,7 @@ class Pass(Protocol):
         """The class scores (n, classes) in the output, or None where it is no row of class scores."""
 
 
-class Backend(Protocol):
+class Backend(CountsRows, Protocol):
     """One model as it is now, in the hands of its framework: all that the floors above ask of it.
 
     How a framework does it is a matter of `gradsight.backends`: `backends.backend.ModelBackend` is what both share.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -18,3 +19,11 @@ class Rows:
 
     shared: frozenset[int] = frozenset()
     apart: bool = False
+
+
+class CountsRows(Protocol):
+    """What has something to do with how many rows pass a model."""
+
+    @property
+    def compiles_by_size(self) -> bool:
+        """Whether another number of images costs another compilation of the model."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -242,3 +243,36 @@ def test_the_model_is_compiled_for_its_study_and_its_passes_and_no_more(
     explainer(one, method=["layercam", "hirescam", "xgradcam"])
     explainer(one, targets=gs.Top(5))
     assert bodies.count("whole") == 3
+    # For further rows once: that they have nothing to do with each other is seen by the same pass.
+    explainer(np.repeat(one, 4, axis=0) + np.arange(4, dtype=np.float32)[:, None, None, None])
+    assert bodies.count("whole") == 4
+
+
+@pytest.mark.skipif(ENGINE != "tensorflow", reason="counts what TensorFlow traces")
+def test_a_model_is_traced_once_for_all_batch_sizes(
+    nested: Any, batch: np.ndarray, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import tensorflow as tf
+
+    traced: list[str] = []
+    build = tf.compat.v1.wrap_function
+
+    def counting(function: Any, specs: Any) -> Any:
+        traced.append(getattr(function, "__qualname__", ""))
+        return build(function, specs)
+
+    monkeypatch.setattr(tf.compat.v1, "wrap_function", counting)
+    explainer, one = gs.Explainer(nested, preprocess=gs.Preprocess(SIZE, channels_last=True)), batch[:1]
+    explainer(one)
+
+    def models() -> int:
+        return sum(name == "Traced.__init__.<locals>.run" for name in traced)
+
+    # For what all layers give, for the gradients of all cuts, and for the pass that is kept, which has any rows.
+    assert models() == 3
+    for count in (2, 4, 3, 7, 1):  # whether rows of a batch have to do with each other is seen by the same graph
+        explainer(np.repeat(one, count, axis=0) + np.arange(count, dtype=np.float32)[:, None, None, None])
+    explainer(batch, method=["layercam", "hirescam", "xgradcam"])
+    photos = np.random.default_rng(1).integers(0, 255, (9, 70, 80, 3)).astype(np.uint8)
+    assert len(gs.run(list(photos), explainer, out=tmp_path / "auto")) == 9  # with a last batch that is smaller
+    assert models() == 3

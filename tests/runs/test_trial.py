@@ -1,93 +1,74 @@
-"""What is tried of the first photos before a run: the run takes it over."""
+"""The trial before a run: how many photos it explains, and what number it finds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
 
-import gradsight as gs
-from gradsight.explaining.batch_sizes import BatchSize
-from gradsight.explaining.inputs import Prepared
-from gradsight.imaging import Preprocess
-from gradsight.runs import begun, trial
-from gradsight.runs.making import Making
-
-COLUMNS = ["key", "status", "target", "score", "peak", "box", "area", "map", "scale", "border", "entropy", "notes"]
+from gradsight.runs.item import Item
+from gradsight.runs.plan import numbered
+from gradsight.runs.trial import FIRST, tried
 
 
-class OfTwo(BatchSize):
-    """Two photos at once are quickest, whatever the clock says."""
+class Counting:
+    """Explains nothing, by a clock that it moves itself: a batch takes ``fixed`` seconds, and one for each photo."""
 
-    def timed(self, count: int, seconds: float) -> None:
-        super().timed(count, count / (1.0 if count == 1 else 2.0))
+    def __init__(self, clock: list[float], fixed: float, *, compiles_by_size: bool) -> None:
+        self.clock, self.fixed, self.compiles_by_size = clock, fixed, compiles_by_size
+        self.sizes: list[int] = []
 
+    def prepare(self, _photo: object) -> Any:
+        return SimpleNamespace(array=np.zeros((3, 2, 2), np.float32), photo=SimpleNamespace(size=(2, 2)))
 
-@pytest.fixture
-def explainer() -> gs.Explainer:
-    torch.manual_seed(0)
-    net = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 4, 5, stride=4), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 3)
-    )
-    return gs.Explainer(net.eval(), preprocess=gs.Preprocess(32), layer="0")
+    def whole(self, *_: object) -> list[Any]:
+        return [SimpleNamespace(layers=("last",))]
 
-
-@pytest.fixture
-def photos() -> list[tuple[str, object]]:
-    rng = np.random.default_rng(1)
-    found = [(str(i), Image.fromarray(rng.integers(0, 256, (40, 40 + i, 3), np.uint8))) for i in range(9)]
-    return [*found[:3], ("broken", b"?"), *found[3:]]
+    def explained(self, batch: Sequence[object]) -> None:
+        self.sizes.append(len(batch))
+        self.clock[0] += self.fixed + len(batch)
 
 
-@pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
-    """The sizes of the batches that pass the model, and the pictures that are made inputs."""
-    told: dict[str, list[Any]] = {"passed": [], "read": []}
-    explained, place = Making.explained, Preprocess.place
-
-    def passing(self: Making, prepared: Sequence[Prepared]) -> object:
-        told["passed"].append(len(prepared))
-        return explained(self, prepared)
-
-    def reading(self: Preprocess, image: Image.Image) -> object:
-        told["read"].append(image.size)
-        return place(self, image)
-
-    monkeypatch.setattr(Making, "explained", passing)
-    monkeypatch.setattr(Preprocess, "place", reading)
-    monkeypatch.setattr(trial, "BatchSize", OfTwo)
-    return told
-
-
-def run(photos: object, explainer: gs.Explainer, out: Path, **how: Any) -> list[dict[str, Any]]:
-    done = gs.run(photos, explainer, out=out, targets=gs.Top(2), **how)
-    assert done.manifest.batch_size == 2
-    return done.table(COLUMNS).to_pylist()
-
-
-@pytest.mark.parametrize("features", [False, True])
-def test_what_was_tried_is_not_done_again(
-    explainer: gs.Explainer, photos: Any, counted: dict[str, list[Any]], tmp_path: Path, features: bool
+@pytest.mark.parametrize(("count", "compiles", "size", "most"), [
+    (None, False, 32, 254),
+    (10_000, False, 32, 254),
+    (480, False, 8, 30),
+    (100, False, 4, 6),
+    (32, False, 4, 2),
+    (1, False, 4, 0),
+    (2000, True, 1, 0),
+    (10_000, True, 32, 254),
+])  # fmt: skip
+def test_a_short_run_is_no_longer_for_its_trial(
+    count: int | None, compiles: bool, size: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = run(photos, explainer, tmp_path / "a", features=features)
-    # 1 and 1, 2 and 2, then 4 and 4, which is no quicker: of nine photos two batches of two are there already.
-    assert counted["passed"] == [1, 1, 2, 2, 4, 4, 2, 2, 1]
-    assert len(counted["read"]) == 9
-    counted["passed"].clear()
-    assert found == run(photos, explainer, tmp_path / "b", features=features, batch_size=2)
-    assert counted["passed"] == [1, 2, 2, 2, 2, 1]
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("time.monotonic", lambda: 0.0)
+    making: Any = Counting(clock, 2.0, compiles_by_size=compiles)
+    photos = list(numbered(Item(f"{i}", b"") for i in range(FIRST)))
+    trial = tried(making, photos, None, count)
+    assert (trial.batch_size, trial.layers) == (size, ("last",))
+    assert sum(making.sizes) <= max(1, most)  # one has to show that photos can be explained
 
 
-def test_large_photos_are_read_again(
-    explainer: gs.Explainer, photos: Any, counted: dict[str, list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(begun, "_MOST_PIXELS", 1000)
-    found = run(photos, explainer, tmp_path / "a")
-    assert counted["passed"] == [1, 1, 2, 2, 4, 4, 2, 2, 2, 2, 1]
-    assert len(counted["read"]) == 9 + 8
-    assert found == run(photos, explainer, tmp_path / "b", batch_size=2)
+def test_a_number_that_is_given_is_not_looked_for() -> None:
+    making: Any = Counting([0.0], 2.0, compiles_by_size=False)
+    photos = list(numbered([Item("one", b"")]))
+    assert tried(making, photos, 6, 1).batch_size == 6
+    assert making.sizes == [1]
+
+
+def test_a_number_that_fails_is_not_taken() -> None:
+    class Failing(Counting):
+        def explained(self, batch: Sequence[object]) -> None:
+            if len(batch) > 1:
+                raise MemoryError
+            super().explained(batch)
+
+    photos = list(numbered(Item(f"{i}", b"") for i in range(FIRST)))
+    making: Any = Failing([0.0], 2.0, compiles_by_size=False)
+    assert tried(making, photos, None, 100).batch_size == 1

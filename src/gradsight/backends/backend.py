@@ -34,6 +34,7 @@ class ModelBackend(Attends[ForwardT], Unlearning, ABC):
         ops: array functions under the names of the Array API standard.
         channels_last: whether images are (n, *positions, channels).
         one_graph: whether a pass with a rule gives the gradients of layers, of the image, and by every rule.
+        compiles_by_size: whether another number of images costs another compilation of the model.
         batches: what batches hold.
         reader: reads what the model gives.
         attention_trials: by kind of inputs, the calls of attention, where they were asked for.
@@ -43,6 +44,7 @@ class ModelBackend(Attends[ForwardT], Unlearning, ABC):
     ops: Ops
     channels_last: bool
     one_graph: bool = False
+    compiles_by_size: bool = False
 
     def __init__(self, batches: Batches, known: Known, left_out: Callable[[], str]) -> None:
         """Nothing is run.
@@ -214,6 +216,10 @@ class ModelBackend(Attends[ForwardT], Unlearning, ABC):
     @abstractmethod
     def outputs(self, inputs: Inputs) -> Outputs:
         """Run the model."""
+
+    def outputs_again(self, forward: ForwardT, inputs: Inputs) -> Outputs:  # noqa: ARG002 - for backends that keep graphs
+        """Run the model on other inputs of the kind of a pass, by what was made for that pass where it serves."""
+        return self.outputs(inputs)
 
     @abstractmethod
     def run(

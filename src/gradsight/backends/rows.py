@@ -74,6 +74,8 @@ def _scores_beside(
     """The scores of the first image and of others made from it, (m, classes)."""
     backend, n = shared_pass.backend, len(shared_pass.scores)
     count = 1 + len(others)
+    if backend.compiles_by_size:  # as many as in the pass, for which the model is compiled
+        count = max(count, n)
     if shared_pass.logits is None:  # targets that are no classes are resolved for n images
         count = n * math.ceil(count / n)
     batches = backend.batches
@@ -81,7 +83,7 @@ def _scores_beside(
     first = batches.image(company)[:1]
     images = [first, *(times * first + more for times, more in itertools.islice(itertools.cycle(others), count - 1))]
     company = batches.with_image(company, backend.ops.concat(images, axis=0), shared=shared)
-    return shared_pass.scored(backend.outputs(company))
+    return shared_pass.scored(backend.outputs_again(shared_pass.forward, company))
 
 
 def _equal(before: NDArray[np.float64], after: NDArray[np.float64], coarse: bool) -> bool:

@@ -51,6 +51,10 @@ class Making:
         features: whether rows have features.
         begun: what is done of the first photos, with the same explainer.
 
+    Attributes:
+        prepare: reads a photo and makes the model's input of it.
+        compiles_by_size: whether another number of photos costs another compilation of the model.
+
     Raises:
         GradsightError: the explainer takes no photos, or targets are a list with one for each.
     """
@@ -64,6 +68,7 @@ class Making:
         self._explain = of_prepared(explainer._passes, asked)
         self._begun = begun or Begun()
         self.prepare = self._begun.preparing(explainer._passes.preparing())
+        self.compiles_by_size = explainer._model.backend().compiles_by_size
         self._labelling = Labelling(explainer.labels)
         self._plan = plan
         # One thread: rows are made in the order of the batches, beside the model and not beside each other.

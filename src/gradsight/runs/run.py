@@ -23,7 +23,7 @@ from gradsight.runs.items import Items, Label, items_of
 from gradsight.runs.making import Making
 from gradsight.runs.manifest import Manifest
 from gradsight.runs.opened import Run, open_run
-from gradsight.runs.plan import Plan, left, numbered
+from gradsight.runs.plan import Numbered, Plan, left, numbered
 from gradsight.runs.progress import Count, Progress, Tell
 from gradsight.runs.store import Store
 from gradsight.runs.trial import FIRST, tried
@@ -76,12 +76,13 @@ def run(
         layers: their names; if not given, the one that is chosen by itself.
         targets: what to explain, as in `Explainer`, the same for each photo.
         **how: ``labels``: one for each photo, in place of those that the source says. ``batch_size``: how many photos
-            pass the model at once; ``"auto"``, the default, finds the quickest number before the first photo, and a run
-            keeps it when it is gone on with. ``features=True`` keeps the layer's activations under each hot area, to
-            compare what a model looked at (`RunRow`). ``engine``: ``"local"`` or a `Local`, this machine, or
-            ``"ray"`` or a `Ray`, the workers of a cluster. ``shard``: (i, n) for the i-th of n parts of the photos,
-            counted from 1, each in a run of its own; `merge_runs` makes one of them. ``progress`` is called with a
-            `runs.progress.Progress` a few times a second, and with each part that is written.
+            pass the model at once; ``"auto"``, the default, finds the quickest number before the first photo, by one
+            photo in sixteen at most, and a run keeps it when it is gone on with. ``features=True`` keeps the layer's
+            activations under each hot area, to compare what a model looked at (`RunRow`). ``engine``: ``"local"`` or a
+            `Local`, this machine, or ``"ray"`` or a `Ray`, the workers of a cluster. ``shard``: (i, n) for the i-th of
+            n parts of the photos, counted from 1, each in a run of its own; `merge_runs` makes one of them.
+            ``progress`` is called with a `runs.progress.Progress` a few times a second, and with each part that is
+            written.
 
     Returns:
         The run, as `open_run` opens it.
@@ -123,13 +124,21 @@ def _explain(explainer: Explainer, items: Items, engine: Engine, store: Store, t
         return
     # Of this process: photos that cannot be explained are told before any engine begins.
     with Making(explainer, Plan(1), features=manifest.features) as making:
-        trial = tried(making, first, manifest.batch_size)
+        trial = tried(making, first, manifest.batch_size, _left(first, items, store))
     plan, layers = _planned(manifest, trial.batch_size), _same_layers(manifest, trial.layers)
     # Before the first part: a call that goes on must cut the photos in the same way.
     store.save(replace(manifest, batch_size=plan.batch_size, part_size=plan.part_size, layers=layers))
     now = Progress(total=_total(items, manifest), before=len(store.done))
     told, ahead = Count(now, tell), chain(first, photos)
     engine.explain(Work(explainer, ahead, items, plan, store, manifest.features, told, trial.begun))
+
+
+def _left(first: Sequence[Numbered], items: Items, store: Store) -> int | None:
+    """How many photos are not done; None where nobody knows."""
+    total = _total(items, store.manifest)
+    if len(first) < FIRST:
+        return len(first)
+    return None if total is None else max(len(first), total - len(store.done))
 
 
 def _planned(manifest: Manifest, batch_size: int) -> Plan:

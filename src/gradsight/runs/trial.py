@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,17 +36,27 @@ class Trial:
 FIRST = 32
 """So many photos are tried at most."""
 
+_SHARE = 16
+"""A trial explains one photo in so many of a run, which explains them again: of a short run it is all that it gains."""
+
+_USUAL = 4
+"""Taken untried where there is no room for a trial of it: most models on a processor are done with four."""
+
+_COMPILED = 2048
+"""Of so few photos a run takes less time than it takes to compile a model for another number of them."""
+
 _SECONDS = 10.0
 """The batch size is looked for no longer: of a slow model a larger batch gains little."""
 
 
-def tried(making: Making, photos: Sequence[Numbered], batch_size: int | None) -> Trial:
+def tried(making: Making, photos: Sequence[Numbered], batch_size: int | None, count: int | None = None) -> Trial:
     """See that photos can be explained, and find the number that is quickest.
 
     Args:
         making: explains them.
         photos: the first ones of the run.
         batch_size: the number, where it is known; None where it is to be found.
+        count: how many photos the run explains; None where nobody knows.
 
     Raises:
         GradsightError: no photo can be explained, and that is not for the photos.
@@ -54,19 +65,25 @@ def tried(making: Making, photos: Sequence[Numbered], batch_size: int | None) ->
     if first is None:
         return Trial(batch_size or 1)
     begun = Begun({first.photo.turn: first.prepared}, {(first.photo.turn,): first.passed})
-    size = _quickest(making, photos, first, begun) if batch_size is None else batch_size
+    size = _quickest(making, photos, first, begun, count) if batch_size is None else batch_size
     return Trial(size, first.layers, begun.within(size))
 
 
-def _quickest(making: Making, photos: Sequence[Numbered], first: _First, begun: Begun) -> int:
-    """How many photos like the first one pass the model at once quickest; what is done for it is noted."""
+def _quickest(making: Making, photos: Sequence[Numbered], first: _First, begun: Begun, count: int | None) -> int:
+    """How many photos like the first one pass the model at once quickest, as far as a trial pays in such a run.
+
+    What is done for it is noted in ``begun``.
+    """
+    if making.compiles_by_size and count is not None and count < _COMPILED:
+        return 1  # for which the first photo has compiled it
+    most = math.inf if count is None else count // _SHARE
     # Read as they are needed: most models on a processor are done with four.
     more = _alike(making, photos, first)
     ready = [(first.photo, first.prepared)]
     size, began = BatchSize("auto"), time.monotonic()
     size.timed(1, first.seconds)
-    place = 1
-    while not size.settled and time.monotonic() - began < _SECONDS:
+    place = explained = 1
+    while not size.settled and time.monotonic() - began < _SECONDS and explained + size.now <= most:
         # The batches that a run of this size begins with, one after the other: they are not made again.
         ready += islice(more, max(0, place + size.now - len(ready)))
         # The same photos again where there are not so many: it is their number that takes time.
@@ -80,10 +97,12 @@ def _quickest(making: Making, photos: Sequence[Numbered], first: _First, begun: 
         begun.passed[tuple(photo.turn for photo, _ in batch)] = passed
         tried_size = size.now
         size.timed(len(batch), time.perf_counter() - start)
+        explained += len(batch)
         place = place + tried_size if size.now == tried_size else 0
+    untried = not size.settled and size.now <= _USUAL and explained + size.now > most
     size.end()
     begun.prepared.update((photo.turn, prepared) for photo, prepared in ready)
-    return size.now
+    return _USUAL if untried else size.now
 
 
 class _First(NamedTuple):

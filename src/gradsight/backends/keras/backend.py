@@ -42,6 +42,7 @@ class KerasBackend(KerasAttends, ModelBackend[KerasForward]):
 
     ops = OPS
     mark = "/"
+    compiles_by_size = keras.backend.backend() == "jax"
     numpy = staticmethod(numpy_of)
     full_precision = staticmethod(full_precision)
     is_coarse = staticmethod(is_coarse)
@@ -125,6 +126,15 @@ class KerasBackend(KerasAttends, ModelBackend[KerasForward]):
     def outputs(self, inputs: Inputs) -> Outputs:
         """Run the model."""
         return self.running.outputs(inputs)
+
+    def outputs_again(self, forward: KerasForward, inputs: Inputs) -> Outputs:
+        """Run the model on other inputs, by what was traced or compiled for a pass where it is of their number too."""
+        with told(inputs):
+            if forward.key is not None and self.engine.serves_any_rows:
+                return self.engine.plain(forward.key, forward.body, inputs)
+            if forward.key is not None and self.compiles_by_size and self.count(inputs) == self.count(forward.inputs):
+                return self.engine.linearize(forward.key, forward.body, inputs).outputs
+        return self.outputs(inputs)
 
     def varied(self, inputs: Inputs, seed: int) -> Outputs | None:
         """What the model gives for another first image by other weights; None where it fails by them."""

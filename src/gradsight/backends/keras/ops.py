@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 
 import keras
@@ -60,9 +60,9 @@ def is_undifferentiated() -> bool:
 def pick(logits: Array, indices: NDArray[np.integer]) -> Array:
     """Some classes of each row: (m, classes), (m, k) -> (m, k)."""
     if is_undifferentiated() and keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+        from gradsight.backends.keras import quick
 
-        return tf.gather(logits, np.asarray(indices), axis=1, batch_dims=1)
+        return quick.pick(logits, indices)
     # TensorFlow's gradient of a gather takes a hundred times as long.
     chosen = np.asarray(indices)[:, :, None] == np.arange(logits.shape[1])
     return ops.sum(ops.where(chosen, logits[:, None], 0), axis=-1)
@@ -75,6 +75,15 @@ def _widest() -> str:
 
         return "float64" if jax.config.jax_enable_x64 else "float32"
     return "float64"
+
+
+def _quick() -> Mapping[str, Callable[..., Array]]:
+    """What the engine has a quicker way to."""
+    if keras.backend.backend() != "tensorflow":
+        return {}
+    from gradsight.backends.keras.quick import QUICK
+
+    return QUICK
 
 
 OPS: Ops = SimpleNamespace(
@@ -91,6 +100,7 @@ OPS: Ops = SimpleNamespace(
         "permute_dims": ops.transpose,
         "pick": pick,
         "private": private,
+        **_quick(),
     }
 )
 """What methods call: everything of `keras.ops`, and the few verbs that it names otherwise."""

@@ -91,6 +91,7 @@ class Jax:
         given = (forward.inputs, known, jax.device_put(ablation.off(), ablation.raw.sharding))
         return mapped(_by_row, self._compiled(("ablated", forward.key, name), behind, forward.body)(given).tree)
 
+    serves_any_rows = False
     activations = jax.nn
     aside = staticmethod(jax.ensure_compile_time_eval)
 

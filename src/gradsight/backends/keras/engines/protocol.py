@@ -47,6 +47,10 @@ class Engine(Protocol):
     """
 
     @property
+    def serves_any_rows(self) -> bool:
+        """Whether what is traced for a key serves further numbers of rows."""
+
+    @property
     def activations(self) -> ModuleType:
         """The module of the engine's own activations."""
 

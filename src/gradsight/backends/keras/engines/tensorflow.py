@@ -86,6 +86,7 @@ class TensorFlow:
                 return None
         return tail if again else None
 
+    serves_any_rows = True
     activations = tf.nn
     aside = staticmethod(tf.init_scope)
 

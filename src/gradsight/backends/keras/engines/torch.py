@@ -124,6 +124,7 @@ class Torch:
                 kept = tails[key] = checked_tail(run, inputs, forward.outputs, leaf, 0)
             return None if kept is None else _behind(kept, kept.bypasses(inputs, leaf))
 
+    serves_any_rows = False
     activations = torch.nn.functional
     aside = staticmethod(torch.no_grad)
 
