@@ -267,7 +267,7 @@ def test_what_an_audit_found_is_told_with_its_figures_and_places(tmp_path: Path)
     assert heads == [
         "Confirmed: cat", "Other in the other run: cat", "Background: cat", "Not confirmed: cat", "Not tried out: cat",
     ]  # fmt: skip
-    assert found.text.count("0.4, 95 % interval 0.3 to 0.5 (20 photos)") == 2
+    assert found.text.count("0.4, 95% interval 0.3 to 0.5 (20 photos)") == 2
     assert "-0.1 (3 photos: too few for an interval)" in found.text
     # The place as shares of the photo, which has 90 x 60 pixels.
     boxes = found.named("rect", class_="box light")
@@ -283,7 +283,7 @@ def test_an_evaluation_has_its_figures_and_says_what_they_are_worth(tmp_path: Pa
     found, made = page(tmp_path, measured)
     assert (made.shown, made.photos, made.notes) == (0, 0, ())
     first = min(measured.summary, key=lambda one: one.rank or 9)
-    assert f"{first.mean:.3g}, 95 % interval {first.low:.3g} to {first.high:.3g} (8 photos)" in found.text
+    assert f"{first.mean:.3g}, 95% interval {first.low:.3g} to {first.high:.3g} (8 photos)" in found.text
     assert "gradcam is first of 1, with" in found.text
     assert "Better than random maps beyond chance (p < 0.05): gradcam." in found.text
     assert "random (control)" in found.text

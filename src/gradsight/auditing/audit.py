@@ -29,6 +29,7 @@ from gradsight.auditing.words import (
     of_mistakes,
     of_reliance,
     of_suspects,
+    of_untried,
 )
 from gradsight.checks import taken
 from gradsight.evaluating.items import known_of
@@ -245,10 +246,11 @@ def audited(
     shared = candidates(seen, seed)
     found = [] if loader is None or not most else suspects(seen, shared, loader, most, seed)
     tried = loader is not None and loader.scorer.rows > 0  # before the background asks the same model
+    untried = of_untried(seen, None if loader is None else tried, most)
     beside = beside or Beside()
     known, told = _objects(seen, beside)
     changed = () if beside.against is None else changes(seen, beside.against)
-    relied = reliances(seen, known, loader) if known.regions else ()
+    relied = reliances(seen, known, loader, seed) if known.regions else ()
     confused, wrong, where = confusion(seen), mistakes(seen), looks(seen)
     findings = [
         *(of_suspects(seen, found) if loader and most else of_candidates(seen, shared)),
@@ -272,7 +274,7 @@ def audited(
         changes=changed,
         tried=tried,
         passes=0 if loader is None else loader.scorer.rows,
-        notes=(*notes, *told, *known.problems, *of_limits(seen, failed, gone)),
+        notes=(*notes, *told, *known.problems, *untried, *of_limits(failed, gone)),
         failed=(*failed, *gone.items()),
     )
 

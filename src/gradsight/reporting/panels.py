@@ -10,6 +10,7 @@ import numpy as np
 from gradsight.auditing.facts import Confusion, Look, confusion, looks
 from gradsight.auditing.finding import Finding
 from gradsight.auditing.seen import UNKNOWN, Seen
+from gradsight.auditing.words import photos
 from gradsight.reporting.choosing import EXAMPLES
 from gradsight.reporting.listing import RIGHT, WRONG, class_id
 from gradsight.reporting.pictures import heat_of
@@ -205,11 +206,6 @@ def _mean_told(label: str, look: Look) -> str:
 
 def _third(place: float, words: tuple[str, str, str]) -> str:
     return words[min(2, int(3 * place))]
-
-
-def photos(count: int) -> str:
-    """So many photos, in words."""
-    return f"{count:,} photo{'s' * (count != 1)}"
 
 
 def _were(count: int) -> str:

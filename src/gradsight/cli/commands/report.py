@@ -46,11 +46,12 @@ def report(
     """
     import gradsight as gs
     from gradsight.cli.output import check_file
-    from gradsight.cli.terminal import complain, say, say_json, waiting
+    from gradsight.cli.running import audits_told
+    from gradsight.cli.terminal import complain, say, say_json
 
     check_file(out)
     opened = _opened(of, about.photos)
-    with waiting("looking at what is there, and trying suspects out"):
+    with audits_told():
         audit = _audit(opened, about)
         made = gs.report(
             *opened,
