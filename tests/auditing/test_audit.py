@@ -127,14 +127,14 @@ def test_few_photos_confirm_nothing(marked) -> None:
     assert not found.confirmed
     # Of two classes of three photos nothing is known, and none is said to be sound.
     found = audited(_part(seen, np.concatenate([seen.of[0][:3], seen.of[1][:3]])), explainer)
-    assert found.verdict.startswith("Nothing was tried out")
+    assert found.verdict.startswith("No suspect was tried out")
     assert found.notes == ("suspects are looked for where 6 photos of a class stand beside 6 of others: none do here.",)
 
 
 def test_sentences_hold_for_one_class_one_photo_and_maps_of_other_classes(marked) -> None:
     seen, _, _ = marked
     (look,) = (one for one in audited(_part(seen, seen.of[0][:1]), None).findings if one.kind == "look")
-    assert "in 1 photo taken for it the model looks" in look.sentence
+    assert "in 1 photo taken for it most of the heat is" in look.sentence
     assert "other classes" not in look.sentence
     # Taken for another class than the one that all maps are of.
     wrong = replace(seen, predictions=np.full(len(seen), 1), probabilities=np.full(len(seen), 0.99))
@@ -167,7 +167,7 @@ def test_without_a_model_nothing_is_confirmed_and_it_says_so(marked) -> None:
     seen, _, _ = marked
     found = audited(seen, None)
     assert not found.confirmed
-    assert found.verdict.startswith("Nothing was tried out")
+    assert found.verdict.startswith("No suspect was tried out")
     assert {one.kind for one in found.findings} >= {"look"}
 
 
@@ -221,7 +221,7 @@ def test_reliance_on_the_background_is_told_from_reliance_on_the_object(by_backg
         assert idle.mean == pytest.approx(0, abs=0.02)
     told = [one.sentence for one in found.findings if one.kind == "background"]
     assert len(told) == 2
-    assert all(f"{'100%' if by_background else '0%'} of that is the background's" in sentence for sentence in told)
+    assert all(f": the background decides {'100%' if by_background else '0%'} of it" in sentence for sentence in told)
 
 
 def test_object_and_background_are_taken_out_apart() -> None:
@@ -309,7 +309,7 @@ def test_findings_are_lines_of_json_and_statuses(run, capsys, monkeypatch, tmp_p
     written = (tmp_path / "out" / "findings.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in written] == lines
     assert _status([*words, "--most", "0"]) == 0
-    assert "Nothing was tried out" in capsys.readouterr().out
+    assert "No suspect was tried out" in capsys.readouterr().out
     # A run whose model nobody names has a note, which is a line as well.
     assert _status(["audit", str(folder), "--json"]) == 0
     *_, verdict, note = (json.loads(line) for line in capsys.readouterr().out.splitlines())
@@ -334,7 +334,14 @@ def test_another_run_of_the_photos_is_compared(marked) -> None:
     assert (first.moved.mean, first.border[1]) == (pytest.approx(1, abs=0.05), 0)
     assert first.p < 0.01
     assert all((one.changed, one.moved.mean, one.p) == (0, 0, 1) for one in others)
-    assert next(one for one in found.findings if one.kind == "change").label == "mark"
+    told = [one for one in found.findings if one.kind == "change"]
+    assert told[0].label == "mark"
+    assert told[0].sentence.startswith(
+        "mark: 2 of 24 photos are taken for another class in the other run: 0 become right, 2 become wrong; "
+    )
+    assert told[0].sentence.endswith(": most of the heat is in the middle there, and in the lower right corner here.")
+    # Of what is in no one place in both nothing is told.
+    assert all("no one place" not in one.sentence for one in told)
 
 
 def test_a_run_of_other_photos_is_refused(marked) -> None:

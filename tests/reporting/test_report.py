@@ -274,6 +274,12 @@ def test_what_an_audit_found_is_told_with_its_figures_and_places(tmp_path: Path)
     assert len(boxes) == 4
     assert all((own["x"], own["y"], own["width"], own["height"]) == ("22.5", "30.0", "45.0", "30.0") for own in boxes)
     assert "it looks at the middle" not in found.text, "that stands in the panel of the class"
+    # Each list of photos says which photos they are.
+    assert "Shown are the photos whose maps moved most" in found.text
+    assert "Shown are the photos with the least heat on the object" in found.text
+    # Of two batch sizes that of the run, and not the explainer's.
+    assert "Batch size" in found.text
+    assert "batch_size" not in found.text
     # On one scale: 0 is at the same place in all bars of a list.
     assert len({own["x1"] for own in found.named("line", class_="zero")}) <= 3
 

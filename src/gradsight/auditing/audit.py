@@ -108,7 +108,7 @@ class Audit:
             classes = ", ".join(dict.fromkeys(one.label for one in self.confirmed))
             return f"{count} confirmed shortcut{'s' * (count > 1)} ({classes}): {about}."
         if not self.tried:
-            return f"Nothing was tried out, so that no shortcut is confirmed or ruled out: {about}."
+            return f"No suspect was tried out, so that no shortcut is confirmed or ruled out: {about}."
         return f"No shortcut is confirmed: {about}."
 
     def __str__(self) -> str:
@@ -187,8 +187,8 @@ def audit(
     >>> from gradsight.runs.example import example
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     print(gs.audit(example(folder)))  # doctest: +ELLIPSIS
-    Nothing was tried out, so that no shortcut is confirmed or ruled out: 2 photos, model example.
-    tabby cat: in 2 photos the model looks at no one place: ...
+    No suspect was tried out, so that no shortcut is confirmed or ruled out: 2 photos, model example.
+    tabby cat: in 2 photos most of the heat is in no one place: ...
 
     Args:
         run: a run, or its folder.

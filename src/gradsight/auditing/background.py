@@ -43,9 +43,9 @@ class Reliance:
         wrong: of those that were not.
         without_object: by how much the class's probability falls without the object.
         without_background: by how much it falls without all the rest.
-        other_object: by how much it falls with the object of another class on its own background, more than with that
-            of another photo of the class; None where too few photos of other classes have a known object.
-        other_background: by how much it falls on the background of another class, likewise.
+        other_object: by how much it falls with the object of a photo taken for another class, more than with that of
+            another photo taken for this one; None where too few of either have a known object.
+        other_background: by how much it falls on the background of such a photo, likewise.
         reliance: the share of these two falls that is the background's, in [0, 1]; NaN where neither is a fall.
         worst: rows of the photos with the least heat on the object, the least first.
     """
@@ -140,8 +140,10 @@ class Tried:
         return self.loader.scorer.probabilities(pictures)[:, target]
 
     def others(self, target: int) -> Cut | None:
-        """Photos of other classes with known objects; None where there is none."""
-        known = np.array([row for row in self.seen.others(target) if row in self.objects.regions], np.intp)
+        """Photos that the model takes for other classes, with known objects; None where there is none."""
+        taken = (self.seen.targets != target) & (self.seen.predictions != target)
+        # Whatever they are: of a model that goes by backgrounds those that it got wrong have the most telling ones.
+        known = np.array([row for row in np.flatnonzero(taken) if row in self.objects.regions], np.intp)
         # Drawn from all: the first in a folder would be of one class.
         drawn = np.random.default_rng((self.seed, target)).permutation(known)
         pictures, used = self.loader.pictures(drawn, _TRIED)

@@ -68,7 +68,7 @@ def exchanged(scorer: Scorer, target: int, own: Cut, others: Cut, seed: int = 0)
         scorer: of the model.
         target: the class.
         own: photos that the model takes for it.
-        others: photos of other classes, and taken for them.
+        others: photos that it takes for other classes.
         seed: of which photo is given what of which.
 
     Returns:

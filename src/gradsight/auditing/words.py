@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gradsight.auditing.background import Reliance
 from gradsight.auditing.candidates import FEWEST, LEVEL, Candidate
-from gradsight.auditing.facts import Confusion, Look, Mistake, look_of
+from gradsight.auditing.facts import Confusion, Look, Mistake, at, look_of
 from gradsight.auditing.finding import PHOTOS, Finding
 from gradsight.auditing.places import Box, hot_areas, named, overlap
 from gradsight.auditing.seen import Seen
@@ -19,7 +19,8 @@ from gradsight.significance import Interval
 _CONFUSED = 5
 """So many pairs of classes are told."""
 
-_EVEN = "(even heat: 25% and 36%)"
+EVEN = "(even heat: 25% and 36%)"
+"""The shares of the middle quarter and of the border, the outer tenth, that even heat has."""
 
 _SAME_PLACE = 0.5
 """Boxes of which the smaller lies in the other by so much are one place."""
@@ -105,10 +106,10 @@ def of_reliance(seen: Seen, found: Sequence[Reliance]) -> Iterator[Finding]:
     """A finding for each class whose objects are known."""
     for one in found:
         label = seen.name(one.target)
-        # Heat first, which costs nothing; then what the model does, where it was asked.
+        # What decides first, where the model was asked; then the heat, which only lies there.
         told = (
-            f"{label}: {one.on_object.mean:.0%} of the heat lies on the object, which is {one.area:.0%} of the photo"
-            f"{_by_outcome(one)}"
+            f"{label}: {_by_exchange(one)}{one.on_object.mean:.0%} of the heat lies on the object{_by_outcome(one)}, "
+            f"which is {one.area:.0%} of the photo"
         )
         figures = {"on_object": one.on_object.mean, "area": one.area, "reliance": one.reliance, "photos": one.photos}
         falls = {name: getattr(one, name) for name in ("without_background", "other_object", "other_background")}
@@ -117,7 +118,7 @@ def of_reliance(seen: Seen, found: Sequence[Reliance]) -> Iterator[Finding]:
         yield Finding(
             kind="background",
             label=label,
-            sentence=f"{told}{_by_removal(one)}{_by_exchange(one)}.",
+            sentence=f"{told}{_by_removal(one)}.",
             strength=float(np.clip(strength, 0, 1)),
             removal=one.without_object,
             photos=_keys(seen, one.worst),
@@ -143,12 +144,15 @@ def _by_removal(one: Reliance) -> str:
 def _by_exchange(one: Reliance) -> str:
     if one.other_object is None or one.other_background is None:
         return ""
-    told = (
-        f"; with an object of another class in its place it falls by {_told(one.other_object)}, on a background of "
-        f"another class by {_told(one.other_background)}"
+    decides = (
+        f"the background decides {one.reliance:.0%} of it"
+        if np.isfinite(one.reliance)
+        else "the background decides none of it"
     )
-    # The share says which of both decides, and of nothing there is none.
-    return f"{told}: {one.reliance:.0%} of that is the background's" if np.isfinite(one.reliance) else told
+    return (
+        f"{decides}: exchanged for that of a photo taken for another class it costs {_told(one.other_background)} of "
+        f"the probability, the object exchanged likewise {_told(one.other_object)}. "
+    )
 
 
 def of_mistakes(seen: Seen, found: Sequence[Mistake]) -> Iterator[Finding]:
@@ -210,8 +214,8 @@ def of_looks(seen: Seen, found: Sequence[Look]) -> Iterator[Finding]:
             kind="look",
             label=label,
             sentence=(
-                f"{label}: in {photos(one.photos)}{taken} the model looks at {one.place}: {one.centre:.0%} of the "
-                f"heat is in the middle quarter of the photo, {one.border:.0%} at the border {_EVEN}{apart}."
+                f"{label}: in {photos(one.photos)}{taken} most of the heat is {at(one.place)}: {one.centre:.0%} of it "
+                f"in the middle quarter of the photo, {one.border:.0%} at the border {EVEN}{apart}."
             ),
             strength=one.apart,
             photos=_keys(seen, rows),
@@ -231,8 +235,8 @@ def _of_few(seen: Seen, few: Sequence[Look]) -> Finding:
         kind="look",
         sentence=(
             f"{len(few)} classes have fewer than {FEWEST} photos each ({names} and others), too few to say where each "
-            f"looks: in all {photos(look.photos)} of them the model looks at {look.place}, with {look.centre:.0%} of "
-            f"the heat in the middle quarter of the photo and {look.border:.0%} at the border {_EVEN}."
+            f"looks: in all {photos(look.photos)} of them most of the heat is {at(look.place)}: {look.centre:.0%} of "
+            f"it in the middle quarter of the photo, {look.border:.0%} at the border {EVEN}."
         ),
         photos=_keys(seen, rows),
         figures={"classes": len(few), "centre": look.centre, "border": look.border, "scatter": look.scatter},

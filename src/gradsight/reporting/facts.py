@@ -14,6 +14,9 @@ _LONGEST = 600
 Fact = tuple[str, str]
 """A term, and what it is."""
 
+_HIDDEN = ("version", "batch_size")
+"""Of what is explained: the form of the file, and the explainer's own batch size, which a run does not go by."""
+
 
 def facts_of(run: Run, failed: int) -> tuple[Fact, ...]:
     """What the manifest of a run says; what it does not say is left out.
@@ -30,7 +33,7 @@ def _facts(run: Run, manifest: Manifest, failed: int) -> Iterator[Fact]:
     yield "Loaded as", _told(manifest.model) or "its maker did not say how it is loaded"
     yield "Digest of its weights", manifest.weights or ""
     yield "Layers", ", ".join(manifest.layers)
-    yield "What is explained", _told(manifest.explain)
+    yield "What is explained", _told({name: value for name, value in manifest.explain.items() if name not in _HIDDEN})
     yield "How photos are made the model's input", _told(manifest.preprocess)
     yield "Question", manifest.question
     yield "Photos from", manifest.source
