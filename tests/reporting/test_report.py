@@ -8,6 +8,7 @@ import io
 import re
 import shutil
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from gradsight.auditing.facts import confusion
 from gradsight.auditing.of_run import seen_of_run
 from gradsight.errors import InvalidArgument, MissingDependency
 from gradsight.evaluating.example import example as evaluation
+from gradsight.reporting.facts import facts_of
 from gradsight.reporting.pictures import heat_of
 
 pytestmark = pytest.mark.pytorch
@@ -277,11 +279,16 @@ def test_what_an_audit_found_is_told_with_its_figures_and_places(tmp_path: Path)
     # Each list of photos says which photos they are.
     assert "Shown are the photos whose maps moved most" in found.text
     assert "Shown are the photos with the least heat on the object" in found.text
-    # Of two batch sizes that of the run, and not the explainer's.
-    assert "Batch size" in found.text
-    assert "batch_size" not in found.text
     # On one scale: 0 is at the same place in all bars of a list.
     assert len({own["x1"] for own in found.named("line", class_="zero")}) <= 3
+
+
+def test_of_two_batch_sizes_that_of_the_run_is_told(tmp_path: Path) -> None:
+    run = gs.open_run(reported.run(tmp_path, 3))
+    # The explainer's own, which a run does not go by.
+    run.manifest = replace(run.manifest, explain={"version": 1, "method": "gradcam", "batch_size": 64}, batch_size=8)
+    told = dict(facts_of(run, 0))
+    assert (told["What is explained"], told["Batch size"]) == ("method: gradcam", "8")
 
 
 def test_an_evaluation_has_its_figures_and_says_what_they_are_worth(tmp_path: Path) -> None:

@@ -33,7 +33,10 @@ def _facts(run: Run, manifest: Manifest, failed: int) -> Iterator[Fact]:
     yield "Loaded as", _told(manifest.model) or "its maker did not say how it is loaded"
     yield "Digest of its weights", manifest.weights or ""
     yield "Layers", ", ".join(manifest.layers)
-    yield "What is explained", _told({name: value for name, value in manifest.explain.items() if name not in _HIDDEN})
+    yield (
+        "What is explained",
+        _told({name: value for name, value in (manifest.explain or {}).items() if name not in _HIDDEN}),
+    )
     yield "How photos are made the model's input", _told(manifest.preprocess)
     yield "Question", manifest.question
     yield "Photos from", manifest.source
