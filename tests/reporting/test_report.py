@@ -283,6 +283,17 @@ def test_what_an_audit_found_is_told_with_its_figures_and_places(tmp_path: Path)
     assert len({own["x1"] for own in found.named("line", class_="zero")}) <= 3
 
 
+def test_a_model_from_a_file_is_called_by_it_in_headings(tmp_path: Path) -> None:
+    run = gs.open_run(reported.run(tmp_path, 3))
+    run.manifest = replace(run.manifest, name="/home/somebody/models/beans.keras")
+    found, _ = page(tmp_path, run)
+    assert [text.strip() for text in found.texts["h1"] + found.texts["h2"]][:2] == [
+        "What beans.keras looks at", "Run: beans.keras",
+    ]  # fmt: skip
+    # All of it stands where it is told how the run was made.
+    assert "/home/somebody/models/beans.keras" in found.text
+
+
 def test_of_two_batch_sizes_that_of_the_run_is_told(tmp_path: Path) -> None:
     run = gs.open_run(reported.run(tmp_path, 3))
     # The explainer's own, which a run does not go by.

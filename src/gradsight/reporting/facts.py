@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 
 from gradsight.runs.manifest import Manifest
@@ -16,6 +17,15 @@ Fact = tuple[str, str]
 
 _HIDDEN = ("version", "batch_size")
 """Of what is explained: the form of the file, and the explainer's own batch size, which a run does not go by."""
+
+
+def short(name: str) -> str:
+    """A model's name as a heading has it: of a file without its folders, which stand in the facts.
+
+    >>> short("/home/me/models/beans.keras"), short("timm:resnet18")
+    ('beans.keras', 'timm:resnet18')
+    """
+    return (os.path.basename(name) if os.path.isabs(name) else "") or name
 
 
 def facts_of(run: Run, failed: int) -> tuple[Fact, ...]:
