@@ -224,6 +224,22 @@ def test_reliance_on_the_background_is_told_from_reliance_on_the_object(by_backg
     assert all(f": the background decides {'100%' if by_background else '0%'} of it" in sentence for sentence in told)
 
 
+def test_of_a_class_of_two_photos_no_others_are_cut_out(marked, monkeypatch, tmp_path: Path) -> None:
+    seen, explainer, _ = marked
+    (tmp_path / "boxes.csv").write_text(
+        "image,label,left,top,right,bottom\n" + "\n".join(f"{key},thing,4,4,20,20" for key in seen.keys)
+    )
+    few = _part(seen, np.concatenate([seen.of[0][:2], seen.of[1][:8]]))
+    cut: list[int] = []
+    monkeypatch.setattr(exchanging, "imputed", lambda picture, region: cut.append(1) or picture)
+    one, other = audited(few, explainer, Beside(boxes=tmp_path / "boxes.csv"), most=0).reliances
+    assert (one.photos, one.other_object, one.other_background) == (2, None, None)
+    assert np.isnan(one.reliance)
+    # Of eight photos taken for red nothing can be exchanged with two others either: these are cut out for nothing.
+    assert (other.photos, other.other_object) == (8, None)
+    assert len(cut) == 2 + 8 + 2
+
+
 def test_object_and_background_are_taken_out_apart() -> None:
     pictures = np.random.default_rng(0).random((2, 3, 8, 8)).astype(np.float32)
     region = np.zeros((8, 8), bool)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.annotations import Marks, placed
-from gradsight.auditing.exchanging import Cut, exchanged
+from gradsight.auditing.exchanging import FEWEST, Cut, exchanged
 from gradsight.auditing.heat import averaged
 from gradsight.auditing.loading import Loader
 from gradsight.auditing.scoring import Pictures
@@ -139,14 +139,17 @@ class Tried:
         """(n,): how probable the class is."""
         return self.loader.scorer.probabilities(pictures)[:, target]
 
-    def others(self, target: int) -> Cut | None:
-        """Photos that the model takes for other classes, with known objects; None where there is none."""
+    def others(self, target: int, most: int) -> Cut | None:
+        """So many photos that the model takes for other classes, with known objects; None where there are too few."""
+        # Before anything is cut out: of a thousand classes most have a photo or two.
+        if most < FEWEST:
+            return None
         taken = (self.seen.targets != target) & (self.seen.predictions != target)
         # Whatever they are: of a model that goes by backgrounds those that it got wrong have the most telling ones.
         known = np.array([row for row in np.flatnonzero(taken) if row in self.objects.regions], np.intp)
         # Drawn from all: the first in a folder would be of one class.
         drawn = np.random.default_rng((self.seed, target)).permutation(known)
-        pictures, used = self.loader.pictures(drawn, _TRIED)
+        pictures, used = self.loader.pictures(drawn, most)
         return Cut.of(pictures, [self.objects.regions[int(row)] for row in used]) if len(used) else None
 
 
@@ -213,7 +216,7 @@ def _falls(target: int, rows: NDArray[np.intp], tried: Tried) -> _Falls | None:
     cut = Cut.of(own, [tried.objects.regions[int(row)] for row in used])
     bare = without_background(own, cut.regions, tried.colour)
     before, alone, empty = (tried.probability(target, each) for each in (own, cut.bare, bare))
-    others = tried.others(target)
+    others = tried.others(target, len(own))
     swapped = None if others is None else exchanged(tried.loader.scorer, target, cut, others, tried.seed)
     return _Falls(before - alone, before - empty, swapped)
 
