@@ -56,7 +56,9 @@ LOWEST ?=
 RELEASE := .venv-release
 BOUNDS_TESTS := tests/methods/test_methods.py tests/models/test_models.py tests/models/test_models_files.py \
 	tests/models/test_models_timm.py tests/models/test_models_huggingface.py tests/models/test_models_onnx.py \
-	tests/models/test_hostile_models.py tests/test_files.py tests/cli/test_cli.py
+	tests/models/test_hostile_models.py tests/test_files.py tests/cli/test_cli.py \
+	tests/runs/test_store.py tests/runs/test_opened.py tests/runs/test_lists.py tests/runs/test_run.py tests/reporting/test_report.py \
+	tests/watching/test_watch.py tests/test_notebook.py tests/pages/test_answers.py tests/pages/test_served.py
 BOUNDS_KERAS := tests/on_keras/test_keras_models.py tests/on_keras/test_keras_sources.py tests/on_keras/test_keras_hostile.py
 # Warnings are none of ours there: old versions warn of new ones beside them.
 BOUNDS_PYTEST := OMP_NUM_THREADS=1 $(BOUNDS)/bin/python -m pytest -n 2 -W default
@@ -110,9 +112,9 @@ docs: $(VENV)/.docs  ## build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test-types: $(VENV)/.dev  ## what a user's pyright says of the public API; it needs node
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
-test-release: $(RELEASE)/.done  ## build wheel and sdist, install them in clean environments, use them
+test-release: $(RELEASE)/.done  ## build wheel and sdist, install them in clean environments, use them; ARGS=--newest
 	$(RELEASE)/bin/python scripts/check_release.py $(ARGS)
 
 format: $(VENV)/.dev  ## format, and mend what ruff can mend

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import nn
 
 import gradsight as gs
+from gradsight import imaging
 
 SIZE = 160
 PREPROCESS = gs.Preprocess(SIZE, mean=0.498, std=0.502)
@@ -76,15 +77,16 @@ def train(folder: Path, names: list[str], epochs: int) -> nn.Module:
 
 
 def beside(runs: dict[str, gs.Run], keys: list[str]) -> Image.Image:
-    """For each photo a row: as it is, then what each network looked at."""
-    side, gap = 160, 8
-    sheet = Image.new("RGB", ((1 + len(runs)) * (side + gap) - gap, len(keys) * (side + gap) - gap), "white")
-    for row, key in enumerate(keys):
-        shown = [run[key] for run in runs.values()]
-        cells = [shown[0].photos[0], *(explanation.overlay() for explanation in shown)]
-        for column, cell in enumerate(cells):
-            sheet.paste(cell.resize((side, side)), (column * (side + gap), row * (side + gap)))
-    return sheet
+    """For each photo a row: as it is, then what each network took it for and where it looked."""
+    rows = []
+    for key in keys:
+        shown = {kind: run[key] for kind, run in runs.items()}
+        cells = [(next(iter(shown.values())).photos[0], key.partition("/")[0])]
+        for kind, explanation in shown.items():
+            said = explanation.predictions[0][0]
+            cells.append((explanation.overlay(), f"{kind}: {said.label} {said.probability:.0%}"))
+        rows.append(imaging.strip(cells, height=SIZE, text=12))
+    return imaging.stacked(rows)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -90,7 +90,7 @@ def side_by_side(explainer: gs.Explainer, recipe: Any, photo: Path, name: str) -
     for step, values in by_hand.items():
         at = np.unravel_index(np.abs(values).argmax(), values.shape)
         apart = np.abs(values - ours[step]).max()
-        print(f"  {step:8} {values[at]:+.6f} | {ours[step][at]:+.6f} | {apart:.1e}, at position {tuple(map(int, at))}")
+        print(f"  {step:8} {values[at]:+.5g} | {ours[step][at]:+.5g} | {apart:.1e}, at position {tuple(map(int, at))}")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import synthetic
 import torch
+from PIL import Image
 from torch import nn
 
 import gradsight as gs
@@ -58,6 +59,14 @@ def train(seen: torch.Tensor, classes: torch.Tensor, epochs: int = 60) -> nn.Lin
     return head
 
 
+def row_of(explanation: gs.Explanation, image: int) -> Image.Image:
+    """A photo with its class, and the map of each class with its score, in one row."""
+    cells = [(explanation.photos[image], explanation.predictions[image][0].label)]
+    for j, (label, score) in enumerate(zip(explanation.labels[image], explanation.scores[image], strict=True)):
+        cells.append((explanation.overlay(image, j), f"{label} {score:+.1f}"))
+    return imaging.strip(cells, height=130, across=len(cells))
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
@@ -89,8 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
     surest = {row["label"]: row for row in sorted(right, key=lambda row: row["probability"])}
     shown = [surest[name]["path"] for name in names if name in surest]
     explanation = explainer(shown, targets=gs.Classes(*names))
-    rows = [explanation.figure(i, height=130) for i in range(len(shown))]
-    imaging.save(imaging.stacked(rows), asked.out / "classes.jpg")
+    imaging.save(imaging.stacked([row_of(explanation, i) for i in range(len(shown))]), asked.out / "classes.jpg")
 
     # 4. Why was it wrong? What speaks for the class that it took, against the one that it is.
     for row in wrong.table(["key", "path", "label", "prediction_label"]).to_pylist()[:3]:

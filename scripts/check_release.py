@@ -1,7 +1,8 @@
-"""Build wheel and sdist, look into them, install the wheel in clean environments, and use it there.
+"""Build wheel and sdist, look into them, install the wheel in clean environments, use and test it there.
 
 .venv-release/bin/python scripts/check_release.py                 with each Python of 3.11, 3.12 and 3.13 that is found
 .venv-release/bin/python scripts/check_release.py --python 3.12   with one
+.venv-release/bin/python scripts/check_release.py --newest        with the newest of all that is needed
 
 `make test-release` calls it. With a Python for which PyPI's PyTorch is the one with CUDA, several GB are installed.
 """
@@ -28,7 +29,13 @@ explanation.figure().save("why.png")
 assert explanation.maps.shape == (1, 2, 7, 7) and explanation.labels == (("Egyptian cat", "espresso"),), explanation
 assert "site-packages" in gs.__file__, gs.__file__
 print(gs.__version__, explanation.labels[0], explanation.region())
+from importlib.metadata import version
+print(*(f"{name} {version(name)}" for name in ("torch", "numpy", "scipy", "pillow")), sep=", ")
 """
+# What needs neither another framework nor another library: methods, axioms, targets, explanations, files.
+CORE = ("tests/methods/test_methods.py", "tests/methods/test_axioms.py", "tests/targets/test_targets.py")
+CORE += ("tests/results/test_explanation.py", "tests/test_files.py")
+TOOLS = ("pytest", "pytest-timeout", "hypothesis")
 NAMES = "import gradsight as gs; [getattr(gs, name) for name in gs.__all__ if name not in ('Ray',)]"
 
 
@@ -96,11 +103,10 @@ def interpreters(asked: list[str]) -> dict[str, str]:
 _VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
-def used(python: str, wheel: Path, folder: Path) -> None:
-    """Installs the wheel in an environment of its own, without and with extras, and uses it."""
+def used(python: str, sdist: Path, wheel: Path, folder: Path, *constraints: object) -> None:
+    """Installs the wheel in an environment of its own, without and with extras, and uses and tests it."""
     call(python, "-m", "venv", folder / "env", cwd=folder)
     inside = folder / "env" / "bin"
-    constraints = ("--constraint", ROOT / "constraints.txt")
     install = (inside / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *constraints)
     call(*install, wheel, cwd=folder)
     call(inside / "python", "-c", NAMES, cwd=folder)
@@ -114,12 +120,26 @@ def used(python: str, wheel: Path, folder: Path) -> None:
         sys.exit("gradsight demo wrote nothing")
     print(call(inside / "python", "-c", SIX_LINES, cwd=folder).strip())
     call(inside / "python", "-m", "gradsight", "methods", cwd=folder)
+    call(*install, *TOOLS, cwd=folder)
+    print(tested(inside / "python", sdist, folder))
+
+
+def tested(python: Path, sdist: Path, folder: Path) -> str:
+    """What pytest says at the end. Only tests are of the sdist: the code that they import is the wheel's."""
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    unpacked = folder / sdist.name.removesuffix(".tar.gz")
+    shutil.rmtree(unpacked / "src")
+    return call(python, "-m", "pytest", "-q", *CORE, cwd=unpacked).strip().splitlines()[-1]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", action="append", choices=VERSIONS, help="can be repeated")
-    asked = parser.parse_args().python or list(VERSIONS)
+    parser.add_argument("--newest", action="store_true", help="whatever constraints.txt pins")
+    arguments = parser.parse_args()
+    asked = arguments.python or list(VERSIONS)
+    constraints = () if arguments.newest else ("--constraint", ROOT / "constraints.txt")
     with tempfile.TemporaryDirectory() as here:
         folder = Path(here)
         sdist, wheel = built(folder)
@@ -128,7 +148,7 @@ def main() -> None:
         for version, python in found.items():
             began = time.monotonic()
             (folder / version).mkdir()
-            used(python, wheel, folder / version)
+            used(python, sdist, wheel, folder / version, *constraints)
             print(f"Python {version}: installed and used, {time.monotonic() - began:.0f} s")
             shutil.rmtree(folder / version)
     missing = sorted(set(asked) - set(found))

@@ -47,15 +47,20 @@ def options(function: Callable[..., Any]) -> str:
 def row(method: Method) -> str:
     needs = f" Needs {method.needs}." if method.needs else ""
     gradient = "" if method.gradient else " No gradient."
-    what = f"{method.summary}{needs}{gradient}"
-    cells = (f"`{method.name}`", method.title, linked(method.source), what, method.passes, options(method.function))
-    return f"| {' | '.join(cells)} |"
+    what = titled(method.title, method.source, f"{method.summary}{needs}{gradient}")
+    return f"| `{method.name}` | {what} | {method.passes} | {options(method.function)} |"
+
+
+def titled(title: str, source: str, words: str) -> str:
+    """What stands under "what": the name in the paper, the paper, and what is done."""
+    return f"**{title}** ({linked(source)}). {words}"
 
 
 def table(scope: str) -> str:
     rows = [row(method) for method in METHODS.values() if method.at == scope]
-    head = "| name | title | source | what | passes | options |\n|---|---|---|---|---|---|"
-    return "\n".join((_SCOPES[scope], "", head, *rows))
+    head = "| name | what | passes | options |\n|---|---|---|---|"
+    # The site gives their columns the width that sentences need.
+    return "\n".join((_SCOPES[scope], "", '<div class="methods" markdown>', "", head, *rows, "", "</div>"))
 
 
 def variants() -> str:
@@ -90,7 +95,7 @@ def measured() -> str:
     rows = []
     for name in METHODS:
         setting, time = times.get(name, ("", "-"))
-        setting = setting.removeprefix("anew").removeprefix(", ").strip()
+        setting = setting.removeprefix("later").removeprefix(", ").strip()
         cells = (f"{time} ({setting})" if setting else time, *places.get(name, "-"), *faithful.get(name, "---"))
         if set(cells) != {"-"}:
             rows.append(f"| `{name}` | {' | '.join(cells)} |")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests/support"))
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 import browsers
 import gradsight as gs
@@ -27,41 +27,46 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 OUT = ROOT / "docs/page"
-WIDTH = 1180
+WIDTH = 1440
+"""Of the window, in pixels: three maps stand side by side."""
+
 PATIENCE = 120_000
 
 
 def crops(folder: Path) -> Path:
     """Parts of the bundled photo in two folders, by what most of them shows."""
     photo = read_image(bundled_photo().source)
-    for i in range(6):
-        for j in range(6):
-            left, top, side = 12 * i * 4, 12 * j * 4, 224
+    for i in range(3):
+        for j in range(4):
+            left, top, side = 96 * i, 80 * j, 224
             kind = "Egyptian cat" if top < 110 else "espresso"
             (folder / kind).mkdir(parents=True, exist_ok=True)
             photo.crop((left, top, left + side, top + side)).save(folder / kind / f"{i}-{j}.png")
     return folder
 
 
-def keep(page: Page, name: str, size: int = 1500) -> None:
-    """The page as it is, as a small picture."""
+def keep(page: Page, name: str, until: str) -> None:
+    """The page as it is, down to the end of what a selector finds, as a small picture without its margins."""
+    page.wait_for_timeout(1000)
+    # In the page and not in the window, which may have been scrolled.
+    ends = page.locator(until).last.evaluate("one => one.getBoundingClientRect().bottom + window.scrollY")
     with Image.open(io.BytesIO(page.screenshot(full_page=True))) as shot:
-        shown = shot.convert("RGB").crop((0, 0, shot.width, min(shot.height, size)))
+        shown = shot.convert("RGB").crop((0, 0, shot.width, min(shot.height, round(ends) + 10)))
+        left, _, right, _ = ImageOps.invert(shown).getbbox() or (0, 0, shown.width, 0)
         OUT.mkdir(exist_ok=True)
-        shown.save(OUT / f"{name}.webp", quality=80, method=6)
+        cut = shown.crop((max(0, left - 24), 0, min(shown.width, right + 24), shown.height))
+        cut.save(OUT / f"{name}.webp", quality=80, method=6)
 
 
 def photo(page: Page) -> None:
     page.locator("#example").click(timeout=PATIENCE)
     page.wait_for_selector("#maps figure:nth-child(3)", timeout=PATIENCE)
-    page.wait_for_timeout(1000)
-    keep(page, "photo", 1080)
+    keep(page, "photo", "#notes")
     box = page.locator("#photo img").bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.64)
     page.wait_for_selector("#uses table", timeout=PATIENCE)
-    page.wait_for_timeout(1000)
-    keep(page, "point")
+    keep(page, "point", "#uses table")
 
 
 def run(page: Page) -> None:
@@ -70,15 +75,13 @@ def run(page: Page) -> None:
     page.get_by_role("button", name="A map of the photos").click()
     page.locator("#lay").click()
     page.wait_for_selector("#plane circle", timeout=PATIENCE)
-    page.wait_for_timeout(1000)
-    keep(page, "run", 2400)
+    keep(page, "run", "#plane")
 
 
 def evaluation(page: Page) -> None:
     page.get_by_role("tab", name="Evaluation").click()
     page.wait_for_selector("#figures table", timeout=PATIENCE)
-    page.wait_for_timeout(1000)
-    keep(page, "evaluation")
+    keep(page, "evaluation", "#plot")
 
 
 def main() -> None:
@@ -86,7 +89,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         photos = crops(Path(folder) / "photos")
         made = gs.run(photos, model=demo, out=Path(folder) / "run")
-        some = sorted(photos.rglob("*.png"))[::5]
+        some = sorted(photos.rglob("*.png"))
         methods = ["gradcam", "layercam", "gradcampp"]
         measured = gs.evaluate(demo, some, methods=methods, metrics=["averagedrop", "deletion(steps=4)"])
         with served(Shown([("demo", demo)], made, measured)) as address, browsers.chromium() as browser:
@@ -96,8 +99,7 @@ def main() -> None:
             with browsers.visited(browser, address, browsers.PHONE) as seen:
                 seen.page.locator("#example").click(timeout=PATIENCE)
                 seen.page.wait_for_selector("#maps figure:nth-child(3)", timeout=PATIENCE)
-                seen.page.wait_for_timeout(1000)
-                keep(seen.page, "phone", 1600)
+                keep(seen.page, "phone", "#maps figure:nth-child(2)")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def answers() -> list[list[Panel]]:
             question = torch.tensor([worlds_words.question(shape)])
             feed = with_words("question", question)
             explanation = explainer(net, labels=list(COLOURS), feed=feed)([photo(scene)])
-            row.append((explanation.overlay(), f"colour of the {shape}? {explanation.labels[0][0]}"))
+            row.append((explanation.overlay(), f"colour of the {shape}: {explanation.labels[0][0]}"))
         rows.append(row)
     return rows
 

@@ -266,6 +266,7 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: w.explanation.save(w.path / "a.npz"), InvalidArgument, "cannot be written"),
         (lambda w: gs.Explanation.load(5), InvalidType, "`path` must be a path"),
     ],
+    "Local": [(lambda w: gs.Local(workers=0), InvalidArgument, "`workers` must be a whole number")],
     "Model": [
         (lambda w: gs.Model(w.model, feed=5), InvalidType, "`feed` must be a function"),
         (lambda w: gs.Model(w.model, scores="a"), InvalidType, "`scores` must be a gs.Scores"),
@@ -411,6 +412,7 @@ ENTRIES: dict[str, list[tuple[Call, type[GradsightError], str]]] = {
         (lambda w: gs.recommend(0.5, [w.photo]), InvalidType, "`explainer` must be an Explainer"),
     ],
     "run": [
+        (lambda w: gs.run([], preprocess=5, out="x"), UnknownName, r"goes with it: gs\.run\(photos, gs\.Explainer"),
         (lambda w: gs.run([w.photo], w.explainer, out=5), InvalidType, "`out` must be"),
         (lambda w: gs.run([w.photo], w.explainer, out="x", batch_size=0), InvalidArgument, "`batch_size` must be"),
         (lambda w: gs.run([w.photo], w.explainer, out="x", shard=(3, 2)), InvalidArgument, "`shard` must be one of"),

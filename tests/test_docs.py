@@ -14,18 +14,19 @@ import pytest
 from conftest import ROOT
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_methods_page", ROOT / "scripts/make_methods_page.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    return importlib.import_module("make_methods_page")
 
 
 def test_the_page_of_methods_is_up_to_date(script: ModuleType) -> None:
     assert script.PAGE.read_text(encoding="utf-8") == script.page(), "run scripts/make_methods_page.py"
+
+
+def test_the_page_of_metrics_is_up_to_date(script: ModuleType) -> None:
+    metrics = importlib.import_module("make_metrics_page")
+    assert metrics.PAGE.read_text(encoding="utf-8") == metrics.page(), "run scripts/make_metrics_page.py"
 
 
 def test_the_readme_lists_every_method(script: ModuleType) -> None:

@@ -68,6 +68,7 @@ _HOMES = {
     "metric": "metric_registry",
     "open_run": "runs.opened",
     "recommend": "evaluating.recommend",
+    "Local": "runs.engines.local",
     "Ray": "runs.engines.ray",
     "Recommendation": "evaluating.recommendation",
     "refine": "variants",
@@ -106,6 +107,7 @@ if TYPE_CHECKING:
     from gradsight.results.explanations import Explanations
     from gradsight.results.note import Note
     from gradsight.results.records import ImageRecord
+    from gradsight.runs.engines.local import Local
     from gradsight.runs.engines.ray import Ray
     from gradsight.runs.merge import merge_runs
     from gradsight.runs.opened import Run, open_run
@@ -137,6 +139,7 @@ __all__ = [
     "Frame",
     "GradsightError",
     "ImageRecord",
+    "Local",
     "Model",
     "ModelSpec",
     "Neurons",

@@ -10,7 +10,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -42,6 +42,33 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
 def exists(path: str | os.PathLike[str]) -> bool:
     """Whether there is something of that name, whatever it is."""
     return _is(path, bool)
+
+
+def check_apart(
+    path: str | os.PathLike[str],
+    read: Iterable[str | os.PathLike[str]],
+    name: str = "`path`",
+    what: str = "what is read",
+) -> None:
+    """See that what is read is not written over, under whatever name.
+
+    Args:
+        path: that is to be written.
+        read: files and folders that are read; those that are gone by now are no matter.
+        name: of the argument.
+        what: they are, in words.
+
+    Raises:
+        InvalidArgument: it would be.
+    """
+    for one in read:
+        try:
+            # By what lies there too: a file may have several names.
+            same = os.path.realpath(path) == os.path.realpath(one) or os.path.samefile(path, one)
+        except (OSError, ValueError):  # one of both is not there
+            continue
+        if same:
+            raise InvalidArgument(f"{name} must not be {what}, {os.fsdecode(path)!r}. Name another file.")
 
 
 def _is(path: str | os.PathLike[str], kind: Callable[[int], bool]) -> bool:

@@ -207,11 +207,52 @@ def test_the_first_failure_is_told():
         ("boxes", [[(1, 2)]], r"`boxes\[0\]` must be"),
         ("metod", "gradcam", "metod"),
         ("height", 3, "`height` must be"),
+        ("height", 10**9, "`height` must be"),
+        ("at", 5, "`at` must be whole numbers"),
+        ("at", [1.5], "`at` must be whole numbers"),
+        ("boxes", [5], r"`boxes\[0\]` must be"),
+        ("pictures", "photo.jpg", "`pictures` must be a list"),
+        ("pictures", Image.new("RGB", (4, 4)), "`pictures` must be a list"),
     ],
 )
 def test_arguments_are_checked(argument, value, words):
     with pytest.raises(gs.GradsightError, match=words):
         Snapshots(_X[:1], **{argument: value})
+
+
+@pytest.mark.parametrize("step", [1.5, "a", None, 1 << 70])
+def test_a_step_is_a_whole_number(step):
+    for call in (Snapshots(_X[:1]), Snapshots(_X[:1]).take):
+        with pytest.raises(gs.GradsightError, match="`step` must be a whole number"):
+            call(_net(), step)
+
+
+def test_boxes_may_be_tensors_and_steps_a_set():
+    snapshots = Snapshots(_X[:2], boxes=torch.tensor([[[0, 0, 12, 12]]] * 2), at={3}, every=100)
+    assert [step for step in range(6) if snapshots.due(step)] == [0, 3]
+    snapshots.take(_net(), torch.tensor(3))
+    assert snapshots.film.moments[0].step == 3
+
+
+@pytest.mark.parametrize("box", [(0.1, 0.1, 0.4, 0.4), (40, 2, 60, 9), (-9, 0, -1, 5)])
+def test_a_box_without_a_pixel_of_the_photo_is_told(box):
+    with pytest.raises(gs.GradsightError, match=r"`boxes\[0\]` must have pixels of what is explained, .* 12 x 12"):
+        Snapshots(_X[:1], boxes=[[(0, 0, 4, 4), box]])(_net(), 0)
+
+
+def test_a_first_snapshot_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(gs.GradsightError, match="cannot be written"):
+        Snapshots(_X[:1], to=to_folder(tmp_path / "file"))(_net(), 0)
+
+
+def test_a_filmstrip_that_cannot_be_written_does_not_end_the_training(tmp_path):
+    ends = types.SimpleNamespace(write=lambda *_: None, end=lambda film: (_ for _ in ()).throw(OSError("no space")))
+    snapshots = Snapshots(_X[:1], to=[ends, to_folder(tmp_path)])
+    snapshots(_net(), 0)
+    with pytest.warns(UserWarning, match="no filmstrip by SimpleNamespace: .*no space"):
+        snapshots.end()
+    assert (tmp_path / "filmstrip.png").exists()  # those after it have theirs
 
 
 class _SummaryWriter:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from gradsight.callbacks import Snapshots, for_lightning, for_transformers, to_folder
+import gradsight as gs
+from gradsight.callbacks import Snapshots, for_fastai, for_keras, for_lightning, for_transformers, to_folder
 
 pytestmark = pytest.mark.pytorch
 
@@ -59,6 +60,12 @@ def _by_lightning(callbacks, folder):
     )
     trainer.fit(module, DataLoader(TensorDataset(_X, _Y), batch_size=4, shuffle=True, num_workers=0))
     return {name: value.clone() for name, value in module.state_dict().items()} | {"rng": torch.get_rng_state()}
+
+
+@pytest.mark.parametrize("make", [for_lightning, for_transformers, for_fastai, for_keras])
+def test_what_is_no_snapshots_is_told_before_the_training(make):
+    with pytest.raises(gs.GradsightError, match="`snapshots` must be a Snapshots"):
+        make(_X)
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning warns of itself

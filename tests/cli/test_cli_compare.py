@@ -290,3 +290,13 @@ def test_the_picture_of_another_photo_is_not_replaced(here: Path) -> None:
     assert "of the photo 'a/photo.png'" in result.stderr
     assert Path("gradsight-out/photo.compare.png").read_bytes() == before
     assert run(*command, "b/photo.png", "--overwrite").exit_code == 0
+
+
+def test_the_photo_itself_is_not_written_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(b"whatever it is")
+    result = run("compare", "photo.png", "--model", MODEL, "--out", "photo.png")
+    assert result.exit_code == 2
+    assert "--out must not be the photo itself" in " ".join(result.stderr.split())
+    assert photo.read_bytes() == b"whatever it is"

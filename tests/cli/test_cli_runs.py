@@ -96,6 +96,11 @@ def test_show_draws_what_fits_into_a_folder_or_one_picture(photos: Path) -> None
         assert np.abs(np.asarray(picture).astype(int) - np.asarray(direct)).max() <= 1
     sheet = run("show", "run", "--limit", "2", "--out", "sheet.png", "--json")
     assert lines(sheet.stdout) == [{"file": "sheet.png", "images": 2, "failed": 0}]
+    before = Path("photos/red/1.png").read_bytes()
+    for moved in ((), ("--photos", "photos")):
+        over = run("show", "run", "--out", "photos/red/1.png", *moved)
+        assert (over.exit_code, over.stderr.startswith("Error: --out must not be a photo of the run")) == (2, True)
+    assert Path("photos/red/1.png").read_bytes() == before
     some = run("show", "run", "--limit", "2", "--out", "sheet.png")
     assert some.stderr == "Note: 2 of 3 images that fit are drawn; --limit N draws more.\n"
     Path("photos/red/2.png").unlink()

@@ -238,6 +238,7 @@ def test_a_video_is_watched(here: Path, viewer: Path) -> None:
         (["x.mp4", "--out", "y.gif"], 2, "--out must end in .mp4"),
         (["x.mp4", "--scale", "best"], 2, "There is no scale 'best'. Choose from: video, running, own"),
         (["x.mp4", "--method", "best"], 2, "There is no method 'best'"),
+        (["x.mp4", "--fps", "0"], 2, "--fps must be a number above 0"),
     ],
 )
 def test_what_cannot_be_watched_is_told(arguments: list[str], status: int | None, said: str, here: Path) -> None:

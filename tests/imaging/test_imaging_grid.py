@@ -111,3 +111,22 @@ def test_texts_break_between_words_and_end_in_an_ellipsis() -> None:
     assert all(font.getlength(line) <= 100 for line in unbroken)
     assert wrapped("", font, 100) == []
     assert shortened("abc", font, 1) in ("…", "abc")
+
+
+class _Counting:
+    """A font whose letters are one pixel wide, and which counts those that it measures."""
+
+    letters = 0
+
+    def getlength(self, text: str) -> float:
+        self.letters += len(text)
+        return len(text)
+
+
+def test_of_an_endless_text_no_more_is_measured_than_is_drawn() -> None:
+    for most in (1, 50):
+        font = _Counting()
+        lines = wrapped("x" * 1_000_000, font, 100, most)
+        assert [len(line) for line in lines] == [100] * most
+        # Each line is found by halves of at most 256 letters.
+        assert font.letters < 3000 * most

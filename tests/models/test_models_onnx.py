@@ -100,7 +100,8 @@ def export(model: nn.Module, path: Path, *example: torch.Tensor, new: bool = Fal
     """Export with one of PyTorch's two exporters, for a batch of the example's size or of any."""
     options: dict[str, Any] = {"dynamo": new}
     if dynamic and new:
-        options["dynamic_shapes"] = ({0: torch.export.Dim("n", min=1, max=64)},)
+        # from 2 on: PyTorch 2.9 refuses a range with 1 where attention asks whether there is one row
+        options["dynamic_shapes"] = ({0: torch.export.Dim("n", min=2, max=64)},)
     elif dynamic:
         options |= {"input_names": ["x"], "dynamic_axes": {"x": {0: "n"}}}
     if new:

@@ -219,6 +219,18 @@ def test_a_point_that_the_model_did_not_see_has_none(served: Served, photo: Imag
         points.at(480, 0)
 
 
+def test_a_point_that_would_take_too_long_is_refused_before_it_begins(
+    served: Served, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [Asked(methods=("rise(masks=1000000000)",)), Asked(classes=tuple(range(50)))]
+    monkeypatch.setattr("gradsight.pages.points.explained", lambda *_: pytest.fail("it has begun"))
+    with pytest.raises(InvalidArgument, match="over this page's limit"):
+        points_of(served, photo, asked[0], LIMITS)
+    monkeypatch.undo()
+    with pytest.raises(InvalidArgument, match="over this page's limit"):
+        points_of(served, photo, asked[1], LIMITS)
+
+
 # What is taken home.
 
 

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("gradio")
 
+from gradsight.pages.web import guesses
 from gradsight.pages.web.guard import COOKIE, Guard
 from gradsight.pages.web.owners import Owners
 
@@ -167,3 +168,35 @@ def test_the_example_is_everybodys(tmp_path: Path) -> None:
     path = str(tmp_path / "example.jpg")
     assert site(f"/gradio_api/file={path}")[0] == 200
     assert site("/gradio_api/call/explain", "", {"data": [{"path": path}]})[0] == 200
+
+
+def test_few_wrong_passwords_a_minute_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, looked_at = [0.0], []
+    monkeypatch.setattr(guesses.time, "monotonic", lambda: clock[0])
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        looked_at.append(scope["path"])
+        await send({"type": "http.response.start", "status": scope["answer"], "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    limited = guesses.Guesses(app)
+
+    def status(answer: int, address: str = "10.0.0.1", path: str = "/login", method: str = "POST") -> int:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": method, "path": path, "client": (address, 5), "answer": answer}
+        asyncio.run(limited(scope, None, send))
+        return int(sent[0]["status"])
+
+    # The right password counts for nothing, however often it is given.
+    assert [status(200) for _ in range(2 * guesses.GUESSES)] == [200] * 2 * guesses.GUESSES
+    assert [status(400) for _ in range(guesses.GUESSES)] == [400] * guesses.GUESSES
+    seen = len(looked_at)
+    assert [status(200), status(200, path="/login/")] == [429, 429]
+    assert len(looked_at) == seen
+    assert [status(200, "10.0.0.2"), status(404, path="/"), status(200, method="GET")] == [200, 404, 200]
+    clock[0] = guesses.SECONDS + 1
+    assert status(200) == 200

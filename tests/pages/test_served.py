@@ -115,12 +115,36 @@ def test_the_api_tells_of_the_run_and_the_evaluation(client: Client) -> None:
         ({"look": {"colormap": "plasm"}}, "There is no colour map"),
         ({"look": {"cmap": "plasma"}}, "`look` takes"),
         ({"layers": ["nowhere"]}, "nowhere"),
+        ({"model": ["x"]}, "`model` must be a text"),
+        ({"classes": "tabby"}, "`classes` must be a list"),
+        ({"classes": 5}, "`classes` must be a list"),
+        ({"methods": None}, "`methods` must be a list"),
+        ({"layers": "layer4"}, "`layers` must be a list"),
+        ({"look": 5}, "`look` must be a dict"),
+        ({"look": {"pictures": "no"}}, "`pictures` must be True or False"),
     ],
 )
 def test_what_cannot_be_answered_is_told_in_words(client: Client, photo: str, asked: Any, words: str) -> None:
     with pytest.raises(Exception, match=re.escape(words)) as told:
         client.predict(handle_file(photo), **asked, api_name="/explain")
     assert "Traceback" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "asked", "words"),
+    [
+        ("/run", {"first": "a"}, "`first` must be a whole number"),
+        ("/run", {"count": None}, "`count` must be a whole number"),
+        ("/run", {"label": 5}, "`label` must be a text"),
+        ("/run", {"wrong": "no"}, "`wrong` must be True or False"),
+        ("/run", {"low": "a"}, "`low` must be a number"),
+        ("/evaluation", {"metric": "nothing"}, "There is no metric of this evaluation 'nothing'"),
+        ("/evaluation", {"metric": ["pointing"]}, "`metric` must be"),
+    ],
+)
+def test_questions_of_other_types_are_answered_in_words(client: Client, endpoint: str, asked: Any, words: str) -> None:
+    with pytest.raises(Exception, match=re.escape(words)):
+        client.predict(**asked, api_name=endpoint)
 
 
 @pytest.mark.parametrize("content", [b"", b"no photo", b"\xff\xd8\xff\xe0" + bytes(300)])
@@ -215,6 +239,9 @@ def test_a_page_with_a_password_is_closed_without_it(photo: str) -> None:
         client = Client(page, auth=("anybody", "open sesame"), verbose=False)
         made = client.predict(handle_file(photo), api_name="/explain")
         assert made["predictions"][0]["label"] in ("ant", "bee", "cow", "dog")
+        tried = [who.post("/login", data={"username": "a", "password": "guess"}).status_code for _ in range(12)]
+        assert set(tried[:8]) == {400}
+        assert tried[-1] == 429
 
 
 def test_starting_a_page_leaves_no_event_loop_open() -> None:

@@ -340,6 +340,8 @@ def test_what_is_no_report_is_refused_in_words(tmp_path: Path, monkeypatch: pyte
         gs.report(other, audit=audit, out=tmp_path / "r.html")
     with pytest.raises(InvalidArgument, match="`audit` is of one run, and 2 are reported"):
         gs.report(run, other, audit=audit, out=tmp_path / "r.html")
+    with pytest.raises(InvalidArgument, match=r"`out` must end in \.html"):
+        gs.report(run, out=tmp_path / "photo.jpg")
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingDependency, match=r"needs Jinja2.*gradsight\[report\]"):
         gs.report(run, out=tmp_path / "r.html")

@@ -16,8 +16,10 @@ import pytest
 from pyarrow import parquet
 
 import stores
+from gradsight.auditing.of_run import seen_of_run
 from gradsight.errors import GradsightError, InvalidArgument
 from gradsight.limits import ARRAY_BYTES
+from gradsight.results.wording import corner
 from gradsight.runs.manifest import Manifest
 from gradsight.runs.merge import merge_runs
 from gradsight.runs.opened import open_run
@@ -309,3 +311,29 @@ def test_a_key_is_shown_without_what_a_terminal_obeys(tmp_path: Path) -> None:
         run[0].overlay()
     assert str(caught.value).isprintable()
     assert Manifest.read(folder).name == "\x1b[2J"
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"sides": ("a",)}, "`sides` must be two or none"), ({"sides": ("a", "b", "c")}, "`sides` must be two or none"),
+    ({"sides": ("a", "b" * 200_000)}, "200000 letters"), ({"written": "x" * 200_000}, "200000 letters"),
+    ({"notes": ("zero_map",)}, "1 `notes` and 0 `note_texts`"),
+])  # fmt: skip
+def test_rows_that_could_not_be_drawn_are_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    folder = stores.write(tmp_path / "run", [stores.plain_rows(["a"], **(PHOTO | change))])
+    with pytest.raises(InvalidArgument, match=words):
+        open_run(folder)[0]
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"features": b"x"}, "multiple of element size"), ({"input_size": (224,)}, "index out of range"),
+    ({"map": b"xx"}, "cannot reshape"), ({"seen": (5.0, 5.0, 1.0, 1.0)}, "with an area"),
+])  # fmt: skip
+def test_what_cannot_be_audited_is_told_in_words(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    folder = stores.write(tmp_path / "run", [stores.plain_rows(["a"], **(PHOTO | {"prediction": 1} | change))])
+    with pytest.raises(InvalidArgument, match=f"the rows of 'a' make no explanation: .*{words}"):
+        seen_of_run(open_run(folder))
+
+
+@pytest.mark.parametrize(("peak", "words"), [((-(10**6), 10**9), "top right"), ((10**9, -1), "bottom left")])
+def test_heat_beside_the_photo_is_told_in_words(peak: tuple[int, int], words: str) -> None:
+    assert corner(peak, (40, 60)) == words

@@ -39,8 +39,8 @@ def undisturbed(zygote: Zygote, photos: Path, tmp_path_factory: pytest.TempPathF
     return rows(folder / "run")
 
 
-def asked(photos: Path, run: Path) -> list[str]:
-    return command(photos, run, "--method", "gradcam", "--method", "layercam", "--top", 2)
+def asked(photos: Path, run: Path, workers: int = 1) -> list[str]:
+    return command(photos, run, "--method", "gradcam", "--method", "layercam", "--top", 2, "--workers", workers)
 
 
 def whole(run: Path) -> int:
@@ -52,20 +52,20 @@ def whole(run: Path) -> int:
     return sum(map(len, keys))
 
 
-def check(seed: int, zygote: Zygote, photos: Path, undisturbed: pyarrow.Table, folder: Path) -> None:
+def check(seed: int, zygote: Zygote, photos: Path, undisturbed: pyarrow.Table, folder: Path, workers: int = 1) -> None:
     chance, run, log = random.Random(seed), folder / "run", folder / "log"
     for _ in range(chance.randint(1, 4)):
         place = chance.choice(PLACES)
         if chance.random() < 0.5:
-            status = zygote(asked(photos, run), log, after=chance.uniform(0, SECONDS))
+            status = zygote(asked(photos, run, workers), log, after=chance.uniform(0, SECONDS))
         else:
             # Of a manifest and its name too: the first writes of a run are those.
-            status = zygote(asked(photos, run), log, at=[place, chance.randint(1, 6)])
+            status = zygote(asked(photos, run, workers), log, at=[place, chance.randint(1, 6)])
         assert status in (-9, 1), log.read_text()
         before = whole(run) if run.exists() else 0
         if status == 1:
             break
-    assert zygote(asked(photos, run), log) == 1, log.read_text()
+    assert zygote(asked(photos, run, workers), log) == 1, log.read_text()
     assert whole(run) == COUNT >= before
     assert rows(run).equals(undisturbed)
     assert not torn(run)
@@ -79,14 +79,16 @@ def test_what_an_undisturbed_run_has(undisturbed: pyarrow.Table) -> None:
     assert undisturbed.num_rows == 4 * (COUNT - len(failed)) + len(failed)
 
 
-def test_a_killed_run_goes_on(zygote: Zygote, photos, undisturbed, tmp_path: Path) -> None:
-    check(0, zygote, photos, undisturbed, tmp_path)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_run_goes_on(workers: int, zygote: Zygote, photos, undisturbed, tmp_path: Path) -> None:
+    check(0, zygote, photos, undisturbed, tmp_path, workers)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 21))
-def test_twenty_killed_runs_go_on(seed: int, zygote: Zygote, photos, undisturbed, tmp_path: Path) -> None:
-    check(seed, zygote, photos, undisturbed, tmp_path)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_twenty_killed_runs_go_on(workers: int, seed: int, zygote: Zygote, photos, undisturbed, tmp_path: Path) -> None:
+    check(seed, zygote, photos, undisturbed, tmp_path, workers)
 
 
 @pytest.mark.parametrize("place", ["write", *(pytest.param(name, marks=pytest.mark.slow) for name in PLACES[1:])])

@@ -356,7 +356,7 @@ def smoothgrad(view: Any, *, samples: int = 16, noise: float = 0.15, seed: int =
 def integratedgradients(view: Any, *, steps: int = 32, baseline: float = 0.0) -> Any:
     """Eq. 3; the integral by Gauss-Legendre, from the roots of the Legendre polynomial and its slope there."""
     legendre = np.polynomial.Legendre.basis(steps)
-    nodes = legendre.roots()
+    nodes = legendre.roots().real  # NumPy 2.5 gives complex numbers, whatever they are
     weights = 2 / ((1 - nodes**2) * legendre.deriv()(nodes) ** 2)
     total = 0
     for node, weight in zip(nodes, weights, strict=True):

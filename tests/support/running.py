@@ -176,19 +176,23 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 
-def peak(words: Sequence[str]) -> int:
-    """The peak memory of a command in KiB: of the processes that it had at one moment, each at its own peak by then."""
+def peaks(words: Sequence[str]) -> tuple[int, int]:
+    """The peak memory of a command in KiB: its processes' own peaks, of all that ever were, and of those at one moment.
+
+    Copies of a process end before the last part is written; Ray ends and starts processes that have nothing to do.
+    """
     main = "import sys; from gradsight.cli import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", main, *words], env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    found = 0
+    at_once, each = 0, dict[int, int]()
     while process.poll() is None:
-        # Not of all that ever were: Ray ends and starts processes that have nothing to do.
-        found = max(found, sum(map(_high_water, _tree(process.pid))))
-        time.sleep(0.2)
+        now = {one: _high_water(one) for one in _tree(process.pid)}
+        at_once = max(at_once, sum(now.values()))
+        each |= {one: high for one, high in now.items() if high}
+        time.sleep(0.02)  # a copy may live for half a second
     assert process.returncode == 0
-    return found
+    return sum(each.values()), at_once
 
 
 def _tree(root: int) -> list[int]:

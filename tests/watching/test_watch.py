@@ -224,10 +224,29 @@ def test_a_folder_is_a_video_of_its_pictures(tmp_path: Path, explainer: gs.Expla
     done = gs.watch(tmp_path / "in", explainer).save(tmp_path / "out", rate=5)
     assert (done.frames, done.failed) == (3, 1)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["000000.jpg", "000001.jpg", "000002.jpg"]
-    with pytest.raises(InvalidArgument, match="has frames of an earlier call"):
+    with pytest.raises(InvalidArgument, match="has numbered pictures already"):
         gs.watch(tmp_path / "in", explainer).save(tmp_path / "out")
     gs.watch(tmp_path / "in", explainer).save(tmp_path / "x.mp4", rate=5)
     assert [time for time, _ in frames_of(tmp_path / "x.mp4")] == pytest.approx([0, 0.2, 0.6])
+
+
+def test_what_is_watched_is_not_written_over(tmp_path: Path, explainer: gs.Explainer) -> None:
+    path = record(tmp_path / "x.mp4", [scene(0.5)] * 2)
+    before = path.read_bytes()
+    (tmp_path / "other.mp4").hardlink_to(path)
+    (tmp_path / "link.mp4").symlink_to(path)
+    for name in ("x.mp4", "other.mp4", "link.mp4"):
+        with pytest.raises(InvalidArgument, match="must not be what is watched"):
+            gs.watch(path, explainer).save(tmp_path / name)
+    assert path.read_bytes() == before
+    # As FFmpeg numbers frames: from 1.
+    (tmp_path / "in").mkdir()
+    for i in (1, 2):
+        scene(i / 12).save(tmp_path / f"in/{i:06d}.jpg")
+    with pytest.raises(InvalidArgument, match="must not be what is watched"):
+        gs.watch(tmp_path / "in", explainer).save(tmp_path / "in")
+    with pytest.raises(InvalidArgument, match="has numbered pictures already"):
+        gs.watch(path, explainer).save(tmp_path / "in")
 
 
 def test_what_is_cut_off_or_damaged_is_told_and_the_rest_is_kept(tmp_path: Path, explainer: gs.Explainer) -> None:

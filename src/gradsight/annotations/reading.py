@@ -45,7 +45,7 @@ def read_boxes(path: str | os.PathLike[str]) -> Annotations:
     readers = {".json": read_coco, ".csv": read_table}
     reader = readers.get(source.suffix.lower())
     if reader is None:
-        raise InvalidArgument(f"`path` must be a file or a folder of boxes. {received(str(source))} {_FORMS}")
+        raise InvalidArgument(f"boxes must be a file or a folder of boxes. {received(str(source))} {_FORMS}")
     return reader(source)
 
 
@@ -62,7 +62,7 @@ def read_masks(folder: str | os.PathLike[str]) -> Annotations:
     source = Path(taken("folder", folder, Name()))
     found = _files(source, SUFFIXES) if is_folder(source) else []
     if not found:
-        raise InvalidArgument(f"`folder` must be a folder of pictures, one for each photo. {received(str(source))}")
+        raise InvalidArgument(f"masks must be a folder of pictures, one for each photo. {received(str(source))}")
     keys = [file.relative_to(source).with_suffix("").as_posix() for file in found]
     counts, problems = Counter(keys), Problems()
     # Which of two is meant nobody can tell, and a wrong one would look like a wrong map.

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gradsight.auditing.seen import UNKNOWN, Row, Seen, small, table_of
-from gradsight.errors import InvalidArgument
+from gradsight.errors import GradsightError, InvalidArgument
 from gradsight.imaging import Placement
 from gradsight.runs.maps import unpacked
 from gradsight.runs.opened import Run
 from gradsight.runs.photo import Found, again
 from gradsight.runs.schema import EXPLAINED, RunRow
+from gradsight.runs.stored import damaged
 
 _COLUMNS = (
     "key", "path", "fingerprint", "status", "error", "width", "height", "label", "label_index", "prediction",
@@ -59,7 +60,7 @@ def seen_of_run(run: Run) -> tuple[Seen, tuple[tuple[str, str], ...]]:
         first = first or (row.method, row.layers)
         there = best.get(row.key)
         if (row.method, row.layers) == first and (there is None or row.index == row.prediction):
-            best[row.key] = _of(row, run._find)
+            best[row.key] = _checked(row, run._find)
     if not best and not len(run):
         why = f": every photo failed ({len(run.failed)})" if run.failed else ""
         raise InvalidArgument(f"`run` must have explained photos. Received: {run!r}{why}. Type its command again.")
@@ -76,6 +77,13 @@ def _rows(run: Run) -> Iterator[RunRow]:
 
     for table in run.tables(_COLUMNS):
         yield from rows_in(table)
+
+
+def _checked(row: RunRow, find: Found | None) -> Row:
+    try:
+        return _of(row, find)
+    except (GradsightError, TypeError, ValueError, IndexError) as error:  # a stranger may have written it
+        raise damaged(row, error) from error
 
 
 def _of(row: RunRow, find: Found | None) -> Row:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradsight.callbacks.moments import WHEN
-from gradsight.checks import taken
+from gradsight.callbacks import moments
 from gradsight.errors import MissingDependency
 
 if TYPE_CHECKING:
@@ -22,12 +21,13 @@ def for_fastai(snapshots: Snapshots, when: str = "epoch") -> FastaiCallback:
         when: ``"epoch"`` counts epochs, ``"step"`` batches of the training.
 
     Raises:
+        InvalidType: ``snapshots`` is none.
         MissingDependency: fastai is not installed.
         UnknownName: ``when`` is neither.
 
     Example: ``learner.fit(5, cbs=[for_fastai(Snapshots(photos, to=to_folder("maps")))])``.
     """
-    by_step = taken("when", when, WHEN) == "step"
+    by_step = moments.by_step(snapshots, when)
     try:
         from fastai.callback.core import Callback as Base
     except ImportError as error:

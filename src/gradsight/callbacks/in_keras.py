@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradsight.callbacks.moments import WHEN
-from gradsight.checks import taken
+from gradsight.callbacks import moments
 
 if TYPE_CHECKING:
     import keras
@@ -21,13 +20,14 @@ def for_keras(snapshots: Snapshots, when: str = "epoch") -> keras.callbacks.Call
         when: ``"epoch"`` counts epochs, ``"step"`` batches.
 
     Raises:
+        InvalidType: ``snapshots`` is none.
         UnknownName: ``when`` is neither.
 
     Example: ``model.fit(x, y, callbacks=[for_keras(Snapshots(photos, to=to_folder("maps")))])``.
     """
     import keras
 
-    by_step = taken("when", when, WHEN) == "step"
+    by_step = moments.by_step(snapshots, when)
 
     class Callback(keras.callbacks.Callback):  # type: ignore[misc]
         """Takes snapshots while Keras trains."""

@@ -6,8 +6,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
-from gradsight.callbacks.moments import WHEN
-from gradsight.checks import taken
+from gradsight.callbacks import moments
 from gradsight.errors import MissingDependency
 
 if TYPE_CHECKING:
@@ -27,12 +26,13 @@ def for_lightning(snapshots: Snapshots, when: str = "epoch") -> LightningCallbac
         when: ``"epoch"`` counts epochs, ``"step"`` steps of the optimizer (``trainer.global_step``).
 
     Raises:
+        InvalidType: ``snapshots`` is none.
         MissingDependency: Lightning is not installed.
         UnknownName: ``when`` is neither.
 
     Example: ``Trainer(callbacks=[for_lightning(Snapshots(photos, to=to_folder("maps")))])``.
     """
-    by_step = taken("when", when, WHEN) == "step"
+    by_step = moments.by_step(snapshots, when)
 
     # Made here: only now it is known which of the two packages is used.
     class Callback(_package().Callback):  # type: ignore[misc]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradsight.callbacks.moments import WHEN
-from gradsight.checks import taken
+from gradsight.callbacks import moments
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -21,13 +20,14 @@ def for_transformers(snapshots: Snapshots, when: str = "epoch") -> TrainerCallba
         when: ``"epoch"`` counts epochs, ``"step"`` steps of the optimizer (``state.global_step``).
 
     Raises:
+        InvalidType: ``snapshots`` is none.
         UnknownName: ``when`` is neither.
 
     Example: ``Trainer(..., callbacks=[for_transformers(Snapshots(photos, to=to_folder("maps")))])``.
     """
     from transformers import TrainerCallback
 
-    by_step = taken("when", when, WHEN) == "step"
+    by_step = moments.by_step(snapshots, when)
 
     class Callback(TrainerCallback):  # type: ignore[misc]
         """Takes snapshots while the Trainer trains."""

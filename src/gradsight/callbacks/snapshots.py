@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from pathlib import Path
-from typing import Any, TypeAlias, Unpack
+from typing import Any, Unpack
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from gradsight import imaging
+from gradsight.callbacks.boxes import Boxes, boxes_in, check_inside, share_in
 from gradsight.callbacks.film import Film
 from gradsight.callbacks.writers import Writer
 from gradsight.checks import taken
@@ -25,16 +24,18 @@ from gradsight.models.model import ABOUT, About
 from gradsight.names import distinct, safe
 from gradsight.results import drawing
 from gradsight.results.explanation import Explanation
-from gradsight.rules import Box, Each, Whole
+from gradsight.rules import Each, Whole
 from gradsight.targets import TargetLike
-from gradsight.values import items_in
+from gradsight.values import LONGEST, items_in
 from gradsight.variants import MethodLike
-
-Boxes: TypeAlias = Sequence[Sequence[Sequence[float]]]
-"""For each photo its boxes, each (top, left, bottom, right)."""
 
 _HEIGHT = 160
 """Of each picture, in pixels."""
+
+_HIGHEST = 2048
+"""A film keeps some hundred pictures."""
+
+_STEPS = Each(Whole(), range(LONGEST), "whole numbers of steps, in a list or a set")
 
 
 class Explains(About, total=False):
@@ -103,12 +104,13 @@ class Snapshots:
         self._photos = photos
         self._writers = _writers(to)
         self._every = taken("every", every, Whole(1), "Pass 10.")
-        self._at = frozenset(at)
-        self._boxes = _boxes(boxes)
-        self._pictures = None if pictures is None else [imaging.read_image(one) for one in pictures]
-        self._height = taken("height", height, Whole(16), "Pass 160.")
+        self._at = frozenset(taken("at", list(at) if isinstance(at, Set) else at, _STEPS, "Pass (1, 2, 5)."))
+        self._boxes = boxes_in(boxes)
+        self._pictures = _pictures(pictures)
+        self._height = taken("height", height, Whole(16, _HIGHEST), "Pass 160.")
         self._explains = explains
         self._explainer: tuple[object, Explainer] | None = None
+        self._whole = False
         self.film = Film()
         self.seconds = 0.0
 
@@ -121,26 +123,35 @@ class Snapshots:
 
         Returns:
             The explanation; None where none is due, or where it failed.
+
+        Raises:
+            InvalidArgument: ``step`` is no whole number.
+            GradsightError: as `take`.
         """
         return self.take(model, step) if self.due(step) else None
 
     def due(self, step: int) -> bool:
         """Whether a snapshot is to be taken at this step."""
+        step = taken("step", step, Whole(), "Pass the number of the step.")
         return step % self._every == 0 or step in self._at
 
     def take(self, model: Any, step: int) -> Explanation | None:
         """Take a snapshot now; see `__call__`.
 
         Raises:
-            GradsightError: the first snapshot cannot be taken. Of a later one a warning tells, and the training goes
-                on.
+            InvalidArgument: ``step`` is no whole number.
+            GradsightError: the first snapshot cannot be taken or written. Of a later one a warning tells, and the
+                training goes on.
         """
+        step = taken("step", step, Whole(), "Pass the number of the step.")
         start = time.perf_counter()
         try:
-            return self._take(model, step)
+            explanation = self._take(model, step)
+            self._whole = True
+            return explanation
         except Exception as error:
             # The first shows what was asked for wrongly. A training of days must not end by a later one: a full disk.
-            if not self.film.moments:
+            if not self._whole:
                 raise
             warnings.warn(f"no snapshot of step {step}: {one_line(error)}", stacklevel=2)
             return None
@@ -149,10 +160,15 @@ class Snapshots:
             self.seconds += time.perf_counter() - start
 
     def end(self) -> None:
-        """Tell all writers that the training is over: they get the filmstrip. Callbacks do so by themselves."""
-        if self.film.moments:
-            for writer in self._writers:
+        """Tell all writers that the training is over: they get the filmstrip. Callbacks do so by themselves.
+
+        Of a writer that fails a warning tells, as the model is still to be saved.
+        """
+        for writer in self._writers if self.film.moments else ():
+            try:
                 writer.end(self.film)
+            except Exception as error:  # whatever a writer of others raises
+                warnings.warn(f"no filmstrip by {type(writer).__name__}: {one_line(error)}", stacklevel=2)
 
     def _take(self, model: Any, step: int) -> Explanation:
         explanation = self._explainer_of(model)(self._photos)
@@ -206,25 +222,14 @@ class Snapshots:
             return {}
         # All at once where there are no photos: a call of `heatmaps` makes those of all images.
         maps = None if explanation.photos else explanation.heatmaps()
+        for i, boxes in enumerate(self._boxes):
+            if boxes:
+                check_inside(f"boxes[{i}]", boxes, explanation.on_photo(i).shape if maps is None else maps.shape[2:])
         return {
             (i, j): share_in(explanation.on_photo(i, j) if maps is None else maps[i, j], self._boxes[i])
             for i, j in _each(explanation)
             if self._boxes[i]
         }
-
-
-def share_in(heat: NDArray[np.floating], boxes: Sequence[Sequence[float]]) -> float:
-    """The share of the heat in boxes, in [0, 1]; 0 where there is no heat.
-
-    >>> share_in(np.array([[3.0, 1.0], [0.0, 0.0]]), [(0, 0, 2, 1)])
-    0.75
-    """
-    inside = np.zeros(heat.shape, bool)
-    for top, left, bottom, right in boxes:
-        inside[max(0, round(top)) : max(0, round(bottom)), max(0, round(left)) : max(0, round(right))] = True
-    positive = np.clip(heat, 0, None)
-    total = float(positive.sum())
-    return float(positive[inside].sum()) / total if total else 0.0
 
 
 def _each(explanation: Explanation) -> Iterator[tuple[int, int]]:
@@ -242,17 +247,13 @@ def _name(i: int, photo: object) -> str:
     return (safe(Path(photo).stem) if isinstance(photo, str | Path) else "") or f"photo-{i}"
 
 
-def _boxes(boxes: Boxes | None) -> tuple[tuple[tuple[float, ...], ...], ...] | None:
-    if boxes is None:
+def _pictures(pictures: Sequence[Any] | None) -> list[Image.Image] | None:
+    if pictures is None:
         return None
-    each = Each(Box())
-    if not isinstance(boxes, list | tuple):
-        raise InvalidArgument(f"`boxes` must be a list with the boxes of each photo. {received(boxes)} {_BOXES}")
-    # A photo may have none.
-    return tuple(taken(f"boxes[{i}]", one, each, _BOXES) if one else () for i, one in enumerate(boxes))
-
-
-_BOXES = "Pass [[(top, left, bottom, right)], ...]."
+    found = None if isinstance(pictures, Path | Image.Image) else items_in(pictures)
+    if found is None:
+        raise InvalidType(f"`pictures` must be a list with a picture for each image. {received(pictures)}")
+    return [imaging.read_image(one) for one in found]
 
 
 def _check_count(values: Sequence[Any] | None, name: str, explanation: Explanation) -> None:

@@ -16,7 +16,7 @@ from gradsight.cli.options import Look
 from gradsight.cli.terminal import to_json
 from gradsight.cli.viewing import made
 from gradsight.errors import InvalidArgument
-from gradsight.files import exists, is_folder, write_bytes
+from gradsight.files import check_apart, is_folder, write_bytes
 from gradsight.photos import Photo
 from gradsight.results.explanation import Explanation
 from gradsight.results.files import figure_names, overlay_names
@@ -217,9 +217,8 @@ class OneFile:
         Raises:
             InvalidArgument: it is the file to write.
         """
-        for photo in photos:
-            if isinstance(photo.source, Path) and exists(self.path) and self.path.samefile(photo.source):
-                raise InvalidArgument(f"--out must not be the photo itself, {self.place!r}. Name another file.")
+        sources = [photo.source for photo in photos if isinstance(photo.source, Path)]
+        check_apart(self.path, sources, "--out", "the photo itself")
 
     def write(self, photo: Photo, explanations: Sequence[Explanation]) -> list[Record]:
         """Write the picture; a record for each explanation.

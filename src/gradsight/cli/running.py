@@ -123,11 +123,14 @@ def _shown(first: str) -> Iterator[Show]:
 
 @contextmanager
 def _bar(console: Console, first: str) -> Iterator[Show]:
-    with Progress(BarColumn(), TextColumn("{task.description}"), console=console, transient=True) as bar:
+    columns = BarColumn(), TextColumn("{task.description}")
+    # Without a thread of its own, which would keep copies of this process from being made (`runs.engines.forked`).
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task(first, total=None)
+        bar.refresh()
 
         def show(now: Shown) -> None:
-            bar.update(task, total=now.total, completed=now.done, description=now.words)
+            bar.update(task, total=now.total, completed=now.done, description=now.words, refresh=True)
 
         yield show
 

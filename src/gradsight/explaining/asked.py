@@ -105,15 +105,15 @@ def check_for_all(targets: object) -> None:
         )
 
 
-def check_words(given: Iterable[str], known: Sequence[str], what: str) -> None:
-    """Check that keyword arguments have known names.
+def check_words(given: Iterable[str], known: Sequence[str], what: str, way_out: str = "") -> None:
+    """Check that keyword arguments have known names; ``way_out`` ends the error.
 
     Raises:
         UnknownName: one is not known; the message names the nearest ones.
     """
     for name in given:
         if name not in known:
-            raise unknown(f"argument of {what}", name, known)
+            raise unknown(f"argument of {what}", name, known, way_out)
 
 
 def told(model: Model, about: About) -> Model:

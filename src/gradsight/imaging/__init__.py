@@ -6,6 +6,7 @@ NumPy and Pillow only, no framework.
 from gradsight.imaging.colour import DEFAULT, DIVERGING, NAME, colorize, colormap, colormaps, ends
 from gradsight.imaging.fit import PARTS, Preprocess, name_of
 from gradsight.imaging.grid import Row, grid
+from gradsight.imaging.hottest import regions
 from gradsight.imaging.legend import Legend, draw_legend, with_legends
 from gradsight.imaging.overlay import MAX_SIDE, OPACITY, Paint, dimmed, draw, outlined, overlay, shrunk, transparent
 from gradsight.imaging.panel import HEIGHT, stacked, strip
@@ -58,6 +59,7 @@ __all__ = [
     "read_marked",
     "read_opacity",
     "region",
+    "regions",
     "resize",
     "save",
     "shrunk",

@@ -196,7 +196,13 @@ class Preprocess:
         return self._cut(image)[0]
 
     def _normalised(self, pixels: NDArray[np.float32]) -> NDArray[np.generic]:
-        return (pixels / np.float32(255) - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        # Channel by channel, each with a number of its own: three numbers to each pixel take five times as long.
+        planes = np.array(pixels.transpose(2, 0, 1), order="C")
+        for plane, mean, std in zip(planes, self.mean, self.std, strict=True):
+            np.divide(plane, np.float32(255), out=plane)
+            np.subtract(plane, np.float32(mean), out=plane)
+            np.divide(plane, np.float32(std), out=plane)
+        return planes.transpose(1, 2, 0)
 
     def _made(
         self, function: Callable[[NDArray[np.float32]], Array], pixels: NDArray[np.float32]

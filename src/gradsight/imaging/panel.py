@@ -116,7 +116,7 @@ def _drawable(text: str) -> str:
 def shortened(text: str, font: Font, width: int) -> str:
     """Cut a text at its end until it fits, on one line."""
     line = _drawable(text)
-    if font.getlength(line) <= width:
+    if _fitting(line, font, width) == len(line):
         return line
     return line[: _fitting(line, font, width - font.getlength("…"))].rstrip() + "…"
 
@@ -124,8 +124,8 @@ def shortened(text: str, font: Font, width: int) -> str:
 def wrapped(text: str, font: Font, width: int, most: int = 99) -> list[str]:
     """Break a text into lines that fit, between words where it can be, ``most`` of them; the last may end in "…"."""
     rest, lines = _drawable(text), list[str]()
-    while rest and len(lines) < most - 1 and font.getlength(rest) > width:
-        count = max(1, _fitting(rest, font, width))
+    while rest and len(lines) < most - 1 and (count := _fitting(rest, font, width)) < len(rest):
+        count = max(1, count)
         space = rest.rfind(" ", 1, count + 1)
         count = space if space > 0 else count
         lines.append(rest[:count].rstrip())
@@ -133,10 +133,16 @@ def wrapped(text: str, font: Font, width: int, most: int = 99) -> list[str]:
     return [*lines, shortened(rest, font, width)] if rest else lines
 
 
+_FIRST = 32
+"""Letters of a line that are measured first."""
+
+
 def _fitting(line: str, font: Font, width: float) -> int:
     """How many letters of a line fit."""
-    # By halves: to measure a text takes time, and a caption may have thousands of letters.
-    low, high = 0, len(line)
+    # By halves of twice what fits: to measure a text takes time, and a stranger's may have a million letters.
+    low, high = 0, min(_FIRST, len(line))
+    while high < len(line) and font.getlength(line[:high].rstrip()) <= width:
+        low, high = high, min(2 * high, len(line))
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if font.getlength(line[:middle].rstrip()) <= width else (low, middle - 1)

@@ -106,7 +106,7 @@ class Placement:
 
     def _matrices(self, heat: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         cells = trailing(heat, 2)
-        down, across = (_made(self.image_size[i], self.box[i], self.box[i + 2], cells[i]) for i in range(2))
+        down, across = (axis_matrix(self.image_size[i], self.box[i], self.box[i + 2], cells[i]) for i in range(2))
         return down, across
 
     def to_pixel(self, row: float, column: float) -> tuple[float, float]:
@@ -137,7 +137,8 @@ def _whole(start: float, stop: float, length: int) -> tuple[int, int]:
     return first, max(min(round(stop), length), first + 1)
 
 
-def _made(length: int, start: float, stop: float, cells: int) -> NDArray[np.float64]:
+def axis_matrix(length: int, start: float, stop: float, cells: int) -> NDArray[np.float64]:
+    """The (length, cells) weights of a map's cells along an axis of a picture; 0 for pixels that are not seen."""
     # All maps of a photo lie on it alike, and often those of the next photo too.
     # Large ones, of fine maps, are not kept.
     make = _kept if length * cells <= _MOST_KEPT else _axis
@@ -157,4 +158,4 @@ _MOST_KEPT = 1 << 15
 """Weights of an axis: 256 KiB."""
 
 # Nobody writes into them.
-_kept = lru_cache(maxsize=16)(_axis)
+_kept = lru_cache(maxsize=32)(_axis)

@@ -21,7 +21,7 @@ from gradsight.results import wording
 from gradsight.results.explanation import Explanation
 from gradsight.results.explanations import each_of
 from gradsight.results.wording import share
-from gradsight.rules import Number
+from gradsight.rules import Flag, Number, Text
 from gradsight.runs.opened import Run
 from gradsight.runs.schema import EXPLAINED
 
@@ -57,6 +57,8 @@ class Filter:
     def __post_init__(self) -> None:
         for name in ("low", "high"):
             taken(name, getattr(self, name), Number(0, 1), "Pass 0.5.")
+        taken("label", self.label, Text(), "Pass '' for any.")
+        taken("wrong", self.wrong, Flag())
 
 
 @dataclass(frozen=True)

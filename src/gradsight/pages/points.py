@@ -108,15 +108,16 @@ def points_of(served: Served, photo: Image.Image, asked: Asked, limits: Limits) 
     meant, _ = asked.within(served.explainer.labels)
     one = replace(meant, methods=meant.methods[:1], layers=meant.layers[:1])
     count = min(_BEST, len(served.labels) or _BEST)
+    served.check(replace(one, classes=(), top=count), limits)
     try:
         targets: TargetLike = Top(count)
         found = explained(served, photo, one, targets, limits)[0]
     except InvalidArgument:  # fewer classes than that, which has no names
         found = explained(served, photo, one, Top(1), limits)[0]
-    served.check(replace(one, classes=(), top=len(found.labels[0])), limits)
     missing = [which for which in one.classes if which not in {target.index for target in found.targets[0]}]
     if missing:
         best = [target.index for target in found.targets[0] if target.index is not None]
+        served.check(replace(one, classes=(*best, *missing)), limits)
         found = explained(served, photo, one, Classes(*best, *missing), limits)[0]
     return Points(found)
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from gradsight.checks import optional
 from gradsight.errors import GradsightError, InvalidArgument, unknown
 from gradsight.explaining.explainer import Explainer
 from gradsight.imaging import read_image
@@ -14,6 +15,7 @@ from gradsight.pages.asked import Asked
 from gradsight.pages.limits import Limits
 from gradsight.photos import bundled_photo
 from gradsight.registry import METHODS
+from gradsight.rules import Text
 from gradsight.targets import Top, class_name
 from gradsight.variants import as_method
 
@@ -114,8 +116,10 @@ def model_of(models: Mapping[str, Served], name: str | None) -> Served:
     """A model by its name; the first where none is named.
 
     Raises:
+        InvalidType: the name is no text.
         UnknownName: there is none of that name.
     """
+    name = optional("model", name, Text())
     if not name:
         return next(iter(models.values()))
     if name not in models:

@@ -10,7 +10,7 @@ from pathlib import Path
 import gradsight
 from gradsight.auditing.audit import Audit
 from gradsight.checks import optional, taken
-from gradsight.errors import InvalidArgument
+from gradsight.errors import InvalidArgument, received
 from gradsight.explaining.explainer import Explainer
 from gradsight.files import write_bytes
 from gradsight.models.as_model import ModelLike
@@ -108,6 +108,9 @@ def report(
     # Before minutes of work.
     need_jinja()
     found = opened(of)
+    # A photo that was named by mistake is not written over, and no browser opens what has another ending.
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InvalidArgument(f"`out` must end in .html. {received(str(path))} Pass out='report.html'.")
     runs = [one for one in found if isinstance(one, Run)]
     if audit is not None and len(runs) != 1:
         raise InvalidArgument(

@@ -132,9 +132,8 @@ class Explanation(Shown):
         ((40, 60), (20, 0, 40, 30))
         """
         image = index_of("image", image, len(self.maps))
-        names = _names_of_files(files, len(self.targets[image]))
-        # Positions of a photo count in its own pixels, those of an array in the input's.
-        size = self.placements[image].image_size if self._lies_on_photo else tuple(self.input_size)
+        names, hot = _names_of_files(files, len(self.targets[image])), self._regions(image)
+        size = self._size(image)
         best = self.predictions[image][0].label if self.predictions else None
         written = self.written[image] if self.written else None
         answer = written if self.written else best
@@ -154,11 +153,11 @@ class Explanation(Shown):
             answer=answer if self.question else None,
             caption=None if self.question else written,
             predictions=self.predictions[image] if self.predictions else (),
-            targets=tuple(self._target_record(image, j, file) for j, file in enumerate(names)),
+            targets=tuple(self._target_record(image, j, *one) for j, one in enumerate(zip(names, hot, strict=True))),
         )
 
-    def _target_record(self, image: int, j: int, file: str | None) -> TargetRecord:
-        target, region = self.targets[image][j], _region_record(self.region(image, j))
+    def _target_record(self, image: int, j: int, file: str | None, hot: imaging.Region | None) -> TargetRecord:
+        target, region = self.targets[image][j], _region_record(hot)
         # Only where the sign means something: of an unsigned map the values under 0 are no evidence against the target.
         against = _region_record(self.region(image, j, against=True)) if target.signed else None
         # Of this one map alone: `self.scale` looks at the maps of all images.

@@ -116,6 +116,10 @@ class Maps:
         # By the placements, of which there are as many: photos of a run are read only when they are drawn on.
         return self._is_picture and bool(self.placements)
 
+    def _size(self, image: int) -> tuple[int, ...]:
+        """The axes that positions of an image count in: of a photo its own pixels, of an array those of the input."""
+        return self.placements[image].image_size if self._lies_on_photo else tuple(self.input_size)
+
     def _at(self, image: int, target: int) -> tuple[int, int]:
         """The numbers of an image and of a target, as plain ones.
 

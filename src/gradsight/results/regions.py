@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,13 +113,32 @@ class Regions(Heat):
 
     def _dense(self, image: int, target: int) -> NDArray[np.float32]:
         """The map in which the peak is looked for: averaged over neighbours where it is as fine as the input."""
-        values = imaging.nan_to_zero(self.maps[image, target])
-        return imaging.smoothed(values) if self._fine else values
+        dense: NDArray[np.float32] = self._all_dense(image, slice(target, target + 1))[0]
+        return dense
+
+    def _all_dense(self, image: int, targets: slice = slice(None)) -> NDArray[np.float32]:
+        """As `_dense`, of several targets, (k, *s)."""
+        values = imaging.nan_to_zero(self.maps[image, targets])
+        return np.stack([imaging.smoothed(one) for one in values]) if self._fine else values
+
+    def _regions(self, image: int) -> list[imaging.Region | None]:
+        """As `region`, of each target of an image, found together."""
+        return self._all_hottest(image, self._all_dense(image))
 
     def _hottest(self, image: int, values: NDArray[np.float32]) -> imaging.Region | None:
-        heat, placed, small = self._laid_out(image, values)
-        found = imaging.region(heat)
-        return None if found is None else found.scaled(small, placed)
+        return self._all_hottest(image, values[None])[0]
+
+    def _all_hottest(self, image: int, values: NDArray[np.float32]) -> list[imaging.Region | None]:
+        """The regions of maps of an image, (m, *s)."""
+        heat = np.clip(values, 0, None)
+        if not self._lies_on_photo:
+            size = self._matching_input()
+            return [imaging.region(imaging.resize(one, size)) for one in heat]
+        placed, small = self.placements[image], self._smaller(image)
+        found = imaging.regions(heat, small)
+        if small is placed:
+            return found
+        return [None if region is None else region.scaled(small.image_size, placed.image_size) for region in found]
 
     def _laid_out(
         self, image: int, values: NDArray[np.float32]
@@ -128,7 +148,26 @@ class Regions(Heat):
         if not self._lies_on_photo:
             size = self._matching_input()
             return imaging.resize(heat, size), size, size
-        placed = self.placements[image]
+        small = self._smaller(image)
+        return small.to_image(heat), self.placements[image].image_size, small.image_size
+
+    def _smaller(self, image: int) -> imaging.Placement:
+        """Where the model's input lies on the copy of a photo in which regions are found."""
         # A fine map must not lose positions: the copy has at least as many pixels as the model's input.
-        small = placed.within(max(_PIXELS, math.prod(self.input_size)))
-        return small.to_image(heat), placed.image_size, small.image_size
+        return self.placements[image].within(max(_PIXELS, math.prod(self.input_size)))
+
+
+def regions_of(explanations: Sequence[Regions], image: int) -> list[list[imaging.Region | None]]:
+    """The regions of one image by several methods: of each explanation those of its targets.
+
+    Args:
+        explanations: of one call, so that their images lie on their photos alike.
+        image: which image.
+    """
+    first = explanations[0]
+    # Maps of one shape are looked at together, which takes little more than one alone.
+    if not first._lies_on_photo or any(one.maps.shape != first.maps.shape for one in explanations):
+        return [one._regions(image) for one in explanations]
+    dense = np.concatenate([one._all_dense(image) for one in explanations])
+    found, count = first._all_hottest(image, dense), first.maps.shape[1]
+    return [found[i : i + count] for i in range(0, len(found), count)]

@@ -58,7 +58,6 @@ class Widget(anywidget.AnyWidget):
         super().__init__()
         self._explanation, self._image = explanation, image
         self._again = Again(explanation, image, explainer)
-        self._known: dict[tuple[str, str], tuple[Explanation, int, int]] = {}
         self.methods = list(dict.fromkeys([explanation.method, *_cheap()]))
         self.method = explanation.method
         self.choices = self._groups()
@@ -93,12 +92,9 @@ class Widget(anywidget.AnyWidget):
         self.answer += 1
 
     def _show(self) -> None:
-        """Draw what is chosen; the model is asked once for each class and method."""
-        key = self.choice, self.method
-        # Kept: to go back to a class must not wait for the model.
-        if key not in self._known:
-            self._known[key] = self._explained(*key)
-        explanation, image, target = self._known[key]
+        """Draw what is chosen."""
+        # Asked each time: the model may have been trained since this class was looked at.
+        explanation, image, target = self._explained(self.choice, self.method)
         drawn = canvas_of(explanation, image, target)
         # Of another sign other colour maps fit; else the one that was chosen stays.
         if not self.colormaps or drawn.signed != self.signed:

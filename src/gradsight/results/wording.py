@@ -66,11 +66,16 @@ def position(peak: Sequence[int], size: Sequence[int]) -> str:
     return f"{numbers} ({corner(peak, size)})" if len(peak) == 2 else numbers
 
 
+def _third(at: int, length: int) -> int:
+    # A stranger's run may say that it is hot beside the photo.
+    return min(max(0, 3 * at // length), 2)
+
+
 def corner(peak: Sequence[int], size: Sequence[int]) -> str:
     """A position by thirds of the photo, or by its numbers where a model makes something else of photos."""
     if len(peak) != 2:
         return position(peak, size)
     # Nine words are enough to see whether two maps agree; the numbers stand in the record.
-    down = ("top", "middle", "bottom")[3 * peak[0] // size[0]]
-    across = ("left", "centre", "right")[3 * peak[1] // size[1]]
+    down = ("top", "middle", "bottom")[_third(peak[0], size[0])]
+    across = ("left", "centre", "right")[_third(peak[1], size[1])]
     return "centre" if (down, across) == ("middle", "centre") else f"{down} {across}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -30,35 +31,44 @@ class Concentration(NamedTuple):
     entropy: float | None
 
 
-def concentrations_of(maps: NDArray[np.floating], signed: Sequence[bool]) -> list[Concentration]:
+def concentrations_of(maps: NDArray[np.floating], signed: NDArray[np.bool_] | Sequence[bool]) -> list[Concentration]:
     """How the heat of maps is spread: of a signed map its magnitude counts, of another one what is over 0.
 
     Args:
-        maps: (k, *s), raw; NaN and infinite values count as 0. A cell counts as evenly filled.
-        signed: of each map.
+        maps: (k, *s), or (e, k, *s) of several explanations, raw; NaN and infinite values count as 0. A cell counts as
+            evenly filled.
+        signed: (k,) or (e, k), of each map.
+
+    Returns:
+        One for each map, in their order.
 
     >>> concentrations_of(np.ones((1, 10, 10)), [False])
     [Concentration(border=0.36, entropy=1.0)]
     """
+    signed = np.asarray(signed)
+    axes = maps.ndim - signed.ndim
     values = nan_to_zero(maps).astype(np.float64)
-    heat = np.where(np.reshape(signed, (-1,) + (1,) * (maps.ndim - 1)), np.abs(values), values.clip(0, None))
-    flat = heat.reshape(len(heat), -1)
+    heat = values.clip(0, None)
+    if signed.any():
+        heat = np.where(signed.reshape(*signed.shape, *(1,) * axes), np.abs(values), heat)
+    flat = heat.reshape(signed.size, -1)
     totals = flat.sum(axis=1)
     inner = heat
-    for length in reversed(maps.shape[1:]):
+    for length in reversed(maps.shape[signed.ndim :]):
         inner = inner @ _inside(length)
     shares = flat / np.where(totals > 0, totals, 1)[:, None]
     # One position alone is neither spread nor dense.
     most = math.log(flat.shape[1]) or 1.0
     entropies = entr(shares).sum(axis=1) / most
     return [
-        Concentration(round(min(max(float(1 - part / total), 0.0), 1.0), 6), round(min(float(entropy), 1.0), 6))
+        Concentration(round(min(max(1 - part / total, 0.0), 1.0), 6), round(min(entropy, 1.0), 6))
         if total > 0
         else Concentration(None, None)
-        for part, total, entropy in zip(inner, totals, entropies, strict=True)
+        for part, total, entropy in zip(inner.ravel().tolist(), totals.tolist(), entropies.tolist(), strict=True)
     ]
 
 
+@lru_cache(maxsize=16)
 def _inside(cells: int) -> NDArray[np.float64]:
     """How much of each cell of a side lies inside of the border, (cells,)."""
     edges = np.arange(cells + 1) / cells

@@ -80,6 +80,11 @@ class Item:
         return self.key
 
     @property
+    def is_in_memory(self) -> bool:
+        """Whether the picture, or the bytes of its file, are in memory already."""
+        return isinstance(self.source, bytes | Image.Image | np.ndarray)
+
+    @property
     def stem(self) -> str:
         """How the names of its files begin: the key without the ending of a picture.
 

@@ -33,9 +33,9 @@ def locked(folder: Path) -> filelock.BaseFileLock:
         raise MissingDependency("a run is locked by filelock. Install it: pip install 'gradsight[run]'.") from error
     # Not of a thread: what writes may be another one than what opened it. The system itself opens the lock of a process
     # that was killed.
-    lock = filelock.FileLock(folder / LOCK, blocking=False, thread_local=False)
+    lock = filelock.FileLock(folder / LOCK, thread_local=False)
     try:
-        lock.acquire()
+        lock.acquire(blocking=False)
     except filelock.Timeout:
         raise InvalidArgument(
             f"another process writes into {str(folder)!r}: {_owner(folder)}. Wait for its end, or end it; what it "

@@ -17,6 +17,7 @@ from gradsight.explaining.inputs import Prepared
 from gradsight.explaining.stream import OF_ALL, Batches
 from gradsight.photos import Failed, without_frames
 from gradsight.results.explanation import Explanation
+from gradsight.runs.begun import Begun, Passed
 from gradsight.runs.features import Features, Pooled
 from gradsight.runs.plan import Numbered, Plan
 from gradsight.runs.rows import Labelling, failed_row, rows_of
@@ -48,19 +49,21 @@ class Making:
         explainer: what explains them.
         plan: how they are cut.
         features: whether rows have features.
+        begun: what is done of the first photos, with the same explainer.
 
     Raises:
         GradsightError: the explainer takes no photos, or targets are a list with one for each.
     """
 
-    def __init__(self, explainer: Explainer, plan: Plan, *, features: bool = False) -> None:
+    def __init__(self, explainer: Explainer, plan: Plan, *, features: bool = False, begun: Begun | None = None) -> None:
         asked = asked_of(explainer, None, None, None)
         # Features are taken of the pass while it is there: of the maps alone they cannot be had.
         self._features = Features(asked.methods, explainer._model.backend().numpy) if features else None
         if self._features is not None:
             asked = asked._replace(methods=self._features.methods)
         self._explain = of_prepared(explainer._passes, asked)
-        self.prepare = explainer._passes.preparing()
+        self._begun = begun or Begun()
+        self.prepare = self._begun.preparing(explainer._passes.preparing())
         self._labelling = Labelling(explainer.labels)
         self._plan = plan
         # One thread: rows are made in the order of the batches, beside the model and not beside each other.
@@ -96,7 +99,7 @@ class Making:
 
     def of_batch(self, photos: Sequence[Numbered], prepared: Sequence[Prepared]) -> list[Made]:
         """What comes of photos that became inputs of one size, together."""
-        explanations, features = self.explained(prepared)
+        explanations, features = self._begun.taken(photos) or self.explained(prepared)
         # Waited for here, before the next pass: else a slow disk would let explanations pile up.
         while len(self._coming) >= _WAITING:
             self._coming.popleft().result()
@@ -104,22 +107,21 @@ class Making:
         self._coming.append(coming)
         return [Made(photo, False, partial(_one, coming, i)) for i, photo in enumerate(photos)]
 
-    def explained(self, prepared: Sequence[Prepared]) -> tuple[list[Explanation], Pooled]:
+    def explained(self, prepared: Sequence[Prepared]) -> Passed:
         """Explanations of photos that became inputs of one size, and the features of each where they are asked for."""
         if self._features is None:
-            return self._explain(prepared), ()
+            return Passed(self._explain(prepared))
         with self._features:
             explanations = self._explain(prepared)
-            return explanations, self._features.taken(explanations)
+            return Passed(explanations, self._features.taken(explanations))
 
-    def whole(self, photo: Numbered, prepared: Prepared) -> list[RunRow]:
-        """The rows of one photo, made now and here.
+    def whole(self, photo: Numbered, passed: Passed) -> list[RunRow]:
+        """The rows of one photo that passed alone, made now and here.
 
         Raises:
             Exception: whatever is wrong.
         """
-        explanations, features = self.explained([prepared])
-        return rows_of(explanations, photo.item, self._labelling, 0, features)
+        return rows_of(passed.explanations, photo.item, self._labelling, 0, passed.features)
 
     def _rows(
         self, photos: Sequence[Numbered], explanations: Sequence[Explanation], features: Pooled

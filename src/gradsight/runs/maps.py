@@ -17,11 +17,21 @@ def packed(values: NDArray[np.floating]) -> tuple[bytes, float]:
     >>> packed(np.array([[0.5, 2.0]], np.float32))[1]
     2.0
     """
-    wide = np.asarray(values, np.float64)
-    magnitudes = np.abs(wide[np.isfinite(wide)])
+    return all_packed(np.asarray(values)[None])[0]
+
+
+def all_packed(maps: NDArray[np.floating]) -> list[tuple[bytes, float]]:
+    """Maps (m, *s), each as `packed` has it."""
+    wide = np.asarray(maps, np.float64).reshape(len(maps), -1)
+    magnitudes = np.abs(wide)
+    highest = magnitudes.max(axis=1, initial=0.0)
+    if not np.isfinite(highest).all():
+        highest = np.where(np.isfinite(magnitudes), magnitudes, 0).max(axis=1)
     # 1 where nothing is there to divide by: infinity times 0 would be NaN.
-    scale = float(np.float32(magnitudes.max(initial=0.0))) or 1.0
-    return (wide / scale).astype("<f2").tobytes(), scale
+    single = highest.astype(np.float32)
+    scales = np.where(single > 0, single, np.float32(1)).astype(np.float64)
+    halves = (wide / scales[:, None]).astype("<f2")
+    return list(zip((half.tobytes() for half in halves), scales.tolist(), strict=True))
 
 
 def unpacked(content: bytes, scale: float, shape: Sequence[int]) -> NDArray[np.float32]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +14,18 @@ from PIL import Image
 from gradsight.errors import GradsightError, one_line
 from gradsight.recent import Recent
 from gradsight.results.explanation import Explanation
-from gradsight.results.records import ImageRecord, TargetRecord
 from gradsight.runs import fingerprint
-from gradsight.runs.concentration import concentrations_of
 from gradsight.runs.features import Pooled
 from gradsight.runs.item import Item, Label
-from gradsight.runs.maps import packed
+from gradsight.runs.measures import Measures, measured
 from gradsight.runs.schema import RunRow
-from gradsight.targets import class_index
+from gradsight.targets import Prediction, class_index
 
 _BEST = 5
 """So many of the model's best classes are kept."""
+
+_Columns: TypeAlias = dict[str, Any]
+"""Some columns of a row. A row is made of all at once: it cannot be changed, and each change would be a copy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +73,22 @@ def rows_of(
         image: which image of the explanations it is.
         features: of the explanations, where some are kept.
     """
-    shared = _of_item(item, labelling)
+    label, index = labelling.of(item.label)
+    shared: _Columns = {
+        "key": item.key,
+        "path": item.path,
+        "fingerprint": _fingerprint(item),
+        "label": label,
+        "label_index": index,
+    }
     rows: list[RunRow] = []
+    measures = measured(explanations, image)
     for number, explanation in enumerate(explanations):
-        # Regions, scales and predictions are those of the record: what `explain` writes and a run say the same.
-        record = explanation.record(image)
-        own = [_of_target(_of_map(_of_image(shared, record), explanation, image), one) for one in record.targets]
-        rows += _with_values(own, explanation, image, features[number] if features else None)
+        pooled = features[number] if features else None
+        of_image = {**shared, **_of_image(explanation, image)}
+        for target, found in enumerate(measures[number]):
+            own = _of_target(explanation, image, target)
+            rows.append(RunRow(**of_image, **own, **_of_map(found), features=_features(pooled, image, target, found)))
     return rows
 
 
@@ -86,11 +97,6 @@ def failed_row(item: Item, error: BaseException, labelling: Labelling) -> RunRow
     label, index = labelling.of(item.label)
     words = str(error) if isinstance(error, GradsightError) else f"{type(error).__name__}: {one_line(error)}"
     return RunRow.failed(item.key, words, path=item.path, label=label, label_index=index)
-
-
-def _of_item(item: Item, labelling: Labelling) -> RunRow:
-    label, index = labelling.of(item.label)
-    return RunRow(key=item.key, path=item.path, fingerprint=_fingerprint(item), label=label, label_index=index)
 
 
 def _fingerprint(item: Item) -> str | None:
@@ -106,73 +112,67 @@ def _fingerprint(item: Item) -> str | None:
         return None
 
 
-def _of_image(row: RunRow, record: ImageRecord) -> RunRow:
-    best = record.predictions[0] if record.predictions else None
-    return replace(
-        row,
-        width=record.width,
-        height=record.height,
-        prediction=None if best is None else best.index,
-        prediction_label=None if best is None else best.label,
-        probability=None if best is None else best.probability,
-        top=record.predictions[:_BEST],
-        written=record.caption or record.answer,
-        layers=record.layers,
-        at=record.at,
-        method=record.method,
-        title=record.title,
-    )
-
-
-def _of_map(row: RunRow, explanation: Explanation, image: int) -> RunRow:
+def _of_image(explanation: Explanation, image: int) -> _Columns:
+    """What the rows of an image by one method share; a record of it says the same."""
+    predictions = explanation.predictions[image] if explanation.predictions else ()
+    best = predictions[0] if predictions else None
     placed = explanation.placements[image] if explanation.placements else None
-    return replace(
-        row,
-        shape=tuple(explanation.maps.shape[2:]),
-        input_size=tuple(explanation.input_size),
-        seen=None if placed is None else placed.box,
-    )
+    size = explanation._size(image)
+    return {
+        "width": size[-1] if len(size) > 1 else None,
+        "height": size[-2] if len(size) > 1 else None,
+        "prediction": None if best is None else best.index,
+        "prediction_label": None if best is None else best.label,
+        "probability": None if best is None else best.probability,
+        "top": predictions[:_BEST],
+        "written": _written(explanation, image, best),
+        "layers": explanation.layers,
+        "at": explanation.at,
+        "method": explanation.method,
+        "title": explanation.title or explanation.method,
+        "shape": tuple(explanation.maps.shape[2:]),
+        "input_size": tuple(explanation.input_size),
+        "seen": None if placed is None else placed.box,
+    }
 
 
-def _of_target(row: RunRow, record: TargetRecord) -> RunRow:
-    return replace(
-        row,
-        index=record.index,
-        target_label=record.label,
-        place=record.place,
-        score=record.score,
-        signed=record.signed,
-        peak=record.peak,
-        box=record.box,
-        area=record.area,
-        notes=tuple(note.code for note in record.notes),
-        note_texts=tuple(note.text for note in record.notes),
-    )
+def _written(explanation: Explanation, image: int, best: Prediction | None) -> str | None:
+    """The caption or the answer; of a model that writes none its best class answers a question."""
+    if explanation.written:
+        # An answer may be empty; a caption that is so is none.
+        return explanation.written[image] or ("" if explanation.question else None)
+    return best.label if explanation.question and best is not None else None
 
 
-def _with_values(
-    rows: Sequence[RunRow], explanation: Explanation, image: int, features: NDArray[np.float16] | None
-) -> list[RunRow]:
-    """Rows of one map each, of the targets of an image, with the map itself and what is measured of it."""
-    found = concentrations_of(explanation.maps[image], [bool(row.signed) for row in rows])
-    made = []
-    for target, (row, heat) in enumerate(zip(rows, found, strict=True)):
-        content, scale = packed(explanation.maps[image, target])
-        made.append(
-            replace(
-                row,
-                target=target,
-                sides=explanation.targets[image][target].sides,
-                map=content,
-                scale=scale,
-                border=heat.border,
-                entropy=heat.entropy,
-                # Of a map that is hot nowhere there are none.
-                features=None if features is None or row.peak is None else _bytes(features[image, target]),
-            )
-        )
-    return made
+def _of_target(explanation: Explanation, image: int, number: int) -> _Columns:
+    target = explanation.targets[image][number]
+    notes = explanation.target_notes[image][number] if explanation.target_notes else ()
+    return {
+        "target": number,
+        "index": target.index,
+        "target_label": target.label,
+        "sides": target.sides,
+        "place": tuple(map(float, target.place)) or None,
+        "score": float(explanation.scores[image, number]),
+        "signed": target.signed,
+        "notes": tuple(note.code for note in notes),
+        "note_texts": tuple(note.text for note in notes),
+    }
 
 
-def _bytes(values: NDArray[np.float16]) -> bytes:
-    return values.astype("<f2").tobytes()
+def _of_map(found: Measures) -> _Columns:
+    region = found.region
+    return {
+        "map": found.map,
+        "scale": found.scale,
+        "peak": None if region is None else region.peak,
+        "box": None if region is None else region.box,
+        "area": 0.0 if region is None else region.area,
+        "border": found.heat.border,
+        "entropy": found.heat.entropy,
+    }
+
+
+def _features(pooled: NDArray[np.float16] | None, image: int, target: int, found: Measures) -> bytes | None:
+    # Of a map that is hot nowhere there are none.
+    return None if pooled is None or found.region is None else pooled[image, target].astype("<f2").tobytes()

@@ -78,10 +78,10 @@ def run(
         **how: ``labels``: one for each photo, in place of those that the source says. ``batch_size``: how many photos
             pass the model at once; ``"auto"``, the default, finds the quickest number before the first photo, and a run
             keeps it when it is gone on with. ``features=True`` keeps the layer's activations under each hot area, to
-            compare what a model looked at (`RunRow`). ``engine``: ``"local"``, this process, or ``"ray"`` or a `Ray`,
-            the workers of a cluster. ``shard``: (i, n) for the i-th of n parts of the photos, counted from 1, each in a
-            run of its own; `merge_runs` makes one of them. ``progress`` is called with a `runs.progress.Progress` a few
-            times a second, and with each part that is written.
+            compare what a model looked at (`RunRow`). ``engine``: ``"local"`` or a `Local`, this machine, or
+            ``"ray"`` or a `Ray`, the workers of a cluster. ``shard``: (i, n) for the i-th of n parts of the photos,
+            counted from 1, each in a run of its own; `merge_runs` makes one of them. ``progress`` is called with a
+            `runs.progress.Progress` a few times a second, and with each part that is written.
 
     Returns:
         The run, as `open_run` opens it.
@@ -90,7 +90,8 @@ def run(
         GradsightError: with what was wrong, what was received and what to do; ``out`` holds a run of something else, or
             is written by another process; no photo can be explained so.
     """
-    check_words(how, [*How.__annotations__], "run")
+    about = "What is known of the model, such as preprocess=, goes with it: gs.run(photos, gs.Explainer(model, ...))."
+    check_words(how, [*How.__annotations__], "run", about)
     explainer = _explainer(model, methods, layers, targets)
     check_for_all(explainer.targets)
     size = taken("batch_size", how.get("batch_size", "auto"), BATCH_SIZE, "Pass 32, or 'auto'.")
@@ -116,7 +117,7 @@ def _explain(explainer: Explainer, items: Items, engine: Engine, store: Store, t
     """Explain what is not done."""
     manifest = store.manifest
     photos = left(numbered(items, manifest.shard), store.done)
-    # Photos that may be endless, or given once: what is tried out here is explained again below.
+    # Photos that may be endless, or given once: those that are tried out here are explained below.
     first = list(islice(photos, FIRST))
     if not first:
         return
@@ -127,7 +128,8 @@ def _explain(explainer: Explainer, items: Items, engine: Engine, store: Store, t
     # Before the first part: a call that goes on must cut the photos in the same way.
     store.save(replace(manifest, batch_size=plan.batch_size, part_size=plan.part_size, layers=layers))
     now = Progress(total=_total(items, manifest), before=len(store.done))
-    engine.explain(Work(explainer, chain(first, photos), items, plan, store, manifest.features, Count(now, tell)))
+    told, ahead = Count(now, tell), chain(first, photos)
+    engine.explain(Work(explainer, ahead, items, plan, store, manifest.features, told, trial.begun))
 
 
 def _planned(manifest: Manifest, batch_size: int) -> Plan:

@@ -45,6 +45,9 @@ class StoredExplanation(Explanation):
         image, target = self._at(image, target)
         return self.regions[image][target]
 
+    def _regions(self, image: int) -> list[Region | None]:
+        return list(self.regions[image]) if self.regions else super()._regions(image)
+
 
 def explanations_of(rows: Sequence[RunRow], manifest: Manifest, photos: Found | None) -> tuple[Explanation, ...]:
     """The explanations of one image: one for each layer and method, in the order of their rows.
@@ -70,9 +73,7 @@ def _explanation(rows: Sequence[RunRow], manifest: Manifest, photos: Found | Non
         plain = Explanation(**_fields(rows, manifest))
         placement, regions = _placement(rows[0]), (tuple(map(_region, rows)),)
     except (GradsightError, TypeError, ValueError) as error:
-        raise InvalidArgument(
-            f"the rows of {rows[0].key!r} make no explanation: {one_line(error)}. They are damaged: get the run again."
-        ) from error
+        raise damaged(rows[0], error) from error
     held = {**vars(plain), "regions": regions}
     # An array or a signal lies on no photo.
     if placement is None:
@@ -81,6 +82,13 @@ def _explanation(rows: Sequence[RunRow], manifest: Manifest, photos: Found | Non
     # Read when it is drawn: a run of a million photos is looked through without opening one.
     return StoredExplanation._of_call(
         {**held, "placements": (placement,)}, {"photos": partial(_photo, rows[0], photos)}
+    )
+
+
+def damaged(row: RunRow, error: Exception) -> InvalidArgument:
+    """What is told of rows that do not fit each other."""
+    return InvalidArgument(
+        f"the rows of {row.key!r} make no explanation: {one_line(error)}. They are damaged: get the run again."
     )
 
 
@@ -103,7 +111,7 @@ def _fields(rows: Sequence[RunRow], manifest: Manifest) -> dict[str, Any]:
         "target_notes": (tuple(_notes(row) for row in rows),),
         "title": first.title or "",
         "question": manifest.question,
-        "written": () if first.written is None else (first.written,),
+        "written": () if first.written is None else (contents.text(first.written, "written"),),
         "preprocess": manifest.preprocess,
     }
 
@@ -125,10 +133,15 @@ def _target(row: RunRow) -> TargetInfo:
         raise ValueError("a row has no name of its target")
     # It is drawn: a text without end, or a box far away, would take minutes.
     label = contents.text(row.target_label, "target_label")
-    return TargetInfo(row.index, label, row.sides, taken("place", row.place or (), PLACE))
+    if len(row.sides) not in (0, 2):
+        raise ValueError(f"`sides` must be two or none, and there are {len(row.sides)}")
+    sides = tuple(contents.text(side, "sides") for side in row.sides)
+    return TargetInfo(row.index, label, sides, taken("place", row.place or (), PLACE))
 
 
 def _notes(row: RunRow) -> tuple[Note, ...]:
+    if len(row.notes) != len(row.note_texts):
+        raise ValueError(f"there are {len(row.notes)} `notes` and {len(row.note_texts)} `note_texts`")
     return tuple(Note(code, text) for code, text in zip(row.notes, row.note_texts, strict=True))
 
 

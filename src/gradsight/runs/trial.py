@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle, islice
+from typing import NamedTuple
 
 from gradsight.errors import ImageError
 from gradsight.explaining.batch_sizes import BatchSize
 from gradsight.explaining.inputs import Prepared
 from gradsight.photos import out_of_memory, without_frames
+from gradsight.runs.begun import Begun, Passed
 from gradsight.runs.making import Making
 from gradsight.runs.plan import Numbered
 
@@ -22,10 +24,12 @@ class Trial:
     Attributes:
         batch_size: how many photos pass the model at once.
         layers: the layers that maps are of, as rows have them; empty where no photo could be explained.
+        begun: what the run need not do again.
     """
 
     batch_size: int
     layers: tuple[str, ...] = ()
+    begun: Begun = field(default_factory=Begun, compare=False)
 
 
 FIRST = 32
@@ -46,60 +50,92 @@ def tried(making: Making, photos: Sequence[Numbered], batch_size: int | None) ->
     Raises:
         GradsightError: no photo can be explained, and that is not for the photos.
     """
-    found = _first(making, photos)
-    if found is None:
+    first = _first(making, photos)
+    if first is None:
         return Trial(batch_size or 1)
-    first, layers = found
-    return Trial(_quickest(making, photos, first) if batch_size is None else batch_size, layers)
+    begun = Begun({first.photo.turn: first.prepared}, {(first.photo.turn,): first.passed})
+    size = _quickest(making, photos, first, begun) if batch_size is None else batch_size
+    return Trial(size, first.layers, begun.within(size))
 
 
-def _quickest(making: Making, photos: Sequence[Numbered], first: Prepared) -> int:
-    """How many photos like the first one pass the model at once quickest."""
+def _quickest(making: Making, photos: Sequence[Numbered], first: _First, begun: Begun) -> int:
+    """How many photos like the first one pass the model at once quickest; what is done for it is noted."""
     # Read as they are needed: most models on a processor are done with four.
     more = _alike(making, photos, first)
-    ready: list[Prepared] = []
+    ready = [(first.photo, first.prepared)]
     size, began = BatchSize("auto"), time.monotonic()
+    size.timed(1, first.seconds)
+    place = 1
     while not size.settled and time.monotonic() - began < _SECONDS:
-        ready += islice(more, max(0, size.now - len(ready)))
-        # The same ones again where there are not so many: it is their number that takes time.
-        batch = list(islice(cycle(ready or [first]), size.now))
+        # The batches that a run of this size begins with, one after the other: they are not made again.
+        ready += islice(more, max(0, place + size.now - len(ready)))
+        # The same photos again where there are not so many: it is their number that takes time.
+        batch = list(islice(cycle(ready), place, place + size.now))
         start = time.perf_counter()
         try:
-            making.explained(batch)
+            passed = making.explained([prepared for _, prepared in batch])
         except Exception as error:
             without_frames(error)
             break  # for want of memory, or for a photo: the run meets it again, and tells of it there
+        begun.passed[tuple(photo.turn for photo, _ in batch)] = passed
+        tried_size = size.now
         size.timed(len(batch), time.perf_counter() - start)
+        place = place + tried_size if size.now == tried_size else 0
     size.end()
+    begun.prepared.update((photo.turn, prepared) for photo, prepared in ready)
     return size.now
 
 
-def _first(making: Making, photos: Iterable[Numbered]) -> tuple[Prepared, tuple[str, ...]] | None:
-    """The first photo that can be explained, with the layers of its maps; None where none can for what it is itself."""
+class _First(NamedTuple):
+    """The first photo that can be explained.
+
+    Attributes:
+        photo: it.
+        prepared: it as the model's input.
+        passed: what came of it alone.
+        layers: those that its maps are of.
+        seconds: how long the model took.
+    """
+
+    photo: Numbered
+    prepared: Prepared
+    passed: Passed
+    layers: tuple[str, ...]
+    seconds: float
+
+
+def _first(making: Making, photos: Iterable[Numbered]) -> _First | None:
+    """The first photo that can be explained; None where none can for what it is itself."""
     errors: list[Exception] = []
     for photo in photos:
         try:
             prepared = making.prepare(photo)
-            rows = making.whole(photo, prepared)
+            start = time.perf_counter()
+            passed = making.explained([prepared])
+            seconds = time.perf_counter() - start
+            rows = making.whole(photo, passed)
         except ImageError:
             continue
         except Exception as error:
             if not out_of_memory(error):  # another photo may be smaller
                 errors.append(without_frames(error))
         else:
-            return prepared, tuple(dict.fromkeys(", ".join(row.layers) for row in rows))
+            layers = tuple(dict.fromkeys(", ".join(row.layers) for row in rows))
+            return _First(photo, prepared, passed, layers, seconds)
     # In the same words for all: it is about what was asked for.
     if errors and len({str(error) for error in errors}) == 1:
         raise errors[0]
     return None
 
 
-def _alike(making: Making, photos: Iterable[Numbered], first: Prepared) -> Iterator[Prepared]:
-    """Photos that become inputs of the size of the first one."""
+def _alike(making: Making, photos: Iterable[Numbered], first: _First) -> Iterator[tuple[Numbered, Prepared]]:
+    """The photos behind the first one that become inputs of its size."""
     for photo in photos:
+        if photo.turn <= first.photo.turn:
+            continue
         try:
             prepared = making.prepare(photo)
         except Exception:
             continue
-        if prepared.array.shape == first.array.shape:
-            yield prepared
+        if prepared.array.shape == first.prepared.array.shape:
+            yield photo, prepared

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from PIL import Image
 
 from gradsight import imaging
 from gradsight.errors import InvalidArgument, received
-from gradsight.files import is_file, is_folder, written
+from gradsight.files import entries, is_file, is_folder, written
 from gradsight.watching.decoded import needed
 
 if TYPE_CHECKING:
@@ -85,12 +86,16 @@ def opener_of(path: Path, form: Form, name: str = "`path`") -> Opener:
             )
         if is_file(path):
             raise InvalidArgument(f"{name} must be a folder, and {str(path)!r} is a file. Name a video: 'x.mp4'.")
-    # Fewer frames than before would leave the rest of those behind them.
-    if is_file(path / _picture(0)):
+    # Fewer frames than before would leave the rest of those behind them; frames that FFmpeg wrote begin at 1.
+    if is_folder(path) and any(re.fullmatch(_PICTURE, one.name) for one in entries(path, name)):
         raise InvalidArgument(
-            f"{name} has frames of an earlier call, {str(path)!r}. Name another folder, or remove it."
+            f"{name} has numbered pictures already, {str(path)!r}. Name another folder, or remove it."
         )
     return partial(_folder, path, form)
+
+
+_PICTURE = r"\d{6,}\.jpg"
+"""What is written in folders."""
 
 
 def _picture(number: int) -> str:

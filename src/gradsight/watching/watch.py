@@ -15,16 +15,17 @@ from gradsight.explaining.asked import asked_of
 from gradsight.explaining.explainer import Explainer, as_explainer
 from gradsight.explaining.layer_choice import LayerLike
 from gradsight.explaining.stream import BATCH_SIZE
+from gradsight.files import check_apart
 from gradsight.models.as_model import ModelLike
 from gradsight.photos import Explained, Failed
-from gradsight.rules import Whole
+from gradsight.rules import Name, Whole
 from gradsight.targets import TargetLike
 from gradsight.variants import MethodLike
 from gradsight.watching.ahead import let_go
 from gradsight.watching.frame import Frame, Shot
 from gradsight.watching.saving import Drawing, Saved, Saving
 from gradsight.watching.scale import SCALE, Explaining, Scale, scale_of
-from gradsight.watching.source import Source, Watched, source_of
+from gradsight.watching.source import Film, Folder, Source, Watched, source_of
 
 
 class Watching(Closing[Frame | Failed[Shot]]):
@@ -58,9 +59,11 @@ class Watching(Closing[Frame | Failed[Shot]]):
             How many frames were written, and what failed.
 
         Raises:
-            InvalidArgument: it cannot be written there.
+            InvalidArgument: it cannot be written there, or is what is watched.
             MissingDependency: PyAV is not installed.
         """
+        read = [self.source.name] if isinstance(self.source, Film | Folder) else []
+        check_apart(taken("path", path, Name()), read, what="what is watched")
         saving = Saving(self, path, **drawing)
         for _ in saving:
             pass

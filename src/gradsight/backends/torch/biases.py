@@ -171,5 +171,6 @@ def along_itself(function: Callable[..., torch.Tensor], tensors: Sequence[torch.
 def _load_derivatives() -> None:
     """Load PyTorch's table of forward derivatives, once: it is made with PyTorch's own deprecated compiler."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        for category in (DeprecationWarning, FutureWarning):  # the latter from 2.15 on
+            warnings.simplefilter("ignore", category)
         import_module("torch._decomp.decompositions_for_jvp")

@@ -78,7 +78,7 @@ def compare(
     from gradsight.cli.terminal import progress, to_json
     from gradsight.cli.viewing import made
     from gradsight.comparing import fitting, ordered, rows
-    from gradsight.files import write_bytes
+    from gradsight.files import check_apart, write_bytes
     from gradsight.results.comparison import SCALE, SUFFIXES
 
     wanted, look = targets_of(target), drawing.look()
@@ -88,6 +88,7 @@ def compare(
     path = out or Path("gradsight-out") / f"{photo.stem}.compare.png"
     if path.suffix.lower() not in SUFFIXES:
         raise InvalidArgument(f"--out must be a picture, {', '.join(SUFFIXES)}. {received(str(path))}")
+    check_apart(path, [photo.source] if isinstance(photo.source, Path) else [], "--out", "the photo itself")
     check_file(path)
     record = path.with_suffix(".json")
     if not overwrite:

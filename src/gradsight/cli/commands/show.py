@@ -71,6 +71,7 @@ def show(
     if out.suffix.lower() in parsing.PICTURES and not out.is_dir():
         if limit > _SHEET:
             raise InvalidArgument(f"--limit must be {_SHEET} at most for a sheet. {received(limit)} Name a folder.")
+        _check_photos(chosen, out, photos)
         failed = _sheet(chosen, out, files, look, reply)
     else:
         failed = _folder(chosen, out, files, look, reply)
@@ -79,6 +80,19 @@ def show(
 
         complain(f"{limit:,} of {count:,} images that fit are drawn; --limit N draws more.", "Note")
     return 1 if failed else 0
+
+
+def _check_photos(chosen: Run, out: Path, photos: Path | None) -> None:
+    """See that no photo that is drawn is written over.
+
+    Raises:
+        InvalidArgument: one would be.
+    """
+    from gradsight.files import check_apart
+
+    rows = chosen.table(["key", "path"]).to_pylist()
+    there = [row["path"] for row in rows if row["path"]] if photos is None else [photos / row["key"] for row in rows]
+    check_apart(out, there, "--out", "a photo of the run")
 
 
 def _sheet(chosen: Run, out: Path, files: FileOptions, look: Look, reply: JsonOptions) -> int:

@@ -77,10 +77,12 @@ def watch(
     the end. With --json a line is printed for each frame. However it ends, what was done until then is kept.
     """
     import gradsight as gs
+    from gradsight.checks import taken
     from gradsight.cli import making
     from gradsight.cli.targets import targets_of
     from gradsight.cli.watching import told
-    from gradsight.watching.saving import Drawing, Saving
+    from gradsight.files import check_apart
+    from gradsight.watching.saving import RATE, Drawing, Saving
     from gradsight.watching.sinks import Form, opener_of
     from gradsight.watching.source import source_of
 
@@ -90,8 +92,9 @@ def watch(
         raise InvalidArgument("watch needs a video, a folder, or --camera N, and one of them alone.")
     wanted, look, methods = targets_of(target), drawing.look(), parsing.methods([method])
     path = out or Path("gradsight-out") / f"{_stem(source, camera)}.watch.mp4"
-    _check_apart(path, source)
+    check_apart(path, [] if source is None else [source], "--out", "what is watched")
     found = source_of(watched)
+    taken("--fps", rate, RATE, "Pass --fps 25.")
     how = Drawing(**look, rate=rate, quality=quality, max_side=max_side)
     # Only to see whether it can be written so.
     opener_of(path, Form(rate, quality), "--out")
@@ -112,13 +115,3 @@ def watch(
 
 def _stem(source: Path | None, camera: int | None) -> str:
     return f"camera-{camera}" if source is None else source.resolve().stem
-
-
-def _check_apart(path: Path, source: Path | None) -> None:
-    """Check that what is read is not written over.
-
-    Raises:
-        InvalidArgument: it would be.
-    """
-    if source is not None and path.resolve() == source.resolve():
-        raise InvalidArgument(f"--out must not be what is watched, {str(path)!r}. Name another file.")

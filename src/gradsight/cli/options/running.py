@@ -28,7 +28,10 @@ class EngineOptions:
         float | None, MODEL.option(metavar="N", min=0, help="GPUs of each Ray worker; 0.5 where two share one.")
     ] = None
     workers: Annotated[
-        int | None, MODEL.option(metavar="N", min=1, help="How many Ray workers; as many as fit if not given.")
+        int | None,
+        MODEL.option(
+            metavar="N", min=1, help="How many processes explain photos, or Ray workers; as many as fit if not given."
+        ),
     ] = None
 
     def chosen(self) -> str | Engine:
@@ -37,16 +40,23 @@ class EngineOptions:
         Raises:
             InvalidArgument: an option of Ray's, and another engine.
         """
-        given = {"--address": self.address, "--gpus-per-worker": self.gpus_per_worker, "--workers": self.workers}
+        given = {"--address": self.address, "--gpus-per-worker": self.gpus_per_worker}
         if self.engine != "ray":
             for name, value in given.items():
                 if value is not None:
                     raise InvalidArgument(f"{name} is for --engine ray. {received(value)} Add --engine ray.")
-            return self.engine
+            return self._local()
         # Here, since it imports NumPy, which `--help` does not wait for.
         from gradsight.runs.engines.ray import Ray
 
         return Ray(address=self.address, gpus_per_worker=self.gpus_per_worker or 0, workers=self.workers)
+
+    def _local(self) -> str | Engine:
+        if self.engine != "local" or self.workers is None:
+            return self.engine
+        from gradsight.runs.engines.local import Local
+
+        return Local(self.workers)
 
 
 @dataclass(frozen=True)

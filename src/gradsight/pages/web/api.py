@@ -11,7 +11,8 @@ from typing import Any, ParamSpec, TypeVar
 import gradio as gr
 import numpy as np
 
-from gradsight.errors import InvalidArgument, received
+from gradsight.checks import taken
+from gradsight.errors import InvalidArgument, InvalidType, received
 from gradsight.pages.answer import Answer, answered
 from gradsight.pages.asked import Asked
 from gradsight.pages.browsing import Filter
@@ -25,6 +26,8 @@ from gradsight.pages.web import markup
 from gradsight.pages.web.context import MODEL_QUEUE, Page, told
 from gradsight.pages.web.evaluation_tab import NO_EVALUATION
 from gradsight.pages.web.run_tab import NO_RUN
+from gradsight.rules import Choice, Flag, Instance, Whole
+from gradsight.values import items_in
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -88,7 +91,7 @@ class Api:
         chosen, pictures = _look(look)
         served, asked = (
             model_of(self._page.models, model),
-            Asked(tuple(classes), top, tuple(methods), tuple(layers)),
+            Asked(_listed("classes", classes), top, _listed("methods", methods), _listed("layers", layers)),
         )
         picture, limits = self._page.photo(_path(photo)), self._page.limits
         return _plain(self._page.asking(lambda: answered(served, picture, asked, limits)), chosen, pictures)
@@ -106,7 +109,7 @@ class Api:
     ) -> dict:  # type: ignore[type-arg]
         """Which classes use a point of a photo, in pixels of it: a sentence, and a value for each class."""
         served = model_of(self._page.models, model)
-        asked = Asked(tuple(classes), 1, (method,), (layer,) if layer else ())
+        asked = Asked(_listed("classes", classes), 1, (method,), (layer,) if layer else ())
         picture, limits = self._page.photo(_path(photo)), self._page.limits
         found = self._page.asking(lambda: points_of(served, picture, asked, limits))
         uses = [vars(use) for use in found.at(row, column)]
@@ -125,7 +128,10 @@ class Api:
     ) -> dict:  # type: ignore[type-arg]
         """What speaks for a class, what against it, and why it rather than another one; as `explain` answers."""
         chosen, pictures = _look(look)
-        served, asked = model_of(self._page.models, model), Asked((), 1, tuple(methods), tuple(layers))
+        served, asked = (
+            model_of(self._page.models, model),
+            Asked((), 1, _listed("methods", methods), _listed("layers", layers)),
+        )
         picture, limits = self._page.photo(_path(photo)), self._page.limits
         made = self._page.asking(lambda: sides_of(served, picture, asked, which, rather_than or None, limits))
         return _plain(made, chosen, pictures)
@@ -152,7 +158,8 @@ class Api:
         if self._page.shelf is None:
             raise InvalidArgument(NO_RUN)
         found = self._page.shelf.chosen(Filter(label, wrong, low, high))
-        part = found[max(0, first) : max(0, first) + min(max(0, count), _ROWS)]
+        begin = taken("first", first, Whole(0), "Pass 0.")
+        part = found[begin : begin + min(taken("count", count, Whole(0), "Pass 100."), _ROWS)]
         return {"count": len(found), "photos": [vars(card) for card in part]}
 
     @_answering
@@ -168,7 +175,8 @@ class Api:
         """The figures of a metric of the evaluation, a row for each method and layer, the best first."""
         if self._page.evaluation is None:
             raise InvalidArgument(NO_EVALUATION)
-        found = table_of(self._page.evaluation, metric)
+        known = Choice(tuple(self._page.evaluation.metrics), "metric of this evaluation")
+        found = table_of(self._page.evaluation, taken("metric", metric, known))
         rows = [list(row) for row in found.rows]
         return {"words": list(words_of(self._page.evaluation)), "columns": list(HEADINGS), "rows": rows}
 
@@ -181,9 +189,17 @@ def _path(photo: Any) -> str:
     return path
 
 
+def _listed(name: str, values: Any) -> tuple[Any, ...]:
+    # A text is a list of its letters to Python, and who forgot the brackets would be told of classes of one letter.
+    found = items_in(values)
+    if found is None:
+        raise InvalidType(f"`{name}` must be a list. {received(values)}")
+    return tuple(found)
+
+
 def _look(look: dict[str, Any]) -> tuple[Look, bool]:
-    given = dict(look or {})
-    pictures = bool(given.pop("pictures", True))
+    given = dict(taken("look", look or {}, Instance(dict, "a dict"), "Pass {'opacity': 0.5}."))
+    pictures = taken("pictures", given.pop("pictures", True), Flag())
     unknown = given.keys() - {"colormap", "opacity", "threshold", "boxes"}
     if unknown:
         raise InvalidArgument(

@@ -49,11 +49,11 @@ class Guard:
         path, visitor = str(scope["path"]), visitor_of(scope)
         file = _FILE.match(path)
         if _CLOSED.match(path):
-            await _refuse(send, 404, "There is no such thing on this page.")
+            await refuse(send, 404, "There is no such thing on this page.")
         elif file is not None and not self._owners.may_read(file[1], visitor):
-            await _refuse(send, 403, "This file is not yours, or is not there any more.")
+            await refuse(send, 403, "This file is not yours, or is not there any more.")
         elif not self._owns_session(scope, visitor):
-            await _refuse(send, 403, "This session is another visitor's.")
+            await refuse(send, 403, "This session is another visitor's.")
         elif _ASKED.match(path) and scope["method"] == "POST":
             await self._ask(scope, receive, send, visitor)
         else:
@@ -67,7 +67,7 @@ class Guard:
         """Hand a question on whose files are all the visitor's."""
         body = await _body(receive)
         if body is None:
-            await _refuse(send, 413, f"A question has at most {_BODY} bytes. Upload the photo first.")
+            await refuse(send, 413, f"A question has at most {_BODY} bytes. Upload the photo first.")
             return
         try:
             asked = json.loads(body or b"{}")
@@ -75,7 +75,7 @@ class Guard:
         except (ValueError, RecursionError):
             problem = "This is no JSON."
         if problem:
-            await _refuse(send, 403, problem)
+            await refuse(send, 403, problem)
             return
         await self._app(scope, _replayed(body, receive), self._sending(scope, send, visitor))
 
@@ -168,7 +168,8 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-async def _refuse(send: Send, status: int, words: str) -> None:
+async def refuse(send: Send, status: int, words: str) -> None:
+    """Answer that a request is not answered, and why."""
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": words.encode()})

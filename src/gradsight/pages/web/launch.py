@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from gradsight.pages.web.blocks import CSS, SCRIPT, blocks, theme
 from gradsight.pages.web.context import Page
 from gradsight.pages.web.guard import Guard
+from gradsight.pages.web.guesses import Guesses
 
 
 def launch(page: Page, host: str, port: int | None, password: str | None) -> gr.Blocks:
@@ -59,7 +60,7 @@ def _launched(page: Page, host: str, port: int | None, password: str | None) -> 
         js=SCRIPT,
         # Else it asks itself for the page, and gives up where that takes seconds or a proxy stands between.
         _frontend=False,
-        app_kwargs={"middleware": [Middleware(Guard, owners=page.owners)]},
+        app_kwargs={"middleware": [Middleware(Guesses)] * bool(password) + [Middleware(Guard, owners=page.owners)]},
     )
     return made
 

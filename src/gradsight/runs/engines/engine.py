@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from gradsight.errors import unknown
 from gradsight.explaining.explainer import Explainer
+from gradsight.runs.begun import Begun
 from gradsight.runs.items import Items
 from gradsight.runs.plan import Numbered, Plan
 from gradsight.runs.progress import Count
@@ -28,6 +29,7 @@ class Work:
         store: what writes parts (`Store.write`, or `Store.parts` in another process), and knows what is done.
         features: whether rows have features.
         count: is told of photos and parts as they are done.
+        begun: what is done of the first photos; an engine elsewhere does it again.
     """
 
     explainer: Explainer
@@ -37,6 +39,7 @@ class Work:
     store: Store
     features: bool
     count: Count
+    begun: Begun = field(default_factory=Begun)
 
 
 class Engine(Protocol):
@@ -46,7 +49,7 @@ class Engine(Protocol):
     def name(self) -> str:
         """As it is asked for."""
 
-    def check(self, explainer: Explainer, items: Items) -> None:
+    def check(self, explainer: Explainer, items: Items, /) -> None:
         """See that it can do this, before anything is written.
 
         Raises:

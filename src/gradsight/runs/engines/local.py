@@ -1,16 +1,24 @@
-"""The engine of this process: photos are read ahead by threads, rows made and written by others beside the model."""
+"""The engine of this machine: photos are read ahead by threads, rows made and written by others beside the model.
+
+Where the model computes on processors, copies of this process explain blocks of photos side by side; see `forked`.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from typing import ClassVar, NamedTuple
 
-from gradsight.errors import GradsightError
+from gradsight.checks import optional
+from gradsight.errors import GradsightError, InvalidArgument, received
 from gradsight.explaining.explainer import Explainer
+from gradsight.rules import Whole
+from gradsight.runs.engines import forked
 from gradsight.runs.engines.engine import Work
 from gradsight.runs.items import Items
 from gradsight.runs.making import Made, Making
@@ -20,28 +28,79 @@ _SECONDS = 60.0
 """Of work that is written together at most: so much is lost where the process is killed."""
 
 
+@dataclass(frozen=True)
 class Local:
-    """Explains the photos of a run in this process."""
+    """Explains the photos of a run on this machine.
 
-    name = "local"
+    >>> Local(workers=1).name
+    'local'
 
-    def check(self, explainer: Explainer, items: Items) -> None:
-        """Whatever an explainer takes can be explained here."""
+    Attributes:
+        workers: how many processes explain photos: copies of this one, which share the memory of the model. 1 for this
+            one alone; None for as many as make it quicker: one for each thread of a PyTorch model on processors, where
+            no other thread runs in this process and photos are read from files.
+
+    Raises:
+        InvalidArgument: it is no such number.
+    """
+
+    workers: int | None = None
+    name: ClassVar[str] = "local"
+
+    def __post_init__(self) -> None:
+        optional("workers", self.workers, Whole(1), "Pass 2, or leave it out for as many as make it quicker.")
+
+    def check(self, explainer: Explainer, _items: Items) -> None:
+        """Whatever an explainer takes can be explained here, by several processes where they can run its model.
+
+        Raises:
+            InvalidArgument: they cannot.
+        """
+        if (self.workers or 1) > 1 and not forked.threads_of(explainer):
+            raise InvalidArgument(
+                "`workers` can be more than 1 for a PyTorch model on processors, on Linux, in a process that uses no "
+                f"GPU, TensorFlow or JAX. {received(self.workers)} Leave it out: then the model uses all that is there."
+            )
 
     def explain(self, work: Work) -> None:
         """Explain all photos and write their rows; see `Engine.explain`."""
+        first = list(islice(work.photos, 1))
+        work = replace(work, photos=chain(first, work.photos))
+        room = self._room(work, in_memory=any(photo.item.is_in_memory for photo in first))
         with ThreadPoolExecutor(1, thread_name_prefix="gradsight-writing") as thread:
             parts = _Parts(work, thread)
-            with Making(work.explainer, work.plan, features=work.features) as making:
+            with closing(_counted(work) if room is None else forked.each(work, room)) as found:
                 try:
-                    for made in making.each(work.photos):
-                        work.count.add(made.failed)
+                    for made in found:
                         parts.add(made)
                     parts.end_block()
                 except BaseException:  # also of Ctrl-C: what is whole is kept
                     parts.rescue()
                     raise
                 parts.finish()
+
+    def _room(self, work: Work, *, in_memory: bool) -> forked.Room | None:
+        """The copies; None where this process does it alone."""
+        threads = forked.threads_of(work.explainer)
+        # Photos that are in memory would be there once more for each block that is under way.
+        suits = forked.is_alone() and not in_memory
+        workers = self.workers or (_fitting(work, threads) if suits else 1)
+        return forked.Room(workers, max(1, threads // workers)) if workers > 1 else None
+
+
+def _fitting(work: Work, threads: int) -> int:
+    """How many copies make the run quicker."""
+    # Of the run as a whole, not of what is left: when it is gone on with it is made in the same way.
+    count = math.inf if work.items.length is None else work.items.length // (work.store.manifest.shard or (1, 1))[1]
+    return forked.fitting(threads, count // work.plan.block)
+
+
+def _counted(work: Work) -> Generator[Made, None, None]:
+    """What comes of each photo in this process."""
+    with Making(work.explainer, work.plan, features=work.features, begun=work.begun) as making:
+        for made in making.each(work.photos):
+            work.count.add(made.failed)
+            yield made
 
 
 class _Written(NamedTuple):
