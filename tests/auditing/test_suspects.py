@@ -56,7 +56,7 @@ def test_a_place_that_does_both_and_stands_out_is_confirmed() -> None:
         ({"chance": float("nan")}, "by chance"),
         ({"covers": 1}, "covers what another class relies on"),
         ({"size": 0.2}, "so large"),
-        ({"box": (0.4, 0.4, 0.6, 0.6), "alike": 0.4}, "into the middle"),
+        ({"box": (0.4, 0.4, 0.6, 0.6), "alike": 0.4}, "further in than the outer quarter"),
     ],
 )
 def test_each_reason_alone_is_enough_against_it(changed: dict, reason: str) -> None:

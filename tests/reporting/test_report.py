@@ -8,6 +8,7 @@ import io
 import re
 import shutil
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from gradsight.auditing.facts import confusion
 from gradsight.auditing.of_run import seen_of_run
 from gradsight.errors import InvalidArgument, MissingDependency
 from gradsight.evaluating.example import example as evaluation
+from gradsight.reporting.facts import facts_of
 from gradsight.reporting.pictures import heat_of
 
 pytestmark = pytest.mark.pytorch
@@ -267,15 +269,37 @@ def test_what_an_audit_found_is_told_with_its_figures_and_places(tmp_path: Path)
     assert heads == [
         "Confirmed: cat", "Other in the other run: cat", "Background: cat", "Not confirmed: cat", "Not tried out: cat",
     ]  # fmt: skip
-    assert found.text.count("0.4, 95 % interval 0.3 to 0.5 (20 photos)") == 2
+    assert found.text.count("0.4, 95% interval 0.3 to 0.5 (20 photos)") == 2
     assert "-0.1 (3 photos: too few for an interval)" in found.text
     # The place as shares of the photo, which has 90 x 60 pixels.
     boxes = found.named("rect", class_="box light")
     assert len(boxes) == 4
     assert all((own["x"], own["y"], own["width"], own["height"]) == ("22.5", "30.0", "45.0", "30.0") for own in boxes)
     assert "it looks at the middle" not in found.text, "that stands in the panel of the class"
+    # Each list of photos says which photos they are.
+    assert "Shown are the photos whose maps moved most" in found.text
+    assert "Shown are the photos with the least heat on the object" in found.text
     # On one scale: 0 is at the same place in all bars of a list.
     assert len({own["x1"] for own in found.named("line", class_="zero")}) <= 3
+
+
+def test_a_model_from_a_file_is_called_by_it_in_headings(tmp_path: Path) -> None:
+    run = gs.open_run(reported.run(tmp_path, 3))
+    run.manifest = replace(run.manifest, name="/home/somebody/models/beans.keras")
+    found, _ = page(tmp_path, run)
+    assert [text.strip() for text in found.texts["h1"] + found.texts["h2"]][:2] == [
+        "What beans.keras looks at", "Run: beans.keras",
+    ]  # fmt: skip
+    # All of it stands where it is told how the run was made.
+    assert "/home/somebody/models/beans.keras" in found.text
+
+
+def test_of_two_batch_sizes_that_of_the_run_is_told(tmp_path: Path) -> None:
+    run = gs.open_run(reported.run(tmp_path, 3))
+    # The explainer's own, which a run does not go by.
+    run.manifest = replace(run.manifest, explain={"version": 1, "method": "gradcam", "batch_size": 64}, batch_size=8)
+    told = dict(facts_of(run, 0))
+    assert (told["What is explained"], told["Batch size"]) == ("method: gradcam", "8")
 
 
 def test_an_evaluation_has_its_figures_and_says_what_they_are_worth(tmp_path: Path) -> None:
@@ -283,7 +307,7 @@ def test_an_evaluation_has_its_figures_and_says_what_they_are_worth(tmp_path: Pa
     found, made = page(tmp_path, measured)
     assert (made.shown, made.photos, made.notes) == (0, 0, ())
     first = min(measured.summary, key=lambda one: one.rank or 9)
-    assert f"{first.mean:.3g}, 95 % interval {first.low:.3g} to {first.high:.3g} (8 photos)" in found.text
+    assert f"{first.mean:.3g}, 95% interval {first.low:.3g} to {first.high:.3g} (8 photos)" in found.text
     assert "gradcam is first of 1, with" in found.text
     assert "Better than random maps beyond chance (p < 0.05): gradcam." in found.text
     assert "random (control)" in found.text

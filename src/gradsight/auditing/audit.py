@@ -29,6 +29,7 @@ from gradsight.auditing.words import (
     of_mistakes,
     of_reliance,
     of_suspects,
+    of_untried,
 )
 from gradsight.checks import taken
 from gradsight.evaluating.items import known_of
@@ -107,7 +108,7 @@ class Audit:
             classes = ", ".join(dict.fromkeys(one.label for one in self.confirmed))
             return f"{count} confirmed shortcut{'s' * (count > 1)} ({classes}): {about}."
         if not self.tried:
-            return f"Nothing was tried out, so that no shortcut is confirmed or ruled out: {about}."
+            return f"No suspect was tried out, so that no shortcut is confirmed or ruled out: {about}."
         return f"No shortcut is confirmed: {about}."
 
     def __str__(self) -> str:
@@ -186,8 +187,8 @@ def audit(
     >>> from gradsight.runs.example import example
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     print(gs.audit(example(folder)))  # doctest: +ELLIPSIS
-    Nothing was tried out, so that no shortcut is confirmed or ruled out: 2 photos, model example.
-    tabby cat: in 2 photos the model looks at no one place: ...
+    No suspect was tried out, so that no shortcut is confirmed or ruled out: 2 photos, model example.
+    tabby cat: in 2 photos most of the heat is in no one place: ...
 
     Args:
         run: a run, or its folder.
@@ -245,10 +246,11 @@ def audited(
     shared = candidates(seen, seed)
     found = [] if loader is None or not most else suspects(seen, shared, loader, most, seed)
     tried = loader is not None and loader.scorer.rows > 0  # before the background asks the same model
+    untried = of_untried(seen, None if loader is None else tried, most)
     beside = beside or Beside()
     known, told = _objects(seen, beside)
     changed = () if beside.against is None else changes(seen, beside.against)
-    relied = reliances(seen, known, loader) if known.regions else ()
+    relied = reliances(seen, known, loader, seed) if known.regions else ()
     confused, wrong, where = confusion(seen), mistakes(seen), looks(seen)
     findings = [
         *(of_suspects(seen, found) if loader and most else of_candidates(seen, shared)),
@@ -272,7 +274,7 @@ def audited(
         changes=changed,
         tried=tried,
         passes=0 if loader is None else loader.scorer.rows,
-        notes=(*notes, *told, *known.problems, *of_limits(seen, failed, gone)),
+        notes=(*notes, *told, *known.problems, *untried, *of_limits(failed, gone)),
         failed=(*failed, *gone.items()),
     )
 

@@ -1,19 +1,19 @@
-"""How far a model decides by the background: by its heat, and by photos without the object, or without the rest."""
+"""How far a model decides by the background: by its heat, and by photos with another object, or another background."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradsight.annotations import Marks, placed
+from gradsight.auditing.exchanging import FEWEST, Cut, exchanged
 from gradsight.auditing.heat import averaged
 from gradsight.auditing.loading import Loader
 from gradsight.auditing.scoring import Pictures
 from gradsight.auditing.seen import UNKNOWN, Seen
-from gradsight.cases.imputing import imputed
 from gradsight.errors import GradsightError
 from gradsight.evaluating.places import SEEN
 from gradsight.significance import Interval, interval
@@ -43,7 +43,10 @@ class Reliance:
         wrong: of those that were not.
         without_object: by how much the class's probability falls without the object.
         without_background: by how much it falls without all the rest.
-        reliance: the share of both falls that is the background's, in [0, 1]; NaN where neither is a fall.
+        other_object: by how much it falls with the object of a photo taken for another class, more than with that of
+            another photo taken for this one; None where too few of either have a known object.
+        other_background: by how much it falls on the background of such a photo, likewise.
+        reliance: the share of these two falls that is the background's, in [0, 1]; NaN where neither is a fall.
         worst: rows of the photos with the least heat on the object, the least first.
     """
 
@@ -55,6 +58,8 @@ class Reliance:
     wrong: Interval | None
     without_object: Interval | None
     without_background: Interval | None
+    other_object: Interval | None
+    other_background: Interval | None
     reliance: float
     worst: tuple[int, ...]
 
@@ -100,10 +105,10 @@ def objects_of(seen: Seen, marks: Sequence[Marks | None], classes: Mapping[str, 
     return Objects(regions, tuple(problems))
 
 
-def reliances(seen: Seen, objects: Objects, loader: Loader | None) -> tuple[Reliance, ...]:
+def reliances(seen: Seen, objects: Objects, loader: Loader | None, seed: int = 0) -> tuple[Reliance, ...]:
     """How far each class is decided by the background; without a loader by its heat alone."""
     shares = {row: _on_object(seen, row, region) for row, region in objects.regions.items()}
-    tried = None if loader is None else Tried(loader, objects, _colour(seen, loader))
+    tried = None if loader is None else Tried(seen, loader, objects, _colour(seen, loader), seed)
     found = []
     for target, rows in seen.of.items():
         own = np.array([row for row in rows if row in shares], np.intp)
@@ -117,14 +122,35 @@ class Tried:
     """What photos are changed with.
 
     Attributes:
+        seen: the photos.
         loader: reads them, and asks the model.
         objects: where the objects are.
         colour: (c, 1, 1), what the background becomes.
+        seed: of the photos that are drawn.
     """
 
+    seen: Seen
     loader: Loader
     objects: Objects
     colour: NDArray[np.float32]
+    seed: int
+
+    def probability(self, target: int, pictures: Pictures) -> NDArray[np.float64]:
+        """(n,): how probable the class is."""
+        return self.loader.scorer.probabilities(pictures)[:, target]
+
+    def others(self, target: int, most: int) -> Cut | None:
+        """So many photos that the model takes for other classes, with known objects; None where there are too few."""
+        # Before anything is cut out: of a thousand classes most have a photo or two.
+        if most < FEWEST:
+            return None
+        taken = (self.seen.targets != target) & (self.seen.predictions != target)
+        # Whatever they are: of a model that goes by backgrounds those that it got wrong have the most telling ones.
+        known = np.array([row for row in np.flatnonzero(taken) if row in self.objects.regions], np.intp)
+        # Drawn from all: the first in a folder would be of one class.
+        drawn = np.random.default_rng((self.seed, target)).permutation(known)
+        pictures, used = self.loader.pictures(drawn, most)
+        return Cut.of(pictures, [self.objects.regions[int(row)] for row in used]) if len(used) else None
 
 
 def _colour(seen: Seen, loader: Loader) -> NDArray[np.float32]:
@@ -156,6 +182,7 @@ def _reliance(
     known, right = seen.labels[rows] != UNKNOWN, seen.labels[rows] == seen.predictions[rows]
     # Right and wrong are told apart by heat alone: there are too few wrong ones to try things on.
     falls = None if tried is None else _falls(target, rows, tried)
+    swapped = None if falls is None else falls.exchanged
     return Reliance(
         target=target,
         photos=len(rows),
@@ -163,41 +190,45 @@ def _reliance(
         area=float(np.mean([objects.regions[int(row)].mean() for row in rows])),
         right=interval(own[known & right]) if known.any() else None,
         wrong=interval(own[known & ~right]) if known.any() else None,
-        without_object=None if falls is None else interval(falls[0]),
-        without_background=None if falls is None else interval(falls[1]),
-        reliance=float("nan") if falls is None else _share(falls),
+        without_object=None if falls is None else interval(falls.without_object),
+        without_background=None if falls is None else interval(falls.without_background),
+        other_object=None if swapped is None else interval(swapped[1]),
+        other_background=None if swapped is None else interval(swapped[0]),
+        reliance=float("nan") if swapped is None else _share(*swapped),
         worst=tuple(int(row) for row in rows[np.argsort(own, kind="stable")][:_WORST]),
     )
 
 
-def _falls(target: int, rows: NDArray[np.intp], tried: Tried) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """By how much the class's probability falls without the object, and without the background, (n,) each."""
-    pictures, used = tried.loader.pictures(rows, _TRIED)
+@dataclass(frozen=True, eq=False)
+class _Falls:
+    """By how much the class's probability falls, (n,) each, as in `Reliance`; None where nothing could be exchanged."""
+
+    without_object: NDArray[np.float64]
+    without_background: NDArray[np.float64]
+    exchanged: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+
+
+def _falls(target: int, rows: NDArray[np.intp], tried: Tried) -> _Falls | None:
+    own, used = tried.loader.pictures(rows, _TRIED)
     if not len(used):
         return None
     # Only those that could be read again have a picture.
-    regions = [tried.objects.regions[int(row)] for row in used]
-    before = tried.loader.scorer.probabilities(pictures)[:, target]
-    changed = [without_object(pictures, regions), without_background(pictures, regions, tried.colour)]
-    after = [tried.loader.scorer.probabilities(each)[:, target] for each in changed]
-    return before - after[0], before - after[1]
-
-
-def without_object(pictures: Pictures, regions: Sequence[NDArray[np.bool_]]) -> Pictures:
-    """Photos with the object filled from what is around it (linear imputation, arXiv:2202.00449)."""
-    made = [imputed(picture, region) for picture, region in zip(pictures, regions, strict=True)]
-    return np.stack(made).astype(np.float32)
+    cut = Cut.of(own, [tried.objects.regions[int(row)] for row in used])
+    bare = without_background(own, cut.regions, tried.colour)
+    before, alone, empty = (tried.probability(target, each) for each in (own, cut.bare, bare))
+    others = tried.others(target, len(own))
+    swapped = None if others is None else exchanged(tried.loader.scorer, target, cut, others, tried.seed)
+    return _Falls(before - alone, before - empty, swapped)
 
 
 def without_background(
-    pictures: Pictures, regions: Sequence[NDArray[np.bool_]], colour: NDArray[np.float32]
+    pictures: Pictures, regions: Iterable[NDArray[np.bool_]], colour: NDArray[np.float32]
 ) -> Pictures:
     """Photos with one colour, (c, 1, 1), in the place of what is no object."""
     return np.stack([np.where(region, picture, colour) for picture, region in zip(pictures, regions, strict=True)])
 
 
-def _share(falls: tuple[NDArray[np.float64], NDArray[np.float64]]) -> float:
-    # A rise is no reliance: without the background some photos are clearer.
-    by_object, by_background = (max(0.0, float(fall.mean())) for fall in falls)
-    both = by_object + by_background
-    return by_background / both if both > 0 else float("nan")
+def _share(by_background: NDArray[np.float64], by_object: NDArray[np.float64]) -> float:
+    # A rise is no reliance: another background may suit the class better.
+    one, other = (max(0.0, float(fall.mean())) for fall in (by_background, by_object))
+    return one / (one + other) if one + other > 0 else float("nan")

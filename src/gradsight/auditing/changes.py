@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradsight.auditing.facts import look_of
+from gradsight.auditing.facts import NOWHERE, at, look_of
 from gradsight.auditing.finding import PHOTOS, Finding
 from gradsight.auditing.heat import Heat, averaged, border_share
 from gradsight.auditing.seen import UNKNOWN, Seen
+from gradsight.auditing.words import photos
 from gradsight.errors import InvalidArgument
 from gradsight.significance import Interval, holm, interval, paired
 
@@ -114,17 +115,24 @@ def of_changes(seen: Seen, found: tuple[Change, ...]) -> Iterator[Finding]:
     """A finding for each class."""
     for one in found:
         label = seen.name(one.target)
-        by_label = f", {one.mended} of them right there and {one.broken} wrong there" if one.mended + one.broken else ""
+        by_label = f": {one.mended} become right, {one.broken} become wrong" if one.mended + one.broken else ""
         yield Finding(
             kind="change",
             label=label,
             sentence=(
-                f"{label}: of {one.photos} photos {one.changed} are another class in the other run{by_label}; "
-                f"{one.moved.mean:.0%} of a map's heat lies elsewhere there, {one.border[1]:.0%} of it at the border "
-                f"instead of {one.border[0]:.0%} (p = {one.p:.2g}): it looks at {one.places[1]}, and here at "
-                f"{one.places[0]}."
+                f"{label}: {one.changed} of {photos(one.photos)} {'is' if one.changed == 1 else 'are'} taken for "
+                f"another class in the other run{by_label}; {one.moved.mean:.0%} of a map's heat lies elsewhere "
+                f"there, and {one.border[1]:.0%} of the heat at the border instead of {one.border[0]:.0%} "
+                f"(p = {one.p:.2g}){_where(*one.places)}."
             ),
             strength=float(np.clip(one.moved.mean, 0, 1)),
             photos=tuple(seen.keys[row] for row in one.rows),
             figures={"changed": one.changed, "moved": one.moved.mean, "p": one.p, "photos": one.photos},
         )
+
+
+def _where(here: str, there: str) -> str:
+    if here != there:
+        return f": most of the heat is {at(there)} there, and {at(here)} here"
+    # That it is nowhere in both is nothing to tell.
+    return "" if here == NOWHERE else f"; most of it is {at(here)} in both"

@@ -21,8 +21,11 @@ _SURE = 0.8
 _NAMED = 50
 """So many confident errors are told."""
 
-_OFTEN = 2.0
-"""A class looks at a place where it has so many times the heat that even heat has there."""
+NOWHERE = "no one place"
+"""Where heat is that has no place."""
+
+_MOST = 0.5
+"""A place with so much of the heat has most of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,17 +56,23 @@ class Look:
 
     @property
     def place(self) -> str:
-        """Where they look, in words."""
+        """Where most of their heat is, in words."""
         # A corner before the border, of which it is part, and the border before the middle.
         strongest = int(np.argmax(self.corners))
-        if self.corners[strongest] >= 4 * _OFTEN / 16:
+        if self.corners[strongest] >= _MOST:
             return _CORNERS[strongest]
-        # Half as much again is much here: even heat has a third of itself there.
-        if self.border >= 0.36 * 1.5:
+        if self.border >= _MOST:
             return "the border"
-        if self.centre >= 0.25 * _OFTEN:
-            return "the middle"
-        return "no one place"
+        return "the middle" if self.centre >= _MOST else NOWHERE
+
+
+def at(place: str) -> str:
+    """A `Look.place` as it stands in a sentence.
+
+    >>> at("the border"), at("no one place")
+    ('at the border', 'in no one place')
+    """
+    return f"{'at' if place == 'the border' else 'in'} {place}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -189,13 +189,13 @@ def named(box: Box) -> str:
     one = down or across
     if not one:
         return "the middle" if area(box) < 0.5 else "most of the photo"
-    # Half of the photo is no edge of it, though it begins there.
+    # Half of the photo is no edge of it, though it begins there: an edge is no deeper than `at_border` has it.
     at_edge = _touches(top, bottom) if down else _touches(left, right)
     return f"the {one} {'edge' if at_edge else 'part'}"
 
 
 def _touches(start: float, stop: float) -> bool:
-    return (start < 0.02 or stop > 0.98) and stop - start <= 1 / 3
+    return (start < 0.02 or stop > 0.98) and stop - start <= _DEEP + 1e-9
 
 
 def _third(centre: float, length: float, words: tuple[str, str]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from gradsight.auditing.progress import Count
 from gradsight.contracts import Backend
 from gradsight.errors import ModelError
 from gradsight.explaining.inputs import Prepared
@@ -23,7 +24,7 @@ class Scorer:
     """A model that is asked about photos, a batch at a time.
 
     Attributes:
-        rows: how many photos it was asked about so far.
+        count: how many photos it was asked about so far, and which suspect that is for.
     """
 
     def __init__(self, explainer: Explainer) -> None:
@@ -32,7 +33,12 @@ class Scorer:
         self._channels_last = self._passes.user_model.backend().channels_last
         self._prepare = self._passes.preparing()
         self._size: int | None = None
-        self.rows = 0
+        self.count = Count()
+
+    @property
+    def rows(self) -> int:
+        """How many photos it was asked about so far."""
+        return self.count.now.passes
 
     def prepared(self, photo: object) -> Prepared:
         """A photo as the model gets it, read and fitted; the channels are the first axis.
@@ -51,12 +57,15 @@ class Scorer:
         """
         # The model as it is now; in one call nobody changes its weights.
         backend = self._passes.user_model.backend()
-        self.rows += len(pictures)
         return backend.of_one_moment(lambda: self._in_parts(pictures, backend))
 
     def _in_parts(self, pictures: Pictures, backend: Backend) -> NDArray[np.float64]:
         size = self._batch_size(pictures, backend)
-        return np.concatenate([self._of(pictures[i : i + size], backend) for i in range(0, len(pictures), size)])
+        found = []
+        for i in range(0, len(pictures), size):
+            found.append(self._of(pictures[i : i + size], backend))
+            self.count.asked(len(found[-1]))
+        return np.concatenate(found)
 
     def _batch_size(self, pictures: Pictures, backend: Backend) -> int:
         """The explainer's; 1 where what is beside a photo is part of its scores, which two photos tell."""

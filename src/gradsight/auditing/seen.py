@@ -73,6 +73,10 @@ class Seen:
         hot = self.heat.any(axis=(1, 2))
         return {int(c): np.flatnonzero((self.targets == c) & hot) for c in np.unique(self.targets)}
 
+    def others(self, target: int) -> NDArray[np.intp]:
+        """The photos that neither are of a class nor are taken for it."""
+        return np.flatnonzero((self.targets != target) & (self.labels != target) & (self.predictions != target))
+
     def on_photos(self, rows: Sequence[int] | NDArray[np.intp], box: Box) -> Box:
         """A box of the model's input as shares of the photos themselves: the middle of those of the rows."""
         # Photos of other proportions are cut elsewhere: of a few shares the middle one is meant.

@@ -108,7 +108,8 @@ class Suspect:
         yield (
             ("it is so large that it may be what the class is about", self.size > LARGEST),
             (
-                "it reaches into the middle, and shows something else in each photo, as what the class is about does",
+                "it reaches further in than the outer quarter, and shows something else in each photo, as what the "
+                "class is about does",
                 not (at_border(self.box) or self.alike >= ALIKE),
             ),
         )

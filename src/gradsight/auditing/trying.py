@@ -47,6 +47,7 @@ def suspects(seen: Seen, found: Sequence[Candidate], loader: Loader, most: int =
     """
     worth = [one for one in found if one.p <= LEVEL and one.boxes][:most]
     trying = Trying(seen, loader, seed)
+    loader.scorer.count.begin(len(worth))
     tried = []
     for target in dict.fromkeys(one.target for one in worth):
         # Whole classes first: what all photos share is seen best in all of them.
@@ -78,6 +79,7 @@ class Trying:
         for candidate in found:
             # Each on photos of its own draw, so that their order does not matter.
             one = self._place(candidate)
+            self.loader.scorer.count.tried()
             if one is not None:
                 certain = certain or (one.confirmed and one.alike > 0)
                 yield one
@@ -101,7 +103,7 @@ class Trying:
 
     def _covers(self, one: Suspect, rivals: Sequence[int]) -> bool:
         """Whether a place does nothing in photos that are not of the classes whose shortcut lies there."""
-        others = self._others(one.target)
+        others = self.seen.others(one.target)
         plain = others[~np.isin(self.seen.targets[others], rivals) & ~np.isin(self.seen.labels[others], rivals)]
         rng = self._random(one.target, len(plain))
         shown = self.loader.shown(one.target, rng.permutation(one.rows), rng.permutation(plain), _PROVEN)
@@ -114,7 +116,7 @@ class Trying:
     def _place(self, candidate: Candidate) -> Suspect | None:
         """What comes of a place; None where it cannot be tried, or does nothing at all."""
         rng = self._random(candidate.target, len(candidate.rows))
-        rows, others = rng.permutation(candidate.rows), rng.permutation(self._others(candidate.target))
+        rows, others = rng.permutation(candidate.rows), rng.permutation(self.seen.others(candidate.target))
         # What the box was chosen on always looks better than it is: it is proven on others.
         half = min(_SEARCHED, len(rows) // 2)
         search = self.loader.shown(candidate.target, rows[:half], others[: len(others) // 2], _SEARCHED)
@@ -134,7 +136,7 @@ class Trying:
         """What comes of a thing with the same pixels in each photo, wherever in the candidate's region it is."""
         target, region = candidate.target, around(_grown(candidate))
         rng = self._random(target, 0)
-        rows, others = rng.permutation(self.seen.of[target]), rng.permutation(self._others(target))
+        rows, others = rng.permutation(self.seen.of[target]), rng.permutation(self.seen.others(target))
         half = min(_COMPARED, len(rows) // 2)
         own, used = self.loader.pictures(rows[:half], _COMPARED)
         beside, _ = self.loader.pictures(others[: len(others) // 2], _COMPARED)
@@ -165,11 +167,6 @@ class Trying:
         # Beside the region heat counts little, and not nothing: a photo may have none in it.
         best = (heat * (0.01 + shown)).reshape(len(rows), -1).argmax(axis=1)
         return np.asarray((np.stack(np.unravel_index(best, grid), axis=1) + 0.5) / grid)
-
-    def _others(self, target: int) -> NDArray[np.intp]:
-        """The photos that neither are of the class nor are taken for it."""
-        seen = self.seen
-        return np.flatnonzero((seen.targets != target) & (seen.labels != target) & (seen.predictions != target))
 
     def _looking_there(self, candidate: Candidate, used: NDArray[np.intp]) -> NDArray[np.intp]:
         """The photos of the class with as much heat in the candidate's boxes as its own, but those that were used."""

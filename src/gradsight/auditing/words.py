@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from gradsight.auditing.background import Reliance
 from gradsight.auditing.candidates import FEWEST, LEVEL, Candidate
-from gradsight.auditing.facts import Confusion, Look, Mistake, look_of
+from gradsight.auditing.facts import Confusion, Look, Mistake, at, look_of
 from gradsight.auditing.finding import PHOTOS, Finding
-from gradsight.auditing.places import hot_areas, named
+from gradsight.auditing.places import Box, hot_areas, named, overlap
 from gradsight.auditing.seen import Seen
 from gradsight.auditing.suspects import ALIKE, LARGEST, SAME, Suspect
 from gradsight.significance import Interval
@@ -19,7 +19,11 @@ from gradsight.significance import Interval
 _CONFUSED = 5
 """So many pairs of classes are told."""
 
-_EVEN = "(even heat: 25% and 36%)"
+EVEN = "(even heat: 25% and 36%)"
+"""The shares of the middle quarter and of the border, the outer tenth, that even heat has."""
+
+_SAME_PLACE = 0.5
+"""Boxes of which the smaller lies in the other by so much are one place."""
 
 _FEW = 3
 """More classes with few photos than these are told in one sentence."""
@@ -76,10 +80,16 @@ def _thing(one: Suspect, place: str) -> str:
 
 def of_candidates(seen: Seen, found: Sequence[Candidate]) -> Iterator[Finding]:
     """A finding for each class whose maps share a place, of which nothing was tried out."""
-    for one in found:
+    told: dict[int, Box] = {}
+    # Beside other classes first: what a class has more of than they have says more than what it has at all.
+    for one in sorted(found, key=lambda one: not one.apart):
         # Clusters are told only with what came of them: most are no more than groups.
         if one.p > LEVEL or not one.whole or not one.boxes:
             continue
+        # The same place, found in two ways, is one finding.
+        if one.target in told and overlap(told[one.target], one.boxes[0]) >= _SAME_PLACE:
+            continue
+        told[one.target] = one.boxes[0]
         label, box = seen.name(one.target), seen.on_photos(one.rows, one.boxes[0])
         beside = "other classes do" if one.apart else "elsewhere, as other classes may too"
         yield Finding(
@@ -96,27 +106,23 @@ def of_reliance(seen: Seen, found: Sequence[Reliance]) -> Iterator[Finding]:
     """A finding for each class whose objects are known."""
     for one in found:
         label = seen.name(one.target)
-        # Heat first, which costs nothing; then what the model does, where it was asked.
+        # What decides first, where the model was asked; then the heat, which only lies there.
         told = (
-            f"{label}: {one.on_object.mean:.0%} of the heat lies on the object, which is {one.area:.0%} of the photo"
-            f"{_by_outcome(one)}"
+            f"{label}: {_by_exchange(one)}{one.on_object.mean:.0%} of the heat lies on the object{_by_outcome(one)}, "
+            f"which is {one.area:.0%} of the photo"
         )
-        if one.without_object is not None and one.without_background is not None:
-            told += (
-                f"; without the object the probability falls by {_told(one.without_object)}, without the background "
-                f"by {_told(one.without_background)}"
-            )
         figures = {"on_object": one.on_object.mean, "area": one.area, "reliance": one.reliance, "photos": one.photos}
+        falls = {name: getattr(one, name) for name in ("without_background", "other_object", "other_background")}
         # Without a model the heat beside the object has to do.
         strength = one.reliance if np.isfinite(one.reliance) else 1 - one.on_object.mean
         yield Finding(
             kind="background",
             label=label,
-            sentence=f"{told}.",
+            sentence=f"{told}{_by_removal(one)}.",
             strength=float(np.clip(strength, 0, 1)),
             removal=one.without_object,
             photos=_keys(seen, one.worst),
-            figures=figures,
+            figures=figures | {name: fall.mean for name, fall in falls.items() if fall is not None},
         )
 
 
@@ -124,6 +130,29 @@ def _by_outcome(one: Reliance) -> str:
     if one.right is None or one.wrong is None or not (one.right.n and one.wrong.n):
         return ""
     return f" ({one.right.mean:.0%} where it is right, {one.wrong.mean:.0%} where it is wrong)"
+
+
+def _by_removal(one: Reliance) -> str:
+    if one.without_object is None or one.without_background is None:
+        return ""
+    return (
+        f"; without the object the probability falls by {_told(one.without_object)}, without the background by "
+        f"{_told(one.without_background)}"
+    )
+
+
+def _by_exchange(one: Reliance) -> str:
+    if one.other_object is None or one.other_background is None:
+        return ""
+    decides = (
+        f"the background decides {one.reliance:.0%} of it"
+        if np.isfinite(one.reliance)
+        else "the background decides none of it"
+    )
+    return (
+        f"{decides}: exchanged for that of a photo taken for another class it costs {_told(one.other_background)} of "
+        f"the probability, the object exchanged likewise {_told(one.other_object)}. "
+    )
 
 
 def of_mistakes(seen: Seen, found: Sequence[Mistake]) -> Iterator[Finding]:
@@ -185,8 +214,8 @@ def of_looks(seen: Seen, found: Sequence[Look]) -> Iterator[Finding]:
             kind="look",
             label=label,
             sentence=(
-                f"{label}: in {_photos(one.photos)}{taken} the model looks at {one.place}: {one.centre:.0%} of the "
-                f"heat is in the middle quarter of the photo, {one.border:.0%} at the border {_EVEN}{apart}."
+                f"{label}: in {photos(one.photos)}{taken} most of the heat is {at(one.place)}: {one.centre:.0%} of it "
+                f"in the middle quarter of the photo, {one.border:.0%} at the border {EVEN}{apart}."
             ),
             strength=one.apart,
             photos=_keys(seen, rows),
@@ -206,19 +235,16 @@ def _of_few(seen: Seen, few: Sequence[Look]) -> Finding:
         kind="look",
         sentence=(
             f"{len(few)} classes have fewer than {FEWEST} photos each ({names} and others), too few to say where each "
-            f"looks: in all {_photos(look.photos)} of them the model looks at {look.place}, with {look.centre:.0%} of "
-            f"the heat in the middle quarter of the photo and {look.border:.0%} at the border {_EVEN}."
+            f"looks: in all {photos(look.photos)} of them most of the heat is {at(look.place)}: {look.centre:.0%} of "
+            f"it in the middle quarter of the photo, {look.border:.0%} at the border {EVEN}."
         ),
         photos=_keys(seen, rows),
         figures={"classes": len(few), "centre": look.centre, "border": look.border, "scatter": look.scatter},
     )
 
 
-def of_limits(seen: Seen, failed: Sequence[tuple[str, str]], gone: Mapping[str, str]) -> Iterator[str]:
-    """What an audit does not know: of too few photos, of those that failed, and of those that are gone by now."""
-    counts = [len(rows) for rows in seen.of.values()]
-    if not any(count >= FEWEST and sum(counts) - count >= FEWEST for count in counts):
-        yield f"suspects are looked for where {FEWEST} photos of a class stand beside {FEWEST} of others: none do here."
+def of_limits(failed: Sequence[tuple[str, str]], gone: Mapping[str, str]) -> Iterator[str]:
+    """What an audit does not know: of photos that failed, and of those that are gone by now."""
     kinds = ("were not explained in the run", failed), ("could not be read again to try things out", [*gone.items()])
     for words, photos in kinds:
         if photos:
@@ -226,8 +252,42 @@ def of_limits(seen: Seen, failed: Sequence[tuple[str, str]], gone: Mapping[str, 
             yield f"photos that {words}: {len(photos)}, such as {key}: {why}"
 
 
-def _photos(count: int) -> str:
-    return f"{count} photo{'s' * (count != 1)}"
+def of_untried(seen: Seen, tried: bool | None, most: int) -> Iterator[str]:
+    """Why nothing was tried out.
+
+    Args:
+        seen: the photos.
+        tried: something was; None where there was no model to try it with, which is told elsewhere.
+        most: so many suspects were asked for.
+    """
+    counts = [len(rows) for rows in seen.of.values()]
+    if len(counts) == 1 and counts[0] >= FEWEST:
+        yield _of_one_class(seen)
+    elif not any(count >= FEWEST and sum(counts) - count >= FEWEST for count in counts):
+        yield f"suspects are looked for where {FEWEST} photos of a class stand beside {FEWEST} of others: none do here."
+    elif tried is False and most:
+        yield "the maps of no class share a place beyond chance: there was nothing to try out."
+    elif tried is False:
+        yield "suspects were not tried out, as was asked for."
+
+
+def _of_one_class(seen: Seen) -> str:
+    """Why no suspects are looked for where all maps are of one class."""
+    (target,) = seen.of
+    told = f"all maps are of {seen.name(target)}, and suspects are looked for by comparing the maps of classes"
+    if (seen.predictions == target).all():
+        return f"{told}: the model took every photo for it. Add photos of other classes."
+    # Fixed by who made the run.
+    return f"{told}: run the photos without a fixed target, so that each has the map of what it was taken for."
+
+
+def photos(count: int) -> str:
+    """So many photos, in words.
+
+    >>> photos(1), photos(1200)
+    ('1 photo', '1,200 photos')
+    """
+    return f"{count:,} photo{'s' * (count != 1)}"
 
 
 def _keys(seen: Seen, rows: Sequence[int] | NDArray[np.intp]) -> tuple[str, ...]:

@@ -1,15 +1,18 @@
-"""How far a run has come, told while it runs: a bar on a terminal, plain lines in a log, JSON for programs."""
+"""How far a run or an audit has come, told meanwhile: a bar on a terminal, plain lines in a log, JSON for programs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
+from gradsight.auditing.progress import Progress as Audited
+from gradsight.auditing.progress import listening
 from gradsight.cli.terminal import say_json
 from gradsight.runs.progress import Progress as Now
 
@@ -19,6 +22,24 @@ _EVERY = 10.0
 Tell = Callable[[Now], None]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """How far something has come.
+
+    Attributes:
+        words: it in words.
+        done: how much is done.
+        total: of how much; None where nobody knows.
+    """
+
+    words: str
+    done: int
+    total: int | None
+
+
+Show = Callable[[Shown], None]
+
+
 @contextmanager
 def told(*, as_json: bool) -> Iterator[Tell]:
     """What tells how far a run has come.
@@ -26,16 +47,26 @@ def told(*, as_json: bool) -> Iterator[Tell]:
     Args:
         as_json: print a line of JSON on stdout for each part that is written; what is for people is on stderr.
     """
-    console = Console(stderr=True)
-    show = _bar if console.is_terminal else _log
-    with show(console) as tell:
+    with _shown("the first photos are tried") as show:
 
         def all_of_it(now: Now) -> None:
             if as_json and now.part is not None:
                 say_json(_record(now))
-            tell(now)
+            show(Shown(words(now), now.before + now.done, now.total))
 
         yield all_of_it
+
+
+@contextmanager
+def audits_told() -> Iterator[None]:
+    """Tell on stderr how far audits have come that are made within."""
+    with _shown("looking at what is there") as show:
+
+        def tell(now: Audited) -> None:
+            show(Shown(audit_words(now), now.tried, now.suspects or None))
+
+        with listening(tell):
+            yield
 
 
 def words(now: Now) -> str:
@@ -55,6 +86,20 @@ def words(now: Now) -> str:
     return ", ".join(parts)
 
 
+def audit_words(now: Audited) -> str:
+    """How far an audit has come, in words.
+
+    >>> audit_words(Audited(suspects=6, tried=2, passes=4210, seconds=30))
+    '2 of 6 suspects tried out, 4,210 changed photos shown to the model, 1 min left'
+    """
+    parts = [f"{now.tried} of {now.suspects} suspects tried out"] if now.suspects else []
+    parts.append(f"{now.passes:,} changed photos shown to the model")
+    # Afterwards the background is tried, for a while that nobody knows.
+    if now.left:
+        parts.append(f"{span(now.left)} left")
+    return ", ".join(parts)
+
+
 def span(seconds: float) -> str:
     """A time in words.
 
@@ -69,34 +114,38 @@ def span(seconds: float) -> str:
 
 
 @contextmanager
-def _bar(console: Console) -> Iterator[Tell]:
-    columns = BarColumn(), TextColumn("{task.description}")
-    # Without a thread of its own, which would keep copies of this process from being made (`runs.engines.forked`).
-    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
-        task = bar.add_task("the first photos are tried", total=None)
-        bar.refresh()
-
-        def tell(now: Now) -> None:
-            _advance(bar, task, now)
-
-        yield tell
-
-
-def _advance(bar: Progress, task: TaskID, now: Now) -> None:
-    bar.update(task, total=now.total, completed=now.before + now.done, description=words(now), refresh=True)
+def _shown(first: str) -> Iterator[Show]:
+    """What shows progress on stderr: a bar where that is a terminal, else a line now and then."""
+    console = Console(stderr=True)
+    with _bar(console, first) if console.is_terminal else _log(console) as show:
+        yield show
 
 
 @contextmanager
-def _log(console: Console) -> Iterator[Tell]:
+def _bar(console: Console, first: str) -> Iterator[Show]:
+    columns = BarColumn(), TextColumn("{task.description}")
+    # Without a thread of its own, which would keep copies of this process from being made (`runs.engines.forked`).
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
+        task = bar.add_task(first, total=None)
+        bar.refresh()
+
+        def show(now: Shown) -> None:
+            bar.update(task, total=now.total, completed=now.done, description=now.words, refresh=True)
+
+        yield show
+
+
+@contextmanager
+def _log(console: Console) -> Iterator[Show]:
     last = time.monotonic()
 
-    def tell(now: Now) -> None:
+    def show(now: Shown) -> None:
         nonlocal last
         if time.monotonic() - last >= _EVERY:
             last = time.monotonic()
-            console.print(words(now), markup=False, highlight=False, soft_wrap=True)
+            console.print(now.words, markup=False, highlight=False, soft_wrap=True)
 
-    yield tell
+    yield show
 
 
 def _record(now: Now) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class Evaluation:
         images = len(self.images)
         return (
             f"model {self.model}, {images} photo{'s' * (images != 1)}{failed}",
-            "Dots are means over photos, lines 95 % intervals; grey: controls, which say nothing of the model.",
+            "Dots are means over photos, lines 95% intervals; grey: controls, which say nothing of the model.",
         )
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gradsight.evaluating.evaluation import Evaluation
 from gradsight.evaluating.summary import Summary, told
 
-HEADINGS = ("Method", "Place", "Mean", "95 % interval", "Photos", "Chance of random doing as well")
+HEADINGS = ("Method", "Place", "Mean", "95% interval", "Photos", "Chance of random doing as well")
 
 
 @dataclass(frozen=True, eq=False)

@@ -116,7 +116,7 @@ def told(figure: Interval) -> str:
     """A figure with its interval, in words."""
     if math.isnan(figure.low):
         return f"{figure.mean:.3g} ({figure.n} photos: too few for an interval)"
-    return f"{figure.mean:.3g}, 95 % interval {figure.low:.3g} to {figure.high:.3g} ({figure.n} photos)"
+    return f"{figure.mean:.3g}, 95% interval {figure.low:.3g} to {figure.high:.3g} ({figure.n} photos)"
 
 
 def _ends(figure: Interval) -> tuple[float, float, float]:

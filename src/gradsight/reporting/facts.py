@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 
 from gradsight.runs.manifest import Manifest
@@ -13,6 +14,18 @@ _LONGEST = 600
 
 Fact = tuple[str, str]
 """A term, and what it is."""
+
+_HIDDEN = ("version", "batch_size")
+"""Of what is explained: the form of the file, and the explainer's own batch size, which a run does not go by."""
+
+
+def short(name: str) -> str:
+    """A model's name as a heading has it: of a file without its folders, which stand in the facts.
+
+    >>> short("/home/me/models/beans.keras"), short("timm:resnet18")
+    ('beans.keras', 'timm:resnet18')
+    """
+    return (os.path.basename(name) if os.path.isabs(name) else "") or name
 
 
 def facts_of(run: Run, failed: int) -> tuple[Fact, ...]:
@@ -30,7 +43,10 @@ def _facts(run: Run, manifest: Manifest, failed: int) -> Iterator[Fact]:
     yield "Loaded as", _told(manifest.model) or "its maker did not say how it is loaded"
     yield "Digest of its weights", manifest.weights or ""
     yield "Layers", ", ".join(manifest.layers)
-    yield "What is explained", _told(manifest.explain)
+    yield (
+        "What is explained",
+        _told({name: value for name, value in (manifest.explain or {}).items() if name not in _HIDDEN}),
+    )
     yield "How photos are made the model's input", _told(manifest.preprocess)
     yield "Question", manifest.question
     yield "Photos from", manifest.source

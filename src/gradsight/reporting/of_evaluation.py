@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from gradsight.auditing.words import photos
 from gradsight.evaluating.evaluation import Evaluation
 from gradsight.evaluating.figure import layers_of
 from gradsight.evaluating.summary import Summary, told
 from gradsight.metric_registry import Metric, as_metric
 from gradsight.reporting.cards import Bar, bar_of
-from gradsight.reporting.facts import Fact
-from gradsight.reporting.panels import photos
+from gradsight.reporting.facts import Fact, short
 from gradsight.significance import FEW, Interval, Pair
 
 _LEVEL = 0.05
@@ -90,6 +90,11 @@ class OfEvaluation:
     limits: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
     failures: int
+
+    @property
+    def name(self) -> str:
+        """Of the model, as headings have it."""
+        return short(self.evaluation.model)
 
 
 def of_evaluation(evaluation: Evaluation) -> OfEvaluation:

@@ -16,7 +16,7 @@ from gradsight.explaining.explainer import Explainer
 from gradsight.models.as_model import ModelLike
 from gradsight.reporting.cards import Card, cards_of
 from gradsight.reporting.choosing import chosen
-from gradsight.reporting.facts import Fact, facts_of
+from gradsight.reporting.facts import Fact, facts_of, short
 from gradsight.reporting.listing import Listing, listing_of
 from gradsight.reporting.panels import Matrix, Panel, matrix_of, panels_of
 from gradsight.reporting.photos import Gallery, gallery_of
@@ -97,6 +97,11 @@ class OfRun:
     left_out: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
     failures: int
+
+    @property
+    def name(self) -> str:
+        """Of the model, as headings have it."""
+        return short(self.run.manifest.name)
 
     @property
     def kinds(self) -> tuple[str, ...]:

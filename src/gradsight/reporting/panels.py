@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradsight.auditing.facts import Confusion, Look, confusion, looks
+from gradsight.auditing.facts import Confusion, Look, at, confusion, looks
 from gradsight.auditing.finding import Finding
 from gradsight.auditing.seen import UNKNOWN, Seen
+from gradsight.auditing.words import EVEN, photos
 from gradsight.reporting.choosing import EXAMPLES
 from gradsight.reporting.listing import RIGHT, WRONG, class_id
 from gradsight.reporting.pictures import heat_of
@@ -178,8 +179,8 @@ def _counts(seen: Seen, target: int, label: str) -> list[str]:
 
 def _looking(look: Look, *, several: bool) -> list[str]:
     told = [
-        f"In {photos(look.photos)} with a map of it, it looks at {look.place}: {look.centre:.0%} of the heat is in the "
-        f"middle quarter and {look.border:.0%} at the border (even heat: 25% and 36%).",
+        f"In {photos(look.photos)} with a map of it most of the heat is {at(look.place)}: {look.centre:.0%} of it in "
+        f"the middle quarter of the photo, {look.border:.0%} at the border {EVEN}.",
         f"A map of it is scattered by {look.scatter:.2f}: 0 is one single place, 1 is even heat.",
     ]
     if several:
@@ -189,7 +190,7 @@ def _looking(look: Look, *, several: bool) -> list[str]:
 
 def _pair(seen: Seen, label: str, look: Look) -> str:
     truth = seen.name(look.truth or 0)
-    return f"{photos(look.photos)} of {truth} with a map of {label}: it looks at {look.place}."
+    return f"{photos(look.photos)} of {truth} with a map of {label}: most of the heat is {at(look.place)}."
 
 
 def _mean_told(label: str, look: Look) -> str:
@@ -205,11 +206,6 @@ def _mean_told(label: str, look: Look) -> str:
 
 def _third(place: float, words: tuple[str, str, str]) -> str:
     return words[min(2, int(3 * place))]
-
-
-def photos(count: int) -> str:
-    """So many photos, in words."""
-    return f"{count:,} photo{'s' * (count != 1)}"
 
 
 def _were(count: int) -> str:

@@ -152,9 +152,7 @@ def _page(title: str, parts: Sequence[OfRun | OfEvaluation]) -> bytes:
 
 
 def _titled(parts: Sequence[OfRun | OfEvaluation]) -> str:
-    names = dict.fromkeys(
-        part.run.manifest.name if isinstance(part, OfRun) else part.evaluation.model for part in parts
-    )
+    names = dict.fromkeys(part.name for part in parts)
     model = ", ".join(filter(None, names)) or "a model"
     if any(isinstance(part, OfRun) for part in parts):
         return f"What {model} looks at"

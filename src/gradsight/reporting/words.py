@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gradsight.auditing.audit import Audit
+from gradsight.auditing.words import photos
 from gradsight.reporting.listing import RIGHT, WRONG, Listing
-from gradsight.reporting.panels import CLASSES, MATRIX, Matrix, photos
+from gradsight.reporting.panels import CLASSES, MATRIX, Matrix
 from gradsight.reporting.photos import Gallery
 from gradsight.reporting.views import VIEWS
 

@@ -42,12 +42,13 @@ def audit(
     """
     import gradsight as gs
     from gradsight.checks import optional
-    from gradsight.cli.terminal import complain, say_json, waiting
+    from gradsight.cli.running import audits_told
+    from gradsight.cli.terminal import complain, say_json
     from gradsight.rules import Choice
 
     optional("--fail-on", fail_on, Choice(("suspects",), "reason"))
     opened = gs.open_run(run, photos=about.photos)
-    with waiting("trying suspects out"):
+    with audits_told():
         found = about.audit(opened, seed=seed)
     if out is not None:
         found.save(out)

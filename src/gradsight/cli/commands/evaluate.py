@@ -135,7 +135,7 @@ def _say(evaluation: Evaluation) -> None:
     arrows = {one.metric: "high" if one.better == "higher" else "low" for one in evaluation.summary}
     say((f"{len(evaluation.images)} photos, model {evaluation.model}", "bold"), f"  {', '.join(layers_of(order))}")
     say_bands(["", *(f"{metric} ({arrows[metric]} is good)" for metric in evaluation.metrics)], rows)
-    say("The mean over photos with its 95 % interval; * better than random maps, p < 0.05, one-sided, not corrected.")
+    say("The mean over photos with its 95% interval; * better than random maps, p < 0.05, one-sided, not corrected.")
 
 
 def _cell(one: Summary | None) -> str:

@@ -46,14 +46,15 @@ def report(
     """
     import gradsight as gs
     from gradsight.cli.output import check_file
-    from gradsight.cli.terminal import complain, say, say_json, waiting
+    from gradsight.cli.running import audits_told
+    from gradsight.cli.terminal import complain, say, say_json
 
     check_file(out)
     # Before shortcuts are tried out, which takes minutes.
     if out.suffix.lower() not in (".html", ".htm"):
         raise InvalidArgument(f"--out must end in .html. {received(str(out))} Name report.html.")
     opened = _opened(of, about.photos)
-    with waiting("looking at what is there, and trying suspects out"):
+    with audits_told():
         audit = _audit(opened, about)
         made = gs.report(
             *opened,
