@@ -19,6 +19,7 @@ import gradsight as gs
 import running
 from gradsight.errors import InvalidArgument, ModelError, UnknownName
 from gradsight.runs.engines import forked
+from gradsight.runs.making import Making
 from gradsight.runs.progress import Progress
 
 pytestmark = [
@@ -86,6 +87,29 @@ def test_this_process_computes_as_before(photos: Path, tmp_path: Path) -> None:
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.random.get_rng_state(), state)
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_number_is_looked_for_as_copies_compute(photos: Path, tmp_path: Path, monkeypatch) -> None:
+    threads: list[int] = []
+    explained = Making.explained
+
+    def seen(self: Making, prepared: Any) -> Any:
+        threads.append(torch.get_num_threads())
+        return explained(self, prepared)
+
+    monkeypatch.setattr(Making, "explained", seen)
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        here = run(names(photos, 150), tmp_path / "run", 2, batch_size="auto")
+        assert set(threads) == {2}
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+    # What the trial has made of the first photos is taken over by the copy that has them.
+    assert here.manifest.batch_size is not None
+    again = run(names(photos, 150), tmp_path / "again", 1, batch_size=here.manifest.batch_size)
+    assert len(running.rows(here.folder)) == len(running.rows(again.folder))
 
 
 def slow(probe: Any, ops: Any) -> Any:
@@ -163,7 +187,7 @@ def test_a_large_run_has_a_copy_for_each_thread(photos: Path, tmp_path: Path, ro
 def test_a_run_that_goes_on_is_made_as_it_was_begun(
     photos: Path, tmp_path: Path, room: list[forked.Room], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Blocks of 72: 432 are six of them, so that there are three copies, however many photos are left.
+    # 128 photos for each of three copies, however many are left.
     run(names(photos, 432), tmp_path / "run", None)
     monkeypatch.setattr("gradsight.runs.run.left", lambda photos, _done: iter(list(photos)[-20:]))
     run(names(photos, 432), tmp_path / "run", None)

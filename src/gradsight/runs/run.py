@@ -18,7 +18,7 @@ from gradsight.explaining.stream import BATCH_SIZE
 from gradsight.models.as_model import ModelLike
 from gradsight.rules import Each, Flag, Name, Whole
 from gradsight.runs.described import described
-from gradsight.runs.engines.engine import Engine, Work, engine_of
+from gradsight.runs.engines.engine import Engine, Extent, Work, engine_of
 from gradsight.runs.items import Items, Label, items_of
 from gradsight.runs.making import Making
 from gradsight.runs.manifest import Manifest
@@ -122,15 +122,16 @@ def _explain(explainer: Explainer, items: Items, engine: Engine, store: Store, t
     first = list(islice(photos, FIRST))
     if not first:
         return
+    total = _total(items, manifest)
+    extent = Extent(total, in_memory=first[0].item.is_in_memory)
     # Of this process: photos that cannot be explained are told before any engine begins.
-    with Making(explainer, Plan(1), features=manifest.features) as making:
+    with engine.trying(explainer, extent), Making(explainer, Plan(1), features=manifest.features) as making:
         trial = tried(making, first, manifest.batch_size, _left(first, items, store))
     plan, layers = _planned(manifest, trial.batch_size), _same_layers(manifest, trial.layers)
     # Before the first part: a call that goes on must cut the photos in the same way.
     store.save(replace(manifest, batch_size=plan.batch_size, part_size=plan.part_size, layers=layers))
-    now = Progress(total=_total(items, manifest), before=len(store.done))
-    told, ahead = Count(now, tell), chain(first, photos)
-    engine.explain(Work(explainer, ahead, items, plan, store, manifest.features, told, trial.begun))
+    told, ahead = Count(Progress(total=total, before=len(store.done)), tell), chain(first, photos)
+    engine.explain(Work(explainer, ahead, items, plan, store, manifest.features, told, extent, trial.begun))
 
 
 def _left(first: Sequence[Numbered], items: Items, store: Store) -> int | None:

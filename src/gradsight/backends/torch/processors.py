@@ -16,7 +16,12 @@ def threads_of(model: Module) -> int:
     if not isinstance(model, nn.Module) or torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return 0
     tensors = itertools.chain(model.parameters(), model.buffers())
-    return torch.get_num_threads() if all(x.device.type == "cpu" for x in tensors) else 0
+    return threads_now() if all(x.device.type == "cpu" for x in tensors) else 0
+
+
+def threads_now() -> int:
+    """How many threads models of this process compute with."""
+    return torch.get_num_threads()
 
 
 def compute_with(threads: int) -> None:

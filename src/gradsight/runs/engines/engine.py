@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -14,6 +15,19 @@ from gradsight.runs.items import Items
 from gradsight.runs.plan import Numbered, Plan
 from gradsight.runs.progress import Count
 from gradsight.runs.store import Store
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a run is of, as a whole: a call that goes on with it has the same.
+
+    Attributes:
+        count: how many photos; None where that is known at the end alone.
+        in_memory: they are in memory already, and not read from files.
+    """
+
+    count: int | None
+    in_memory: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +43,8 @@ class Work:
         store: what writes parts (`Store.write`, or `Store.parts` in another process), and knows what is done.
         features: whether rows have features.
         count: is told of photos and parts as they are done.
-        begun: what is done of the first photos; an engine elsewhere does it again.
+        extent: what the run is of.
+        begun: what is done of the first photos, as `Engine.trying` had it; an engine elsewhere does it again.
     """
 
     explainer: Explainer
@@ -39,6 +54,7 @@ class Work:
     store: Store
     features: bool
     count: Count
+    extent: Extent
     begun: Begun = field(default_factory=Begun)
 
 
@@ -55,6 +71,9 @@ class Engine(Protocol):
         Raises:
             GradsightError: it cannot.
         """
+
+    def trying(self, explainer: Explainer, extent: Extent, /) -> AbstractContextManager[None]:
+        """Within it the model computes here as it will where photos are explained: a batch size is looked for."""
 
     def explain(self, work: Work) -> None:
         """Explain all photos and write their rows; a photo that fails is a row too.

@@ -39,8 +39,8 @@ _MOST = 8
 _AHEAD = 2
 """Blocks that a copy has at hand: the next is there when one is done."""
 
-_BLOCKS_EACH = 2
-"""Blocks that each copy is to have at least; for fewer photos the last block would be waited for too long."""
+_PHOTOS_EACH = 128
+"""Photos that each copy is to have at least, two blocks; of fewer the last block would be waited for too long."""
 
 _OFTEN = 0.2
 """Seconds between two looks at how many photos are done."""
@@ -72,14 +72,32 @@ def is_alone() -> bool:
     return threading.active_count() == 1
 
 
-def fitting(threads: int, blocks: float) -> int:
+def fitting(threads: int, count: int | None) -> int:
     """How many copies make a run quicker; fewer than two where this process is to do it alone.
 
-    >>> fitting(threads=4, blocks=3), fitting(threads=1, blocks=100)
+    Args:
+        threads: of the model.
+        count: how many photos the run is of; None where nobody knows.
+
+    >>> fitting(threads=4, count=200), fitting(threads=1, count=None)
     (1, 1)
     """
+    most = threads if count is None else min(threads, count // _PHOTOS_EACH)
     # There are threads on Linux alone, see `threads_of`, and only there is it known what this process may use.
-    return int(min(threads, len(os.sched_getaffinity(0)), _MOST, blocks // _BLOCKS_EACH)) if threads else 1
+    return min(most, len(os.sched_getaffinity(0)), _MOST) if most > 1 else 1
+
+
+@contextmanager
+def as_in_a_copy(room: Room) -> Iterator[None]:
+    """Within it a model of PyTorch computes here as in a copy, to the last digit."""
+    from gradsight.backends.torch.processors import compute_with, threads_now
+
+    before = threads_now()
+    compute_with(room.threads)
+    try:
+        yield
+    finally:
+        compute_with(before)
 
 
 def each(work: Work, room: Room) -> Generator[Made, None, None]:
@@ -193,8 +211,7 @@ class _Worker:
     _own: ClassVar[_Worker]
 
     def __init__(self, work: Work, done: SimpleQueue[bool]) -> None:
-        # Without what the trial has begun: that was computed on several threads, and the last digits may differ.
-        self._making = Making(work.explainer, work.plan, features=work.features)
+        self._making = Making(work.explainer, work.plan, features=work.features, begun=work.begun)
         self._done = done
 
     @classmethod

@@ -5,13 +5,11 @@ Where the model computes on processors, copies of this process explain blocks of
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from contextlib import closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 from gradsight.checks import optional
@@ -19,7 +17,7 @@ from gradsight.errors import GradsightError, InvalidArgument, received
 from gradsight.explaining.explainer import Explainer
 from gradsight.rules import Whole
 from gradsight.runs.engines import forked
-from gradsight.runs.engines.engine import Work
+from gradsight.runs.engines.engine import Extent, Work
 from gradsight.runs.items import Items
 from gradsight.runs.making import Made, Making
 from gradsight.runs.schema import FAILED
@@ -62,11 +60,16 @@ class Local:
                 f"GPU, TensorFlow or JAX. {received(self.workers)} Leave it out: then the model uses all that is there."
             )
 
+    @contextmanager
+    def trying(self, explainer: Explainer, extent: Extent) -> Iterator[None]:
+        """Let the model compute on as many threads as in a copy, where there will be some; see `Engine.trying`."""
+        room = self._room(explainer, extent)
+        with nullcontext() if room is None else forked.as_in_a_copy(room):
+            yield
+
     def explain(self, work: Work) -> None:
         """Explain all photos and write their rows; see `Engine.explain`."""
-        first = list(islice(work.photos, 1))
-        work = replace(work, photos=chain(first, work.photos))
-        room = self._room(work, in_memory=any(photo.item.is_in_memory for photo in first))
+        room = self._room(work.explainer, work.extent)
         with ThreadPoolExecutor(1, thread_name_prefix="gradsight-writing") as thread:
             parts = _Parts(work, thread)
             with closing(_counted(work) if room is None else forked.each(work, room)) as found:
@@ -79,20 +82,13 @@ class Local:
                     raise
                 parts.finish()
 
-    def _room(self, work: Work, *, in_memory: bool) -> forked.Room | None:
+    def _room(self, explainer: Explainer, extent: Extent) -> forked.Room | None:
         """The copies; None where this process does it alone."""
-        threads = forked.threads_of(work.explainer)
+        threads = forked.threads_of(explainer)
         # Photos that are in memory would be there once more for each block that is under way.
-        suits = forked.is_alone() and not in_memory
-        workers = self.workers or (_fitting(work, threads) if suits else 1)
+        suits = forked.is_alone() and not extent.in_memory
+        workers = self.workers or (forked.fitting(threads, extent.count) if suits else 1)
         return forked.Room(workers, max(1, threads // workers)) if workers > 1 else None
-
-
-def _fitting(work: Work, threads: int) -> int:
-    """How many copies make the run quicker."""
-    # Of the run as a whole, not of what is left: when it is gone on with it is made in the same way.
-    count = math.inf if work.items.length is None else work.items.length // (work.store.manifest.shard or (1, 1))[1]
-    return forked.fitting(threads, count // work.plan.block)
 
 
 def _counted(work: Work) -> Generator[Made, None, None]:

@@ -7,6 +7,7 @@ since a worker was lost, is written once.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -20,7 +21,7 @@ from gradsight.models.keras.backend import is_keras
 from gradsight.models.spec import ModelSpec
 from gradsight.runs.digests import Done
 from gradsight.runs.engines.cluster import Cluster, check_installed, joined
-from gradsight.runs.engines.engine import Work
+from gradsight.runs.engines.engine import Extent, Work
 from gradsight.runs.engines.spread import spread
 from gradsight.runs.items import Items
 from gradsight.runs.making import Making
@@ -64,6 +65,10 @@ class Ray(Cluster):
                 f"reads them. {received(items.described)} Pass a folder, a list, tars or a data set with a length; or "
                 "use engine='local'."
             )
+
+    def trying(self, _explainer: Explainer, _extent: Extent) -> AbstractContextManager[None]:
+        """Another machine may compute otherwise in any case; see `Engine.trying`."""
+        return nullcontext()
 
     def explain(self, work: Work) -> None:
         """Explain all photos and write their rows; see `Engine.explain`."""
