@@ -35,6 +35,13 @@ def test_the_readme_lists_every_method(script: ModuleType) -> None:
     assert text == script.readme(text), "run scripts/make_methods_page.py"
 
 
+def test_no_page_has_two_versions_of_a_passage() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")]
+    assert len(pages) > 30
+    left = [path.name for path in pages if re.search(r"^(<{7}|>{7}|={7}$)", path.read_text(encoding="utf-8"), re.M)]
+    assert left == [], "a merge was not finished"
+
+
 # The blocks of pages that are one session from top to bottom.
 
 
