@@ -234,9 +234,9 @@ def test_nothing_is_checked_where_nobody_asks() -> None:
         gs.Explainer(Corner().eval(), layer="body")(images(), diagnose="yes")  # type: ignore[call-overload]
 
 
-def test_the_page_on_evaluation_has_all_codes_of_checks() -> None:
+def test_the_page_on_reading_a_map_has_all_codes_of_checks() -> None:
     source = Path(diagnosis.__file__).read_text(encoding="utf-8")
-    page = (ROOT / "docs/evaluate.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/reading.md").read_text(encoding="utf-8")
     codes = re.findall(r'_note\(\s*"(\w+)"', source)
     assert len(codes) == 6
     assert all(f"`{code}`" in page for code in [*codes, "diagnosed", "weak_map", "bypassed"])

@@ -20,6 +20,7 @@ from PIL import Image
 import gradsight as gs
 import toys
 from gradsight.errors import ImageError, InvalidArgument
+from gradsight.explaining import read_ahead
 from gradsight.explaining import stream as streaming
 from gradsight.explaining.asked import asked_of
 from gradsight.explaining.batch_sizes import BatchSize
@@ -58,6 +59,14 @@ def explainer(model: Any = None, preprocess: Any = PREPROCESS, **options: Any) -
 
 def reading_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("gradsight-reading")]
+
+
+def all_ended() -> bool:
+    """Whether no thread reads any more; they have nothing to do then, and end by themselves."""
+    deadline = time.monotonic() + 5
+    while reading_threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return reading_threads() == []
 
 
 def test_photos_of_every_kind_come_back_in_their_order_and_as_in_a_call(tmp_path: Path) -> None:
@@ -154,7 +163,7 @@ def test_an_endless_generator_is_asked_for_no_more_than_two_batches() -> None:
         assert outcome.explanation.photos[0].getpixel((0, 0))[0] == i % 256
         assert len(asked) <= i + 1 + 2 * 3
     stream.close()
-    assert reading_threads() == []
+    assert all_ended()
     with pytest.raises(StopIteration):
         next(stream)
 
@@ -169,7 +178,7 @@ def test_an_error_of_the_iterable_comes_after_what_it_gave() -> None:
     with pytest.raises(OSError, match="the disk is gone"):
         done.extend(stream)
     assert [type(x) for x in done] == [Explained] * 5
-    assert reading_threads() == []
+    assert all_ended()
 
 
 @pytest.mark.parametrize("how", ["end", "close", "error", "with", "forgotten"])
@@ -197,7 +206,54 @@ def test_threads_end(how: str) -> None:
         stream._make = interrupted
         with pytest.raises(KeyboardInterrupt):
             list(stream)
-    assert reading_threads() == []
+    assert all_ended()
+
+
+def test_a_stream_is_closed_whatever_lock_the_thread_holds() -> None:
+    # The garbage collector may close one in the midst of Python's own work with threads, as with this lock held.
+    lock = getattr(threading, "_shutdown_locks_lock", None) or threading.Lock()  # of Python before 3.13
+    begun, stream = threading.Event(), explainer().stream(pictures(8), batch_size=2)
+    next(stream)
+
+    def close() -> None:
+        with lock:
+            begun.set()
+            stream.close()
+
+    closing = threading.Thread(target=close, daemon=True)
+    closing.start()
+    assert begun.wait(5)
+    deadline = time.monotonic() + 5
+    while closing.is_alive() and time.monotonic() < deadline:  # not joined: that takes the same lock
+        time.sleep(0.01)
+    assert not closing.is_alive()
+
+
+def test_a_stream_that_is_closed_waits_for_what_is_being_read_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, going_on = threading.Event(), threading.Event()
+
+    class Waiting(gs.Preprocess):
+        def place(self, image: Any) -> Any:
+            if image.size == (40, 30):
+                reading.set()
+                going_on.wait(20)
+            return super().place(image)
+
+    def closed(patience: float) -> float:
+        reading.clear()
+        going_on.clear()
+        monkeypatch.setattr(read_ahead, "_PATIENCE", patience)
+        photos = [*pictures(1), *pictures(1, (40, 30))]
+        stream = explainer(preprocess=Waiting(16)).stream(photos, batch_size=1)
+        next(stream)
+        assert reading.wait(5)
+        threading.Timer(0.3, going_on.set).start()
+        start = time.monotonic()
+        stream.close()
+        return time.monotonic() - start
+
+    assert closed(10.0) > 0.25
+    assert closed(0.01) < 0.25
 
 
 @pytest.mark.parametrize("batch_size", [2, 8])

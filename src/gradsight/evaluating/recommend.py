@@ -93,7 +93,9 @@ def recommended(
     """See `recommend`; ``tell`` is told what goes on, since that takes long."""
     known = more.get("boxes") is not None or more.get("masks") is not None
     criteria = criteria_of(by, known=known)
-    asked = asked_of(explainer, photos, methods or None, list(criteria.metrics), layers, more)
+    # An empty list stands for all; of what is no list, such as a tensor, `asked_of` says what is wrong.
+    named = None if isinstance(methods, list | tuple) and not methods else methods
+    asked = asked_of(explainer, photos, named, list(criteria.metrics), layers, more)
     items = list(asked.items)
     if len(items) < LEAST:
         raise InvalidArgument(f"`photos` must be at least {LEAST}, half of them held out. Received: {len(items)}.")

@@ -6,7 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol
@@ -27,6 +27,10 @@ class HasSource(Protocol):
 
 _THREADS = min(4, os.cpu_count() or 1)
 """Pillow decodes without Python's lock; more threads than these only take processors from the model."""
+
+
+_PATIENCE = 10.0
+"""Seconds that the end of a stream waits for photos that are being read."""
 
 
 @dataclass(eq=False)
@@ -78,16 +82,23 @@ class ReadAhead(Generic[P]):
         """The next photo, waited for; None where there is none on its way."""
         if not self._coming:
             return None
-        photo, future = self._coming.popleft()
+        photo, future = self._coming[0]
         try:
-            return Read(photo, future.result())
+            read = Read(photo, future.result())
         except Exception as error:
-            return Read(photo, error=error)
+            read = Read(photo, error=error)
+        # Now, so that `close` knows of it where Ctrl-C ends the waiting.
+        self._coming.popleft()
+        return read
 
     def close(self) -> None:
         """End the threads: what they have not begun is left."""
-        # Waited for: a thread that still reads would hold its file open after the stream has ended.
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        begun = [future for _, future in self._coming if not future.cancel()]
+        self._pool.shutdown(wait=False)
+        # Waited for: a thread that still reads would hold its file open after the stream has ended. Threads themselves
+        # are not joined, and nothing is waited for without end: Python's garbage collector may close a stream that was
+        # let go of, in the midst of whatever a thread does, and with whatever lock it holds.
+        wait(begun, _PATIENCE)
         self._coming.clear()
 
     def raise_failure(self) -> None:
