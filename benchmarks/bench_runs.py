@@ -18,6 +18,7 @@ its model of two outputs for each photo.
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
 import os
 import statistics
@@ -111,7 +112,9 @@ def of_torch(told: list[str]) -> tuple[dict[str, Loop], dict[int, Loop]]:
         with torch.inference_mode():
             return module(torch.from_numpy(batch)).softmax(1).topk(5)
 
-    cam = GradCAM(module, [dict(module.named_modules())["_swish"]])
+    # On a model of its own: it leaves hooks on it, which everybody's passes would run.
+    other = copy.deepcopy(module)
+    cam = GradCAM(other, [dict(other.named_modules())["_swish"]])
 
     def gradcam(photos: Sequence[Path]) -> None:
         for path in photos:
