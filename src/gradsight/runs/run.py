@@ -126,7 +126,7 @@ def _explain(explainer: Explainer, items: Items, engine: Engine, store: Store, t
     extent = Extent(total, in_memory=first[0].item.is_in_memory)
     # Of this process: photos that cannot be explained are told before any engine begins.
     with engine.trying(explainer, extent), Making(explainer, Plan(1), features=manifest.features) as making:
-        trial = tried(making, first, manifest.batch_size, _left(first, items, store))
+        trial = tried(making, first, manifest.batch_size, _left(first, total, store))
     plan, layers = _planned(manifest, trial.batch_size), _same_layers(manifest, trial.layers)
     # Before the first part: a call that goes on must cut the photos in the same way.
     store.save(replace(manifest, batch_size=plan.batch_size, part_size=plan.part_size, layers=layers))
@@ -134,9 +134,8 @@ def _explain(explainer: Explainer, items: Items, engine: Engine, store: Store, t
     engine.explain(Work(explainer, ahead, items, plan, store, manifest.features, told, extent, trial.begun))
 
 
-def _left(first: Sequence[Numbered], items: Items, store: Store) -> int | None:
+def _left(first: Sequence[Numbered], total: int | None, store: Store) -> int | None:
     """How many photos are not done; None where nobody knows."""
-    total = _total(items, store.manifest)
     if len(first) < FIRST:
         return len(first)
     return None if total is None else max(len(first), total - len(store.done))

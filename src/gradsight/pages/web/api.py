@@ -128,10 +128,8 @@ class Api:
     ) -> dict:  # type: ignore[type-arg]
         """What speaks for a class, what against it, and why it rather than another one; as `explain` answers."""
         chosen, pictures = _look(look)
-        served, asked = (
-            model_of(self._page.models, model),
-            Asked((), 1, _listed("methods", methods), _listed("layers", layers)),
-        )
+        served = model_of(self._page.models, model)
+        asked = Asked((), 1, _listed("methods", methods), _listed("layers", layers))
         picture, limits = self._page.photo(_path(photo)), self._page.limits
         made = self._page.asking(lambda: sides_of(served, picture, asked, which, rather_than or None, limits))
         return _plain(made, chosen, pictures)

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
@@ -87,17 +87,11 @@ def fitting(threads: int, count: int | None) -> int:
     return min(most, len(os.sched_getaffinity(0)), _MOST) if most > 1 else 1
 
 
-@contextmanager
-def as_in_a_copy(room: Room) -> Iterator[None]:
+def as_in_a_copy(room: Room) -> AbstractContextManager[None]:
     """Within it a model of PyTorch computes here as in a copy, to the last digit."""
-    from gradsight.backends.torch.processors import compute_with, threads_now
+    from gradsight.backends.torch.processors import computing_with
 
-    before = threads_now()
-    compute_with(room.threads)
-    try:
-        yield
-    finally:
-        compute_with(before)
+    return computing_with(room.threads)
 
 
 def each(work: Work, room: Room) -> Generator[Made, None, None]:

@@ -6,9 +6,9 @@ Where the model computes on processors, copies of this process explain blocks of
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
@@ -60,12 +60,10 @@ class Local:
                 f"GPU, TensorFlow or JAX. {received(self.workers)} Leave it out: then the model uses all that is there."
             )
 
-    @contextmanager
-    def trying(self, explainer: Explainer, extent: Extent) -> Iterator[None]:
+    def trying(self, explainer: Explainer, extent: Extent) -> AbstractContextManager[None]:
         """Let the model compute on as many threads as in a copy, where there will be some; see `Engine.trying`."""
         room = self._room(explainer, extent)
-        with nullcontext() if room is None else forked.as_in_a_copy(room):
-            yield
+        return nullcontext() if room is None else forked.as_in_a_copy(room)
 
     def explain(self, work: Work) -> None:
         """Explain all photos and write their rows; see `Engine.explain`."""
