@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gradsight.explaining.batch_sizes import BatchSize
 from gradsight.explaining.inputs import Prepared
 from gradsight.imaging import Preprocess
 from gradsight.runs import begun, trial
+from gradsight.runs.engines import local
 from gradsight.runs.making import Making
 
 COLUMNS = ["key", "status", "target", "score", "peak", "box", "area", "map", "scale", "border", "entropy", "notes"]
@@ -61,7 +63,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     monkeypatch.setattr(Making, "explained", passing)
     monkeypatch.setattr(Preprocess, "place", reading)
     monkeypatch.setattr(trial, "BatchSize", OfTwo)
-    monkeypatch.setattr(trial, "_SHARE", 0.01)  # of few photos too the number is looked for
+    few: Any = 0.01
+    monkeypatch.setattr(local, "Worth", partial(trial.Worth, share=few))  # of few photos too the number is looked for
     return told
 
 

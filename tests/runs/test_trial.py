@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from gradsight.runs.engines.forked import Room, as_in_a_copy
 from gradsight.runs.item import Item
 from gradsight.runs.plan import numbered
 from gradsight.runs.trial import FIRST, tried
@@ -53,6 +55,22 @@ def test_a_short_run_is_no_longer_for_its_trial(
     trial = tried(making, photos, None, count)
     assert (trial.batch_size, trial.layers) == (size, ("last",))
     assert sum(making.sizes) <= max(1, most)  # one has to show that photos can be explained
+
+
+@pytest.mark.parametrize(("count", "size", "most"), [(400, 2, 1), (1023, 2, 1), (2048, 2, 4), (None, 32, 254)])
+def test_beside_others_a_trial_is_shorter(
+    count: int | None, size: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("time.monotonic", lambda: 0.0)
+    making: Any = Counting(clock, 2.0, compiles_by_size=False)
+    photos = list(numbered(Item(f"{i}", b"") for i in range(FIRST)))
+    with as_in_a_copy(Room(workers=4, threads=1)) as worth:
+        assert torch.get_num_threads() == 1
+        trial = tried(making, photos, None, count, worth)
+    assert sum(making.sizes) <= most
+    assert trial.batch_size == size
 
 
 def test_a_number_that_is_given_is_not_looked_for() -> None:

@@ -77,12 +77,12 @@ def run(
         targets: what to explain, as in `Explainer`, the same for each photo.
         **how: ``labels``: one for each photo, in place of those that the source says. ``batch_size``: how many photos
             pass the model at once; ``"auto"``, the default, finds the quickest number before the first photo, by one
-            photo in sixteen at most, and a run keeps it when it is gone on with. ``features=True`` keeps the layer's
-            activations under each hot area, to compare what a model looked at (`RunRow`). ``engine``: ``"local"`` or a
-            `Local`, this machine, or ``"ray"`` or a `Ray`, the workers of a cluster. ``shard``: (i, n) for the i-th of
-            n parts of the photos, counted from 1, each in a run of its own; `merge_runs` makes one of them.
-            ``progress`` is called with a `runs.progress.Progress` a few times a second, and with each part that is
-            written.
+            photo in sixteen at most, by fewer where several processes explain them, and a run keeps it when it is gone
+            on with. ``features=True`` keeps the layer's activations under each hot area, to compare what a model looked
+            at (`RunRow`). ``engine``: ``"local"`` or a `Local`, this machine, or ``"ray"`` or a `Ray`, the workers of a
+            cluster. ``shard``: (i, n) for the i-th of n parts of the photos, counted from 1, each in a run of its own;
+            `merge_runs` makes one of them. ``progress`` is called with a `runs.progress.Progress` a few times a second,
+            and with each part that is written.
 
     Returns:
         The run, as `open_run` opens it.
@@ -125,8 +125,11 @@ def _explain(explainer: Explainer, items: Items, engine: Engine, store: Store, t
     total = _total(items, manifest)
     extent = Extent(total, in_memory=first[0].item.is_in_memory)
     # Of this process: photos that cannot be explained are told before any engine begins.
-    with engine.trying(explainer, extent), Making(explainer, Plan(1), features=manifest.features) as making:
-        trial = tried(making, first, manifest.batch_size, _left(first, total, store))
+    with (
+        engine.trying(explainer, extent) as worth,
+        Making(explainer, Plan(1), features=manifest.features) as making,
+    ):
+        trial = tried(making, first, manifest.batch_size, _left(first, total, store), worth)
     plan, layers = _planned(manifest, trial.batch_size), _same_layers(manifest, trial.layers)
     # Before the first part: a call that goes on must cut the photos in the same way.
     store.save(replace(manifest, batch_size=plan.batch_size, part_size=plan.part_size, layers=layers))

@@ -36,11 +36,21 @@ class Trial:
 FIRST = 32
 """So many photos are tried at most."""
 
-_SHARE = 16
-"""A trial explains one photo in so many of a run, which explains them again: of a short run it is all that it gains."""
 
-_USUAL = 4
-"""Taken untried where there is no room for a trial of it: most models on a processor are done with four."""
+@dataclass(frozen=True)
+class Worth:
+    """What a trial of batch sizes is worth to a run.
+
+    Attributes:
+        share: one photo in so many of the run is tried at most: of a short run more would take all that it gains.
+        usual: taken untried where there is no room for a trial of it: most models on a processor are done with four.
+    """
+
+    share: int = 16
+    usual: int = 4
+
+
+_ALONE = Worth()
 
 _COMPILED = 2048
 """Of so few photos a run takes less time than it takes to compile a model for another number of them."""
@@ -49,7 +59,13 @@ _SECONDS = 10.0
 """The batch size is looked for no longer: of a slow model a larger batch gains little."""
 
 
-def tried(making: Making, photos: Sequence[Numbered], batch_size: int | None, count: int | None = None) -> Trial:
+def tried(
+    making: Making,
+    photos: Sequence[Numbered],
+    batch_size: int | None,
+    count: int | None = None,
+    worth: Worth = _ALONE,
+) -> Trial:
     """See that photos can be explained, and find the number that is quickest.
 
     Args:
@@ -57,6 +73,7 @@ def tried(making: Making, photos: Sequence[Numbered], batch_size: int | None, co
         photos: the first ones of the run.
         batch_size: the number, where it is known; None where it is to be found.
         count: how many photos the run explains; None where nobody knows.
+        worth: what it is worth to look for the number.
 
     Raises:
         GradsightError: no photo can be explained, and that is not for the photos.
@@ -65,18 +82,20 @@ def tried(making: Making, photos: Sequence[Numbered], batch_size: int | None, co
     if first is None:
         return Trial(batch_size or 1)
     begun = Begun({first.photo.turn: first.prepared}, {(first.photo.turn,): first.passed})
-    size = _quickest(making, photos, first, begun, count) if batch_size is None else batch_size
+    size = _quickest(making, photos, first, begun, count, worth) if batch_size is None else batch_size
     return Trial(size, first.layers, begun.within(size))
 
 
-def _quickest(making: Making, photos: Sequence[Numbered], first: _First, begun: Begun, count: int | None) -> int:
+def _quickest(
+    making: Making, photos: Sequence[Numbered], first: _First, begun: Begun, count: int | None, worth: Worth
+) -> int:
     """How many photos like the first one pass the model at once quickest, as far as a trial pays in such a run.
 
     What is done for it is noted in ``begun``.
     """
     if making.compiles_by_size and count is not None and count < _COMPILED:
         return 1  # for which the first photo has compiled it
-    most = math.inf if count is None else count // _SHARE
+    most = math.inf if count is None else count // worth.share
     # Read as they are needed: most models on a processor are done with four.
     more = _alike(making, photos, first)
     ready = [(first.photo, first.prepared)]
@@ -99,10 +118,10 @@ def _quickest(making: Making, photos: Sequence[Numbered], first: _First, begun: 
         size.timed(len(batch), time.perf_counter() - start)
         explained += len(batch)
         place = place + tried_size if size.now == tried_size else 0
-    untried = not size.settled and size.now <= _USUAL and explained + size.now > most
+    untried = not size.settled and size.now <= worth.usual and explained + size.now > most
     size.end()
     begun.prepared.update((photo.turn, prepared) for photo, prepared in ready)
-    return _USUAL if untried else size.now
+    return worth.usual if untried else size.now
 
 
 class _First(NamedTuple):

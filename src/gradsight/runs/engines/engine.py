@@ -15,6 +15,7 @@ from gradsight.runs.items import Items
 from gradsight.runs.plan import Numbered, Plan
 from gradsight.runs.progress import Count
 from gradsight.runs.store import Store
+from gradsight.runs.trial import Worth
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,11 @@ class Engine(Protocol):
             GradsightError: it cannot.
         """
 
-    def trying(self, explainer: Explainer, extent: Extent, /) -> AbstractContextManager[None]:
-        """Within it the model computes here as it will where photos are explained: a batch size is looked for."""
+    def trying(self, explainer: Explainer, extent: Extent, /) -> AbstractContextManager[Worth]:
+        """Within it the model computes here as it will where photos are explained: a batch size is looked for.
+
+        It gives what that is worth.
+        """
 
     def explain(self, work: Work) -> None:
         """Explain all photos and write their rows; a photo that fails is a row too.

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
@@ -29,6 +29,7 @@ from gradsight.runs.engines.sending import Raised, sent
 from gradsight.runs.making import Made, Making
 from gradsight.runs.plan import Numbered, in_blocks
 from gradsight.runs.schema import RunRow
+from gradsight.runs.trial import Worth
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -41,6 +42,12 @@ _AHEAD = 2
 
 _PHOTOS_EACH = 128
 """Photos that each copy is to have at least, two blocks; of fewer the last block would be waited for too long."""
+
+_SHARE = 128
+"""For each copy, one photo in so many is tried for the batch size: with one thread each, sizes differ little."""
+
+_USUAL = 2
+"""Photos that pass the model at once in a copy, in a run too short for a trial."""
 
 _OFTEN = 0.2
 """Seconds between two looks at how many photos are done."""
@@ -87,11 +94,14 @@ def fitting(threads: int, count: int | None) -> int:
     return min(most, len(os.sched_getaffinity(0)), _MOST) if most > 1 else 1
 
 
-def as_in_a_copy(room: Room) -> AbstractContextManager[None]:
+@contextmanager
+def as_in_a_copy(room: Room) -> Iterator[Worth]:
     """Within it a model of PyTorch computes here as in a copy, to the last digit."""
     from gradsight.backends.torch.processors import computing_with
 
-    return computing_with(room.threads)
+    with computing_with(room.threads):
+        # While one photo is tried here, each copy could have done one.
+        yield Worth(share=_SHARE * room.workers, usual=_USUAL)
 
 
 def each(work: Work, room: Room) -> Generator[Made, None, None]:

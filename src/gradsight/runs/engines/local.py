@@ -21,6 +21,7 @@ from gradsight.runs.engines.engine import Extent, Work
 from gradsight.runs.items import Items
 from gradsight.runs.making import Made, Making
 from gradsight.runs.schema import FAILED
+from gradsight.runs.trial import Worth
 
 _SECONDS = 60.0
 """Of work that is written together at most: so much is lost where the process is killed."""
@@ -60,10 +61,10 @@ class Local:
                 f"GPU, TensorFlow or JAX. {received(self.workers)} Leave it out: then the model uses all that is there."
             )
 
-    def trying(self, explainer: Explainer, extent: Extent) -> AbstractContextManager[None]:
+    def trying(self, explainer: Explainer, extent: Extent) -> AbstractContextManager[Worth]:
         """Let the model compute on as many threads as in a copy, where there will be some; see `Engine.trying`."""
         room = self._room(explainer, extent)
-        return nullcontext() if room is None else forked.as_in_a_copy(room)
+        return nullcontext(Worth()) if room is None else forked.as_in_a_copy(room)
 
     def explain(self, work: Work) -> None:
         """Explain all photos and write their rows; see `Engine.explain`."""

@@ -28,6 +28,7 @@ from gradsight.runs.making import Making
 from gradsight.runs.parts import Encoded, encoded
 from gradsight.runs.plan import Numbered, Plan, in_blocks, left, numbered
 from gradsight.runs.schema import FAILED
+from gradsight.runs.trial import Worth
 
 _PARTS_EACH = 4
 """A worker gets so many parts at least, where there are not too few photos: the last one must not be waited for."""
@@ -66,9 +67,9 @@ class Ray(Cluster):
                 "use engine='local'."
             )
 
-    def trying(self, _explainer: Explainer, _extent: Extent) -> AbstractContextManager[None]:
+    def trying(self, _explainer: Explainer, _extent: Extent) -> AbstractContextManager[Worth]:
         """Another machine may compute otherwise in any case; see `Engine.trying`."""
-        return nullcontext()
+        return nullcontext(Worth())
 
     def explain(self, work: Work) -> None:
         """Explain all photos and write their rows; see `Engine.explain`."""
