@@ -41,5 +41,8 @@ def merge(
         complete = made.manifest.complete
         say_json({"run": str(out), "images": count + failed, "failed": failed, "complete": complete})
     else:
-        say(f"{count:,} photos by {made.manifest.name} are in ", (str(out), "bold cyan"))
+        say(
+            f"{count:,} photo{'s' * (count != 1)} by {made.manifest.name} {'is' if count == 1 else 'are'} in ",
+            (str(out), "bold cyan"),
+        )
     return 0 if made.manifest.complete else 1

@@ -93,10 +93,15 @@ def _finish(done: Run, reply: JsonOptions) -> int:
     if reply.as_json:
         say_json({"run": str(done.folder), "images": count + len(failed), "failed": len(failed), "complete": True})
     elif count:
-        say(f"{count:,} photos by {done.manifest.name} are in ", (str(done.folder), "bold cyan"))
+        say(
+            f"{count:,} photo{'s' * (count != 1)} by {done.manifest.name} {'is' if count == 1 else 'are'} in ",
+            (str(done.folder), "bold cyan"),
+        )
     if failed:
         others = "; the others are done" if count else ""
-        complain(f"{len(failed):,} of {count + len(failed):,} photos{others}.", "Failed")
+        complain(
+            f"{len(failed):,} of {count + len(failed):,} photo{'s' * (count + len(failed) != 1)}{others}.", "Failed"
+        )
     return 1 if failed else 0
 
 
