@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -435,3 +437,19 @@ def test_runs_are_copied_to_other_processes(made: Any) -> None:
     assert isinstance(copied, Run)
     assert copied.images == run.images
     assert np.array_equal(copied[0].overlay(), run[0].overlay())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
+def test_nothing_reads_ahead_in_a_thread_of_arrow(made: Any, subprocess_env: dict[str, str]) -> None:
+    # It lets go of a file of Python's when it likes to: where Python ends just then, the process is aborted.
+    code = (
+        "import os, sys, pyarrow.parquet, gradsight as gs\n"
+        "before = len(os.listdir('/proc/self/task'))\n"
+        "rows = list(gs.open_run(sys.argv[1]).table().to_pylist())\n"
+        "print(len(rows), len(os.listdir('/proc/self/task')) - before)"
+    )
+    command = [sys.executable, "-c", code, str(made[1])]
+    done = subprocess.run(command, env=subprocess_env, capture_output=True, text=True, check=True)
+    rows, threads = map(int, done.stdout.split())
+    assert rows
+    assert threads == 0

@@ -99,15 +99,16 @@ def _errors() -> tuple[type[Exception], ...]:
 def _parquet_file(file: BinaryIO) -> parquet.ParquetFile:
     claims.check_types(file)
     module = parquet_module()
-    found = module.ParquetFile(file)
+    found = module.ParquetFile(file, pre_buffer=False)
     claims.check_version(found.metadata.metadata or {})
     # Texts as they lie in the file, each once with a number for each row: one long text may be said a million times in
     # a file of some bytes, and would fill the memory.
     leaves = [found.schema.column(i) for i in range(len(found.schema))]
     texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
     file.seek(0)
-    # What was read of its end is not read again.
-    return module.ParquetFile(file, metadata=found.metadata, read_dictionary=texts)
+    # What was read of its end is not read again. Nothing is read ahead: a thread of Arrow's that lets go of a file of
+    # Python's while Python ends ends the process with an abort.
+    return module.ParquetFile(file, metadata=found.metadata, read_dictionary=texts, pre_buffer=False)
 
 
 def parquet_module() -> ModuleType:
