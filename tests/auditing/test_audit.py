@@ -127,7 +127,7 @@ def test_few_photos_confirm_nothing(marked) -> None:
     assert not found.confirmed
     # Of two classes of three photos nothing is known, and none is said to be sound.
     found = audited(_part(seen, np.concatenate([seen.of[0][:3], seen.of[1][:3]])), explainer)
-    assert found.verdict.startswith("No suspect was tried out")
+    assert found.verdict.startswith("No suspect was tested")
     assert found.notes == ("suspects are looked for where 6 photos of a class stand beside 6 of others: none do here.",)
 
 
@@ -167,7 +167,7 @@ def test_without_a_model_nothing_is_confirmed_and_it_says_so(marked) -> None:
     seen, _, _ = marked
     found = audited(seen, None)
     assert not found.confirmed
-    assert found.verdict.startswith("No suspect was tried out")
+    assert found.verdict.startswith("No suspect was tested")
     assert {one.kind for one in found.findings} >= {"look"}
 
 
@@ -314,7 +314,7 @@ def test_findings_are_lines_of_json_and_statuses(run, capsys, monkeypatch, tmp_p
     printed = capsys.readouterr()
     lines = [json.loads(line) for line in printed.out.splitlines()]
     # Suspects take minutes: how far they are is told meanwhile, and not where a program reads.
-    assert "suspects tried out, " in printed.err
+    assert "suspects tested, " in printed.err
     first, verdict = lines[0], lines[-1]
     assert (verdict["kind"], verdict["confirmed"], verdict["figures"]["photos"]) == ("verdict", True, 96)
     assert verdict["sentence"].startswith("1 confirmed shortcut (mark)")
@@ -325,7 +325,7 @@ def test_findings_are_lines_of_json_and_statuses(run, capsys, monkeypatch, tmp_p
     written = (tmp_path / "out" / "findings.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in written] == lines
     assert _status([*words, "--most", "0"]) == 0
-    assert "No suspect was tried out" in capsys.readouterr().out
+    assert "No suspect was tested" in capsys.readouterr().out
     # A run whose model nobody names has a note, which is a line as well.
     assert _status(["audit", str(folder), "--json"]) == 0
     *_, verdict, note = (json.loads(line) for line in capsys.readouterr().out.splitlines())

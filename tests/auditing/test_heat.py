@@ -119,7 +119,7 @@ def test_classes_that_look_alike_have_no_strong_candidate() -> None:
     targets = np.repeat([0, 1, 2], 30)
     found = candidates(seen(noise(np.random.default_rng(5), 90, np.ones(90, bool)), targets))
     assert max(one.strength for one in found if one.apart) < 1
-    # Each class by itself looks there all the same: it is tried out, since of two classes neither stands out.
+    # Each class by itself looks there all the same: it is tested, since of two classes neither stands out.
     assert all(one.strength > 1 for one in found if not one.apart)
     assert sorted(one.target for one in found if not one.apart) == [0, 1, 2]
 

@@ -40,11 +40,11 @@ def test_a_place_that_is_found_in_two_ways_is_told_once(marked) -> None:
 def test_why_nothing_was_tried_is_told(marked) -> None:
     seen, explainer, _ = marked
     (asked,) = audited(seen, explainer, most=0).notes
-    assert asked == "suspects were not tried out, as was asked for."
+    assert asked == "suspects were not tested, as was asked for."
     # Where the heat is even no place stands out.
     even = replace(seen, heat=np.full_like(seen.heat, 1 / seen.heat[0].size))
     found = audited(even, explainer)
-    assert found.verdict.startswith("No suspect was tried out")
+    assert found.verdict.startswith("No suspect was tested")
     assert found.notes == ("the maps of no class share a place beyond chance: there was nothing to try out.",)
     # Of one class for all photos, by who made the run, and by the model.
     fixed = replace(seen, targets=np.zeros(len(seen), np.intp))
@@ -86,5 +86,5 @@ def test_a_terminal_is_told_how_far_an_audit_has_come(marked, monkeypatch, capsy
         audited(seen, explainer, most=1)
     printed = capsys.readouterr()
     assert not printed.out
-    assert printed.err.splitlines()[0] == "0 of 1 suspects tried out, 0 changed photos shown to the model"
-    assert printed.err.splitlines()[-1].startswith("1 of 1 suspects tried out, ")
+    assert printed.err.splitlines()[0] == "0 of 1 suspects tested, 0 changed photos shown to the model"
+    assert printed.err.splitlines()[-1].startswith("1 of 1 suspects tested, ")

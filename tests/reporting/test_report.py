@@ -267,7 +267,7 @@ def test_what_an_audit_found_is_told_with_its_figures_and_places(tmp_path: Path)
     assert found.text.count("1 confirmed shortcut (cat): 6 photos, model model.") == 1
     heads = [" ".join(text.split()) for text in found.texts["h4"]]
     assert heads == [
-        "Confirmed: cat", "Other in the other run: cat", "Background: cat", "Not confirmed: cat", "Not tried out: cat",
+        "Confirmed: cat", "Other in the other run: cat", "Background: cat", "Not confirmed: cat", "Not tested: cat",
     ]  # fmt: skip
     assert found.text.count("0.4, 95% interval 0.3 to 0.5 (20 photos)") == 2
     assert "-0.1 (3 photos: too few for an interval)" in found.text

@@ -64,7 +64,7 @@ class Audit:
         mistakes: the confident errors.
         reliances: how far each class is decided by the background; empty where no object is known.
         changes: what is other in another run of the photos; empty where none was given.
-        tried: whether suspects were tried out; else there was no model, or nothing stood out that could be tried.
+        tried: whether suspects were tested; else there was no model, or nothing stood out that could be tried.
         passes: how many changed photos the model was asked about.
         notes: what else its reader must know.
         failed: (key, reason) of the photos that could not be explained, or not be read again.
@@ -108,7 +108,7 @@ class Audit:
             classes = ", ".join(dict.fromkeys(one.label for one in self.confirmed))
             return f"{count} confirmed shortcut{'s' * (count > 1)} ({classes}): {about}."
         if not self.tried:
-            return f"No suspect was tried out, so that no shortcut is confirmed or ruled out: {about}."
+            return f"No suspect was tested, so that no shortcut is confirmed or ruled out: {about}."
         return f"No shortcut is confirmed: {about}."
 
     def __str__(self) -> str:
@@ -178,8 +178,8 @@ def audit(
 ) -> Audit:
     """What the maps of a run say about its model: shortcuts that it takes, where it looks, and what it confuses.
 
-    A place that the maps of a class share, or a thing that its photos share to the pixel, is a suspect. It is tried
-    out: without it the class's probability should fall, and put into photos of other classes it should raise the
+    A place that the maps of a class share, or a thing that its photos share to the pixel, is a suspect. It is
+    tested: without it the class's probability should fall, and put into photos of other classes it should raise the
     class, more than what is there in other photos does. Only what does both, and far more than other places of its
     size, is called confirmed.
 
@@ -187,7 +187,7 @@ def audit(
     >>> from gradsight.runs.example import example
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     print(gs.audit(example(folder)))  # doctest: +ELLIPSIS
-    No suspect was tried out, so that no shortcut is confirmed or ruled out: 2 photos, model example.
+    No suspect was tested, so that no shortcut is confirmed or ruled out: 2 photos, model example.
     tabby cat: in 2 photos most of the heat is in no one place: ...
 
     Args:
@@ -199,7 +199,7 @@ def audit(
         class_map: what the labels of boxes mean, a file of JSON.
         against: another run of the same photos, by another model, another checkpoint, or after a fix: where its maps
             lie elsewhere, and which predictions are others.
-        most: at most so many suspects are tried out.
+        most: at most so many suspects are tested.
         seed: of the photos that are drawn.
 
     Raises:
@@ -235,7 +235,7 @@ def audited(
         seen: the photos.
         explainer: of their model, to try things out; None to tell what the maps say, and no more.
         beside: what else is known.
-        most: at most so many suspects are tried out.
+        most: at most so many suspects are tested.
         seed: of the photos that are drawn.
         notes: what is told beside what is found.
         failed: (key, reason) of the photos that are not among those seen.

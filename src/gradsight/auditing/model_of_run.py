@@ -16,16 +16,16 @@ from gradsight.runs.manifest import Manifest
 
 
 def explainer_of(manifest: Manifest, model: ModelLike | Explainer | None) -> tuple[Explainer | None, tuple[str, ...]]:
-    """What things are tried out with, and notes; None where nobody says what the model is.
+    """What things are tested with, and notes; None where nobody says what the model is.
 
     Raises:
         InvalidArgument: the model has other weights than that of the run.
     """
     if model is None and manifest.model is None:
-        return None, ("the run does not say how its model is loaded: pass it, and suspects are tried out.",)
+        return None, ("the run does not say how its model is loaded: pass it, and suspects are tested.",)
     if model is None and _runs_code(manifest.model or {}):
         # A run may come from anyone, and such a model is made by running code that it names.
-        return None, ("the run's model is made by a function of somebody's: pass it, and suspects are tried out.",)
+        return None, ("the run's model is made by a function of somebody's: pass it, and suspects are tested.",)
     explainer = as_explainer(load_model(ModelSpec.from_json(json.dumps(manifest.model))) if model is None else model)
     # The maps say where this model looked; what another one does without a place says nothing of them.
     digest = digest_of(explainer.model.model)

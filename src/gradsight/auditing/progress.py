@@ -17,7 +17,7 @@ class Progress:
     """How far an audit has come.
 
     Attributes:
-        suspects: how many are tried out; 0 where that is not known yet.
+        suspects: how many are tested; 0 where that is not known yet.
         tried: how many of them were.
         passes: how many changed photos the model was asked about.
         seconds: since the first of them began.

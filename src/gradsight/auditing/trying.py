@@ -1,4 +1,4 @@
-"""Candidates are tried out: their region is narrowed on some photos, and proven on others."""
+"""Candidates are tested: their region is narrowed on some photos, and proven on others."""
 
 from __future__ import annotations
 

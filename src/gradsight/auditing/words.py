@@ -79,7 +79,7 @@ def _thing(one: Suspect, place: str) -> str:
 
 
 def of_candidates(seen: Seen, found: Sequence[Candidate]) -> Iterator[Finding]:
-    """A finding for each class whose maps share a place, of which nothing was tried out."""
+    """A finding for each class whose maps share a place, of which nothing was tested."""
     told: dict[int, Box] = {}
     # Beside other classes first: what a class has more of than they have says more than what it has at all.
     for one in sorted(found, key=lambda one: not one.apart):
@@ -95,7 +95,7 @@ def of_candidates(seen: Seen, found: Sequence[Candidate]) -> Iterator[Finding]:
         yield Finding(
             kind="suspect",
             label=label,
-            sentence=f"{label} looks at {named(box)} more than {beside}; whether it decides was not tried out.",
+            sentence=f"{label} looks at {named(box)} more than {beside}; whether it decides was not tested.",
             box=box,
             photos=_keys(seen, one.rows),
             figures={"p": one.p, "score": one.score, "photos": len(one.rows)},
@@ -253,7 +253,7 @@ def of_limits(failed: Sequence[tuple[str, str]], gone: Mapping[str, str]) -> Ite
 
 
 def of_untried(seen: Seen, tried: bool | None, most: int) -> Iterator[str]:
-    """Why nothing was tried out.
+    """Why nothing was tested.
 
     Args:
         seen: the photos.
@@ -268,7 +268,7 @@ def of_untried(seen: Seen, tried: bool | None, most: int) -> Iterator[str]:
     elif tried is False and most:
         yield "the maps of no class share a place beyond chance: there was nothing to try out."
     elif tried is False:
-        yield "suspects were not tried out, as was asked for."
+        yield "suspects were not tested, as was asked for."
 
 
 def _of_one_class(seen: Seen) -> str:

@@ -90,9 +90,9 @@ def audit_words(now: Audited) -> str:
     """How far an audit has come, in words.
 
     >>> audit_words(Audited(suspects=6, tried=2, passes=4210, seconds=30))
-    '2 of 6 suspects tried out, 4,210 changed photos shown to the model, 1 min left'
+    '2 of 6 suspects tested, 4,210 changed photos shown to the model, 1 min left'
     """
-    parts = [f"{now.tried} of {now.suspects} suspects tried out"] if now.suspects else []
+    parts = [f"{now.tried} of {now.suspects} suspects tested"] if now.suspects else []
     parts.append(f"{now.passes:,} changed photos shown to the model")
     # Afterwards the background is tried, for a while that nobody knows.
     if now.left:

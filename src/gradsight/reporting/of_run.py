@@ -37,7 +37,7 @@ class Beside:
     Attributes:
         audit: of the run; None to make it.
         model: to try suspects out with; None for the one that the run names.
-        suspects: at most so many are tried out.
+        suspects: at most so many are tested.
     """
 
     audit: Audit | None
@@ -175,14 +175,14 @@ def _audit(run: Run, listing: Listing, seen: Seen | None, beside: Beside) -> Aud
 
 def _explainer(run: Run, beside: Beside) -> tuple[Explainer | None, tuple[str, ...]]:
     if not beside.suspects:
-        return None, ("Suspects were not tried out, as was asked for: none is confirmed or ruled out.",)
+        return None, ("Suspects were not tested, as was asked for: none is confirmed or ruled out.",)
     try:
         return explainer_of(run.manifest, beside.model)
     except GradsightError as error:
         # A model that the user names must be the right one; the run's own may be gone, and the report stands.
         if beside.model is not None:
             raise
-        return None, (f"The run's model could not be loaded, so that no suspect was tried out: {error}",)
+        return None, (f"The run's model could not be loaded, so that no suspect was tested: {error}",)
 
 
 def _check(audit: Audit, run: Run, seen: Seen | None) -> None:

@@ -90,7 +90,7 @@ def report(
         model: the run's model, to try suspects out, as in `gs.audit`; if not given, the one that the run names.
         audit: of the run, such as ``gs.audit(run, boxes=...)``; it is made where it is not given.
         title: of the page.
-        suspects: at most so many suspects are tried out, which takes minutes; 0: none, and no model is needed.
+        suspects: at most so many suspects are tested, which takes minutes; 0: none, and no model is needed.
         shown: at most so many photos are shown; examples of what was found come first.
         megabytes: the file is no larger; photos are made smaller until they fit, and then there are fewer of them.
 

@@ -37,7 +37,7 @@ def audit(
 ) -> int:
     """Say what the maps of a run tell about its model: shortcuts, what it looks at, and what it confuses.
 
-    Places that the maps of a class share are suspects. Each is tried out: without it the class's probability should
+    Places that the maps of a class share are suspects. Each is tested: without it the class's probability should
     fall, and put into photos of other classes it should raise it. Only what does both is called a confirmed shortcut.
     """
     import gradsight as gs

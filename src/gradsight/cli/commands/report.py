@@ -50,7 +50,7 @@ def report(
     from gradsight.cli.terminal import complain, say, say_json
 
     check_file(out)
-    # Before shortcuts are tried out, which takes minutes.
+    # Before shortcuts are tested, which takes minutes.
     if out.suffix.lower() not in (".html", ".htm"):
         raise InvalidArgument(f"--out must end in .html. {received(str(out))} Name report.html.")
     opened = _opened(of, about.photos)

@@ -76,7 +76,7 @@ class AuditOptions(PlaceOptions):
         WHAT.option(metavar="DIR", parser=parsing.path, help="Where the photos are now, if they were moved."),
     ] = None
     most: Annotated[
-        int, WHAT.option(metavar="N", min=0, help="How many suspects are tried out at most; 0 takes no model.")
+        int, WHAT.option(metavar="N", min=0, help="How many suspects are tested at most; 0 takes no model.")
     ] = 24
 
     def audit(self, run: Run, *, seed: int = 0) -> Audit:
