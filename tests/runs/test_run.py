@@ -151,13 +151,13 @@ def test_parts_hold_whole_blocks_and_are_told(photos: Path, tmp_path: Path, monk
     told: list[Progress] = []
     gs.run(photos, explainer(), out=tmp_path / "run", batch_size=8, progress=told.append)
     parts = sorted((tmp_path / "run/rows").iterdir())
-    assert [len(set(parquet.read_table(part)["key"].to_pylist())) for part in parts] == [64, 64, 22]
+    assert [len(set(parquet.read_table(part)["key"].to_pylist())) for part in parts] == [32] * 4 + [22]
     written = [now for now in told if now.part]
     assert [(now.part, now.rows) for now in written] == [
-        (part.name, n) for part, n in zip(parts, (64, 64, 22), strict=True)
+        (part.name, n) for part, n in zip(parts, [32] * 4 + [22], strict=True)
     ]
     assert (written[-1].done, written[-1].total, written[-1].failed) == (150, 150, 2)
-    assert Plan(8).block == 64
+    assert Plan(8).block == 32
 
 
 def test_a_photo_that_the_model_fails_on_is_a_row(tmp_path: Path) -> None:

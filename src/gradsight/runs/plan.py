@@ -8,7 +8,7 @@ from itertools import groupby
 
 from gradsight.runs.item import Content, Item
 
-_LEAST_BLOCK = 64
+_LEAST_BLOCK = 32
 _PART = 1024
 
 
@@ -25,7 +25,7 @@ class Plan:
         part_size: how many are written together at most.
 
     >>> Plan(8).block, Plan(8).part_size, Plan(300).block
-    (64, 1024, 600)
+    (32, 1024, 600)
     """
 
     batch_size: int

@@ -41,7 +41,7 @@ _AHEAD = 2
 """Blocks that a copy has at hand: the next is there when one is done."""
 
 _PHOTOS_EACH = 128
-"""Photos that each copy is to have at least, two blocks; of fewer the last block would be waited for too long."""
+"""Photos that each copy is to have at least, four blocks; of fewer the last block would be waited for too long."""
 
 _SHARE = 128
 """For each copy, one photo in so many is tried for the batch size: with one thread each, sizes differ little."""
