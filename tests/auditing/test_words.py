@@ -45,7 +45,7 @@ def test_why_nothing_was_tried_is_told(marked) -> None:
     even = replace(seen, heat=np.full_like(seen.heat, 1 / seen.heat[0].size))
     found = audited(even, explainer)
     assert found.verdict.startswith("No suspect was tested")
-    assert found.notes == ("the maps of no class share a place beyond chance: there was nothing to try out.",)
+    assert found.notes == ("the maps of no class share a place beyond chance: there was nothing to test.",)
     # Of one class for all photos, by who made the run, and by the model.
     fixed = replace(seen, targets=np.zeros(len(seen), np.intp))
     (note,) = audited(fixed, explainer).notes

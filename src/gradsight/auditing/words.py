@@ -266,7 +266,7 @@ def of_untried(seen: Seen, tried: bool | None, most: int) -> Iterator[str]:
     elif not any(count >= FEWEST and sum(counts) - count >= FEWEST for count in counts):
         yield f"suspects are looked for where {FEWEST} photos of a class stand beside {FEWEST} of others: none do here."
     elif tried is False and most:
-        yield "the maps of no class share a place beyond chance: there was nothing to try out."
+        yield "the maps of no class share a place beyond chance: there was nothing to test."
     elif tried is False:
         yield "suspects were not tested, as was asked for."
 

@@ -180,7 +180,7 @@ class Shelf:
     def suspects(self) -> tuple[Suspect, ...]:
         """Groups of photos that look at one place more than chance makes them, the strongest first.
 
-        They are what `gradsight audit` tries out: nothing is confirmed here.
+        They are what `gradsight audit` tests: nothing is confirmed here.
         """
         with self._lock:
             seen = self._seen
