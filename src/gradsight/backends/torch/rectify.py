@@ -62,24 +62,34 @@ class _Noted(NamedTuple):
     def cut(self, rule: str) -> Iterator[RemovableHandle]:
         """Let gradients pass by a rule until the hooks are removed."""
         node, number = self.after.node, self.after.output_nr
-        passed: list[torch.Tensor | None] = [None]
+        passed: list[torch.Tensor | None] = []
 
-        def keep_positive(gradients: Sequence[torch.Tensor | None]) -> Gradients:
-            gradient = gradients[number]
-            passed[0] = None if gradient is None else gradient.clamp(min=0)
+        def positive(gradients: Gradients) -> Gradients:
+            return _with(gradients, number, _positive(gradients[number]))
+
+        def lent(gradients: Gradients) -> Gradients:
+            passed[:] = [_positive(gradients[number])]
             return _with(gradients, number, passed[0])
 
-        def instead(gradients: Sequence[torch.Tensor | None], place: int) -> Gradients:
-            old, new = gradients[place], passed[0]
+        def instead(gradients: Gradients, place: int, new: torch.Tensor | None) -> Gradients:
+            old = gradients[place]
             return _with(gradients, place, old if old is None or new is None else new.to(old.dtype))
 
-        yield node.register_prehook(keep_positive)
         # "guided" leaves the true derivative to what comes next; of deconvnet there is none.
-        if rule == "deconvnet" and isinstance(self.before, int):
-            yield node.register_hook(lambda gradients, _: instead(gradients, cast("int", self.before)))
-        elif rule == "deconvnet":
-            copy = cast("GradientEdge", self.before)
-            yield copy.node.register_prehook(lambda gradients: instead(gradients, copy.output_nr))
+        if rule == "guided":
+            yield node.register_prehook(positive)
+        elif isinstance(self.before, int):
+            place = self.before
+            yield node.register_hook(lambda made, came: instead(made, place, _positive(came[number])))
+        else:
+            copy = self.before
+            yield node.register_prehook(lent)
+            # Nothing is held that is on its way further: autograd adds into what is nobody else's.
+            yield copy.node.register_prehook(lambda gradients: instead(gradients, copy.output_nr, passed.pop()))
+
+
+def _positive(gradient: torch.Tensor | None) -> torch.Tensor | None:
+    return None if gradient is None else gradient.relu()
 
 
 def _with(gradients: Sequence[torch.Tensor | None], place: int, gradient: torch.Tensor | None) -> Gradients:
@@ -172,16 +182,26 @@ def _kind(function: Function, rest: tuple[Any, ...], named: dict[str, Any]) -> _
 
     What a model has learned of it, as of PReLU, is taken as it begins: such a function is one, whatever its slopes.
     """
+    # Made for each function of PyTorch's that a model calls, between its products: as little Python as can be.
+    key = (function, *[_LEARNED if isinstance(x, torch.Tensor) else repr(x) for x in rest])
+    if named:
+        key += tuple((name, _LEARNED if isinstance(x, torch.Tensor) else repr(x)) for name, x in named.items())
+    return _kinds.of(key, lambda: _found_out(_begun(function, rest, named)))
+
+
+_LEARNED = "learned"
+
+
+def _begun(function: Function, rest: tuple[Any, ...], named: dict[str, Any]) -> Callable[[torch.Tensor], torch.Tensor]:
     begins = torch.full((1,), 0.25)
     rest = tuple(begins if isinstance(x, torch.Tensor) else x for x in rest)
     named = {name: begins if isinstance(x, torch.Tensor) else x for name, x in named.items()}
-    key = (function, *(_told(x) for x in rest), *((name, _told(x)) for name, x in named.items()))
 
     def applied(x: torch.Tensor) -> torch.Tensor:
         result: torch.Tensor = function(x, *rest, **named)
         return result
 
-    return _kinds.of(key, lambda: _found_out(applied))
+    return applied
 
 
 def _found_out(function: Callable[[torch.Tensor], torch.Tensor]) -> _Kind:
@@ -206,6 +226,3 @@ def _is_direct(function: Callable[[torch.Tensor], torch.Tensor]) -> bool:
         made = function(x).grad_fn
     return made is not None and (edge.node, edge.output_nr) in made.next_functions
 
-
-def _told(x: object) -> Hashable:
-    return "learned" if isinstance(x, torch.Tensor) else repr(x)
