@@ -1,4 +1,4 @@
-"""The leading direction of a matrix: proven where it is found cheaply, and exact where it is not."""
+"""Ratios; the leading direction of a matrix: proven where it is found cheaply, and exact where it is not."""
 
 from __future__ import annotations
 
@@ -96,3 +96,11 @@ def test_float32_is_answered_in_float32_and_as_well_as_by_all_directions() -> No
     _, vectors = torch.linalg.eigh(matrix.double())
     exact = vectors[:, -1]
     assert (vector - exact * torch.sign(vector.double() @ exact)).abs().max() < 1e-6
+
+
+def test_a_ratio_is_zero_where_nothing_divides_and_exact_elsewhere() -> None:
+    above = torch.tensor([[3.0, -1.0, 0.0], [5.0, 7.0, 0.0]])
+    below = torch.tensor([[7.0], [0.0]])
+    assert arrays.ratio(above, below, OPS).tolist() == [(above[0] / 7).tolist(), [0, 0, 0]]
+    assert arrays.ratio(above, above, OPS).tolist() == [[1, 1, 0], [1, 1, 0]]
+    assert arrays.to_unit(torch.ones(2, 3), [-1], OPS).tolist() == [[0, 0, 0]] * 2

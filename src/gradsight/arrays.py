@@ -26,10 +26,9 @@ def positive(values: Array, ops: Ops) -> Array:
 
 
 def ratio(above: Array, below: Array, ops: Ops) -> Array:
-    """``above / below``, and 0 where ``below`` is 0."""
-    zero = below == 0
-    # The inner `where` keeps the division from warning and from giving NaN gradients.
-    return ops.where(zero, ops.zeros_like(above), above / ops.where(zero, ops.ones_like(below), below))
+    """``above / below`` for finite values, and 0 where ``below`` is 0."""
+    # By infinity, which gives 0 without a warning, and in one division of what is there: ``below`` may be smaller.
+    return above / ops.where(below == 0, ops.full_like(below, math.inf), below)
 
 
 def softmax(values: Array, ops: Ops) -> Array:
@@ -43,7 +42,7 @@ def to_unit(values: Array, axes: Sequence[int], ops: Ops) -> Array:
     """Shift and scale to [0, 1] over ``axes``; what is constant becomes 0."""
     low = ops.min(values, axis=tuple(axes), keepdims=True)
     high = ops.max(values, axis=tuple(axes), keepdims=True)
-    return ratio(values - low, ops.broadcast_to(high - low, values.shape), ops)
+    return ratio(values - low, high - low, ops)
 
 
 def like(values: NDArray[np.generic] | Sequence[float], array: Array, ops: Ops) -> Array:
@@ -171,7 +170,7 @@ def _krylov(matrix: Array, ops: Ops) -> tuple[Array, Array] | None:
         for _ in range(2):  # once leaves what rounding makes of it
             new = new - ops.matmul(basis, ops.matmul(ops.matrix_transpose(basis), new))
         length = ops.sqrt(ops.sum(new * new, axis=0, keepdims=True))
-        new = ratio(new, ops.broadcast_to(length, new.shape), ops)
+        new = ratio(new, length, ops)
         basis = ops.concat([basis, new], axis=1)
         new = ops.matmul(matrix, new)
         images = ops.concat([images, new], axis=1)

@@ -107,9 +107,7 @@ class LayerAttending:
         last = self._by_target(self._seen.gradients[-1])
         rows = self._ops.any(last != 0, axis=(2, -1))
         marks = self._ops.astype(rows, last.dtype)
-        return ratio(
-            marks, self._ops.broadcast_to(self._ops.sum(marks, axis=-1, keepdims=True), marks.shape), self._ops
-        )
+        return ratio(marks, self._ops.sum(marks, axis=-1, keepdims=True), self._ops)
 
     @cached_property
     def formation_gradients(self) -> tuple[Array, ...]:

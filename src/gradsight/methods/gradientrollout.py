@@ -80,7 +80,7 @@ def _normalised(own: Array, ops: Ops) -> Array:
     itself = _identity(own, ops)
     beyond = own - itself
     total = ops.sum(beyond, axis=-1, keepdims=True)
-    return ratio(beyond, ops.broadcast_to(total, beyond.shape), ops) + itself
+    return ratio(beyond, total, ops) + itself
 
 
 def _identity(square: Array, ops: Ops) -> Array:

@@ -20,4 +20,4 @@ def xgradcam(probe: Probe, ops: Ops) -> Array:
     # An exact 0 is rare in floats: what is left of a sum that cancels is rounding.
     cancelled = ops.abs(total) <= 1e-5 * ops.sum(ops.abs(activations), axis=probe.spatial)
     total = ops.where(cancelled, 0 * total, total)[:, None]
-    return weighted_sum(ratio(products, ops.broadcast_to(total, products.shape), ops), activations, ops)
+    return weighted_sum(ratio(products, total, ops), activations, ops)

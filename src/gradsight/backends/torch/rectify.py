@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from gradsight.backends.rectifiers import NONE_RAN, RULES, tried
 from gradsight.backends.torch.gradients import no_gradient_in
+from gradsight.backends.torch.relu import RELU, ReluStep, Rule
 from gradsight.errors import ModelError, unknown
 from gradsight.foreign import Outputs
 from gradsight.generators import OwnNumbers
@@ -62,24 +63,34 @@ class _Noted(NamedTuple):
     def cut(self, rule: str) -> Iterator[RemovableHandle]:
         """Let gradients pass by a rule until the hooks are removed."""
         node, number = self.after.node, self.after.output_nr
-        passed: list[torch.Tensor | None] = [None]
+        passed: list[torch.Tensor | None] = []
 
-        def keep_positive(gradients: Sequence[torch.Tensor | None]) -> Gradients:
-            gradient = gradients[number]
-            passed[0] = None if gradient is None else gradient.clamp(min=0)
+        def positive(gradients: Gradients) -> Gradients:
+            return _with(gradients, number, _positive(gradients[number]))
+
+        def lent(gradients: Gradients) -> Gradients:
+            passed[:] = [_positive(gradients[number])]
             return _with(gradients, number, passed[0])
 
-        def instead(gradients: Sequence[torch.Tensor | None], place: int) -> Gradients:
-            old, new = gradients[place], passed[0]
+        def instead(gradients: Gradients, place: int, new: torch.Tensor | None) -> Gradients:
+            old = gradients[place]
             return _with(gradients, place, old if old is None or new is None else new.to(old.dtype))
 
-        yield node.register_prehook(keep_positive)
         # "guided" leaves the true derivative to what comes next; of deconvnet there is none.
-        if rule == "deconvnet" and isinstance(self.before, int):
-            yield node.register_hook(lambda gradients, _: instead(gradients, cast("int", self.before)))
-        elif rule == "deconvnet":
-            copy = cast("GradientEdge", self.before)
-            yield copy.node.register_prehook(lambda gradients: instead(gradients, copy.output_nr))
+        if rule == "guided":
+            yield node.register_prehook(positive)
+        elif isinstance(self.before, int):
+            place = self.before
+            yield node.register_hook(lambda made, came: instead(made, place, _positive(came[number])))
+        else:
+            copy = self.before
+            yield node.register_prehook(lent)
+            # Nothing is held that is on its way further: autograd adds into what is nobody else's.
+            yield copy.node.register_prehook(lambda gradients: instead(gradients, copy.output_nr, passed.pop()))
+
+
+def _positive(gradient: torch.Tensor | None) -> torch.Tensor | None:
+    return None if gradient is None else gradient.relu()
 
 
 def _with(gradients: Sequence[torch.Tensor | None], place: int, gradient: torch.Tensor | None) -> Gradients:
@@ -105,6 +116,7 @@ class Rectifiers(TorchFunctionMode):
         super().__init__()
         self.met = 0
         self._noted: list[_Noted] = []
+        self._rule = Rule()
 
     def __torch_function__(
         self, func: Function, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -119,11 +131,21 @@ class Rectifiers(TorchFunctionMode):
         self.met += kind.rectifies
         if not (kind.rectifies and torch.is_grad_enabled() and x.requires_grad):
             return func(*args, **kwargs)
-        return self._called(lambda value: func(value, *rest, **named), x, kind)
 
-    def _called(self, function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, kind: _Kind) -> torch.Tensor:
+        def called(value: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = func(value, *rest, **named)
+            return result
+
         # What is written into a view has its node in the graph of the view's base, and more steps around it.
-        if kind.direct and not (kind.in_place and x._is_view()):
+        is_step = kind.direct and not (kind.in_place and x._is_view())
+        if is_step and func in RELU:
+            return ReluStep.apply(x, called, self._rule)  # type: ignore[no-untyped-call]
+        return self._called(called, x, is_step=is_step, in_place=kind.in_place)
+
+    def _called(
+        self, function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, *, is_step: bool, in_place: bool
+    ) -> torch.Tensor:
+        if is_step:
             edge = get_gradient_edge(x)
             result = function(x)
             after = get_gradient_edge(result)
@@ -137,16 +159,21 @@ class Rectifiers(TorchFunctionMode):
         edge = get_gradient_edge(source)
         result = function(source)
         self._noted.append(_Noted(get_gradient_edge(result), edge))
-        return x.copy_(result) if kind.in_place else result
+        return x.copy_(result) if in_place else result
 
     @contextlib.contextmanager
     def by(self, rule: str | None) -> Iterator[None]:
-        """Within it gradients pass the rectifiers that were noted by a rule."""
-        with contextlib.ExitStack() as stack:
-            for noted in self._noted if rule in RULES else ():
-                for hook in noted.cut(cast("str", rule)):
-                    stack.callback(hook.remove)
-            yield
+        """Within it gradients pass the rectifiers that ran by a rule."""
+        followed = rule if rule in RULES else ""
+        before, self._rule.now = self._rule.now, followed
+        try:
+            with contextlib.ExitStack() as stack:
+                for noted in self._noted if followed else ():
+                    for hook in noted.cut(followed):
+                        stack.callback(hook.remove)
+                yield
+        finally:
+            self._rule.now = before
 
     def check(self, quantized: str, rule: str) -> None:
         """Say so where a rule would change nothing: the gradient would be the plain one.
@@ -172,16 +199,27 @@ def _kind(function: Function, rest: tuple[Any, ...], named: dict[str, Any]) -> _
 
     What a model has learned of it, as of PReLU, is taken as it begins: such a function is one, whatever its slopes.
     """
+    # Made for each function of PyTorch's that a model calls, between its products: as little Python as can be.
+    key = (function, *[_LEARNED if isinstance(x, torch.Tensor) else repr(x) for x in rest])
+    if named:
+        learned = [_LEARNED if isinstance(x, torch.Tensor) else repr(x) for x in named.values()]
+        key += (*named, *learned)
+    return _kinds.of(key, lambda: _found_out(_begun(function, rest, named)))
+
+
+_LEARNED = "learned"
+
+
+def _begun(function: Function, rest: tuple[Any, ...], named: dict[str, Any]) -> Callable[[torch.Tensor], torch.Tensor]:
     begins = torch.full((1,), 0.25)
     rest = tuple(begins if isinstance(x, torch.Tensor) else x for x in rest)
     named = {name: begins if isinstance(x, torch.Tensor) else x for name, x in named.items()}
-    key = (function, *(_told(x) for x in rest), *((name, _told(x)) for name, x in named.items()))
 
     def applied(x: torch.Tensor) -> torch.Tensor:
         result: torch.Tensor = function(x, *rest, **named)
         return result
 
-    return _kinds.of(key, lambda: _found_out(applied))
+    return applied
 
 
 def _found_out(function: Callable[[torch.Tensor], torch.Tensor]) -> _Kind:
@@ -205,7 +243,3 @@ def _is_direct(function: Callable[[torch.Tensor], torch.Tensor]) -> bool:
         edge = get_gradient_edge(x)
         made = function(x).grad_fn
     return made is not None and (edge.node, edge.output_nr) in made.next_functions
-
-
-def _told(x: object) -> Hashable:
-    return "learned" if isinstance(x, torch.Tensor) else repr(x)
