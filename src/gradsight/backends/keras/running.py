@@ -68,17 +68,7 @@ class Running:
             ModelError: the model failed, a layer did not run, or there is no rectifier for a ``rule``.
         """
         # All that the body closes over, beside the view that keeps what is compiled: another key is another body.
-        return self._started(("layers", rule, *names), inputs, names, rule)
-
-    def linearized_once(self, inputs: Inputs, names: list[str]) -> Started:
-        """The same, of which nothing is kept.
-
-        Raises:
-            ModelError: the model failed, or a layer did not run.
-        """
-        return self._started(None, inputs, names, None)
-
-    def _started(self, key: Hashable | None, inputs: Inputs, names: list[str], rule: str | None) -> Started:
+        key = ("layers", rule, *names)
         self.find_end(inputs)
         if rule is not None:
             with self._looking:
