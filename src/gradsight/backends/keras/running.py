@@ -176,13 +176,22 @@ def told(inputs: Inputs) -> Iterator[None]:
 
 
 def pulled(pull: Pull, cotangents: list[Array]) -> dict[str, Array]:
-    """Cotangents of outputs to gradients.
+    """Cotangents of outputs to gradients; see `told_of_gradients`."""
+    with told_of_gradients():
+        return pull(cotangents)
+
+
+@contextlib.contextmanager
+def told_of_gradients() -> Iterator[None]:
+    """Tell in words that what ran has no gradient.
 
     Raises:
-        ModelError: the engine has no gradient of something on the way, as JAX of a loop without a known end.
+        ModelError: the engine has none of something on the way, as JAX of a loop without a known end.
     """
     try:
-        return pull(cotangents)
+        yield
+    except GradsightError:
+        raise
     except Exception as error:
         raise ModelError(
             f"something in the model has no gradient on {keras.backend.backend()}: {one_line(error)}. Name a layer "

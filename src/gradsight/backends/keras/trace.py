@@ -10,7 +10,7 @@ import keras
 
 from gradsight.backends.keras.engines.protocol import Start
 from gradsight.backends.keras.outputs import is_floating, numpy_of
-from gradsight.backends.keras.running import told
+from gradsight.backends.keras.running import told_of_gradients
 from gradsight.backends.keras.tap import Call, Numbered, Tap
 from gradsight.backends.keras.watching import Record, watched
 from gradsight.backends.passes import logits_in
@@ -47,7 +47,7 @@ def record(backend: KerasBackend, inputs: Inputs, targets: Resolve) -> list[Seen
     layouts = backend.positions(inputs).layouts
     able = [r for r in records if r.floating and layouts.get(_name(r, calls))]
     asked = [r for r in able if r.key in cuts] or able  # nothing is a cut: the gradients of whatever there is decide
-    with told(inputs):
+    with told_of_gradients():  # forward it has run
         gradients = backend.engine.gradients(score, image, {r.key: values[r.key] for r in asked}) if asked else {}
     return [_seen(r, r.key in cuts, calls, gradients.get(r.key), layouts, backend) for r in records]
 
