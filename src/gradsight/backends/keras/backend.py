@@ -22,7 +22,7 @@ from gradsight.backends.keras.ops import OPS, no_gradient, with_gradient
 from gradsight.backends.keras.outputs import floating_in, full_precision, is_floating, numpy_of, with_floating
 from gradsight.backends.keras.precision import is_coarse
 from gradsight.backends.keras.randomising import holders, randomise
-from gradsight.backends.keras.running import Running, Started, told
+from gradsight.backends.keras.running import Running, told
 from gradsight.backends.keras.trace import record
 from gradsight.backends.keras.variation import vary
 from gradsight.backends.keras.view import View
@@ -182,17 +182,8 @@ class KerasBackend(KerasAttends, ModelBackend[KerasForward]):
         self, inputs: Inputs, names: list[str], rule: str | None = None, batch_size: int = 1
     ) -> KerasForward:
         """A pass that starts at layers, of whose layouts nothing is known."""
-        return self._forward(inputs, self.running.linearized(inputs, names, rule), rule, batch_size)
-
-    @staticmethod
-    def _forward(inputs: Inputs, started: Started, rule: str | None, batch_size: int) -> KerasForward:
-        key, body, (outputs, leaves, pull) = started
+        key, body, (outputs, leaves, pull) = self.running.linearized(inputs, names, rule)
         return KerasForward(inputs, outputs, leaves, {}, rule, batch_size, key, body, pull)
-
-    def raw_gradients(self, inputs: Inputs, names: list[str], targets: Targets) -> dict[str, Array]:
-        """d scores[:, j] / d output for layers, as they are laid out: (k, *output)."""
-        started = self.running.linearized_once(inputs, names)
-        return ModelPass(self, self._forward(inputs, started, None, 1), targets).gradients
 
     def slopes(self, shared: ModelPass[KerasForward], outputs: Outputs) -> tuple[Array, list[Array]]:
         """A pass's scores (n, k) of an output, and their gradients by the floating-point tensors in it: (k, ...)."""

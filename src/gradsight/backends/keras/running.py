@@ -68,17 +68,7 @@ class Running:
             ModelError: the model failed, a layer did not run, or there is no rectifier for a ``rule``.
         """
         # All that the body closes over, beside the view that keeps what is compiled: another key is another body.
-        return self._started(("layers", rule, *names), inputs, names, rule)
-
-    def linearized_once(self, inputs: Inputs, names: list[str]) -> Started:
-        """The same, of which nothing is kept.
-
-        Raises:
-            ModelError: the model failed, or a layer did not run.
-        """
-        return self._started(None, inputs, names, None)
-
-    def _started(self, key: Hashable | None, inputs: Inputs, names: list[str], rule: str | None) -> Started:
+        key = ("layers", rule, *names)
         self.find_end(inputs)
         if rule is not None:
             with self._looking:
@@ -186,13 +176,22 @@ def told(inputs: Inputs) -> Iterator[None]:
 
 
 def pulled(pull: Pull, cotangents: list[Array]) -> dict[str, Array]:
-    """Cotangents of outputs to gradients.
+    """Cotangents of outputs to gradients; see `told_of_gradients`."""
+    with told_of_gradients():
+        return pull(cotangents)
+
+
+@contextlib.contextmanager
+def told_of_gradients() -> Iterator[None]:
+    """Tell in words that what ran has no gradient.
 
     Raises:
-        ModelError: the engine has no gradient of something on the way, as JAX of a loop without a known end.
+        ModelError: the engine has none of something on the way, as JAX of a loop without a known end.
     """
     try:
-        return pull(cotangents)
+        yield
+    except GradsightError:
+        raise
     except Exception as error:
         raise ModelError(
             f"something in the model has no gradient on {keras.backend.backend()}: {one_line(error)}. Name a layer "

@@ -10,6 +10,7 @@ import keras
 
 from gradsight.backends.keras.engines.protocol import Start
 from gradsight.backends.keras.outputs import is_floating, numpy_of
+from gradsight.backends.keras.running import told_of_gradients
 from gradsight.backends.keras.tap import Call, Numbered, Tap
 from gradsight.backends.keras.watching import Record, watched
 from gradsight.backends.passes import logits_in
@@ -30,7 +31,7 @@ def record(backend: KerasBackend, inputs: Inputs, targets: Resolve) -> list[Seen
         inputs: one image, and what else goes in.
         targets: resolves the score, as in `contracts.Backend.run`.
     """
-    outputs, _, every = next(watched(backend.running, backend.engine, [inputs]))
+    outputs, values, every = next(watched(backend.running, backend.engine, [inputs]))
     records = [r for r in every if not r.looped]
     calls = dict(Counter(r.key.partition("#")[0] for r in every))
     backend.view.calls.update(calls)
@@ -41,11 +42,13 @@ def record(backend: KerasBackend, inputs: Inputs, targets: Resolve) -> list[Seen
         return keras.ops.sum(resolved.scores(outputs, backend.scores_in(outputs), backend.ops)[:, 0])
 
     # Which layers are cuts is read off the graph of the score, which no second forward pass has to be run for.
-    cuts = backend.engine.cuts(score, [backend.batches.image(inputs)])
+    image = [backend.batches.image(inputs)]
+    cuts = backend.engine.cuts(score, image)
     layouts = backend.positions(inputs).layouts
     able = [r for r in records if r.floating and layouts.get(_name(r, calls))]
     asked = [r for r in able if r.key in cuts] or able  # nothing is a cut: the gradients of whatever there is decide
-    gradients = backend.raw_gradients(inputs, [r.key for r in asked], resolved) if asked else {}
+    with told_of_gradients():  # forward it has run
+        gradients = backend.engine.gradients(score, image, {r.key: values[r.key] for r in asked}) if asked else {}
     return [_seen(r, r.key in cuts, calls, gradients.get(r.key), layouts, backend) for r in records]
 
 
@@ -79,7 +82,7 @@ def _seen(
         composite=bool(backend.view.children(r.layer)),
         same=r.same,
         cut=cut,
-        gradient=None if gradient is None else numpy_of(gradient[0]),
+        gradient=None if gradient is None else numpy_of(gradient),
         layouts=layouts.get(name, ()),
     )
 

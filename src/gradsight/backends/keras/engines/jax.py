@@ -18,7 +18,7 @@ from jax.extend import core as extended
 from numpy.typing import NDArray
 
 from gradsight.backends.dominators import cuts_of
-from gradsight.backends.keras.engines.jitted import QUICKLY, Back, jitted, pulled, way_back
+from gradsight.backends.keras.engines.jitted import QUICKLY, Back, Options, jitted, pulled
 from gradsight.backends.keras.engines.ordered import Ordered
 from gradsight.backends.keras.engines.protocol import Body, Linearized, Start
 from gradsight.backends.keras.forward import KerasForward
@@ -55,13 +55,24 @@ class Jax:
         run = self._compiled(("each", key), _plain, body, QUICKLY)
         return (mapped(lambda x: np.asarray(x) if keras.ops.is_tensor(x) else x, run(x).tree) for x in several)
 
-    def linearize(self, key: Hashable | None, body: Body, inputs: Inputs) -> Linearized:
+    def linearize(self, key: Hashable, body: Body, inputs: Inputs) -> Linearized:
         """The outputs, the leaves, and the way back."""
-        if key is None:
-            outputs, leaves, back = self._compiled(None, _linearized, body)(inputs)
-            return Linearized(outputs.tree, leaves, partial(way_back(QUICKLY), back))
         outputs, leaves, back = self._compiled(("linearize", key), _linearized, body)(inputs)
         return Linearized(outputs.tree, leaves, partial(pulled, back))
+
+    def gradients(self, body: Body, inputs: Inputs, leaves: Mapping[str, Array]) -> dict[str, Array]:
+        """Of a body that gives one number its gradients at some of the tensors that it starts at."""
+        zeros = {name: np.zeros(x.shape, x.dtype) for name, x in leaves.items()}
+
+        def differentiated(run: Run) -> Callable[[Inputs], dict[str, Array]]:
+            def number(added: dict[str, Array], inputs: Inputs) -> Array:
+                return run(inputs, lambda name, output: output + added[name] if name in added else output)
+
+            # There and back are one function: what goes back needs is not handed from one to another.
+            return lambda inputs: jax.grad(number)(zeros, inputs)
+
+        gradients: dict[str, Array] = self._compiled(None, differentiated, body)(inputs)
+        return gradients
 
     def tail(self, name: str, raw: Array, forward: KerasForward, more: object, times: int) -> Outputs:  # noqa: ARG002
         """The outputs with ``raw`` in the place of a leaf; row j of ``raw`` belongs to row j % n.
@@ -159,7 +170,7 @@ class Jax:
         key: Hashable | None,
         made: Callable[[Run], Callable[[Inputs], Array]],
         body: Body,
-        options: Mapping[str, int] = MappingProxyType({}),
+        options: Options = MappingProxyType({}),
     ) -> Callable[[Inputs], Array]:
         """``made(run)``, compiled at its first use for a key; ``run`` is ``body`` with the variables given.
 

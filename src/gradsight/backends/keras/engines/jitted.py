@@ -14,20 +14,23 @@ from gradsight.foreign import Array
 Back: TypeAlias = Callable[[list[Array]], tuple[dict[str, Array]]]
 """The way back through a pass, as JAX gives it."""
 
-QUICKLY = MappingProxyType({"xla_backend_optimization_level": 0})
-"""For what runs a few times: compiled in half the time, it takes a quarter more."""
+Options: TypeAlias = Mapping[str, object]
+"""Options of the compiler."""
+
+QUICKLY: Options = MappingProxyType({"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False})
+"""For what runs a few times: compiled in a third of the time, it takes a quarter more."""
 
 # On CPUs the compiler of JAX 0.10 hands sums and products to another library in pieces, and some of them it cuts wrong:
 # of the gradients of several classes behind a layer that divides by a root mean square only the first are right.
-_WHOLE = MappingProxyType({"xla_cpu_experimental_ynn_fusion_type": ""})
+_WHOLE: Options = MappingProxyType({"xla_cpu_experimental_ynn_fusion_type": ""})
 
 
-def jitted(function: Callable[..., Array], options: Mapping[str, int]) -> Callable[..., Array]:
-    """A function that is compiled, with options of the compiler where they are known to hold."""
+def jitted(function: Callable[..., Array], options: Options) -> Callable[..., Array]:
+    """A function that is compiled, with those options that the compiler knows, and what keeps its numbers right."""
     inside: Callable[..., Array] = jax.jit(function)
     if jax.default_backend() != "cpu":
         return inside
-    alone: Callable[..., Array] = jax.jit(function, compiler_options={**options, **_right()})
+    alone: Callable[..., Array] = jax.jit(function, compiler_options={**_known(options), **_known(_WHOLE)})
 
     def called(*arguments: Array) -> Array:
         # Within another function that is compiled or differentiated JAX takes no options of one inside.
@@ -37,17 +40,21 @@ def jitted(function: Callable[..., Array], options: Mapping[str, int]) -> Callab
     return called
 
 
+def _known(options: Options) -> Options:
+    """Those of the options that this version of the compiler knows."""
+    return {name: value for name, value in options.items() if _is_known(name, value)}
+
+
 @functools.cache
-def _right() -> Mapping[str, str]:
-    """What keeps the compiler from giving wrong numbers, if it knows of it."""
+def _is_known(name: str, value: object) -> bool:
     try:
-        jax.jit(lambda: 0.0, compiler_options=dict(_WHOLE)).lower().compile()
-    except Exception:  # another version of the compiler: it has no such option, and nothing to be kept from
-        return {}
-    return _WHOLE
+        jax.jit(lambda: 0.0, compiler_options={name: value}).lower().compile()
+    except Exception:  # another version of the compiler: it has no such option
+        return False
+    return True
 
 
-def way_back(options: Mapping[str, int]) -> Callable[[Back, list[Array]], dict[str, Array]]:
+def way_back(options: Options) -> Callable[[Back, list[Array]], dict[str, Array]]:
     """From the way back, as JAX gives it, and cotangents (k, ...) to gradients (k, ...)."""
     # Of one, nothing is mapped: products and convolutions stay what they are.
     alone = jitted(lambda back, rows: jax.tree.map(lambda x: x[None], back([row[0] for row in rows])[0]), options)

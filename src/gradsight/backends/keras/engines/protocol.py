@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
@@ -69,8 +69,17 @@ class Engine(Protocol):
     def each(self, key: Hashable, body: Body, several: Sequence[Inputs]) -> Iterator[Outputs]:
         """The outputs of a body that runs a few times, for several inputs of one kind, one after the other."""
 
-    def linearize(self, key: Hashable | None, body: Body, inputs: Inputs) -> Linearized:
+    def linearize(self, key: Hashable, body: Body, inputs: Inputs) -> Linearized:
         """The outputs, the leaves, and the way back."""
+
+    def gradients(self, body: Body, inputs: Inputs, leaves: Mapping[str, Array]) -> dict[str, Array]:
+        """Of a body that gives one number its gradients at some of the tensors that it starts at; nothing is kept.
+
+        Args:
+            body: it.
+            inputs: what it takes.
+            leaves: those tensors by name, as they are for any inputs of these shapes.
+        """
 
     def tail(self, name: str, raw: Array, forward: KerasForward, more: Callable[[], Inputs], times: int) -> Outputs:
         """The outputs where ``raw`` stands in the place of a leaf; what does not depend on ``raw`` is not run again.

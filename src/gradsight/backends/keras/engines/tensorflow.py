@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from gradsight.backends.dominators import cuts_of
+from gradsight.backends.keras.engines.once import slopes_of, starting_at
 from gradsight.backends.keras.engines.protocol import Body, Linearized
 from gradsight.backends.keras.engines.replay import gives_again, replay
 from gradsight.backends.keras.engines.traced import Traced
@@ -53,11 +54,13 @@ class TensorFlow:
             traced = self._graphs(several[0]).of(wanted, lambda: Traced(body, several[0], self._variables))
         return map(traced.plain, several)
 
-    def linearize(self, key: Hashable | None, body: Body, inputs: Inputs) -> Linearized:
+    def linearize(self, key: Hashable, body: Body, inputs: Inputs) -> Linearized:
         """The outputs, the leaves, and the way back."""
-        traced = Traced(body, inputs, self._variables) if key is None else self._traced(key, body, inputs)
-        outputs, leaves, needed = traced.forward(inputs)
-        return Linearized(outputs, leaves, lambda cotangents: traced.backward(cotangents, leaves, needed))
+        return _linearized(self._traced(key, body, inputs), inputs)
+
+    def gradients(self, body: Body, inputs: Inputs, leaves: Mapping[str, Array]) -> dict[str, Array]:
+        """Of a body that gives one number its gradients at some of the tensors that it starts at."""
+        return slopes_of(_linearized(Traced(starting_at(leaves, body), inputs, self._variables), inputs))
 
     def tail(self, name: str, raw: Array, forward: KerasForward, more: Callable[[], Inputs], times: int) -> Outputs:
         """The outputs with ``raw`` in the place of a leaf; row j of ``raw`` belongs to row j % n."""
@@ -184,6 +187,11 @@ class TensorFlow:
             if rows_free:
                 return None
             raise
+
+
+def _linearized(traced: Traced, inputs: Inputs) -> Linearized:
+    outputs, leaves, needed = traced.forward(inputs)
+    return Linearized(outputs, leaves, lambda cotangents: traced.backward(cotangents, leaves, needed))
 
 
 def _shapes_of(inputs: Inputs) -> tuple[tuple[tuple[int, ...], object], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from gradsight.backends.keras.engines.once import slopes_of, starting_at
 from gradsight.backends.keras.engines.protocol import Body, Linearized
 from gradsight.backends.keras.engines.replay import replayed
 from gradsight.backends.keras.forward import KerasForward
@@ -62,7 +63,11 @@ class Torch:
         """The outputs for inputs of one kind, one after the other."""
         return (self.plain(None, body, inputs) for inputs in several)
 
-    def linearize(self, key: Hashable | None, body: Body, inputs: Inputs) -> Linearized:  # noqa: ARG002 - compiles nothing
+    def gradients(self, body: Body, inputs: Inputs, leaves: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Of a body that gives one number its gradients at some of the tensors that it starts at."""
+        return slopes_of(self.linearize(None, starting_at(leaves, body), inputs))
+
+    def linearize(self, key: Hashable, body: Body, inputs: Inputs) -> Linearized:  # noqa: ARG002 - compiles nothing
         """The outputs, the leaves, and the way back."""
         leaves: dict[str, torch.Tensor] = {}
 
