@@ -172,3 +172,4 @@ def test_channels_go_a_way_of_their_own_up_to_the_first_result() -> None:
         assert last_apart(Point(x, 2), [z]) == Point(x, 2)
         assert size_behind(Point(y, 1), [tf.matmul(z, tf.ones((3, 7)))]) == 7
         assert size_behind(Point(y, 1), [other]) is None
+        assert size_behind(Point(y, 1), [tf.cumsum(y)]) is None
