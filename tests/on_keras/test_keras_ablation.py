@@ -48,13 +48,52 @@ def tokens() -> Any:
     return keras.Model(entry, L.Dense(5)(L.Lambda(lambda x: x[:, 0])(x)))
 
 
-@pytest.mark.parametrize(
-    "make", [cut, pytest.param(bypassed, marks=SLOW_ON_JAX), pytest.param(tokens, marks=SLOW_ON_JAX)]
-)
+def ended(end: Callable[[Any], Any]) -> Any:
+    """A layer of 4 channels behind which something else comes than a convolution."""
+    entry = keras.Input((12, 8, 3))
+    return keras.Model(entry, L.Dense(5)(end(L.Conv2D(4, 3, activation="tanh", name="layer")(entry))))
+
+
+def pooled() -> Any:
+    return ended(lambda x: L.GlobalAveragePooling2D()(L.Activation("sigmoid")(x)))
+
+
+def pooled_in_two_steps() -> Any:
+    return ended(lambda x: keras.ops.max(keras.ops.mean(x, axis=1, keepdims=True), axis=(1, 2)))
+
+
+def pooled_in_two_ways() -> Any:
+    return ended(lambda x: L.Concatenate()([L.GlobalAveragePooling2D()(x), L.GlobalMaxPooling2D()(x)]))
+
+
+def summed_over_channels() -> Any:
+    return ended(lambda x: L.Flatten()(keras.ops.sum(x, axis=-1)))
+
+
+def channels_first_at_the_end() -> Any:
+    return ended(lambda x: keras.ops.mean(keras.ops.transpose(x, (0, 3, 1, 2)), axis=(2, 3)))
+
+
+def beside_other_images() -> Any:
+    return ended(lambda x: (lambda y: y - keras.ops.mean(y, axis=0, keepdims=True))(L.GlobalAveragePooling2D()(x)))
+
+
+def tokens_pooled() -> Any:
+    entry = keras.Input((12, 8, 3))
+    x = ClassToken()(L.Reshape((6, 4))(L.Conv2D(4, 4, strides=4)(entry)))
+    x = L.Dense(4, activation="tanh", name="layer")(x)
+    return keras.Model(entry, L.Dense(5)(keras.ops.mean(keras.ops.relu(x), axis=1)))
+
+
+MADE = [bypassed, tokens, pooled, pooled_in_two_steps, pooled_in_two_ways, summed_over_channels]
+MADE += [channels_first_at_the_end, tokens_pooled]
+
+
+@pytest.mark.parametrize("make", [cut, *(pytest.param(make, marks=SLOW_ON_JAX) for make in MADE)])
 def test_without_channels_is_the_tail_of_activations_that_are_0_there(make: Callable[[], Any]) -> None:
     keras.utils.set_random_seed(3)
     backend = KerasBackend(make())
-    grid = (3, 2) if make is tokens else None
+    grid = (3, 2) if make in (tokens, tokens_pooled) else None
     layer = Layer("layer", "tokens" if grid else None, grid)
     inputs = backend.prepare(np.random.default_rng(0).standard_normal((2, 12, 8, 3)).astype(np.float32))
     done = backend.run(inputs, [layer], lambda logits, _: resolve(CLASSES, OutputContext(2, logits)), 5)
@@ -87,3 +126,50 @@ def test_a_round_gives_the_graph_a_mask_and_no_activations(monkeypatch: pytest.M
     given.clear()
     probe.without_channels(np.arange(4)[:, None])
     assert max(given) == 4 * 4
+
+
+@pytest.mark.skipif(ENGINE != "tensorflow", reason="counts what TensorFlow computes at once")
+@pytest.mark.parametrize(
+    ("make", "calls"),
+    # Of 60 positions a mean holds the 60th part: all rounds at once. Behind it 5 classes are more than 4 channels.
+    [(pooled, 1), (pooled_in_two_steps, 1), (tokens_pooled, 1)]
+    # What comes first there is not known to leave channels apart, or what is behind to leave rows apart.
+    + [(make, 4) for make in (cut, pooled_in_two_ways, summed_over_channels, channels_first_at_the_end)]
+    + [(beside_other_images, 4)],
+)
+def test_behind_a_pool_rounds_go_together_that_take_no_more_memory(
+    make: Callable[[], Any], calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gradsight.backends.keras.engines.traced_tail import TracedTail
+
+    rows: list[int] = []
+    ablated = TracedTail.ablated
+    monkeypatch.setattr(
+        TracedTail, "ablated", lambda tail, ablation: rows.append(len(ablation.groups)) or ablated(tail, ablation)
+    )
+    backend = KerasBackend(make())
+    layer = Layer("layer", "tokens", (3, 2)) if make is tokens_pooled else Layer("layer")
+    inputs = backend.prepare(np.ones((2, 12, 8, 3), np.float32))
+    done = backend.run(inputs, [layer], lambda logits, _: resolve([[0], [0]], OutputContext(2, logits)), 2)
+    done.probes[0].without_channels(np.arange(4)[:, None])
+    assert rows == [4 // calls] * calls
+
+
+@pytest.mark.skipif(ENGINE != "tensorflow", reason="looks at TensorFlow's graphs")
+def test_channels_go_a_way_of_their_own_up_to_the_first_result() -> None:
+    import tensorflow as tf
+
+    from gradsight.backends.keras.engines.channels_apart import Point, last_apart, size_behind
+
+    with tf.Graph().as_default():
+        x = tf.compat.v1.placeholder(tf.float32, (None, 4, 6, 3))
+        y = tf.reduce_mean(x, axis=(1, 2))
+        z = tf.sigmoid(y)
+        other = tf.reduce_sum(y, axis=0)
+        assert last_apart(Point(x, 3), [z]) == Point(z, 1)
+        assert last_apart(Point(x, 3), [z, y]) == Point(y, 1)
+        assert last_apart(Point(x, 3), [z, other]) == Point(y, 1)
+        assert last_apart(Point(x, 2), [z]) == Point(x, 2)
+        assert size_behind(Point(y, 1), [tf.matmul(z, tf.ones((3, 7)))]) == 7
+        assert size_behind(Point(y, 1), [other]) is None
+        assert size_behind(Point(y, 1), [tf.cumsum(y)]) is None

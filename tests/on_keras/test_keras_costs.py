@@ -197,6 +197,16 @@ def test_an_explanation_is_one_graph_there_and_one_back(classes: int, nested: An
         assert len(graphs_of_tensorflow(lambda: explainer(batch), patch)) == 2
 
 
+@pytest.mark.skipif(ENGINE != "tensorflow", reason="counts calls of TensorFlow's graphs")
+def test_ablation_behind_a_mean_is_one_graph_for_several_rounds(nested: Any, batch: np.ndarray) -> None:
+    explainer = gs.Explainer(nested, layer="out_relu", method="ablationcam")
+    with pytest.MonkeyPatch.context() as patch:
+        runs = graphs_of_tensorflow(lambda: explainer(batch), patch)
+    # Of 1280 channels, 16 of two images are a round. A mean of 2 x 2 positions is a fourth of the layer's output. And
+    # a graph there, and one that shows of the tail that it gives the same again.
+    assert len(runs) == 2 + 1280 // 16 // 4
+
+
 @pytest.mark.skipif(ENGINE != "tensorflow", reason="counts operations of TensorFlow")
 @pytest.mark.parametrize("classes", [1, 5])
 def test_grad_cam_takes_fourteen_operations_around_its_two_graphs(

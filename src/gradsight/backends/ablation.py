@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,6 +44,11 @@ class Ablation:
         """So many groups at once that with each image they make ``batch_size`` rows at most; one group at least."""
         for some in rounds(len(self.groups), images, batch_size):
             yield replace(self, groups=self.groups[some.start : some.stop])
+
+    @staticmethod
+    def joined(rounds: Sequence[Ablation]) -> Ablation:
+        """Several rounds of one ablation as one; at least one."""
+        return replace(rounds[0], groups=np.concatenate([each.groups for each in rounds]))
 
     @property
     def across(self) -> int:

@@ -234,13 +234,20 @@ class KerasBackend(KerasAttends, ModelBackend[KerasForward]):
 
     def ablated(self, name: str, ablations: Iterable[Ablation], shared: ModelPass[KerasForward]) -> Iterator[Array]:
         """The scores (m * n, k) of a pass where channels of a layer are off, by ablation."""
-        for ablation in ablations:
+        for ablation in self._at_once(name, list(ablations), shared):
             with told(shared.inputs):
                 outputs = None if ablation.axis != 0 else self.engine.ablated(name, ablation, shared.forward)
             if outputs is None:
                 yield from super().ablated(name, [ablation], shared)
             else:
                 yield shared.score(outputs)
+
+    def _at_once(self, name: str, rounds: list[Ablation], shared: ModelPass[KerasForward]) -> Iterator[Ablation]:
+        """Rounds of an ablation, several as one where they need no more memory."""
+        with told(shared.inputs):
+            by_row = rounds[0].axis == 0
+            step = self.engine.rounds_at_once(name, rounds[0], shared.forward) if by_row else 1
+        return (Ablation.joined(rounds[i : i + step]) for i in range(0, len(rounds), step))
 
     def curvature(self, function: Callable[..., Array], leaf: Array, direction: Array, layer: str) -> Array:
         """The Hessian of each column of ``function(leaf)`` (n, k), times ``direction``: (n, k, *leaf[0]).

@@ -102,6 +102,10 @@ class Jax:
         given = (forward.inputs, known, jax.device_put(ablation.off(), ablation.raw.sharding))
         return mapped(_by_row, self._compiled(("ablated", forward.key, name), behind, forward.body)(given).tree)
 
+    def rounds_at_once(self, _name: str, _ablation: Ablation, _forward: KerasForward) -> int:
+        """One: a round takes what its copies of the leaf take."""
+        return 1
+
     serves_any_rows = False
     activations = jax.nn
     aside = staticmethod(jax.ensure_compile_time_eval)

@@ -98,6 +98,9 @@ class Engine(Protocol):
         Rows are images; otherwise as in `tail`.
         """
 
+    def rounds_at_once(self, name: str, ablation: Ablation, forward: KerasForward) -> int:
+        """How many rounds like an ablation, whose rows are images, take no more memory together than one may take."""
+
     def like(self, values: NDArray[np.bool_], tensor: Array) -> Array:
         """Ones and zeros as an array of the engine, in the precision and on the device of another."""
 

@@ -72,6 +72,11 @@ class TensorFlow:
         tail = self._tail(name, forward)
         return None if tail is None else tail.ablated(ablation)
 
+    def rounds_at_once(self, name: str, ablation: Ablation, forward: KerasForward) -> int:
+        """So many that what is computed of them holds no more numbers than a round of the leaf."""
+        tail = self._tail(name, forward)
+        return 1 if tail is None else tail.rounds_at_once(ablation)
+
     def _tail(self, name: str, forward: KerasForward) -> TracedTail | None:
         if name not in forward.tails:
             traced = self._traced(forward.key, forward.body, forward.inputs)

@@ -107,6 +107,10 @@ class Torch:
     def ablated(self, name: str, ablation: Ablation, forward: KerasForward) -> None:
         """None: a mask costs no more than a copy."""
 
+    def rounds_at_once(self, _name: str, _ablation: Ablation, _forward: KerasForward) -> int:
+        """One: a round takes what its copies of the leaf take."""
+        return 1
+
     def _replay(self, body: Body, name: str, inputs: Inputs, raw: torch.Tensor) -> Outputs:
         with self._scope():  # its own: what a pass that is traced assigns must not be found by the next
             return replayed(body, name)([inputs, raw], _unstarted)

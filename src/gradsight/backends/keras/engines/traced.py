@@ -94,15 +94,15 @@ class Traced:
     def _tail(self, name: str) -> TailGraph:
         leaf = self._marked[name]
         crossing = self._crossing(self._results, [leaf])
-        feeds = [leaf, *crossing]
-        behind = self._part(feeds, self._results)
+        behind = self._part([leaf, *crossing], self._results)
         return TailGraph(
             leaf,
             crossing,
             self._part(self._inputs, crossing),
             behind,
             _differentiable(behind, 0),
-            lambda values: self._computed(feeds, values, self._results),
+            self._computed,
+            self._results,
             self._packed,
         )
 
