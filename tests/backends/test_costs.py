@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import sys
 import weakref
 from collections import Counter
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import gradsight as gs
 from asking import ANYWHERE
-from costs import MIB, flops, peak_bytes
+from costs import MIB, flops, peak_bytes, python_calls
 from gradsight import targets
 from gradsight.backends.torch import TorchBackend
 from gradsight.layers import Layer
@@ -460,23 +459,6 @@ def modules_and_tensors(m: int) -> nn.Module:
         *(nn.Conv2d(3, 4, 3), *norms, nn.Conv2d(4, 4, 3)),
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 12)),
     ).eval()
-
-
-def python_calls(call: Callable[[], Any]) -> int:
-    """How many functions of Python's run in it, generators' steps included."""
-    count = 0
-
-    def see(_frame: Any, event: str, _argument: Any) -> None:
-        nonlocal count
-        count += event == "call"
-
-    before = sys.getprofile()
-    sys.setprofile(see)
-    try:
-        call()
-    finally:
-        sys.setprofile(before)
-    return count
 
 
 def python_calls_around(m: int, asked: Any = None) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import weakref
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import gradsight as gs
+from costs import python_calls
 from gradsight.backends.torch import TorchBackend
 from gradsight.layers import INPUT, Layer
 from gradsight.targets import OutputContext, resolve
@@ -173,19 +173,3 @@ def test_a_rule_runs_few_functions_of_python_for_each_module(method: str) -> Non
 
     # For a convolution, a normalisation and a ReLU, forward and back.
     assert 0 < more(23) - more(3) <= 20 * 52
-
-
-def python_calls(call: Callable[[], Any]) -> int:
-    count = 0
-
-    def see(_frame: Any, event: str, _argument: Any) -> None:
-        nonlocal count
-        count += event == "call"
-
-    before = sys.getprofile()
-    sys.setprofile(see)
-    try:
-        call()
-    finally:
-        sys.setprofile(before)
-    return count

@@ -12,7 +12,7 @@ import torch
 
 from gradsight.runs.engines.forked import Room, as_in_a_copy
 from gradsight.runs.item import Item
-from gradsight.runs.plan import numbered
+from gradsight.runs.plan import Numbered, numbered
 from gradsight.runs.trial import FIRST, tried
 
 
@@ -34,6 +34,19 @@ class Counting:
         self.clock[0] += self.fixed + len(batch)
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which only those who explain move on."""
+    time = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: time[0])
+    monkeypatch.setattr("time.monotonic", lambda: 0.0)
+    return time
+
+
+def first_photos() -> list[Numbered]:
+    return list(numbered(Item(f"{i}", b"") for i in range(FIRST)))
+
+
 @pytest.mark.parametrize(("count", "compiles", "size", "most"), [
     (None, False, 32, 254),
     (10_000, False, 32, 254),
@@ -45,27 +58,19 @@ class Counting:
     (10_000, True, 32, 254),
 ])  # fmt: skip
 def test_a_short_run_is_no_longer_for_its_trial(
-    count: int | None, compiles: bool, size: int, most: int, monkeypatch: pytest.MonkeyPatch
+    count: int | None, compiles: bool, size: int, most: int, clock: list[float]
 ) -> None:
-    clock = [0.0]
-    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
-    monkeypatch.setattr("time.monotonic", lambda: 0.0)
     making: Any = Counting(clock, 2.0, compiles_by_size=compiles)
-    photos = list(numbered(Item(f"{i}", b"") for i in range(FIRST)))
+    photos = first_photos()
     trial = tried(making, photos, None, count)
     assert (trial.batch_size, trial.layers) == (size, ("last",))
     assert sum(making.sizes) <= max(1, most)  # one has to show that photos can be explained
 
 
 @pytest.mark.parametrize(("count", "size", "most"), [(400, 2, 1), (1023, 2, 1), (2048, 2, 4), (None, 32, 254)])
-def test_beside_others_a_trial_is_shorter(
-    count: int | None, size: int, most: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = [0.0]
-    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
-    monkeypatch.setattr("time.monotonic", lambda: 0.0)
+def test_beside_others_a_trial_is_shorter(count: int | None, size: int, most: int, clock: list[float]) -> None:
     making: Any = Counting(clock, 2.0, compiles_by_size=False)
-    photos = list(numbered(Item(f"{i}", b"") for i in range(FIRST)))
+    photos = first_photos()
     with as_in_a_copy(Room(workers=4, threads=1)) as worth:
         assert torch.get_num_threads() == 1
         trial = tried(making, photos, None, count, worth)
@@ -87,6 +92,6 @@ def test_a_number_that_fails_is_not_taken() -> None:
                 raise MemoryError
             super().explained(batch)
 
-    photos = list(numbered(Item(f"{i}", b"") for i in range(FIRST)))
+    photos = first_photos()
     making: Any = Failing([0.0], 2.0, compiles_by_size=False)
     assert tried(making, photos, None, 100).batch_size == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -56,3 +57,20 @@ def peak_bytes(call: Callable[[], Any]) -> int:
         taken += event.nbytes()
         most = max(most, taken)
     return most
+
+
+def python_calls(call: Callable[[], Any]) -> int:
+    """How many functions of Python's run in it, generators' steps included."""
+    count = 0
+
+    def see(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(see)
+    try:
+        call()
+    finally:
+        sys.setprofile(before)
+    return count
