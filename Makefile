@@ -14,8 +14,9 @@ INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 ENGINES ?= tensorflow jax torch
 ENGINE ?= tensorflow
 KERAS_TESTS := tests/methods/test_methods.py tests/metrics/test_metrics.py tests/on_keras
-# JAX compiles for seconds what others run at once.
-JAX_CORE := tests/methods/test_methods.py
+# What `make test` runs on the other engines than the first: JAX compiles for seconds what others run at once.
+OTHERS := $(wordlist 2,9,$(ENGINES))
+CORE := tests/methods/test_methods.py
 # What runs the docs and the worked projects; `make test` is to stay under 15 minutes on two cores.
 PAGES := tests/examples tests/test_docs_blocks.py
 # One thread a process, since there are two processes.
@@ -31,13 +32,13 @@ demo: $(VENV)/.demo  ## explain the bundled photo with the embedded model
 	$(BIN)/gradsight demo
 
 test: $(VENV)/.dev  ## run the tests, on Keras with each engine; without those of `make test-rest`
-	@for engine in $(filter-out jax,$(ENGINES)); do $(MAKE) --no-print-directory test-keras ENGINE=$$engine || exit 1; done
-	@$(MAKE) --no-print-directory test-keras ENGINE=jax FILES=$(JAX_CORE)
+	@$(MAKE) --no-print-directory test-keras ENGINE=$(firstword $(ENGINES))
+	@for engine in $(OTHERS); do $(MAKE) --no-print-directory test-keras ENGINE=$$engine FILES=$(CORE) || exit 1; done
 	$(PYTEST) $(addprefix --ignore=,$(PAGES)) $(ARGS)
 
-# What shows once more, on JAX, what other engines show, what other libraries give, and that docs and projects run.
-test-rest: $(VENV)/.dev  ## run the rest of the tests on JAX, those beside other libraries, and the blocks of the docs
-	@$(MAKE) --no-print-directory test-keras ENGINE=jax FILES="$(filter-out $(JAX_CORE),$(KERAS_TESTS))"
+# What shows once more, on other engines, what one shows, what other libraries give, and that docs and projects run.
+test-rest: $(VENV)/.dev  ## run the rest of the tests on JAX and on Keras' PyTorch, those beside other libraries, and the blocks of the docs
+	@for engine in $(OTHERS); do $(MAKE) --no-print-directory test-keras ENGINE=$$engine FILES="$(filter-out $(CORE),$(KERAS_TESTS))" || exit 1; done
 	@$(MAKE) --no-print-directory test-keras ENGINE=tensorflow ARGS="-m 'peers and not slow'"
 	$(PYTEST) -m 'peers and not slow' $(ARGS)
 	$(PYTEST) $(PAGES)
