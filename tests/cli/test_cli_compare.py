@@ -98,7 +98,17 @@ def test_own_or_shared_scale_of_a_row(here):
 
 
 def test_layers_make_rows(here):
-    result = compare("--methods", "gradcam, fuse(layercam, by='max')", "--layers", "block.0,block.1", "--json")
+    several = (
+        "--methods",
+        "gradcam",
+        "--methods",
+        "fuse(layercam, by='max')",
+        "--layers",
+        "block.0",
+        "--layers",
+        "block.1",
+    )
+    result = compare(*several, "--json")
     assert [(c["method"], c["layers"]) for c in lines(result.stdout)] == [
         ("gradcam", ["block.0"]),
         ("gradcam", ["block.1"]),

@@ -31,12 +31,12 @@ def compare(
     image: Image,
     *,
     methods: Annotated[
-        str | None,
+        list[str] | None,
         WHAT.option(metavar="A,B,...", help="Methods, with commas; if not given, those that take a few passes."),
     ] = None,
     method: Annotated[list[str] | None, WHAT.option(metavar="METHOD", help="One more. Can be repeated.")] = None,
     everything: Annotated[bool, WHAT.option("--all", help="Every method; some take minutes to hours.")] = False,
-    layers: Annotated[str | None, WHAT.option(metavar="A,B,...", help="Layers, with commas.")] = None,
+    layers: Annotated[list[str] | None, WHAT.option(metavar="A,B,...", help="Layers, with commas.")] = None,
     layer: Annotated[list[str] | None, WHAT.option(metavar="LAYER", help="One more. Can be repeated.")] = None,
     out: Annotated[
         Path | None,
@@ -94,9 +94,9 @@ def compare(
     if not overwrite:
         earlier.check([(record, photo.name)], model.model)
     # Kept apart from what is chosen by default: only methods that were named must work.
-    named = parsing.methods([*parsing.split(methods or ""), *(method or [])])
+    named = parsing.methods([*parsing.split(",".join(methods or [])), *(method or [])])
     chosen = chosen_methods(named, everything=everything)
-    chosen_layers = [*parsing.split(layers or ""), *(layer or [])]
+    chosen_layers = [*parsing.split(",".join(layers or [])), *(layer or [])]
     pixels = imaging.read_image(photo.source)
     explainer = making.explainer_of(model, picture, **axes.axes())
     if not named:
