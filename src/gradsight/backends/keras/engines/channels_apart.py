@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from gradsight.backends.dominators import topological
 from gradsight.foreign import Array
 
 _ONE_BY_ONE = {
@@ -17,7 +18,6 @@ _ONE_BY_ONE = {
 
 _OVER_AXES = {"Max", "Mean", "Min", "Sum"}
 """Operations that make one number of all those along axes."""
-
 
 _BY_ROW = {
     *_ONE_BY_ONE,
@@ -44,9 +44,10 @@ def last_apart(leaf: Point, results: Sequence[Array]) -> Point:
     What is not known to leave channels and images apart ends the way.
     """
     needed, point = _needed(results), leaf
+    names = {x.name for x in results}
     while True:
         takers = [op for op in point.tensor.consumers() if op in needed]
-        if len(takers) != 1 or point.tensor.name in {x.name for x in results}:
+        if len(takers) != 1 or point.tensor.name in names:
             return point
         after = _after(takers[0], point)
         if after is None:
@@ -89,11 +90,8 @@ def size_behind(point: Point, results: Sequence[Array]) -> int | None:
 
 def _needed(results: Sequence[Array]) -> set[tf.Operation]:
     """The operations that results wait for."""
-    found: set[tf.Operation] = set()
-    stack = [x.op for x in results]
-    while stack:
-        op = stack.pop()
-        if op not in found:
-            found.add(op)
-            stack.extend([*(x.op for x in op.inputs), *op.control_inputs])
-    return found
+    return {op for result in results for op in topological(result.op, _before)}
+
+
+def _before(op: tf.Operation) -> list[tf.Operation]:
+    return [*(x.op for x in op.inputs), *op.control_inputs]

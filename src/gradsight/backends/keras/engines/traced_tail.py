@@ -120,9 +120,9 @@ class TracedTail:
         return self.graph.packed(list(self._masked(ablation).graph(*values)))
 
     def _masked(self, ablation: Ablation) -> Masked:
-        kind = ablation.channels, ablation.blank is not None
+        kind = channels, stays = ablation.channels, ablation.blank is not None
         if kind not in self.graph.masked:
-            self.graph.masked[kind] = self.graph.with_mask(ablation.channels, stays=ablation.blank is not None)
+            self.graph.masked[kind] = self.graph.with_mask(channels, stays=stays)
         return self.graph.masked[kind]
 
 
